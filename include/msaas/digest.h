@@ -1,0 +1,25 @@
+/* SHA-2 digests (FIPS 180-4) on OpenSSL. Any thread; one object serves one thread at a time. */
+#ifndef MSAAS_DIGEST_H
+#define MSAAS_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "msaas/err.h"
+
+#define MS_SHA256_BYTES 32
+#define MS_SHA256_HEX (2 * MS_SHA256_BYTES + 1) /* with the final NUL */
+
+struct ms_sha256; /* a running digest */
+MS_MUST_CHECK int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err);
+void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size);
+/* Ends the digest; lower-case hex. */
+void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
+void ms_sha256_free(struct ms_sha256 *digest);
+
+/* Of bytes in memory. */
+MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA256_HEX], struct ms_error *err);
+/* Of a whole file, streamed. */
+MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error *err);
+
+#endif

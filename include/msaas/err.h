@@ -1,0 +1,50 @@
+/* Errors: a negative code that says what to do about it, and a text that says what went wrong.
+ *
+ * Every fallible function returns 0 or one of these codes and takes `struct ms_error *err` last.
+ * The text names the thing, the cause and, where there is one, the remedy. Only cmd, http and worker
+ * print it. `err` may be NULL where the caller does not care for the text. */
+#ifndef MSAAS_ERR_H
+#define MSAAS_ERR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MS_MUST_CHECK __attribute__((warn_unused_result))
+#define MS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+enum ms_code {
+    MS_OK = 0,
+    MS_EUSAGE = -1,       /* an option or argument is wrong: exit code 2 */
+    MS_EINPUT = -2,       /* the song itself cannot be used, now or ever */
+    MS_EMODEL = -3,       /* the model is unknown, damaged or of a kind not supported */
+    MS_ENOTFOUND = -4,    /* the named thing does not exist */
+    MS_EIO = -5,          /* the local disk failed: full, read-only, unreadable */
+    MS_ENET = -6,         /* a network peer could not be reached or broke off */
+    MS_ENOMEM = -7,       /* memory, or a limit on it, ran out */
+    MS_ECANCELED = -8,    /* somebody asked to stop */
+    MS_EUNSUPPORTED = -9, /* this build or this machine cannot do it */
+    MS_EINTERNAL = -10,   /* a fault of our own */
+    MS_ECORRUPT = -11,    /* bytes are not what their digest or format says */
+    MS_ECONFLICT = -12,   /* the state or the token is not the expected one any more */
+    MS_EDENIED = -13,     /* a peer or policy refused: credentials, permissions, address guard */
+    MS_ETOOLARGE = -14,   /* over a stated limit */
+};
+
+struct ms_error {
+    int code;
+    char text[1000];
+};
+
+/* Records code and text in err (if not NULL) and returns code. The text is cut at its end when too long. */
+int ms_error_set(struct ms_error *err, int code, const char *fmt, ...) MS_PRINTF(3, 4);
+
+/* Puts "prefix: " before the text that err holds; returns err->code. */
+int ms_error_prefix(struct ms_error *err, const char *fmt, ...) MS_PRINTF(2, 3);
+
+/* "input", "model", ...: stable, machine-readable name of a code. */
+const char *ms_code_name(int code);
+
+/* Whether the same attempt may succeed later without anyone changing anything (the one place that decides it). */
+bool ms_code_is_transient(int code);
+
+#endif

@@ -1,0 +1,39 @@
+/* A Demucs v4 model: hyper-parameters, weights, stems. Immutable once opened; shared by any number of threads.
+ *
+ * On disk a model is NAME.json (name, hyper-parameters, stems, licence, networks with their SHA-256) beside one
+ * safetensors file per network (https://huggingface.co/docs/safetensors: 8-byte little-endian header length, JSON
+ * header, raw values), tensors in float16 as published or float32. A bag (htdemucs_ft) is one JSON that names
+ * several networks, each with a weight per stem. Nothing about a particular model is code. */
+#ifndef MSAAS_MODEL_H
+#define MSAAS_MODEL_H
+
+#include <stdint.h>
+
+#include "msaas/err.h"
+
+#define MS_MODEL_MAX_STEMS 16
+#define MS_MODEL_MAX_NETWORKS 16
+#define MS_MODEL_NAME_MAX 64
+
+struct ms_model_info {
+    char name[MS_MODEL_NAME_MAX];
+    char licence[256];
+    int sample_rate_hz;
+    int segment_frames; /* frames of one forward pass: 343,980 for htdemucs (7.8 s) */
+    int stem_count;
+    char stems[MS_MODEL_MAX_STEMS][32];
+    int network_count;
+    /* [network][stem]: a stem is the mean of the networks' outputs weighted by these (upstream's BagOfModels). */
+    double weights[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS];
+};
+
+struct ms_model;
+
+/* Opens `path`: NAME.json, or a folder that holds exactly one. The safetensors files are mapped, their SHA-256
+ * compared with the JSON's (one flipped bit: MS_EMODEL), every tensor's presence, shape and type checked against the
+ * hyper-parameters. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine has none. */
+MS_MUST_CHECK int ms_model_open(const char *path, const char *device, struct ms_model **out, struct ms_error *err);
+void ms_model_free(struct ms_model *model);
+const struct ms_model_info *ms_model_info(const struct ms_model *model); /* borrowed */
+
+#endif

@@ -1,0 +1,36 @@
+/* One network's forward pass: a normalised segment in, its sources out. Used by separate.c and bench only.
+ *
+ * A session belongs to one thread: everything it does (libtorch's operators included) runs on the thread that calls
+ * it, with one thread of its own; sessions of one model may run at the same time on different threads. */
+#ifndef MSAAS_NETWORK_H
+#define MSAAS_NETWORK_H
+
+#include "msaas/err.h"
+#include "msaas/model.h"
+
+enum ms_stage {
+    MS_STAGE_STFT,
+    MS_STAGE_ENCODERS,
+    MS_STAGE_TRANSFORMER,
+    MS_STAGE_DECODERS,
+    MS_STAGE_ISTFT,
+    MS_STAGE_COUNT
+};
+extern const char *const ms_stage_names[MS_STAGE_COUNT];
+
+struct ms_session;
+
+MS_MUST_CHECK int ms_session_new(const struct ms_model *model, struct ms_session **out, struct ms_error *err);
+void ms_session_free(struct ms_session *session);
+
+/* mix [2][segment_frames], normalised; out [stem_count][2][segment_frames]. Both contiguous and the caller's. */
+MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, const float *mix, float *out,
+                                     struct ms_error *err);
+
+/* Seconds spent in each stage by all forwards of this session so far. */
+void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]);
+
+/* "1.13.1", "cuda" and the like of the libtorch in use. Static strings. */
+const char *ms_network_libtorch_version(void);
+
+#endif
