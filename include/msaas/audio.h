@@ -72,17 +72,21 @@ MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *
 
 struct ms_encoder;
 
-/* Writes to a temporary name beside `path` (same folder, hidden, unique) and renames in _finish, so that no partial
- * file ever stands under a final name. Samples beyond full scale are clamped where the format is integer.
- * `tags` may be NULL; what the format cannot hold is left out. Decoded again, the file has exactly the frames written
- * (MP3, Opus and M4A by their gapless information). Output is a function of input and options alone: no dates. */
+/* Writes to a temporary name beside `path` (same folder, hidden, unique), so that no partial file ever stands under a
+ * final name: _finish makes the temporary file complete, _publish gives it its final name. A caller with several
+ * outputs finishes them all before it publishes the first. Samples beyond full scale are clamped where the format is
+ * integer. `tags` may be NULL; what the format cannot hold is left out. Decoded again, the file has exactly the frames
+ * written (MP3, Opus and M4A by their gapless information). Output is a function of input and options alone: no dates.
+ * A full disk and the like are MS_EIO. */
 MS_MUST_CHECK int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode_options *options,
                                   const struct ms_audio_tags *tags, struct ms_encoder **out, struct ms_error *err);
 MS_MUST_CHECK int ms_encoder_write(struct ms_encoder *encoder, const float *const planes[MS_AUDIO_CHANNELS],
                                    size_t frames, struct ms_error *err);
-/* Flushes, syncs nothing, renames. After it (whatever it returned) only _free is allowed. */
+/* Flushes and closes the temporary file. After it only _publish (when it returned 0) and _free are allowed. */
 MS_MUST_CHECK int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error *err);
-/* Without a successful _finish the temporary file is removed. Accepts NULL. */
+/* Renames the finished file to `path`, over what stood there. Only after a successful _finish, once. */
+MS_MUST_CHECK int ms_encoder_publish(struct ms_encoder *encoder, struct ms_error *err);
+/* Removes the temporary file when it was not published. Accepts NULL. */
 void ms_encoder_free(struct ms_encoder *encoder);
 
 #endif
