@@ -62,6 +62,13 @@ void ms_network_free(struct ms_network *network);
 /* Implemented in model.c, for sessions. Borrowed. */
 const struct ms_network *ms_model_network(const struct ms_model *model, int index);
 
+/* Refuses (MS_EMODEL, naming the hyper-parameter) what the network cannot be built of: values out of range or that do
+ * not go together, and sizes without reason. Whoever reads hyper-parameters from outside calls it first. */
+MS_MUST_CHECK int ms_hyper_check(const struct ms_hyper *hyper, struct ms_error *err);
+
+/* Width of the transformer: bottom_channels or, where that is 0, the innermost layer's channels. */
+int ms_hyper_transformer_channels(const struct ms_hyper *hyper);
+
 /* Every tensor that a network of these hyper-parameters has, in a fixed order: calls visit for each until it returns
  * non-zero, and returns that (0 at the end). Implemented in spec.c; the published file has exactly these 533. */
 int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
