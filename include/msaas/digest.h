@@ -13,7 +13,7 @@
 struct ms_sha256; /* a running digest */
 MS_MUST_CHECK int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err);
 void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size);
-/* Ends the digest; lower-case hex. */
+/* Ends the digest; lower-case hex. Were OpenSSL to fail, the text is empty, which is no file's digest. */
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
 void ms_sha256_free(struct ms_sha256 *digest);
 

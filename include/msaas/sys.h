@@ -28,4 +28,8 @@ MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);
 /* A newly allocated string, printf-like; NULL only when memory ran out. */
 char *ms_strdupf(const char *fmt, ...) MS_PRINTF(1, 2);
 
+/* Where models lie: `chosen` (--models-dir, MSAAS_MODELS_DIR) if given, else $XDG_DATA_HOME/msaas/models, else
+ * ~/.local/share/msaas/models. The caller's to free(); the folder need not exist. */
+MS_MUST_CHECK int ms_models_dir(const char *chosen, char **out, struct ms_error *err);
+
 #endif

@@ -1,0 +1,3 @@
+foreach(name json digest sys)
+    msaas_unit_test(${name} LINK msaas_base)
+endforeach()
