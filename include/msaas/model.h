@@ -27,12 +27,23 @@ struct ms_model_info {
     double weights[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS];
 };
 
+/* The path of the model that a user's word means: a path (it holds a '/' or ends in .json) stands for itself, or for
+ * the only model of the folder that it is; a plain name means models_dir/NAME.json. *out is the caller's to free.
+ * MS_ENOTFOUND with a text that says what to do. */
+MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char **out,
+                                  struct ms_error *err);
+
+/* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL. */
+MS_MUST_CHECK int ms_model_verify(const char *path, struct ms_model_info *info,
+                                  struct ms_error *err);
+
 struct ms_model;
 
 /* Opens `path`: NAME.json, or a folder that holds exactly one. The safetensors files are mapped, their SHA-256
  * compared with the JSON's (one flipped bit: MS_EMODEL), every tensor's presence, shape and type checked against the
  * hyper-parameters. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine has none. */
-MS_MUST_CHECK int ms_model_open(const char *path, const char *device, struct ms_model **out, struct ms_error *err);
+MS_MUST_CHECK int ms_model_open(const char *path, const char *device, struct ms_model **out,
+                                struct ms_error *err);
 void ms_model_free(struct ms_model *model);
 const struct ms_model_info *ms_model_info(const struct ms_model *model); /* borrowed */
 

@@ -1,0 +1,55 @@
+/* Mapping of model files: whatever reads weights gets them from here. Owns the mapping; any thread. */
+#include "mapped.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes,
+                   struct ms_error *err) {
+    struct stat st;
+    void *bytes;
+    int rc = 0;
+    int fd;
+
+    *mapped = (struct ms_mapped){0};
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
+    if (fd < 0)
+        return ms_error_set(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                            "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0) {
+        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = ms_error_set(err, MS_EIO, "%s: not a regular file", path);
+        goto out;
+    }
+    if (st.st_size > max_bytes) {
+        rc = ms_error_set(err, MS_ETOOLARGE, "%s: %lld bytes are more than the %lld allowed", path,
+                          (long long)st.st_size, (long long)max_bytes);
+        goto out;
+    }
+    if (st.st_size == 0)
+        goto out; /* nothing to map: mmap refuses a length of 0 */
+    bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        rc = ms_error_set(err, MS_EIO, "%s: cannot map: %s", path, strerror(errno));
+        goto out;
+    }
+    (void)madvise(bytes, (size_t)st.st_size, MADV_WILLNEED);
+    mapped->bytes = bytes;
+    mapped->size = (size_t)st.st_size;
+out:
+    close(fd);
+    return rc;
+}
+
+void ms_mapped_close(struct ms_mapped *mapped) {
+    if (mapped->bytes != NULL)
+        munmap((void *)mapped->bytes, mapped->size);
+    *mapped = (struct ms_mapped){0};
+}
