@@ -1,3 +1,3 @@
-foreach(name json digest sys)
+foreach(name json digest sys option)
     msaas_unit_test(${name} LINK msaas_base)
 endforeach()

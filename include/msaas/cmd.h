@@ -1,0 +1,32 @@
+/* The subcommands, and what they share. Each runs on the main thread, prints its own help for --help, reports its own
+ * errors, and returns the program's exit code. */
+#ifndef MSAAS_CMD_H
+#define MSAAS_CMD_H
+
+#include <stdatomic.h>
+
+#include "msaas/option.h"
+
+enum ms_exit {
+    MS_EXIT_OK = 0,
+    MS_EXIT_FAILED = 1, /* at least one thing asked for could not be done */
+    MS_EXIT_USAGE = 2,
+    MS_EXIT_INTERRUPTED = 130,
+};
+
+int ms_cmd_separate(int argc, char **argv);
+
+/* Parses argv as `command`'s. Returns true when there is work to do, with *out the caller's to free. False when --help
+ * was asked for (printed: `usage`, then the options) or the options are wrong (reported): *exit_code is the
+ * program's. */
+MS_MUST_CHECK bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
+                                struct ms_options **out, int *exit_code);
+
+/* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help, and returns the exit code. */
+int ms_cmd_failed(const char *command_name, const struct ms_error *err);
+
+/* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call installs the
+ * handlers. */
+const atomic_bool *ms_cmd_interrupted(void);
+
+#endif

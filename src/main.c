@@ -1,0 +1,74 @@
+/* The table of subcommands, nothing else. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "msaas/cmd.h"
+
+static int help(int argc, char **argv);
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name */
+    const char *summary;
+} commands[] = {
+    {"help", help, "show this, or the help of a command: msaas help separate"},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void print_overview(void) {
+    (void)puts("msaas separates music into its stems with Meta's Demucs v4.\n"
+               "\n"
+               "Usage: msaas COMMAND [OPTIONS] [ARGUMENTS]\n"
+               "\n"
+               "Examples:\n"
+               "  msaas separate song.mp3                      four stems, as WAV, in "
+               "separated/htdemucs/song\n"
+               "  msaas separate --two-stems vocals --mp3 *.flac\n"
+               "\n"
+               "Commands:");
+    for (size_t i = 0; i < COMMANDS; i++)
+        (void)printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");
+}
+
+static int run(int argc, char **argv) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc, argv);
+    (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (!ms_option_resembles(argv[0], commands[i].name))
+            continue;
+        (void)fprintf(stderr, "; did you mean \"%s\"?", commands[i].name);
+        break;
+    }
+    (void)fputs("\nTry: msaas --help\n", stderr);
+    return MS_EXIT_USAGE;
+}
+
+static int help(int argc, char **argv) {
+    char option[] = "--help";
+    char *asked[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+    if (argc > 1 && strcmp(argv[1], "--markdown") == 0)
+        ms_options_print_markdown(stdout); /* for the README */
+    else if (argc > 1 && strcmp(argv[1], "help") != 0)
+        return run(2, asked);
+    else
+        print_overview();
+    return MS_EXIT_OK;
+}
+
+int main(int argc, char **argv) {
+    (void)signal(SIGPIPE,
+                 SIG_IGN); /* a reader that went away is an error of write(), not our end */
+    if (argc < 2) {
+        print_overview();
+        return MS_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return puts("msaas " MSAAS_VERSION) < 0 ? MS_EXIT_FAILED : MS_EXIT_OK;
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return help(1, argv);
+    return run(argc - 1, argv + 1);
+}
