@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# What the scripts share. Sourced, never run.
+
+# shellcheck disable=SC2034  # used by the scripts that source this file
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+quiet_log=$(mktemp "${TMPDIR:-/tmp}/msaas-XXXXXX.log")
+trap 'rm -f -- "$quiet_log"' EXIT
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# quietly WHAT COMMAND [ARGUMENT...]: one line while it goes well, everything the command wrote when it fails.
+quietly() {
+    local what=$1 status=0 start=$SECONDS
+    shift
+    printf '%-44s ' "$what"
+    "$@" >"$quiet_log" 2>&1 </dev/null || status=$?
+    if ((status == 0)); then
+        printf 'done  %4d s\n' "$((SECONDS - start))"
+    else
+        printf 'failed with status %d\n' "$status"
+        cat -- "$quiet_log" >&2
+    fi
+    return "$status"
+}
