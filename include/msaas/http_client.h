@@ -1,0 +1,84 @@
+/* HTTP requests, sent by libcurl; src/net/http_client.c is its only user. Calls block the calling thread.
+ *
+ * A client keeps its connections from request to request; one client serves one thread at a time. What HTTP answers is
+ * no error here: a 404 is a response whose status is 404. Error texts show URLs without user, password and query. */
+#ifndef MSAAS_HTTP_CLIENT_H
+#define MSAAS_HTTP_CLIENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "msaas/err.h"
+
+struct ms_http_client;
+MS_MUST_CHECK int ms_http_client_new(struct ms_http_client **out, struct ms_error *err);
+void ms_http_client_free(struct ms_http_client *client);
+
+/* Borrowed from the client until its next request. */
+struct ms_http_response {
+    int status;
+    const char
+        *body; /* collected where the request has no `write`; NUL-terminated past body_bytes */
+    size_t body_bytes;
+    struct ms_http_client *client;
+};
+/* NULL where there is none; names are compared without case; of several the first. */
+const char *ms_http_response_header(const struct ms_http_response *response, const char *name);
+
+struct ms_http_request {
+    const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE", ... */
+    const char *url;    /* http: or https: */
+    const char *const *
+        headers; /* "Name: value", ended by NULL; may be NULL. "Name:" drops one that is set by itself */
+
+    /* The request's body: bytes in memory, or read() gives exactly body_bytes in portions: *size in [1, capacity]. */
+    const void *body;
+    int64_t body_bytes; /* 0 with neither body nor read: none is sent */
+    int (*read)(void *context, void *buffer, size_t capacity, size_t *size, struct ms_error *err);
+
+    /* The response's: head() comes once before the first byte (also where there is none), write() takes the bytes in
+     * order. Either may be NULL; a failure ends the request with that error. */
+    int (*head)(void *context, const struct ms_http_response *response, struct ms_error *err);
+    int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
+    int64_t max_bytes; /* of the response's body: MS_ETOOLARGE; 0: 1 MiB */
+
+    void (*progress)(void *context, int64_t received_bytes,
+                     int64_t total_bytes); /* total 0: unknown; may be NULL */
+    /* Whether to connect to that address; NULL: any. With it no proxy is used. MS_EDENIED. */
+    bool (*allow_address)(void *context, const struct sockaddr *address);
+    void *context; /* of all functions above */
+
+    int max_redirects; /* 0: a redirect is a response like any other; never from https to http */
+    int connect_timeout_s;     /* 0: 10 */
+    int stall_timeout_s;       /* without a byte in either direction; 0: 30 */
+    int total_timeout_s;       /* of the whole request; 0: none */
+    const atomic_bool *cancel; /* MS_ECANCELED within a second once it is true; may be NULL */
+};
+
+/* MS_ENET: not reached, broken off, too slow. MS_EDENIED: the peer's certificate, or allow_address. MS_EUSAGE: the URL. */
+MS_MUST_CHECK int ms_http_send(struct ms_http_client *client, const struct ms_http_request *request,
+                               struct ms_http_response *response, struct ms_error *err);
+
+/* Fetches url into the file `path`, going on where an earlier attempt left it; tries again, a few times, when the
+ * connection breaks. The caller checks what came: a file that was begun by another run may be of another version.
+ * *resumed: whether bytes of an earlier run are part of it. MS_ENOTFOUND and MS_EDENIED for 404/410 and 401/403. */
+struct ms_http_download {
+    const char *url;
+    const char *path;
+    int64_t max_bytes;
+    void (*progress)(void *context, int64_t received_bytes,
+                     int64_t total_bytes); /* of the whole file; may be NULL */
+    void *context;
+    const atomic_bool *cancel; /* may be NULL */
+};
+MS_MUST_CHECK int ms_http_download(struct ms_http_client *client,
+                                   const struct ms_http_download *download, bool *resumed,
+                                   struct ms_error *err);
+
+/* The URL as messages may show it: without user, password, query and fragment. */
+void ms_http_url_public(const char *url, char *out, size_t capacity);
+
+#endif

@@ -1,0 +1,199 @@
+/* A file from a URL, in as many attempts as it takes: each goes on where the last broke off. Owns the file while it
+ * writes; runs on the caller's thread. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "msaas/http_client.h"
+#include "msaas/sys.h"
+
+#define MAX_FRUITLESS_ATTEMPTS 4 /* in a row, none of which brought a byte */
+#define MAX_ATTEMPTS 100
+
+struct transfer {
+    const struct ms_http_download *download;
+    int fd;
+    int64_t start;  /* where this attempt's bytes go on */
+    int64_t size;   /* of the file so far */
+    int64_t wanted; /* of the whole file; 0: unknown */
+    bool append;    /* the response is a part that fits; else it is the whole, or of no use */
+    bool anew;      /* a whole file came: nothing is left of an earlier run */
+    char etag[200]; /* strong tag of the version that was begun in this run */
+};
+
+static int disk_error(const struct transfer *transfer, struct ms_error *err) {
+    return ms_error_set(err, MS_EIO, "%s: %s", transfer->download->path, strerror(errno));
+}
+
+/* "bytes FIRST-LAST/TOTAL" */
+static bool parse_range(const char *text, int64_t *first, int64_t *total) {
+    long long a, b, c;
+
+    if (text == NULL || sscanf(text, "bytes %lld-%lld/%lld", &a, &b, &c) != 3 || a < 0 || b < a ||
+        c <= b)
+        return false;
+    *first = a;
+    *total = c;
+    return true;
+}
+
+static int see_head(void *context, const struct ms_http_response *response, struct ms_error *err) {
+    struct transfer *transfer = context;
+    const char *etag = ms_http_response_header(response, "ETag");
+    const char *length = ms_http_response_header(response, "Content-Length");
+    int64_t first = 0;
+
+    if (response->status == 206) {
+        if (!parse_range(ms_http_response_header(response, "Content-Range"), &first,
+                         &transfer->wanted) ||
+            first != transfer->start)
+            return ms_error_set(err, MS_ENET,
+                                "the server sent another part of the file than asked for");
+    } else if (response->status == 200) {
+        transfer->wanted = length != NULL ? strtoll(length, NULL, 10) : 0;
+        transfer->size = 0;
+        transfer->anew = true;
+        if (ftruncate(transfer->fd, 0) != 0)
+            return disk_error(transfer, err);
+    } else {
+        return 0; /* a short page of text at most; the caller looks at the status */
+    }
+    if (transfer->wanted > transfer->download->max_bytes)
+        return ms_error_set(err, MS_ETOOLARGE, "the file has %lld bytes; at most %lld are taken",
+                            (long long)transfer->wanted, (long long)transfer->download->max_bytes);
+    transfer->append = true;
+    transfer->etag[0] = '\0';
+    if (etag != NULL && etag[0] == '"' && strlen(etag) < sizeof transfer->etag)
+        strcpy(transfer->etag, etag);
+    return 0;
+}
+
+static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct transfer *transfer = context;
+
+    if (!transfer->append)
+        return 0;
+    if (transfer->size + (int64_t)size > transfer->download->max_bytes)
+        return ms_error_set(err, MS_ETOOLARGE, "the file is over %lld bytes",
+                            (long long)transfer->download->max_bytes);
+    for (size_t done = 0; done < size;) {
+        const ssize_t some = pwrite(transfer->fd, (const char *)bytes + done, size - done,
+                                    (off_t)(transfer->size + (int64_t)done));
+
+        if (some < 0 && errno == EINTR)
+            continue;
+        if (some <= 0)
+            return disk_error(transfer, err);
+        done += (size_t)some;
+    }
+    transfer->size += (int64_t)size;
+    if (transfer->download->progress != NULL)
+        transfer->download->progress(transfer->download->context, transfer->size, transfer->wanted);
+    return 0;
+}
+
+/* One request. 0: the file is whole. */
+static int attempt(struct ms_http_client *client, struct transfer *transfer, struct ms_error *err) {
+    const struct ms_http_download *download = transfer->download;
+    struct ms_http_response response;
+    char range[64], if_range[sizeof transfer->etag + 16], shown[300];
+    const char *headers[3] = {NULL};
+    int rc;
+
+    transfer->start = transfer->size;
+    transfer->append = false;
+    snprintf(range, sizeof range, "Range: bytes=%lld-", (long long)transfer->size);
+    snprintf(if_range, sizeof if_range, "If-Range: %s", transfer->etag);
+    if (transfer->size > 0) {
+        headers[0] = range;
+        headers[1] = transfer->etag[0] != '\0' ? if_range : NULL;
+    }
+    rc = ms_http_send(client,
+                      &(struct ms_http_request){
+                          .method = "GET",
+                          .url = download->url,
+                          .headers = headers,
+                          .head = see_head,
+                          .write = take,
+                          .max_bytes = download->max_bytes,
+                          .context = transfer,
+                          .max_redirects = 5,
+                          .cancel = download->cancel,
+                      },
+                      &response, err);
+    if (rc != 0)
+        return rc;
+    ms_http_url_public(download->url, shown, sizeof shown);
+    switch (response.status) {
+    case 200:
+    case 206:
+        if (transfer->wanted != 0 && transfer->size != transfer->wanted)
+            return ms_error_set(err, MS_ENET, "%s: the connection broke off", shown);
+        return 0;
+    case 416: /* nothing there past what we have: the caller's digest tells whether that is the whole file */
+        return 0;
+    case 401:
+    case 403: return ms_error_set(err, MS_EDENIED, "%s: HTTP status %d", shown, response.status);
+    case 404:
+    case 410: return ms_error_set(err, MS_ENOTFOUND, "%s: HTTP status %d", shown, response.status);
+    case 408:
+    case 429: return ms_error_set(err, MS_ENET, "%s: HTTP status %d", shown, response.status);
+    default:
+        return ms_error_set(err, response.status >= 500 ? MS_ENET : MS_EDENIED,
+                            "%s: HTTP status %d", shown, response.status);
+    }
+}
+
+static void pause_before_retry(const struct ms_http_download *download, int fruitless) {
+    const double until_s =
+        ms_monotonic_s() + (fruitless == 0 ? 0.1 : 0.5 * (double)(1 << fruitless));
+
+    while (ms_monotonic_s() < until_s &&
+           !(download->cancel != NULL && atomic_load(download->cancel)))
+        (void)poll(NULL, 0, 50);
+}
+
+int ms_http_download(struct ms_http_client *client, const struct ms_http_download *download,
+                     bool *resumed, struct ms_error *err) {
+    struct transfer transfer = {.download = download};
+    struct stat st;
+    int64_t begun = 0;
+    int fruitless = 0;
+    int rc = 0;
+
+    *resumed = false;
+    transfer.fd = open(download->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (transfer.fd < 0 || fstat(transfer.fd, &st) != 0) {
+        rc = disk_error(&transfer, err);
+        goto out;
+    }
+    if (st.st_size > download->max_bytes && ftruncate(transfer.fd, 0) != 0) {
+        rc = disk_error(&transfer, err);
+        goto out;
+    }
+    begun = transfer.size = st.st_size > download->max_bytes ? 0 : st.st_size;
+    for (int i = 0; i < MAX_ATTEMPTS; i++) {
+        const int64_t before = transfer.size;
+
+        rc = attempt(client, &transfer, err);
+        if (rc != MS_ENET)
+            break;
+        fruitless = transfer.size > before ? 0 : fruitless + 1;
+        if (fruitless == MAX_FRUITLESS_ATTEMPTS)
+            break;
+        pause_before_retry(download, fruitless);
+    }
+    *resumed = begun > 0 && !transfer.anew;
+    if (rc == 0 && fsync(transfer.fd) != 0)
+        rc = disk_error(&transfer, err);
+out:
+    if (transfer.fd >= 0)
+        close(transfer.fd);
+    return rc;
+}

@@ -1,0 +1,1 @@
+msaas_unit_test(http_client LINK msaas_net)
