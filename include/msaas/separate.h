@@ -18,26 +18,28 @@
 #include "msaas/model.h"
 
 #define MS_MIX_CHANNELS 2
+#define MS_STEM_BLOCK_FRAMES 16384 /* the most that a read asks for or a write brings */
 
 struct ms_separator; /* lanes and their sessions; one job at a time; reused from job to job */
 
 /* lanes >= 1. Sessions (buffers, device streams) are made here, so that a job does not pay for them. */
-MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes, struct ms_separator **out,
-                                   struct ms_error *err);
+MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes,
+                                   struct ms_separator **out, struct ms_error *err);
 void ms_separator_free(struct ms_separator *separator);
 
 /* Where the mix comes from: planar float at the model's rate. Called on the thread that called ms_separator_run. */
 struct ms_mix_source {
     void *context;
     /* Up to capacity frames; *frames == 0: the end. Both passes give the same frames. */
-    int (*read)(void *context, float *const planes[MS_MIX_CHANNELS], size_t capacity, size_t *frames,
-                struct ms_error *err);
+    int (*read)(void *context, float *const planes[MS_MIX_CHANNELS], size_t capacity,
+                size_t *frames, struct ms_error *err);
     int (*rewind)(void *context, struct ms_error *err);
 };
 
 /* Where stems go, in order, each frame once, on the thread that called ms_separator_run.
  * stems[s] is the planar pair of stem s of the model, NULL where it was not asked for. mix is the input at the same
- * frames (the model's input before normalisation), for residuals. Valid during the call only. */
+ * frames (the model's input before normalisation), for residuals. At most MS_STEM_BLOCK_FRAMES frames a call. Valid
+ * during the call only. */
 struct ms_stem_sink {
     void *context;
     int (*write)(void *context, const float *const (*stems)[MS_MIX_CHANNELS],
@@ -45,11 +47,12 @@ struct ms_stem_sink {
 };
 
 struct ms_separate_options {
-    double overlap;        /* 0 <= overlap < 1; Demucs: 0.25 */
-    double segment_s;      /* 0: the model's own; at most the model's own */
-    int shifts;            /* 0..100 */
-    uint64_t seed;         /* of the shifts' generator */
-    bool wanted[MS_MODEL_MAX_STEMS]; /* which stems are needed; networks of a bag that serve none are not run */
+    double overlap;   /* 0 <= overlap < 1; Demucs: 0.25 */
+    double segment_s; /* 0: the model's own; at most the model's own */
+    int shifts;       /* 0..100 */
+    uint64_t seed;    /* of the shifts' generator */
+    bool wanted
+        [MS_MODEL_MAX_STEMS]; /* which stems are needed; networks of a bag that serve none are not run */
 };
 
 struct ms_separate_progress {
@@ -59,12 +62,17 @@ struct ms_separate_progress {
 
 struct ms_separate_hooks {
     void *context;
-    void (*progress)(void *context, const struct ms_separate_progress *progress); /* may be NULL; caller's thread */
-    const atomic_bool *cancel; /* may be NULL; when it turns true: MS_ECANCELED within one segment */
+    void (*progress)(
+        void *context,
+        const struct ms_separate_progress *progress); /* may be NULL; caller's thread */
+    const atomic_bool
+        *cancel; /* may be NULL; when it turns true: MS_ECANCELED within one segment */
 };
 
-MS_MUST_CHECK int ms_separator_run(struct ms_separator *separator, const struct ms_mix_source *source,
-                                   const struct ms_stem_sink *sink, const struct ms_separate_options *options,
+MS_MUST_CHECK int ms_separator_run(struct ms_separator *separator,
+                                   const struct ms_mix_source *source,
+                                   const struct ms_stem_sink *sink,
+                                   const struct ms_separate_options *options,
                                    const struct ms_separate_hooks *hooks, struct ms_error *err);
 
 #endif

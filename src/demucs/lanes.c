@@ -1,0 +1,329 @@
+/* Between separate.c and the network: segments go to whichever lane is free and come back in order.
+ *
+ * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is made, used and freed on
+ * its lane's thread. Slots form a ring: submitted at its head, collected at its tail. */
+#include "lanes.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "msaas/network.h"
+#include "msaas/separate.h"
+
+#define LANE_STACK_BYTES (8u << 20)
+#define CANCEL_POLL_MS 50
+
+struct lane {
+    struct ms_lanes *owner;
+    pthread_t thread;
+    struct ms_session *session;
+    float *
+        scratch; /* [stem_count][2][segment_frames]: one network's output, where several are joined */
+    struct ms_error err; /* of making the session */
+    bool started;        /* guarded by the owner's lock */
+};
+
+struct ms_lanes {
+    const struct ms_model *model;
+    const struct ms_model_info *info;
+    struct lane *lane;
+    int lane_count, threads; /* threads: those that run */
+    struct ms_slot *slots;
+    int slot_count;
+
+    /* What to run; written while nothing is in flight. */
+    int needed[MS_MODEL_MAX_NETWORKS], needed_count;
+    float share[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */
+
+    pthread_mutex_t lock;
+    pthread_cond_t to_lanes, to_caller;
+    bool locks_made;
+    int64_t submitted, begun, collected; /* slot of number n: slots[n % slot_count] */
+    int running;
+    bool dropping, ending;
+};
+
+static size_t plane_pair_floats(const struct ms_lanes *lanes) {
+    return (size_t)MS_MIX_CHANNELS * (size_t)lanes->info->segment_frames;
+}
+
+/* ---- on the lanes' threads ------------------------------------------------------------------------------------ */
+
+static void add_scaled(float *restrict to, const float *restrict from, float factor, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        to[i] += factor * from[i];
+}
+
+static bool is_dropping(struct ms_lanes *lanes) {
+    pthread_mutex_lock(&lanes->lock);
+    bool dropping = lanes->dropping;
+    pthread_mutex_unlock(&lanes->lock);
+    return dropping;
+}
+
+/* window [2][frames] -> stems [stem_count][2][frames]: the weighted mean of the networks that serve a wanted stem. */
+static int forward(struct lane *lane, const float *window, float *stems, struct ms_error *err) {
+    struct ms_lanes *lanes = lane->owner;
+    if (lanes->needed_count == 1)
+        return ms_session_forward(lane->session, lanes->needed[0], window, stems, err);
+    size_t pair = plane_pair_floats(lanes);
+    memset(stems, 0, (size_t)lanes->info->stem_count * pair * sizeof *stems);
+    for (int n = 0; n < lanes->needed_count; n++) {
+        if (n > 0 && is_dropping(lanes))
+            return ms_error_set(err, MS_ECANCELED, "canceled");
+        const float *share = lanes->share[lanes->needed[n]];
+        int code = ms_session_forward(lane->session, lanes->needed[n], window, lane->scratch, err);
+        if (code != 0)
+            return code;
+        for (int s = 0; s < lanes->info->stem_count; s++)
+            if (share[s] != 0.0f)
+                add_scaled(stems + (size_t)s * pair, lane->scratch + (size_t)s * pair, share[s],
+                           pair);
+    }
+    return 0;
+}
+
+static void *lane_main(void *argument) {
+    struct lane *lane = argument;
+    struct ms_lanes *lanes = lane->owner;
+    lane->err.code = ms_session_new(lanes->model, &lane->session, &lane->err);
+
+    pthread_mutex_lock(&lanes->lock);
+    lane->started = true;
+    pthread_cond_signal(&lanes->to_caller);
+    for (;;) {
+        while (!lanes->ending && lanes->begun == lanes->submitted)
+            pthread_cond_wait(&lanes->to_lanes, &lanes->lock);
+        if (lanes->ending)
+            break;
+        struct ms_slot *slot = &lanes->slots[lanes->begun++ % lanes->slot_count];
+        lanes->running++;
+        pthread_mutex_unlock(&lanes->lock);
+
+        struct ms_error failure = {0};
+        int code = forward(lane, slot->window, slot->stems, &failure);
+
+        pthread_mutex_lock(&lanes->lock);
+        slot->err = failure;
+        slot->err.code = code;
+        slot->done = true;
+        lanes->running--;
+        pthread_cond_signal(&lanes->to_caller);
+    }
+    pthread_mutex_unlock(&lanes->lock);
+    ms_session_free(lane->session);
+    return NULL;
+}
+
+/* ---- on the caller's thread ------------------------------------------------------------------------------------- */
+
+static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
+    pthread_condattr_t monotonic;
+    int code = pthread_condattr_init(&monotonic);
+    if (code == 0) {
+        (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        if ((code = pthread_mutex_init(&lanes->lock, NULL)) == 0 &&
+            (code = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
+            code = pthread_cond_init(&lanes->to_caller, &monotonic);
+        pthread_condattr_destroy(&monotonic);
+    }
+    if (code != 0)
+        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
+    lanes->locks_made = true;
+    return 0;
+}
+
+/* Lanes leave signals to the threads that expect them: they inherit a full mask. */
+static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    int code = pthread_attr_init(&attributes);
+    if (code != 0)
+        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
+    (void)pthread_attr_setstacksize(&attributes, LANE_STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; code == 0 && lanes->threads < lanes->lane_count; lanes->threads += code == 0) {
+        struct lane *lane = &lanes->lane[lanes->threads];
+        code = pthread_create(&lane->thread, &attributes, lane_main, lane);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (code != 0)
+        return ms_error_set(err, MS_ENOMEM, "cannot start lane %d of %d: %s", lanes->threads + 1,
+                            lanes->lane_count, strerror(code));
+
+    pthread_mutex_lock(&lanes->lock);
+    for (int i = 0; i < lanes->threads; i++)
+        while (!lanes->lane[i].started)
+            pthread_cond_wait(&lanes->to_caller, &lanes->lock);
+    pthread_mutex_unlock(&lanes->lock);
+    for (int i = 0; i < lanes->threads; i++)
+        if (lanes->lane[i].err.code != 0)
+            return ms_error_set(err, lanes->lane[i].err.code, "%s", lanes->lane[i].err.text);
+    return 0;
+}
+
+int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
+                 struct ms_error *err) {
+    *out = NULL;
+    if (lanes < 1 || lanes > MS_LANES_MAX)
+        return ms_error_set(err, MS_EUSAGE, "lanes: %d is not in 1..%d", lanes, MS_LANES_MAX);
+    int code = 0;
+    struct ms_lanes *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        goto no_memory;
+    made->model = model;
+    made->info = ms_model_info(model);
+    made->lane_count = lanes;
+    made->slot_count = lanes + 1;
+    made->lane = calloc((size_t)made->lane_count, sizeof *made->lane);
+    made->slots = calloc((size_t)made->slot_count, sizeof *made->slots);
+    if (made->lane == NULL || made->slots == NULL)
+        goto no_memory;
+    size_t pair = plane_pair_floats(made), stems = (size_t)made->info->stem_count * pair;
+    for (int i = 0; i < made->slot_count; i++) {
+        made->slots[i].window = malloc(pair * sizeof(float));
+        made->slots[i].stems = malloc(stems * sizeof(float));
+        if (made->slots[i].window == NULL || made->slots[i].stems == NULL)
+            goto no_memory;
+    }
+    for (int i = 0; i < lanes; i++) {
+        made->lane[i].owner = made;
+        if (made->info->network_count > 1) {
+            made->lane[i].scratch = malloc(stems * sizeof(float));
+            if (made->lane[i].scratch == NULL)
+                goto no_memory;
+        }
+    }
+    if ((code = make_locks(made, err)) != 0 || (code = start_threads(made, err)) != 0)
+        goto out;
+    *out = made;
+    made = NULL;
+    goto out;
+no_memory:
+    code = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes", lanes);
+out:
+    ms_lanes_free(made);
+    return code;
+}
+
+void ms_lanes_free(struct ms_lanes *lanes) {
+    if (lanes == NULL)
+        return;
+    if (lanes->locks_made) {
+        pthread_mutex_lock(&lanes->lock);
+        lanes->ending = true;
+        pthread_cond_broadcast(&lanes->to_lanes);
+        pthread_mutex_unlock(&lanes->lock);
+        for (int i = 0; i < lanes->threads; i++)
+            pthread_join(lanes->lane[i].thread, NULL);
+        pthread_cond_destroy(&lanes->to_caller);
+        pthread_cond_destroy(&lanes->to_lanes);
+        pthread_mutex_destroy(&lanes->lock);
+    }
+    for (int i = 0; lanes->lane != NULL && i < lanes->lane_count; i++)
+        free(lanes->lane[i].scratch);
+    for (int i = 0; lanes->slots != NULL && i < lanes->slot_count; i++) {
+        free(lanes->slots[i].window);
+        free(lanes->slots[i].stems);
+    }
+    free(lanes->lane);
+    free(lanes->slots);
+    free(lanes);
+}
+
+int ms_lanes_slots(const struct ms_lanes *lanes) {
+    return lanes->slot_count;
+}
+
+int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err) {
+    const struct ms_model_info *info = lanes->info;
+    bool serves[MS_MODEL_MAX_NETWORKS] = {false};
+    for (int s = 0; s < info->stem_count; s++) {
+        double total = 0.0;
+        for (int n = 0; n < info->network_count; n++)
+            total += info->weights[n][s];
+        if (wanted[s] && !(total > 0.0))
+            return ms_error_set(err, MS_EMODEL, "model %s: no network gives the stem %s",
+                                info->name, info->stems[s]);
+        for (int n = 0; n < info->network_count; n++) {
+            lanes->share[n][s] = wanted[s] ? (float)(info->weights[n][s] / total) : 0.0f;
+            serves[n] = serves[n] || lanes->share[n][s] != 0.0f;
+        }
+    }
+    lanes->needed_count = 0;
+    for (int n = 0; n < info->network_count; n++)
+        if (serves[n])
+            lanes->needed[lanes->needed_count++] = n;
+    return 0;
+}
+
+/* Only the caller's thread writes submitted and collected: it may read them without the lock. */
+struct ms_slot *ms_lanes_claim(struct ms_lanes *lanes) {
+    if (lanes->submitted - lanes->collected == lanes->slot_count)
+        return NULL;
+    return &lanes->slots[lanes->submitted % lanes->slot_count];
+}
+
+void ms_lanes_submit(struct ms_lanes *lanes) {
+    pthread_mutex_lock(&lanes->lock);
+    lanes->slots[lanes->submitted++ % lanes->slot_count].done = false;
+    pthread_cond_signal(&lanes->to_lanes);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes) {
+    return lanes->submitted == lanes->collected
+               ? NULL
+               : &lanes->slots[lanes->collected % lanes->slot_count];
+}
+
+int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct ms_slot **out,
+                     struct ms_error *err) {
+    struct ms_slot *slot = &lanes->slots[lanes->collected % lanes->slot_count];
+    int code = 0;
+    pthread_mutex_lock(&lanes->lock);
+    for (;;) {
+        if (cancel != NULL && atomic_load(cancel)) {
+            code = ms_error_set(err, MS_ECANCELED, "canceled");
+            break;
+        }
+        if (slot->done) {
+            if (slot->err.code != 0)
+                code = ms_error_set(err, slot->err.code, "%s", slot->err.text);
+            break;
+        }
+        /* The flag is set by a signal's handler or another thread, neither of which can wake this one. */
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += CANCEL_POLL_MS * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_nsec -= 1000000000L;
+            until.tv_sec++;
+        }
+        pthread_cond_timedwait(&lanes->to_caller, &lanes->lock, &until);
+    }
+    pthread_mutex_unlock(&lanes->lock);
+    *out = slot;
+    return code;
+}
+
+void ms_lanes_release(struct ms_lanes *lanes) {
+    lanes->collected++;
+}
+
+void ms_lanes_drain(struct ms_lanes *lanes) {
+    pthread_mutex_lock(&lanes->lock);
+    lanes->dropping = true;
+    lanes->begun = lanes->submitted;
+    while (lanes->running > 0)
+        pthread_cond_wait(&lanes->to_caller, &lanes->lock);
+    lanes->collected = lanes->submitted;
+    lanes->dropping = false;
+    pthread_mutex_unlock(&lanes->lock);
+}

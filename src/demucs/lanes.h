@@ -1,0 +1,49 @@
+/* Lanes: threads with a session each, and the segments in flight between them and separate.c.
+ *
+ * The caller claims a slot, fills its window and submits it; any lane runs it; the caller collects slots in the order
+ * in which it submitted them. One caller thread. */
+#ifndef MSAAS_DEMUCS_LANES_H
+#define MSAAS_DEMUCS_LANES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "grid.h"
+#include "msaas/err.h"
+#include "msaas/model.h"
+
+#define MS_LANES_MAX 256
+
+struct ms_slot {
+    struct ms_chunk chunk; /* the caller's note */
+    float *window;         /* [2][segment_frames of the model], normalised */
+    float *stems; /* [stem_count][2][segment_frames of the model]; those not wanted hold anything */
+    bool done;    /* guarded by the lanes' lock, as is what follows */
+    struct ms_error err; /* code 0: the stems are good */
+};
+
+struct ms_lanes;
+
+/* Returns when every lane has its session. Slots in flight at most: lanes + 1. */
+MS_MUST_CHECK int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
+                               struct ms_error *err);
+void ms_lanes_free(struct ms_lanes *lanes);
+int ms_lanes_slots(const struct ms_lanes *lanes);
+
+/* What the next segments are to give; nothing may be in flight. MS_EMODEL: no network serves a wanted stem. */
+MS_MUST_CHECK int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err);
+
+/* The slot to fill next, NULL while all are in flight. */
+struct ms_slot *ms_lanes_claim(struct ms_lanes *lanes);
+void ms_lanes_submit(struct ms_lanes *lanes); /* the slot claimed last */
+/* The slot submitted first of those in flight, without waiting; NULL: none is. Its chunk may be read. */
+const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes);
+/* Waits until that one is done. Its own error, or MS_ECANCELED once *cancel (may be NULL) is true. */
+MS_MUST_CHECK int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel,
+                                   struct ms_slot **out, struct ms_error *err);
+void ms_lanes_release(struct ms_lanes *lanes); /* the slot collected last */
+
+/* Drops what has not begun, waits for forwards in progress: afterwards nothing is in flight. */
+void ms_lanes_drain(struct ms_lanes *lanes);
+
+#endif

@@ -1,0 +1,32 @@
+/* A stand-in for the network: libtorch takes seconds where these tests want thousands of segments.
+ *
+ * It implements ms_model_info (for a model made by hand) and the functions of network.h that lanes.c calls, and is
+ * linked instead of network.c and model.c. What it computes depends on where in the window a sample lies and on the
+ * other channel, so that a window one frame off is seen. */
+#ifndef MSAAS_TEST_FAKE_NETWORK_H
+#define MSAAS_TEST_FAKE_NETWORK_H
+
+#include <stdatomic.h>
+
+#include "msaas/model.h"
+#include "msaas/network.h"
+
+struct ms_model {
+    struct ms_model_info info;
+    bool plain; /* stem s is the mix, s + 1 times, and nothing else */
+    atomic_int forwards[MS_MODEL_MAX_NETWORKS]; /* how often each was run */
+    atomic_int sessions;                        /* alive */
+    int fail_forward; /* number of the forward that fails, from 1; 0: none */
+    int fail_session; /* likewise of the session that cannot be made */
+    atomic_int forwards_begun, sessions_begun;
+    void (*on_forward)(void *context, int number); /* may be NULL; called on the lanes' threads */
+    void *on_forward_context;
+};
+
+/* A model of `stems` stems called "drums", "bass", "other", "vocals", ... and one network for all of them. */
+void fake_model_init(struct ms_model *model, int sample_rate_hz, int segment_frames, int stems);
+
+/* The network itself. mix [2][segment_frames], out [stem_count][2][segment_frames]. */
+void fake_forward(const struct ms_model *model, int network, const float *mix, float *out);
+
+#endif
