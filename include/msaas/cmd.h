@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "msaas/model.h"
 #include "msaas/option.h"
 
 enum ms_exit {
@@ -24,6 +25,16 @@ MS_MUST_CHECK bool ms_cmd_begin(enum ms_command command, const char *usage, int 
 
 /* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help, and returns the exit code. */
 int ms_cmd_failed(const char *command_name, const struct ms_error *err);
+
+/* Text from outside (file names) for a terminal: control characters, which could steer it, become '?'. */
+void ms_cmd_print_plain(const char *text, FILE *to);
+
+/* The model that --model, --models-dir and --device ask for. */
+MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
+                                    struct ms_error *err);
+
+/* --lanes, or what the machine allows. */
+int ms_cmd_lanes(const struct ms_options *options);
 
 /* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call installs the
  * handlers. */

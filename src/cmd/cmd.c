@@ -3,6 +3,14 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/sys.h"
+
+/* Memory of the process with its weights, and of each lane on top. */
+#define BASE_BYTES (INT64_C(500) << 20)
+#define LANE_BYTES (INT64_C(500) << 20)
 
 static atomic_bool interrupted;
 
@@ -27,11 +35,52 @@ bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **a
 int ms_cmd_failed(const char *command_name, const struct ms_error *err) {
     if (err->code == MS_ECANCELED)
         return MS_EXIT_INTERRUPTED;
-    (void)fprintf(stderr, "msaas: %s\n", err->text);
+    (void)fputs("msaas: ", stderr);
+    ms_cmd_print_plain(err->text, stderr);
+    (void)fputc('\n', stderr);
     if (err->code != MS_EUSAGE)
         return MS_EXIT_FAILED;
     (void)fprintf(stderr, "Try: msaas %s --help\n", command_name);
     return MS_EXIT_USAGE;
+}
+
+void ms_cmd_print_plain(const char *text, FILE *to) {
+    for (; *text != '\0'; text++)
+        (void)fputc((unsigned char)*text < ' ' || *text == 0x7F ? '?' : *text, to);
+}
+
+static bool is_device(const char *name) {
+    if (strncmp(name, "cuda:", 5) == 0)
+        return name[5] != '\0' && strlen(name) <= 7 &&
+               name[5 + strspn(name + 5, "0123456789")] == '\0';
+    return strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0;
+}
+
+int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
+                      struct ms_error *err) {
+    const char *device = ms_options_string(options, MS_OPTION_DEVICE);
+    char *folder = NULL;
+    char *path = NULL;
+    if (!is_device(device))
+        return ms_error_set(err, MS_EUSAGE, "--device: must be cpu, cuda or cuda:N, not \"%s\"",
+                            device);
+    int rc = ms_models_dir(ms_options_string(options, MS_OPTION_MODELS_DIR), &folder, err);
+    if (rc == 0)
+        rc = ms_model_locate(folder, ms_options_string(options, MS_OPTION_MODEL), &path, err);
+    if (rc == 0)
+        rc = ms_model_open(path, device, out, err);
+    free(folder);
+    free(path);
+    return rc;
+}
+
+int ms_cmd_lanes(const struct ms_options *options) {
+    int64_t asked = ms_options_int(options, MS_OPTION_LANES);
+    if (asked > 0)
+        return (int)asked;
+    struct ms_limits limits;
+    ms_limits_read("", &limits);
+    return ms_limits_lanes(&limits, BASE_BYTES, LANE_BYTES);
 }
 
 static void note_signal(int number) {
@@ -43,8 +92,10 @@ const atomic_bool *ms_cmd_interrupted(void) {
     static bool installed;
     if (!installed) {
         installed = true;
-        /* The handler stands for one signal: the second finds the default, which ends the program. */
-        struct sigaction action = {.sa_handler = note_signal, .sa_flags = (int)SA_RESETHAND};
+        /* The handler stands for one signal: the second finds the default, which ends the program. Calls that a signal
+         * finds waiting go on: the flag is enough. */
+        struct sigaction action = {.sa_handler = note_signal,
+                                   .sa_flags = (int)SA_RESETHAND | SA_RESTART};
         (void)sigemptyset(&action.sa_mask);
         (void)sigaction(SIGINT, &action, NULL);
         (void)sigaction(SIGTERM, &action, NULL);

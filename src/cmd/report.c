@@ -1,0 +1,197 @@
+/* Progress and results, for eyes and for programs. Results go to standard output, all else to standard error; main
+ * thread. */
+#include "report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "msaas/cmd.h"
+#include "msaas/json.h"
+#include "msaas/sys.h"
+
+#define REDRAW_S 0.1
+#define BAR_COLUMNS 30
+
+void ms_report_init(struct ms_report *report, bool json, bool quiet, bool verbose) {
+    *report = (struct ms_report){.json = json, .quiet = quiet, .verbose = verbose};
+    report->bar = !json && !quiet && isatty(STDERR_FILENO);
+}
+
+static void clear_bar(struct ms_report *report) {
+    if (report->bar_drawn)
+        (void)fputs("\r\033[K", stderr);
+    report->bar_drawn = false;
+}
+
+/* One line of JSON, at once: the reader may be waiting for it. */
+static void put_line(struct ms_json_writer *writer) {
+    const char *text = ms_json_writer_text(writer, NULL);
+    if (text != NULL)
+        (void)puts(text);
+    (void)fflush(stdout);
+    ms_json_writer_free(writer);
+}
+
+static struct ms_json_writer *event(const char *name, const char *path) {
+    struct ms_json_writer *writer = ms_json_writer_new();
+    if (writer == NULL)
+        return NULL;
+    ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "event", name);
+    ms_json_put_string(writer, "file", path);
+    return writer;
+}
+
+void ms_report_begin(struct ms_report *report, const char *path, int rate_hz) {
+    report->path = path;
+    report->rate_hz = rate_hz;
+    report->begun_s = report->drawn_s = 0;
+    if (report->bar) {
+        ms_cmd_print_plain(path, stderr);
+        (void)fputs("\n  reading ...", stderr);
+        report->bar_drawn = true;
+    }
+    struct ms_json_writer *writer = report->json ? event("start", path) : NULL;
+    if (writer != NULL) {
+        ms_json_end_object(writer);
+        put_line(writer);
+    }
+}
+
+static void draw_bar(double part, double speed, double left_s) {
+    char cells[BAR_COLUMNS + 1];
+    for (int i = 0; i < BAR_COLUMNS; i++)
+        cells[i] = i < part * BAR_COLUMNS ? '#' : '-';
+    cells[BAR_COLUMNS] = '\0';
+    int left = (int)(left_s < 359999 ? left_s + 0.5 : 359999);
+    (void)fprintf(stderr, "\r\033[K  %3d%% %s  %.1fx real time, %d:%02d:%02d left",
+                  (int)(part * 100), cells, speed, left / 3600, left / 60 % 60, left % 60);
+    (void)fflush(stderr);
+}
+
+void ms_report_progress(void *context, const struct ms_separate_progress *progress) {
+    struct ms_report *report = context;
+    double now = ms_monotonic_s();
+    if (progress->segments_total <= 0 || (!report->bar && !report->json))
+        return;
+    if (report->begun_s == 0)
+        report->begun_s = now;
+    bool last = progress->segments_done == progress->segments_total;
+    if (progress->segments_done == 0 || (now - report->drawn_s < REDRAW_S && !last))
+        return;
+    report->drawn_s = now;
+    double part = (double)progress->segments_done / (double)progress->segments_total;
+    double seconds = now - report->begun_s;
+    double song_s = (double)progress->frames_total / report->rate_hz;
+    double speed = seconds > 0 ? part * song_s / seconds : 0;
+    double left_s = seconds / part - seconds;
+    if (report->bar) {
+        draw_bar(part, speed, left_s);
+        report->bar_drawn = true;
+        return;
+    }
+    struct ms_json_writer *writer = event("progress", report->path);
+    if (writer == NULL)
+        return;
+    ms_json_put_double(writer, "percent", part * 100);
+    ms_json_put_int(writer, "segments_done", progress->segments_done);
+    ms_json_put_int(writer, "segments_total", progress->segments_total);
+    ms_json_put_double(writer, "speed", speed);
+    ms_json_put_double(writer, "seconds_left", left_s);
+    ms_json_end_object(writer);
+    put_line(writer);
+}
+
+static void done_json(const struct ms_report *report, const struct ms_pipeline_output *outputs,
+                      int count, const struct ms_pipeline_stats *stats, double audio_s) {
+    struct ms_json_writer *writer = event("done", report->path);
+    if (writer == NULL)
+        return;
+    ms_json_begin_array(writer, "stems");
+    for (int i = 0; i < count; i++) {
+        ms_json_begin_object(writer, NULL);
+        ms_json_put_string(writer, "name", outputs[i].label);
+        ms_json_put_string(writer, "path", outputs[i].path);
+        ms_json_end_object(writer);
+    }
+    ms_json_end_array(writer);
+    ms_json_put_double(writer, "seconds", stats->total_s);
+    ms_json_put_double(writer, "audio_seconds", audio_s);
+    ms_json_put_double(writer, "speed", audio_s / stats->total_s);
+    ms_json_put_bool(writer, "damaged", stats->damaged);
+    ms_json_end_object(writer);
+    put_line(writer);
+}
+
+static void done_text(const struct ms_report *report, const struct ms_pipeline_output *outputs,
+                      int count, const struct ms_pipeline_stats *stats, double audio_s) {
+    if (!report->bar) { /* the bar stands below the song's name already */
+        ms_cmd_print_plain(report->path, stdout);
+        (void)fputs(":\n", stdout);
+    }
+    for (int i = 0; i < count; i++) {
+        (void)fputs("  ", stdout);
+        ms_cmd_print_plain(outputs[i].path, stdout);
+        (void)fputc('\n', stdout);
+    }
+    (void)printf("  %.1f s of music in %.1f s, %.2fx real time\n", audio_s, stats->total_s,
+                 audio_s / stats->total_s);
+    (void)fflush(stdout);
+}
+
+void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
+                    const struct ms_pipeline_stats *stats) {
+    double audio_s = (double)stats->frames / report->rate_hz;
+    clear_bar(report);
+    if (report->json)
+        done_json(report, outputs, count, stats, audio_s);
+    else if (!report->quiet)
+        done_text(report, outputs, count, stats, audio_s);
+    ms_report_detail(report, "  decode %.2f s, separate %.2f s, encode %.2f s; peak memory %.0f MB",
+                     stats->decode_s, stats->separate_s, stats->encode_s,
+                     (double)ms_peak_rss_bytes() / 1e6);
+    if (!stats->damaged)
+        return;
+    report->failures++;
+    (void)fputs("msaas: ", stderr);
+    ms_cmd_print_plain(report->path, stderr);
+    (void)fputs(": damaged; the stems hold what could be decoded\n", stderr);
+}
+
+void ms_report_error_event(const struct ms_report *report, const char *path,
+                           const struct ms_error *err) {
+    struct ms_json_writer *writer = report->json ? event("error", path) : NULL;
+    if (writer == NULL)
+        return;
+    ms_json_put_string(writer, "code", ms_code_name(err->code));
+    ms_json_put_string(writer, "message", err->text);
+    ms_json_end_object(writer);
+    put_line(writer);
+}
+
+void ms_report_failed(void *context, const char *path, const struct ms_error *err) {
+    struct ms_report *report = context;
+    clear_bar(report);
+    ms_report_error_event(report, path, err);
+    if (err->code == MS_ECANCELED)
+        return;
+    report->failures++;
+    (void)fputs("msaas: ", stderr);
+    ms_cmd_print_plain(err->text, stderr);
+    (void)fputc('\n', stderr);
+}
+
+void ms_report_detail(struct ms_report *report, const char *fmt, ...) {
+    if (!report->verbose)
+        return;
+    char text[1000];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    clear_bar(report);
+    ms_cmd_print_plain(text, stderr);
+    (void)fputc('\n', stderr);
+}

@@ -1,0 +1,34 @@
+/* What `msaas separate` tells while it works: a progress bar on a terminal, a line a song elsewhere, or JSON. */
+#ifndef MSAAS_CMD_REPORT_H
+#define MSAAS_CMD_REPORT_H
+
+#include <stdbool.h>
+
+#include "msaas/pipeline.h"
+
+struct ms_report {
+    bool json, quiet, verbose; /* set by the caller; the rest is the report's own */
+    bool bar;                  /* standard error is a terminal and wants one */
+    bool bar_drawn;
+    int failures; /* songs not done, or not done in full */
+    const char *path;
+    int rate_hz;
+    double begun_s; /* of the separation proper: after the pass that only measures */
+    double drawn_s;
+};
+
+void ms_report_init(struct ms_report *report, bool json, bool quiet, bool verbose);
+void ms_report_begin(struct ms_report *report, const char *path, int rate_hz);
+/* A hook of the separator: `report` is a struct ms_report. */
+void ms_report_progress(void *report, const struct ms_separate_progress *progress);
+void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
+                    const struct ms_pipeline_stats *stats);
+/* A song that was not done; err's text names it. `report` is a struct ms_report. Cancelling is no failure. */
+void ms_report_failed(void *report, const char *path, const struct ms_error *err);
+/* With --json: an error that is of no song when path is NULL. */
+void ms_report_error_event(const struct ms_report *report, const char *path,
+                           const struct ms_error *err);
+/* A line for --verbose. */
+void ms_report_detail(struct ms_report *report, const char *fmt, ...) MS_PRINTF(2, 3);
+
+#endif
