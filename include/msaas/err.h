@@ -37,6 +37,9 @@ struct ms_error {
 
 /* Records code and text in err (if not NULL) and returns code. The text is cut at its end when too long. */
 int ms_error_set(struct ms_error *err, int code, const char *fmt, ...) MS_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* it sees one file at a time: tell it that the code comes back, and no success */
+#define ms_error_set(err, code, ...) ((void)(ms_error_set)(err, code, __VA_ARGS__), (code))
+#endif
 
 /* Puts "prefix: " before the text that err holds; returns err->code. */
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) MS_PRINTF(2, 3);

@@ -40,11 +40,11 @@ void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]) {
     if (digest->failed || EVP_DigestFinal_ex(digest->context, raw, &size) != 1 ||
         size != MS_SHA256_BYTES)
         return;
-    for (unsigned i = 0; i < size; i++) {
+    for (size_t i = 0; i < MS_SHA256_BYTES; i++) {
         hex[2 * i] = digits[raw[i] >> 4];
         hex[2 * i + 1] = digits[raw[i] & 15];
     }
-    hex[2 * size] = '\0';
+    hex[MS_SHA256_HEX - 1] = '\0';
 }
 
 void ms_sha256_free(struct ms_sha256 *digest) {

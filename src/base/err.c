@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int ms_error_set(struct ms_error *err, int code, const char *fmt, ...) {
+int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
     if (err == NULL)
         return code;
     /* Formatted aside first: an argument may be err->text itself. */

@@ -49,11 +49,12 @@ static void lower_memory(struct ms_limits *limits, const char *line) {
 static void apply_cgroup(const char *root, const char *folder, struct ms_limits *limits) {
     char line[128];
     char period_line[128];
-    double quota = 0;
-    double period = 0;
-    if (read_line(root, folder, "cpu.max", line, sizeof line) &&
-        sscanf(line, "%lf %lf", &quota, &period) == 2)
-        lower_cpus(limits, quota, period);
+    char *period = NULL;
+    if (read_line(root, folder, "cpu.max", line,
+                  sizeof line)) { /* "QUOTA PERIOD" or "max PERIOD" */
+        double quota = strtod(line, &period);
+        lower_cpus(limits, quota, strtod(period, NULL));
+    }
     if (read_line(root, folder, "cpu.cfs_quota_us", line, sizeof line) &&
         read_line(root, folder, "cpu.cfs_period_us", period_line, sizeof period_line))
         lower_cpus(limits, strtod(line, NULL), strtod(period_line, NULL));

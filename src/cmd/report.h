@@ -19,12 +19,13 @@ struct ms_report {
 
 void ms_report_init(struct ms_report *report, bool json, bool quiet, bool verbose);
 void ms_report_begin(struct ms_report *report, const char *path, int rate_hz);
-/* A hook of the separator: `report` is a struct ms_report. */
-void ms_report_progress(void *report, const struct ms_separate_progress *progress);
+/* A hook of the separator; context: a struct ms_report. */
+void ms_report_progress(void *context, const struct ms_separate_progress *progress);
 void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
                     const struct ms_pipeline_stats *stats);
-/* A song that was not done; err's text names it. `report` is a struct ms_report. Cancelling is no failure. */
-void ms_report_failed(void *report, const char *path, const struct ms_error *err);
+/* A song that was not done; err's text names it. context: a struct ms_report. Cancelling is no
+ * failure. */
+void ms_report_failed(void *context, const char *path, const struct ms_error *err);
 /* With --json: an error that is of no song when path is NULL. */
 void ms_report_error_event(const struct ms_report *report, const char *path,
                            const struct ms_error *err);

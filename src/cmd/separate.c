@@ -108,10 +108,8 @@ static int encode_options(struct run *run, struct ms_error *err) {
 
 /* Which of the words of a choice in the option table was given: their order is that of the enums. */
 static int choice(const struct run *run, enum ms_option_id id, const char *const words[3]) {
-    int i = 0;
-    while (strcmp(ms_options_string(run->options, id), words[i]) != 0)
-        i++;
-    return i;
+    const char *given_word = ms_options_string(run->options, id);
+    return strcmp(given_word, words[0]) == 0 ? 0 : strcmp(given_word, words[1]) == 0 ? 1 : 2;
 }
 
 /* All that needs no model. */

@@ -14,7 +14,7 @@
 #include "msaas/sys.h"
 
 static char root[] = "/tmp/msaas-inputs-XXXXXX";
-static char refusals[1000];
+static char refusals[4000];
 
 static void note_refusal(void *context, const char *path, const struct ms_error *err) {
     (void)context;
