@@ -1,0 +1,361 @@
+/* From a path to a demuxer and a decoder, in hostile company: the file is opened here, once, and FFmpeg only ever
+ * sees its bytes through read_bytes, so that nothing in it can make FFmpeg open another file or the network. What
+ * containers and codecs are accepted stands in the two lists below. */
+#include "input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <libavutil/avstring.h>
+#include <libavutil/intreadwrite.h>
+#include <libavutil/opt.h>
+
+#include "ffmpeg.h"
+#include "msaas/audio.h"
+
+#define IO_BUFFER_BYTES (32 << 10)
+#define PROBE_BYTES (1 << 20)   /* read to find out the container */
+#define ANALYSE_BYTES (4 << 20) /* read to find out the streams' parameters */
+#define MAX_STREAMS 64
+#define MAX_ID3_TAGS 8
+#define MAX_PRIMING_FRAMES 8192 /* no encoder delays its audio by more */
+
+/* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls, concat, dash, sdp,
+ * image2 ...), devices, and formats of text. */
+static const char containers[] =
+    "aac,ac3,aiff,ape,asf,au,caf,eac3,flac,matroska,mov,mp3,ogg,w64,wav,wv";
+static const char codecs[] =
+    "aac,ac3,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,ape,dca,eac3,flac,mp1float,mp2float,mp3,"
+    "mp3float,opus,"
+    "pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_"
+    "s24le,pcm_s32be,"
+    "pcm_s32le,pcm_s8,pcm_u8,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2";
+
+static int read_bytes(void *opaque, uint8_t *buffer, int size) {
+    struct ms_input *input = opaque;
+    ssize_t got;
+    do
+        got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        input->read_errno = errno;
+        return AVERROR(errno);
+    }
+    input->at_bytes += got;
+    return got > 0 ? (int)got : AVERROR_EOF;
+}
+
+static int64_t seek_bytes(void *opaque, int64_t offset, int whence) {
+    struct ms_input *input = opaque;
+    switch (whence & ~AVSEEK_FORCE) {
+    case AVSEEK_SIZE: return input->size_bytes;
+    case SEEK_SET: break;
+    case SEEK_CUR:
+        if (offset > 0 && input->at_bytes > INT64_MAX - offset)
+            return AVERROR(EINVAL);
+        offset += input->at_bytes;
+        break;
+    case SEEK_END:
+        if (offset > 0)
+            return AVERROR(EINVAL);
+        offset += input->size_bytes;
+        break;
+    default: return AVERROR(EINVAL);
+    }
+    if (offset < 0)
+        return AVERROR(EINVAL);
+    input->at_bytes = offset;
+    return offset;
+}
+
+static int refuse_to_open(AVFormatContext *format, AVIOContext **io, const char *url, int flags,
+                          AVDictionary **options) {
+    (void)format, (void)io, (void)url, (void)flags, (void)options;
+    return AVERROR(EPERM);
+}
+
+static int open_file(struct ms_input *input, struct ms_error *err) {
+    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+    input->fd = open(input->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (input->fd < 0)
+        return ms_error_set(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                            "%s: cannot be opened: %s", input->path, strerror(errno));
+    struct stat status;
+    if (fstat(input->fd, &status) != 0)
+        return ms_error_set(err, MS_EIO, "%s: %s", input->path, strerror(errno));
+    if (S_ISDIR(status.st_mode))
+        return ms_error_set(err, MS_EINPUT, "%s: is a folder, not an audio file", input->path);
+    if (!S_ISREG(status.st_mode))
+        return ms_error_set(err, MS_EINPUT, "%s: is not a regular file", input->path);
+    if (status.st_size == 0)
+        return ms_error_set(err, MS_EINPUT, "%s: is empty (0 bytes)", input->path);
+    input->size_bytes = status.st_size;
+    return 0;
+}
+
+/* Fills the buffer from `at`; *got is less than its size only at the end of the file. */
+static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size, int *got,
+                   struct ms_error *err) {
+    *got = 0;
+    input->at_bytes = at;
+    while (*got < size) {
+        int part = read_bytes(input, buffer + *got, size - *got);
+        if (part == AVERROR_EOF)
+            return 0;
+        if (part < 0)
+            return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
+                                strerror(input->read_errno));
+        *got += part;
+    }
+    return 0;
+}
+
+/* The container is told by the bytes alone; the file's name says nothing. ID3v2 tags are stepped over first: with a
+ * large cover picture in them the audio begins behind any window that one would want to read. */
+static int find_container(struct ms_input *input, struct ms_error *err) {
+    int rc = 0;
+    uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
+    if (window == NULL)
+        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+    int64_t at = 0;
+    int got = 0;
+    for (int tags = 0; tags < MAX_ID3_TAGS; tags++) {
+        uint8_t head[10];
+        if ((rc = read_at(input, at, head, (int)sizeof head, &got, err)) < 0)
+            goto out;
+        if (got < (int)sizeof head || memcmp(head, "ID3", 3) != 0)
+            break;
+        int64_t length = (int64_t)(head[6] & 0x7f) << 21 | (head[7] & 0x7f) << 14 |
+                         (head[8] & 0x7f) << 7 | (head[9] & 0x7f);
+        int64_t footer = (head[5] & 0x10) != 0 ? 10 : 0;
+        at += (int64_t)sizeof head + length + footer;
+    }
+    if ((rc = read_at(input, at, window, PROBE_BYTES, &got, err)) < 0)
+        goto out;
+    AVProbeData probe = {.filename = "", .buf = window, .buf_size = got};
+    int score = 0;
+    input->container = av_probe_input_format3(&probe, 1, &score);
+    if (input->container == NULL)
+        rc = ms_error_set(err, MS_EINPUT, "%s: is not audio of any known format", input->path);
+    else if (av_match_list(input->container->name, containers, ',') <= 0)
+        rc = ms_error_set(err, MS_EINPUT, "%s: is not an accepted audio format (it looks like %s)",
+                          input->path, input->container->name);
+out:
+    av_free(window);
+    return rc;
+}
+
+int ms_input_open(struct ms_input *input, const char *path, struct ms_error *err) {
+    ms_ffmpeg_init();
+    *input = (struct ms_input){.fd = -1, .track_frames = -1};
+    input->path = av_strdup(path);
+    if (input->path == NULL)
+        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+    int rc = open_file(input, err);
+    return rc < 0 ? rc : find_container(input, err);
+}
+
+static void close_demuxer(struct ms_input *input) {
+    avformat_close_input(&input->format);
+    input->stream = NULL;
+    if (input->io != NULL)
+        av_freep(&input->io->buffer);
+    avio_context_free(&input->io);
+}
+
+/* What went wrong while FFmpeg read: the disk's fault before the file's. */
+static int read_error(struct ms_input *input, int av_error, const char *what,
+                      struct ms_error *err) {
+    if (input->read_errno != 0)
+        return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
+                            strerror(input->read_errno));
+    if (av_error == AVERROR(ENOMEM))
+        return ms_ffmpeg_error(err, MS_EINPUT, 0, "%s: %s: asks for too much memory", input->path,
+                               what);
+    return ms_ffmpeg_error(err, MS_EINPUT, av_error, "%s: %s", input->path, what);
+}
+
+static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_error *err) {
+    close_demuxer(input);
+    input->at_bytes = 0;
+    AVDictionary *options = NULL;
+    uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
+    if (buffer != NULL)
+        input->io =
+            avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, input, read_bytes, NULL, seek_bytes);
+    if (input->io == NULL)
+        av_free(buffer);
+    AVFormatContext *format = avformat_alloc_context();
+    if (input->io == NULL || format == NULL) {
+        avformat_free_context(format);
+        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+    }
+    format->pb = input->io;
+    format->io_open = refuse_to_open;
+    format->flags |= AVFMT_FLAG_CUSTOM_IO;
+    format->probesize = ANALYSE_BYTES;
+    format->max_streams = MAX_STREAMS;
+    int rc = av_opt_set(format, "format_whitelist", containers, 0);
+    if (rc >= 0)
+        rc = av_opt_set(format, "codec_whitelist", codecs, 0);
+    if (rc >= 0) /* no protocol has this name: none is allowed */
+        rc = av_opt_set(format, "protocol_whitelist", "none", 0);
+    if (rc >= 0 && strncmp(input->container->name, "mov", 3) == 0) {
+        rc = av_dict_set_int(&options, "advanced_editlist", advanced_edits, 0);
+        if (rc >= 0)
+            rc = av_dict_set_int(&options, "ignore_chapters", 1, 0);
+    }
+    if (rc < 0) {
+        avformat_free_context(format);
+        rc = ms_ffmpeg_error(err, MS_EINTERNAL, rc, "%s: cannot set up FFmpeg", input->path);
+        goto out;
+    }
+    ms_ffmpeg_forget_log();
+    rc = avformat_open_input(&format, "", input->container, &options); /* frees format on failure */
+    if (rc < 0) {
+        rc = read_error(input, rc, "cannot be read as audio", err);
+        goto out;
+    }
+    input->format = format;
+    /* No other stream is ever looked into. */
+    for (unsigned i = 0; i < format->nb_streams; i++)
+        if (format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
+            format->streams[i]->discard = AVDISCARD_ALL;
+    rc = avformat_find_stream_info(format, NULL);
+    if (rc < 0) {
+        rc = read_error(input, rc, "cannot be read as audio", err);
+        goto out;
+    }
+    int index = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    if (index < 0) {
+        rc = ms_error_set(err, MS_EINPUT, "%s: has no audio stream", input->path);
+        goto out;
+    }
+    input->stream = format->streams[index];
+    for (unsigned i = 0; i < format->nb_streams; i++)
+        if (i != (unsigned)index)
+            format->streams[i]->discard = AVDISCARD_ALL;
+    rc = 0;
+out:
+    av_dict_free(&options);
+    return rc;
+}
+
+static int64_t duration_frames(const struct ms_input *input) {
+    const AVStream *stream = input->stream;
+    if (stream->duration == AV_NOPTS_VALUE || stream->codecpar->sample_rate <= 0)
+        return -1;
+    return av_rescale_q(stream->duration, stream->time_base,
+                        (AVRational){1, stream->codecpar->sample_rate});
+}
+
+/* iTunes writes " 00000000 PRIMING REMAINDER COUNT ..." in hex; COUNT is the number of real frames. */
+static int64_t itunes_frames(const AVFormatContext *format) {
+    const AVDictionaryEntry *entry = av_dict_get(format->metadata, "iTunSMPB", NULL, 0);
+    unsigned priming, remainder;
+    unsigned long long count;
+    if (entry == NULL ||
+        sscanf(entry->value, " %*8x %8x %8x %16llx", &priming, &remainder, &count) != 3 ||
+        count == 0 || count > INT64_MAX / 2)
+        return -1;
+    return (int64_t)count;
+}
+
+/* AAC in MP4 comes in whole packets; its true end stands in the track's duration (exact, priming included) and in its
+ * edit list (cut to the movie's coarse time scale, which may even drop the last packet). Where the edit list does
+ * nothing but cut priming and padding, the file is therefore read without it and cut in decode.c. */
+static int choose_edits(struct ms_input *input, struct ms_error *err) {
+    input->track_frames = -1;
+    if (strncmp(input->container->name, "mov", 3) != 0 ||
+        input->stream->codecpar->codec_id != AV_CODEC_ID_AAC || input->stream->nb_frames <= 0)
+        return 0;
+    input->edited_frames = duration_frames(input);
+    int rc = open_demuxer(input, false, err);
+    if (rc < 0)
+        return rc;
+    int64_t track = duration_frames(input);
+    if (input->edited_frames <= 0 || track < input->edited_frames ||
+        track - input->edited_frames > MAX_PRIMING_FRAMES)
+        return open_demuxer(input, true, err);
+    input->track_frames = track;
+    return 0;
+}
+
+int64_t ms_input_end(const struct ms_input *input, const AVPacket *first) {
+    if (input->track_frames < 0)
+        return -1;
+    int64_t itunes = itunes_frames(input->format);
+    if (itunes > 0 && itunes <= input->track_frames &&
+        input->track_frames - itunes <= MAX_PRIMING_FRAMES)
+        return itunes;
+    size_t size = 0;
+    const uint8_t *skip = av_packet_get_side_data(first, AV_PKT_DATA_SKIP_SAMPLES, &size);
+    int64_t priming = skip != NULL && size >= 4 ? (int64_t)AV_RL32(skip) : 0;
+    int64_t end = input->track_frames - priming;
+    /* The same but for the edit list's rounding: then the exact one. */
+    int64_t rounding = input->stream->codecpar->sample_rate / 300;
+    if (end > input->edited_frames + rounding || end < input->edited_frames - rounding)
+        end = input->edited_frames;
+    return end;
+}
+
+static int check_parameters(const struct ms_input *input, struct ms_error *err) {
+    const AVCodecParameters *parameters = input->stream->codecpar;
+    int channels = parameters->ch_layout.nb_channels;
+    if (parameters->codec_id == AV_CODEC_ID_NONE)
+        return ms_error_set(err, MS_EINPUT, "%s: its audio is in an unknown format", input->path);
+    if (channels > MS_AUDIO_MAX_CHANNELS)
+        return ms_error_set(err, MS_EINPUT, "%s: has %d channels; at most %d are accepted",
+                            input->path, channels, MS_AUDIO_MAX_CHANNELS);
+    if (parameters->sample_rate < MS_AUDIO_MIN_RATE_HZ ||
+        parameters->sample_rate > MS_AUDIO_MAX_RATE_HZ)
+        return ms_error_set(err, MS_EINPUT,
+                            "%s: has a sample rate of %d Hz; %d to %d Hz are accepted", input->path,
+                            parameters->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
+    return 0;
+}
+
+static int open_codec(struct ms_input *input, struct ms_error *err) {
+    const AVCodecParameters *parameters = input->stream->codecpar;
+    const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
+    if (codec == NULL || av_match_list(codec->name, codecs, ',') <= 0)
+        return ms_error_set(err, MS_EINPUT,
+                            "%s: its audio is in a format that is not accepted (%s)", input->path,
+                            avcodec_get_name(parameters->codec_id));
+    input->codec = avcodec_alloc_context3(codec);
+    if (input->codec == NULL)
+        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+    int rc = avcodec_parameters_to_context(input->codec, parameters);
+    if (rc >= 0) {
+        input->codec->pkt_timebase = input->stream->time_base;
+        input->codec->thread_count = 1;
+        rc = avcodec_open2(input->codec, codec, NULL);
+    }
+    if (rc < 0)
+        return read_error(input, rc, "its audio cannot be decoded", err);
+    return 0;
+}
+
+int ms_input_start(struct ms_input *input, struct ms_error *err) {
+    int rc = open_demuxer(input, true, err);
+    if (rc < 0 || (rc = choose_edits(input, err)) < 0 || (rc = check_parameters(input, err)) < 0)
+        return rc;
+    return open_codec(input, err);
+}
+
+void ms_input_stop(struct ms_input *input) {
+    avcodec_free_context(&input->codec);
+    close_demuxer(input);
+}
+
+void ms_input_close(struct ms_input *input) {
+    ms_input_stop(input);
+    if (input->fd >= 0)
+        close(input->fd);
+    input->fd = -1;
+    av_freep(&input->path);
+}
