@@ -268,7 +268,10 @@ static void fill_info(struct ms_decoder *decoder) {
     info->frames_estimate = -1;
     int64_t duration = input->stream->duration;
     AVRational base = input->stream->time_base;
-    if (duration == AV_NOPTS_VALUE) {
+    if (decoder->end_frames >= 0) {
+        duration = decoder->end_frames;
+        base = (AVRational){1, info->sample_rate_hz};
+    } else if (duration == AV_NOPTS_VALUE) {
         duration = input->format->duration;
         base = AV_TIME_BASE_Q;
     }

@@ -11,6 +11,7 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/intreadwrite.h>
 
 #include "convert.h"
 #include "ffmpeg.h"
@@ -49,7 +50,8 @@ struct ms_encoder {
     AVFrame *frame;   /* codec's format, `block_frames` long */
     int block_frames; /* what the codec takes at a time */
     int filled;
-    int64_t pts;
+    int64_t pts;                   /* frames given to the codec, at its rate */
+    int64_t packets;               /* got from it */
     struct ms_converter converter; /* Opus only: to its 48 kHz */
 };
 
@@ -243,6 +245,25 @@ out:
     return 0;
 }
 
+/* LAME may pad by more than its last packet holds, which FFmpeg does not count. The muxer writes down what the last
+ * packet says, so each packet of the flush says how much the stream up to it has too much. */
+static int tell_padding(struct ms_encoder *encoder) {
+    int64_t excess = encoder->packets * encoder->codec->frame_size -
+                     encoder->codec->initial_padding - encoder->pts;
+    if (excess <= 0)
+        return 0;
+    size_t size = 0;
+    uint8_t *skip = av_packet_get_side_data(encoder->packet, AV_PKT_DATA_SKIP_SAMPLES, &size);
+    if (skip == NULL) {
+        skip = av_packet_new_side_data(encoder->packet, AV_PKT_DATA_SKIP_SAMPLES, 10);
+        if (skip == NULL)
+            return AVERROR(ENOMEM);
+        memset(skip, 0, 10);
+    }
+    AV_WL32(skip + 4, (uint32_t)excess);
+    return 0;
+}
+
 /* frame == NULL: the end. */
 static int send(struct ms_encoder *encoder, const AVFrame *frame, struct ms_error *err) {
     int rc = avcodec_send_frame(encoder->codec, frame);
@@ -251,6 +272,10 @@ static int send(struct ms_encoder *encoder, const AVFrame *frame, struct ms_erro
         if (rc == AVERROR(EAGAIN) || rc == AVERROR_EOF)
             return ms_sink_check(&encoder->sink, err);
         if (rc < 0)
+            break;
+        encoder->packets++;
+        if (frame == NULL && encoder->options.format == MS_FORMAT_MP3 &&
+            (rc = tell_padding(encoder)) < 0)
             break;
         encoder->packet->stream_index = encoder->stream->index;
         av_packet_rescale_ts(encoder->packet, encoder->codec->time_base,

@@ -1,0 +1,541 @@
+/* Decoding: every kind of input by its exact length and its samples, and everything that must be refused. */
+#include "audio_tools.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#define FRAMES 60001 /* a prime, of no codec's block size */
+
+/* source.wav: float, 44.1 kHz, stereo, FRAMES long; and the same in 16 bits. */
+static struct clip source;
+
+static int set_up(void **state) {
+    if (enter_folder(state) != 0)
+        return 1;
+    clip_signal(&source, FRAMES, RATE_HZ);
+    write_float_wav("source.wav", &source, RATE_HZ);
+    shell("ffmpeg -v error -i source.wav -c:a pcm_s16le s16.wav");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    clip_free(&source);
+    return leave_folder(state);
+}
+
+static void expect(const char *name, int64_t frames, double least_snr_db) {
+    struct clip clip;
+    must_decode(name, &clip);
+    if (clip.frames != frames)
+        fail_msg("%s: %lld frames instead of %lld", name, (long long)clip.frames,
+                 (long long)frames);
+    double snr = snr_db(&source, &clip, frames);
+    if (snr < least_snr_db)
+        fail_msg("%s: %.1f dB", name, snr);
+    assert_false(clip.damaged);
+    clip_free(&clip);
+}
+
+/* Encodes source.wav with ffmpeg's command to `name`, decodes it, compares. */
+static void through(const char *name, const char *arguments, double least_snr_db) {
+    shell("ffmpeg -v error -y -i source.wav %s %s", arguments, name);
+    expect(name, FRAMES, least_snr_db);
+}
+
+static void float_comes_through_bit_for_bit(void **state) {
+    (void)state;
+    struct clip clip;
+    must_decode("source.wav", &clip);
+    assert_same_samples(&source, &clip);
+    assert_string_equal(clip.info.container, "wav");
+    assert_string_equal(clip.info.codec, "pcm_f32le");
+    assert_int_equal(clip.info.sample_rate_hz, RATE_HZ);
+    assert_int_equal(clip.info.channels, 2);
+    assert_int_equal(clip.info.frames_estimate, FRAMES);
+    clip_free(&clip);
+}
+
+static void int16_is_divided_by_32768(void **state) {
+    (void)state;
+    int16_t data[2 * 1000];
+    for (int i = 0; i < 2000; i++)
+        data[i] = (int16_t)(i * 37 - 32768);
+    data[1999] = 32767;
+    write_wav("ints.wav", 1, 2, RATE_HZ, 16, data, sizeof data);
+    struct clip clip;
+    must_decode("ints.wav", &clip);
+    assert_int_equal(clip.frames, 1000);
+    for (int i = 0; i < 1000; i++)
+        for (int c = 0; c < 2; c++)
+            assert_true(clip.planes[c][i] == (float)data[2 * i + c] / 32768.0f);
+    clip_free(&clip);
+}
+
+static void every_pcm_is_read(void **state) {
+    (void)state;
+    through("u8.wav", "-c:a pcm_u8", 35);
+    through("s24.wav", "-c:a pcm_s24le", 120);
+    through("s32.wav", "-c:a pcm_s32le", 140);
+    through("f64.wav", "-c:a pcm_f64le", 300);
+    through("s16.aiff", "-c:a pcm_s16be", 80);
+    through("s24.aif", "-c:a pcm_s24be", 120);
+    shell("ffmpeg -v error -i source.wav -af atrim=end_sample=60000 -c:a pcm_s16le w64.w64");
+    expect("w64.w64", 60000, 80);
+    through("caf.caf", "-c:a pcm_s16be", 80);
+}
+
+static void lossless_is_exact(void **state) {
+    (void)state;
+    struct clip wav, other;
+    must_decode("s16.wav", &wav);
+    static const char *const names[] = {"s16.flac", "alac.m4a", "flac.ogg", "flac.mka", "s16.wv"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        shell("ffmpeg -v error -i s16.wav -c:a %s %s",
+              strstr(names[i], "alac") ? "alac"
+              : strstr(names[i], "wv") ? "wavpack"
+                                       : "flac",
+              names[i]);
+        must_decode(names[i], &other);
+        assert_same_samples(&wav, &other);
+        clip_free(&other);
+    }
+    clip_free(&wav);
+}
+
+static void lossy_has_the_sources_length(void **state) {
+    (void)state;
+    through("ffmpeg.mp3", "-b:a 256k", 30);
+    through("v2.mp3", "-q:a 2", 25);
+    shell("lame --quiet -b 256 s16.wav lame.mp3");
+    expect("lame.mp3", FRAMES, 30);
+    through("aac.m4a", "-b:a 256k", 25);
+    through("aac.mp4", "-b:a 256k -movie_timescale 44100", 25);
+    through("600.mov", "-c:a aac -b:a 256k -movie_timescale 600", 25);
+    through("vorbis.ogg", "-c:a libvorbis -q:a 7 -page_duration 100000", 25);
+    /* ffmpeg's own conversion to 48 kHz makes some frames too many. */
+    through("opus.opus", "-af aresample=48000,atrim=end_sample=65307 -b:a 256k", 25);
+    through("opus.webm", "-af aresample=48000,atrim=end_sample=65307 -c:a libopus -b:a 256k", 25);
+}
+
+/* These containers do not say where the audio begins and ends within their packets. */
+static void formats_without_gapless_information_are_read(void **state) {
+    (void)state;
+    static const char *const commands[] = {
+        "-c:a libvorbis -q:a 7 vorbis.mkv", "-c:a wmav2 -b:a 192k wma.wma",
+        "-c:a aac -b:a 192k adts.aac", "-c:a ac3 -b:a 256k ac3.ac3",
+        "-c:a aac -movflags frag_keyframe+empty_moov -frag_duration 200000 fragmented.mp4"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        struct clip clip;
+        shell("ffmpeg -v error -i source.wav %s", commands[i]);
+        must_decode(strrchr(commands[i], ' ') + 1, &clip);
+        assert_in_range(clip.frames, FRAMES - 4096, FRAMES + 4096);
+        clip_free(&clip);
+    }
+}
+
+/* The last packet of this length lies beyond the end of an edit list rounded down to milliseconds. */
+static void m4a_keeps_its_last_frames(void **state) {
+    (void)state;
+    const int frames = 58 * 1024 + 9;
+    struct clip clip;
+    shell("ffmpeg -v error -i source.wav -af atrim=end_sample=%d -c:a aac edge.m4a", frames);
+    must_decode("edge.m4a", &clip);
+    assert_int_equal(clip.frames, frames);
+    clip_free(&clip);
+}
+
+/* An edit list that cuts more than padding is obeyed. */
+static void m4a_edits_are_obeyed(void **state) {
+    (void)state;
+    struct clip clip;
+    shell("ffmpeg -v error -ss 0.5 -i aac.m4a -c copy cut.m4a");
+    must_decode("cut.m4a", &clip);
+    int64_t left = FRAMES - RATE_HZ / 2;
+    assert_in_range(clip.frames, left - 1100, left + 1100);
+    clip_free(&clip);
+}
+
+static void audio_of_a_video_is_read(void **state) {
+    (void)state;
+    struct clip clip;
+    static const char *const commands[] = {"-c:v mpeg4 -c:a aac v.mp4",
+                                           "-c:v mpeg4 -c:a libvorbis v.mkv",
+                                           "-c:v libvpx -deadline realtime -c:a libopus v.webm"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=10:d=1.36 -i source.wav %s",
+              commands[i]);
+        must_decode(strrchr(commands[i], ' ') + 1, &clip);
+        assert_in_range(clip.frames, FRAMES, FRAMES + 1024);
+        clip_free(&clip);
+    }
+}
+
+static void rates_are_converted_to_the_exact_length(void **state) {
+    (void)state;
+    static const int rates[] = {8000,  11025, 16000, 22050, 32000,  44099,
+                                47952, 48000, 88200, 96000, 176400, 192000};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        for (int64_t frames = 20011; frames < 20014; frames++) {
+            struct clip made, clip, meant;
+            clip_signal(&made, frames, rates[i]);
+            write_float_wav("rate.wav", &made, (uint32_t)rates[i]);
+            must_decode("rate.wav", &clip);
+            int64_t expected = (frames * 2 * RATE_HZ + rates[i]) / (2 * rates[i]);
+            if (clip.frames != expected)
+                fail_msg("%d Hz: %lld frames became %lld, not %lld", rates[i], (long long)frames,
+                         (long long)clip.frames, (long long)expected);
+            /* The same fade over the same time, at the other rate. */
+            clip_alloc(&meant, expected);
+            for (int64_t k = 0; k < expected; k++) {
+                double t = (double)k / RATE_HZ;
+                double fade = sin(3.14159265358979 * (t * rates[i] + 0.5) / (double)frames);
+                meant.planes[0][k] = (float)(fade * (0.3 * sin(6.283185307 * 440 * t) +
+                                                     0.1 * sin(6.283185307 * 1234 * t)));
+                meant.planes[1][k] = (float)(fade * (0.2 * sin(6.283185307 * 330 * t) +
+                                                     0.2 * sin(6.283185307 * 987 * t)));
+            }
+            double snr = snr_db(&meant, &clip, expected);
+            if (snr < 70)
+                fail_msg("%d Hz: %.1f dB", rates[i], snr);
+            clip_free(&made);
+            clip_free(&clip);
+            clip_free(&meant);
+        }
+    }
+}
+
+static void mono_is_doubled_at_full_level(void **state) {
+    (void)state;
+    struct clip clip;
+    write_wav("mono.wav", 3, 1, RATE_HZ, 32, source.planes[0], FRAMES * sizeof(float));
+    must_decode("mono.wav", &clip);
+    assert_int_equal(clip.frames, FRAMES);
+    assert_memory_equal(clip.planes[0], source.planes[0], FRAMES * sizeof(float));
+    assert_memory_equal(clip.planes[1], source.planes[0], FRAMES * sizeof(float));
+    clip_free(&clip);
+}
+
+/* Full scale in every channel, or in one of them: never beyond full scale; left stays left. */
+static void surround_is_mixed_without_clipping(void **state) {
+    (void)state;
+    for (int channels = 3; channels <= MS_AUDIO_MAX_CHANNELS; channels++) {
+        float data[1000 * MS_AUDIO_MAX_CHANNELS];
+        struct clip clip;
+        for (int i = 0; i < 1000 * channels; i++)
+            data[i] = 1;
+        write_wav("wide.wav", 3, channels, RATE_HZ, 32, data, (size_t)(4000 * channels));
+        must_decode("wide.wav", &clip);
+        assert_int_equal(clip.frames, 1000);
+        assert_int_equal(clip.info.channels, channels);
+        for (int c = 0; c < 2; c++) {
+            assert_true(clip.planes[c][500] <= 1.00001f);
+            assert_true(clip.planes[c][500] > 0.3f);
+        }
+        clip_free(&clip);
+    }
+    struct clip clip;
+    shell("ffmpeg -v error -i source.wav -af 'pan=5.1|FL=FL|FR=0*FL|FC=0*FL|LFE=FR|BL=0*FL|BR=0*FL'"
+          " -c:a pcm_f32le surround.wav");
+    must_decode("surround.wav", &clip);
+    assert_int_equal(clip.frames, FRAMES);
+    double left = 0, right = 0;
+    for (int64_t i = 0; i < FRAMES; i++) {
+        left += fabs((double)clip.planes[0][i]);
+        right += fabs((double)clip.planes[1][i]);
+    }
+    assert_true(left > 1000 && right < 1e-3 * left);
+    clip_free(&clip);
+}
+
+static void a_second_pass_gives_the_same(void **state) {
+    (void)state;
+    shell("ffmpeg -v error -y -i source.wav -af aresample=48000,atrim=end_sample=65307 r48.mp3");
+    static const char *const names[] = {"source.wav", "lame.mp3", "aac.m4a", "r48.mp3",
+                                        "opus.opus"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct ms_error err = {0};
+        struct ms_decoder *decoder = NULL;
+        struct clip first, second;
+        assert_int_equal(ms_decoder_open(names[i], RATE_HZ, &decoder, &err), 0);
+        float block[2][777];
+        float *planes[2] = {block[0], block[1]};
+        size_t got;
+        assert_int_equal(ms_decoder_read(decoder, planes, 777, &got, &err), 0);
+        assert_int_equal(got, 777);
+        assert_int_equal(ms_decoder_rewind(decoder, &err), 0); /* from the middle */
+        assert_int_equal(read_all(decoder, &first, &err), 0);
+        assert_int_equal(ms_decoder_rewind(decoder, &err), 0); /* from the end */
+        assert_int_equal(read_all(decoder, &second, &err), 0);
+        assert_int_equal(first.frames, FRAMES);
+        assert_same_samples(&first, &second);
+        clip_free(&first);
+        clip_free(&second);
+        ms_decoder_free(decoder);
+    }
+}
+
+/* Two MP3 streams of different rate and channels, one after the other in one file. */
+static void a_format_that_changes_midway_is_followed(void **state) {
+    (void)state;
+    struct clip clip;
+    shell("ffmpeg -v error -i source.wav -write_xing 0 -id3v2_version 0 one.mp3;"
+          "ffmpeg -v error -i source.wav -ac 1 -ar 32000 -write_xing 0 -id3v2_version 0 two.mp3;"
+          "cat one.mp3 two.mp3 > both.mp3");
+    must_decode("both.mp3", &clip);
+    assert_in_range(clip.frames, 2 * FRAMES - 8000, 2 * FRAMES + 8000);
+    clip_free(&clip);
+}
+
+static void a_large_cover_does_not_hide_the_audio(void **state) {
+    (void)state;
+    struct clip clip;
+    /* Noise does not compress: a PNG of more than the megabyte that is probed. */
+    shell("head -c 1440000 /dev/urandom |"
+          "ffmpeg -v error -f rawvideo -pix_fmt rgb24 -s 800x600 -i - -frames:v 1 big.png;"
+          "test $(stat -c %%s big.png) -gt 1100000;"
+          "ffmpeg -v error -i lame.mp3 -i big.png -map 0 -map 1 -c copy -disposition:v attached_pic"
+          " covered.mp3; mv covered.mp3 covered");
+    must_decode("covered", &clip);
+    assert_int_equal(clip.frames, FRAMES);
+    clip_free(&clip);
+}
+
+static void refuse(const char *name, int code, const char *cause) {
+    struct ms_error err = {0};
+    struct clip clip;
+    int rc = decode_at(name, RATE_HZ, &clip, &err);
+    if (rc != code || strstr(err.text, cause) == NULL || strstr(err.text, name) == NULL)
+        fail_msg("%s: %d instead of %d, \"%s\"", name, rc, code, err.text);
+    assert_int_equal(err.code, code);
+    clip_free(&clip);
+}
+
+static void files_that_cannot_be_opened_are_refused(void **state) {
+    (void)state;
+    refuse("missing.mp3", MS_ENOTFOUND, "No such file");
+    refuse("source.wav/x", MS_ENOTFOUND, "Not a directory");
+    write_file("empty.mp3", "", 0);
+    refuse("empty.mp3", MS_EINPUT, "is empty");
+    assert_int_equal(mkdir("folder.mp3", 0700), 0);
+    refuse("folder.mp3", MS_EINPUT, "is a folder");
+    assert_int_equal(mkfifo("fifo.mp3", 0600), 0);
+    refuse("fifo.mp3", MS_EINPUT, "not a regular file");
+    refuse("/dev/zero", MS_EINPUT, "not a regular file");
+    assert_int_equal(symlink("loop.mp3", "loop.mp3"), 0);
+    refuse("loop.mp3", MS_EIO, "symbolic link");
+}
+
+/* Root may read everything: a child gives that up first. */
+static void a_file_without_permission_is_refused(void **state) {
+    (void)state;
+    shell("cp source.wav secret.wav; chmod 000 secret.wav; chmod 755 .");
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0 && seteuid(65534) != 0)
+            _exit(2);
+        struct ms_decoder *decoder = NULL;
+        struct ms_error err = {0};
+        int rc = ms_decoder_open("secret.wav", RATE_HZ, &decoder, &err);
+        _exit(rc == MS_EIO && strstr(err.text, "Permission denied") != NULL ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void files_that_are_not_audio_are_refused(void **state) {
+    (void)state;
+    static const char text[] = "This is a text, whatever its name says.\nIt has two lines.\n";
+    write_file("text.mp3", text, sizeof text - 1);
+    refuse("text.mp3", MS_EINPUT, "not audio of any known format");
+    shell("head -c 100000 /dev/zero > zeros.wav");
+    refuse("zeros.wav", MS_EINPUT, "not");
+    shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=5:d=1 -c:v mpeg4 silent.mp4");
+    refuse("silent.mp4", MS_EINPUT, "has no audio stream");
+    shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=5:d=1 -frames:v 1 picture.png;"
+          "cp picture.png picture.mp3");
+    refuse("picture.mp3", MS_EINPUT, "not an accepted audio format");
+}
+
+/* Formats that make FFmpeg open other files, under any name; the file they refer to exists. */
+static void playlists_are_refused(void **state) {
+    (void)state;
+    static const char m3u8[] = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n"
+                               "s16.wav\n#EXT-X-ENDLIST\n";
+    static const char concat[] = "ffconcat version 1.0\nfile s16.wav\n";
+    static const char sdp[] = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+                              "m=audio 5004 RTP/AVP 0\n";
+    static const char dash[] =
+        "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\">"
+        "<Period><AdaptationSet/></Period></MPD>\n";
+    static const struct {
+        const char *text;
+        const char *names[3];
+    } lists[] = {{m3u8, {"list.m3u8", "song.mp3", "song.wav"}},
+                 {concat, {"list.ffconcat", "song2.mp3", "song.flac"}},
+                 {sdp, {"list.sdp", "song3.mp3", "song.m4a"}},
+                 {dash, {"list.mpd", "song4.mp3", "song.ogg"}}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (int n = 0; n < 3; n++) {
+            write_file(lists[i].names[n], lists[i].text, strlen(lists[i].text));
+            refuse(lists[i].names[n], MS_EINPUT, "not a");
+        }
+    }
+}
+
+static void impossible_parameters_are_refused(void **state) {
+    (void)state;
+    static float data[64 * 1000];
+    write_wav("1hz.wav", 3, 2, 1, 32, data, 8000);
+    refuse("1hz.wav", MS_EINPUT, "sample rate of 1 Hz");
+    write_wav("10mhz.wav", 3, 2, 10000000, 32, data, 8000);
+    refuse("10mhz.wav", MS_EINPUT, "sample rate of 10000000 Hz");
+    write_wav("7999hz.wav", 3, 2, 7999, 32, data, 8000);
+    refuse("7999hz.wav", MS_EINPUT, "sample rate of 7999 Hz");
+    write_wav("64.wav", 3, 64, RATE_HZ, 32, data, sizeof data);
+    refuse("64.wav", MS_EINPUT, "64 channels");
+    write_wav("17.wav", 3, 17, RATE_HZ, 32, data, 17 * 4000);
+    refuse("17.wav", MS_EINPUT, "17 channels");
+    write_wav("0.wav", 3, 0, RATE_HZ, 32, data, 8000);
+    refuse("0.wav", MS_EINPUT, "");
+    write_wav("none.wav", 3, 2, RATE_HZ, 32, data, 0);
+    refuse("none.wav", MS_EINPUT, "zero samples");
+}
+
+static void samples_that_are_no_numbers_are_refused(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        for (int c = 0; c < 2; c++) {
+            struct clip clip;
+            clip_signal(&clip, FRAMES, RATE_HZ);
+            clip.planes[c][FRAMES - 1] = bad[i];
+            write_float_wav("nan.wav", &clip, RATE_HZ);
+            refuse("nan.wav", MS_EINPUT, "NaN or infinity at 1.");
+            write_float_wav("nan48.wav", &clip, 48000);
+            refuse("nan48.wav", MS_EINPUT, "NaN or infinity");
+            clip_free(&clip);
+        }
+    }
+}
+
+/* The header's size claims three hours; what is there is used, and memory is not taken on its word. */
+static void a_header_that_claims_hours_is_not_believed(void **state) {
+    (void)state;
+    uint8_t bytes[44 + 8000] = {0};
+    wav_header(bytes, 3, 2, RATE_HZ, 32, 0xf0000000u);
+    for (int i = 0; i < 2000; i++)
+        put32(bytes + 44 + 4 * i, 0x3e000000u);
+    write_file("hours.wav", bytes, sizeof bytes);
+    struct clip clip;
+    must_decode("hours.wav", &clip);
+    assert_int_equal(clip.frames, 1000);
+    assert_true(clip.damaged);
+    clip_free(&clip);
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    assert_true(usage.ru_maxrss < 1000 * 1000);
+}
+
+static void what_is_left_of_a_broken_file_is_used(void **state) {
+    (void)state;
+    struct clip clip;
+    static const char *const names[] = {"lame.mp3", "s16.flac", "vorbis.ogg", "s24.wav"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t size;
+        void *bytes = read_file(names[i], &size);
+        write_file("half", bytes, size / 2);
+        must_decode("half", &clip);
+        assert_in_range(clip.frames, FRAMES / 8, FRAMES * 3 / 4);
+        if (strcmp(names[i], "vorbis.ogg") != 0) /* Ogg's pages do not say how long the whole is */
+            assert_true(clip.damaged);
+        clip_free(&clip);
+        free(bytes);
+    }
+    /* MP4's index at the end is lost with it. */
+    size_t size;
+    void *bytes = read_file("aac.m4a", &size);
+    write_file("half.m4a", bytes, size / 2);
+    refuse("half.m4a", MS_EINPUT, "");
+    free(bytes);
+    /* A hole in the middle is passed over and reported. */
+    uint8_t *mp3 = read_file("lame.mp3", &size);
+    for (size_t i = size / 3; i < size / 2; i++)
+        mp3[i] = (uint8_t)(i * 97 >> 3);
+    write_file("hole.mp3", mp3, size);
+    must_decode("hole.mp3", &clip);
+    assert_true(clip.frames > FRAMES / 2);
+    assert_true(clip.damaged);
+    clip_free(&clip);
+    /* Headers alone, without one frame of audio. */
+    write_file("stub.mp3", mp3, 300);
+    refuse("stub.mp3", MS_EINPUT, "");
+    free(mp3);
+}
+
+/* Random damage anywhere ends in frames or in a refusal, never in a crash or a loop. */
+static void random_damage_is_survived(void **state) {
+    (void)state;
+    static const char *const names[] = {"lame.mp3", "s16.flac",  "vorbis.ogg", "aac.m4a",
+                                        "v.mkv",    "opus.opus", "wma.wma",    "s16.aiff"};
+    uint32_t random = 1;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t size;
+        uint8_t *bytes = read_file(names[i], &size);
+        for (int round = 0; round < 12; round++) {
+            for (int hit = 0; hit < 20; hit++) {
+                random = random * 1664525u + 1013904223u;
+                size_t reach = round % 2 == 0 ? size : size < 2000 ? size : 2000;
+                bytes[(random >> 4) % reach] ^= (uint8_t)(random >> 24);
+            }
+            write_file("damaged", bytes, size);
+            struct ms_error err = {0};
+            struct clip clip;
+            int rc = decode_at("damaged", RATE_HZ, &clip, &err);
+            assert_true(rc == 0 || rc == MS_EINPUT);
+            clip_free(&clip);
+        }
+        free(bytes);
+    }
+}
+
+static void unicode_names_work(void **state) {
+    (void)state;
+    struct clip clip;
+    shell("cp s16.wav 'f\xc3\xbcr \xe9\x9f\xb3\xe6\xa5\xbd \xf0\x9f\x8e\xb5:http.wav'");
+    must_decode("f\xc3\xbcr \xe9\x9f\xb3\xe6\xa5\xbd \xf0\x9f\x8e\xb5:http.wav", &clip);
+    assert_int_equal(clip.frames, FRAMES);
+    clip_free(&clip);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(float_comes_through_bit_for_bit),
+        cmocka_unit_test(int16_is_divided_by_32768),
+        cmocka_unit_test(every_pcm_is_read),
+        cmocka_unit_test(lossless_is_exact),
+        cmocka_unit_test(lossy_has_the_sources_length),
+        cmocka_unit_test(formats_without_gapless_information_are_read),
+        cmocka_unit_test(m4a_keeps_its_last_frames),
+        cmocka_unit_test(m4a_edits_are_obeyed),
+        cmocka_unit_test(audio_of_a_video_is_read),
+        cmocka_unit_test(rates_are_converted_to_the_exact_length),
+        cmocka_unit_test(mono_is_doubled_at_full_level),
+        cmocka_unit_test(surround_is_mixed_without_clipping),
+        cmocka_unit_test(a_second_pass_gives_the_same),
+        cmocka_unit_test(a_format_that_changes_midway_is_followed),
+        cmocka_unit_test(a_large_cover_does_not_hide_the_audio),
+        cmocka_unit_test(files_that_cannot_be_opened_are_refused),
+        cmocka_unit_test(a_file_without_permission_is_refused),
+        cmocka_unit_test(files_that_are_not_audio_are_refused),
+        cmocka_unit_test(playlists_are_refused),
+        cmocka_unit_test(impossible_parameters_are_refused),
+        cmocka_unit_test(samples_that_are_no_numbers_are_refused),
+        cmocka_unit_test(a_header_that_claims_hours_is_not_believed),
+        cmocka_unit_test(what_is_left_of_a_broken_file_is_used),
+        cmocka_unit_test(random_damage_is_survived),
+        cmocka_unit_test(unicode_names_work),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
