@@ -6,11 +6,12 @@
 #include "msaas/audio.h"
 #include "msaas/separate.h"
 
-enum ms_clip_mode { MS_CLIP_RESCALE, MS_CLIP_CLAMP, MS_CLIP_NONE }; /* Demucs' --clip-mode */
+enum ms_clip_mode { MS_CLIP_RESCALE, MS_CLIP_CLAMP, MS_CLIP_NONE };   /* Demucs' --clip-mode */
 enum ms_other_method { MS_OTHER_ADD, MS_OTHER_MINUS, MS_OTHER_NONE }; /* Demucs' --other-method */
 
 struct ms_pipeline_options {
-    struct ms_separate_options separate; /* `wanted` is set by the pipeline from stems or two_stems */
+    struct ms_separate_options
+        separate; /* `wanted` is set by the pipeline from stems or two_stems */
     struct ms_encode_options encode;
     enum ms_clip_mode clip;
     bool stems[MS_MODEL_MAX_STEMS]; /* which stems to write; ignored with two_stems */
@@ -26,13 +27,15 @@ struct ms_pipeline_output {
 #define MS_PIPELINE_MAX_OUTPUTS (MS_MODEL_MAX_STEMS)
 
 /* The labels that `options` gives for this model, in the order of the outputs. Paths are left NULL. */
-MS_MUST_CHECK int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeline_options *options,
-                                     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS], int *count,
-                                     struct ms_error *err);
+MS_MUST_CHECK int ms_pipeline_labels(const struct ms_model_info *model,
+                                     const struct ms_pipeline_options *options,
+                                     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS],
+                                     int *count, struct ms_error *err);
 
 struct ms_pipeline_stats {
     int64_t frames; /* of the song at the model's rate */
-    double decode_s, separate_s, encode_s, total_s; /* wall seconds; decode and encode are those of this thread */
+    double decode_s, separate_s, encode_s,
+        total_s;  /* wall seconds; decode and encode are those of this thread */
     bool damaged; /* parts of the source could not be decoded */
 };
 
@@ -40,8 +43,8 @@ struct ms_pipeline_stats {
  * renamed at the end. spool_dir: where the float stems wait for their peak (MS_CLIP_RESCALE); removed at the end. */
 MS_MUST_CHECK int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
                                   const char *input, const struct ms_pipeline_options *options,
-                                  const struct ms_pipeline_output *outputs, int output_count, const char *spool_dir,
-                                  const struct ms_separate_hooks *hooks, struct ms_pipeline_stats *stats,
-                                  struct ms_error *err);
+                                  const struct ms_pipeline_output *outputs, int output_count,
+                                  const char *spool_dir, const struct ms_separate_hooks *hooks,
+                                  struct ms_pipeline_stats *stats, struct ms_error *err);
 
 #endif

@@ -26,6 +26,7 @@ struct ms_separator; /* lanes and their sessions; one job at a time; reused from
 MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes,
                                    struct ms_separator **out, struct ms_error *err);
 void ms_separator_free(struct ms_separator *separator);
+int ms_separator_lanes(const struct ms_separator *separator);
 
 /* Where the mix comes from: planar float at the model's rate. Called on the thread that called ms_separator_run. */
 struct ms_mix_source {

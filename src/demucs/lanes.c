@@ -237,8 +237,8 @@ void ms_lanes_free(struct ms_lanes *lanes) {
     free(lanes);
 }
 
-int ms_lanes_slots(const struct ms_lanes *lanes) {
-    return lanes->slot_count;
+int ms_lanes_count(const struct ms_lanes *lanes) {
+    return lanes->lane_count;
 }
 
 int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err) {

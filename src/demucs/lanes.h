@@ -28,7 +28,7 @@ struct ms_lanes;
 MS_MUST_CHECK int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
                                struct ms_error *err);
 void ms_lanes_free(struct ms_lanes *lanes);
-int ms_lanes_slots(const struct ms_lanes *lanes);
+int ms_lanes_count(const struct ms_lanes *lanes);
 
 /* What the next segments are to give; nothing may be in flight. MS_EMODEL: no network serves a wanted stem. */
 MS_MUST_CHECK int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err);

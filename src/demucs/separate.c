@@ -316,7 +316,7 @@ int ms_separator_new(const struct ms_model *model, int lanes, struct ms_separato
     /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of the newest. */
     size_t segment = (size_t)made->info->segment_frames;
     made->history_capacity =
-        (int64_t)segment * (ms_lanes_slots(made->lanes) + 2) + MS_STEM_BLOCK_FRAMES;
+        (int64_t)segment * (ms_lanes_count(made->lanes) + 3) + MS_STEM_BLOCK_FRAMES;
     for (int c = 0; c < MS_MIX_CHANNELS; c++)
         made->history[c] = malloc((size_t)made->history_capacity * sizeof(float));
     made->tail =
@@ -345,4 +345,8 @@ void ms_separator_free(struct ms_separator *separator) {
     free(separator->gain);
     free(separator->cover);
     free(separator);
+}
+
+int ms_separator_lanes(const struct ms_separator *separator) {
+    return ms_lanes_count(separator->lanes);
 }

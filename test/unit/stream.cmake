@@ -10,3 +10,7 @@ foreach(name separate separate_rules)
     target_sources(test_${name} PRIVATE ${separate_sources})
     target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs)
 endforeach()
+
+msaas_unit_test(pipeline LINK msaas_audio m)
+target_sources(test_pipeline PRIVATE ${separate_sources}
+    ${CMAKE_SOURCE_DIR}/src/worker/pipeline.c ${CMAKE_SOURCE_DIR}/src/worker/spool.c)

@@ -1,0 +1,335 @@
+/* One song's way: decode -> separate -> encode. Owns the decoder, the encoders and the spools of one run.
+ *
+ * Blocks of stems arrive on the caller's thread while the lanes work on the next segments. Where the peak must be
+ * known first (MS_CLIP_RESCALE) they are spooled; the encoders then run on as many threads as there are lanes, which
+ * are idle by then. Every output is complete under a temporary name before the first gets its own. */
+#include "msaas/pipeline.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "msaas/sys.h"
+#include "spool.h"
+
+/* ---- what to write ---------------------------------------------------------------------------------------------- */
+
+enum content { CONTENT_STEM, CONTENT_OTHER_STEMS, CONTENT_MIX_MINUS_STEM };
+
+struct plan {
+    int count;
+    struct {
+        enum content content;
+        int stem;
+    } outputs[MS_PIPELINE_MAX_OUTPUTS];
+};
+
+static void plan_add(struct plan *plan, enum content content, int stem) {
+    plan->outputs[plan->count].content = content;
+    plan->outputs[plan->count].stem = stem;
+    plan->count++;
+}
+
+static int make_plan(const struct ms_model_info *model, const struct ms_pipeline_options *options,
+                     struct plan *plan, struct ms_error *err) {
+    plan->count = 0;
+    if (options->two_stems >= model->stem_count)
+        return ms_error_set(err, MS_EUSAGE, "model %s has no stem number %d", model->name,
+                            options->two_stems);
+    if (options->two_stems >= 0) {
+        plan_add(plan, CONTENT_STEM, options->two_stems);
+        if (options->other_method == MS_OTHER_ADD)
+            plan_add(plan, CONTENT_OTHER_STEMS, options->two_stems);
+        else if (options->other_method == MS_OTHER_MINUS)
+            plan_add(plan, CONTENT_MIX_MINUS_STEM, options->two_stems);
+        return 0;
+    }
+    for (int s = 0; s < model->stem_count; s++)
+        if (options->stems[s])
+            plan_add(plan, CONTENT_STEM, s);
+    if (plan->count == 0)
+        return ms_error_set(err, MS_EUSAGE, "no stems to write");
+    return 0;
+}
+
+int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeline_options *options,
+                       struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS], int *count,
+                       struct ms_error *err) {
+    static const char *const prefixes[] = {
+        [CONTENT_STEM] = "", [CONTENT_OTHER_STEMS] = "no_", [CONTENT_MIX_MINUS_STEM] = "minus_"};
+    struct plan plan;
+    int code = make_plan(model, options, &plan, err);
+    if (code != 0)
+        return code;
+    for (int i = 0; i < plan.count; i++) {
+        outputs[i].path = NULL;
+        (void)snprintf(outputs[i].label, sizeof outputs[i].label, "%s%s",
+                       prefixes[plan.outputs[i].content], model->stems[plan.outputs[i].stem]);
+    }
+    *count = plan.count;
+    return 0;
+}
+
+/* ---- one run ---------------------------------------------------------------------------------------------------- */
+
+struct output {
+    struct ms_encoder *encoder;
+    struct ms_spool *spool; /* NULL where blocks go straight to the encoder */
+    bool published;
+    int code;
+    struct ms_error err;
+};
+
+struct run {
+    const struct ms_model_info *model;
+    const struct ms_pipeline_options *options;
+    const struct ms_separate_hooks *hooks;
+    struct plan plan;
+    struct ms_decoder *decoder;
+    struct output outputs[MS_PIPELINE_MAX_OUTPUTS];
+    float *scratch[MS_AUDIO_CHANNELS]; /* [MS_STEM_BLOCK_FRAMES] each */
+    bool decoder_failed;
+    struct ms_pipeline_stats stats;
+    atomic_int next; /* output to be finished next */
+    atomic_bool failed;
+};
+
+static bool is_canceled(const struct run *run) {
+    return run->hooks != NULL && run->hooks->cancel != NULL && atomic_load(run->hooks->cancel);
+}
+
+static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t capacity,
+                    size_t *frames, struct ms_error *err) {
+    struct run *run = context;
+    double begin_s = ms_monotonic_s();
+    int code = ms_decoder_read(run->decoder, planes, capacity, frames, err);
+    run->stats.decode_s += ms_monotonic_s() - begin_s;
+    run->decoder_failed = code != 0;
+    return code;
+}
+
+static int rewind_mix(void *context, struct ms_error *err) {
+    struct run *run = context;
+    int code = ms_decoder_rewind(run->decoder, err);
+    run->decoder_failed = code != 0;
+    return code;
+}
+
+/* The planes of output `number`: a stem's own, or what is made of several in scratch. */
+static void make_content(struct run *run, int number, const float *const (*stems)[MS_MIX_CHANNELS],
+                         const float *const mix[MS_MIX_CHANNELS], size_t frames,
+                         const float *planes[MS_MIX_CHANNELS]) {
+    int stem = run->plan.outputs[number].stem;
+    for (int c = 0; c < MS_MIX_CHANNELS; c++) {
+        float *made = run->scratch[c];
+        planes[c] = made;
+        switch (run->plan.outputs[number].content) {
+        case CONTENT_STEM: planes[c] = stems[stem][c]; break;
+        case CONTENT_OTHER_STEMS:
+            memset(made, 0, frames * sizeof *made);
+            for (int s = 0; s < run->model->stem_count; s++)
+                for (size_t i = 0; s != stem && i < frames; i++)
+                    made[i] += stems[s][c][i];
+            break;
+        case CONTENT_MIX_MINUS_STEM:
+            for (size_t i = 0; i < frames; i++)
+                made[i] = mix[c][i] - stems[stem][c][i];
+            break;
+        }
+    }
+}
+
+static void clamp(struct run *run, const float *planes[MS_MIX_CHANNELS], size_t frames) {
+    for (int c = 0; c < MS_MIX_CHANNELS; c++) {
+        for (size_t i = 0; i < frames; i++)
+            run->scratch[c][i] = fminf(fmaxf(planes[c][i], -0.99f), 0.99f);
+        planes[c] = run->scratch[c];
+    }
+}
+
+static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNELS],
+                       const float *const mix[MS_MIX_CHANNELS], size_t frames,
+                       struct ms_error *err) {
+    struct run *run = context;
+    double begin_s = ms_monotonic_s();
+    int code = 0;
+    for (int i = 0; code == 0 && i < run->plan.count; i++) {
+        const float *planes[MS_MIX_CHANNELS];
+        make_content(run, i, stems, mix, frames, planes);
+        if (run->options->clip == MS_CLIP_CLAMP)
+            clamp(run, planes, frames);
+        code = run->outputs[i].spool != NULL
+                   ? ms_spool_write(run->outputs[i].spool, planes, frames, err)
+                   : ms_encoder_write(run->outputs[i].encoder, planes, frames, err);
+    }
+    run->stats.frames += (int64_t)frames;
+    run->stats.encode_s += ms_monotonic_s() - begin_s;
+    return code;
+}
+
+/* ---- encoding what was spooled ------------------------------------------------------------------------------------ */
+
+/* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are. */
+static int encode_spooled(struct run *run, struct output *output, struct ms_error *err) {
+    float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
+    int code = ms_spool_rewind(output->spool, err);
+    while (code == 0) {
+        float *planes[MS_AUDIO_CHANNELS];
+        size_t frames;
+        if (is_canceled(run) || atomic_load(&run->failed))
+            return ms_error_set(err, MS_ECANCELED, "canceled");
+        if ((code = ms_spool_read(output->spool, planes, &frames, err)) != 0 || frames == 0)
+            break;
+        for (int c = 0; divisor > 1.0f && c < MS_AUDIO_CHANNELS; c++)
+            for (size_t i = 0; i < frames; i++)
+                planes[c][i] /= divisor;
+        const float *const scaled[MS_AUDIO_CHANNELS] = {planes[0], planes[1]};
+        code = ms_encoder_write(output->encoder, scaled, frames, err);
+    }
+    return code;
+}
+
+/* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has its error. */
+static void *finish_outputs(void *context) {
+    struct run *run = context;
+    for (int i; (i = atomic_fetch_add(&run->next, 1)) < run->plan.count;) {
+        struct output *output = &run->outputs[i];
+        output->code = output->spool != NULL ? encode_spooled(run, output, &output->err) : 0;
+        if (output->code == 0)
+            output->code = ms_encoder_finish(output->encoder, &output->err);
+        if (output->code != 0)
+            atomic_store(&run->failed, true);
+        ms_spool_free(output->spool); /* the disk's space, as early as can be */
+        output->spool = NULL;
+    }
+    return NULL;
+}
+
+static int finish_all(struct run *run, int threads, struct ms_error *err) {
+    pthread_t helpers[MS_PIPELINE_MAX_OUTPUTS];
+    int helper_count = 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* A thread that cannot be had is no fault: the others do its part. */
+    while (helper_count + 1 < threads && helper_count + 1 < run->plan.count &&
+           pthread_create(&helpers[helper_count], NULL, finish_outputs, run) == 0)
+        helper_count++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)finish_outputs(run);
+    for (int i = 0; i < helper_count; i++)
+        pthread_join(helpers[i], NULL);
+
+    /* The first fault in the outputs' order; those that only stopped because of it come last. */
+    const struct output *fault = NULL;
+    for (int i = 0; i < run->plan.count; i++) {
+        const struct output *output = &run->outputs[i];
+        if (output->code != 0 &&
+            (fault == NULL || (fault->code == MS_ECANCELED && output->code != MS_ECANCELED)))
+            fault = output;
+    }
+    return fault == NULL ? 0 : ms_error_set(err, fault->code, "%s", fault->err.text);
+}
+
+static int publish_all(struct run *run, const struct ms_pipeline_output *outputs,
+                       struct ms_error *err) {
+    int code = 0;
+    for (int i = 0; code == 0 && i < run->plan.count; i++) {
+        code = ms_encoder_publish(run->outputs[i].encoder, err);
+        run->outputs[i].published = code == 0;
+    }
+    for (int i = 0; code != 0 && i < run->plan.count; i++)
+        if (run->outputs[i].published)
+            (void)unlink(outputs[i].path);
+    return code;
+}
+
+/* ---- the whole way ------------------------------------------------------------------------------------------------ */
+
+/* Encoders are opened before the separation: a folder that cannot be written to is found at once. */
+static int open_all(struct run *run, const char *input, const struct ms_pipeline_output *outputs,
+                    const char *spool_dir, struct ms_error *err) {
+    int rate_hz = run->model->sample_rate_hz;
+    int code = ms_decoder_open(input, rate_hz, &run->decoder, err);
+    for (int i = 0; code == 0 && i < run->plan.count; i++) {
+        for (int k = 0; k < i; k++)
+            if (strcmp(outputs[i].path, outputs[k].path) == 0)
+                return ms_error_set(err, MS_EUSAGE, "%s: both %s and %s would be written there",
+                                    outputs[i].path, outputs[k].label, outputs[i].label);
+        code = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
+                               ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
+        if (code == 0 && run->options->clip == MS_CLIP_RESCALE)
+            code = ms_spool_new(spool_dir, &run->outputs[i].spool, err);
+    }
+    return code;
+}
+
+static int separate_all(struct run *run, struct ms_separator *separator, const char *input,
+                        struct ms_error *err) {
+    struct ms_separate_options options = run->options->separate;
+    for (int s = 0; s < MS_MODEL_MAX_STEMS; s++)
+        options.wanted[s] = false;
+    for (int i = 0; i < run->plan.count; i++) {
+        options.wanted[run->plan.outputs[i].stem] = true;
+        for (int s = 0;
+             run->plan.outputs[i].content == CONTENT_OTHER_STEMS && s < run->model->stem_count; s++)
+            options.wanted[s] = true;
+    }
+    struct ms_mix_source source = {run, read_mix, rewind_mix};
+    struct ms_stem_sink sink = {run, write_stems};
+    double begin_s = ms_monotonic_s();
+    int code = ms_separator_run(separator, &source, &sink, &options, run->hooks, err);
+    run->stats.separate_s = ms_monotonic_s() - begin_s - run->stats.decode_s - run->stats.encode_s;
+    if (code == MS_EINPUT && !run->decoder_failed && err != NULL)
+        return ms_error_prefix(err, "%s", input);
+    return code;
+}
+
+int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
+                    const char *input, const struct ms_pipeline_options *options,
+                    const struct ms_pipeline_output *outputs, int output_count,
+                    const char *spool_dir, const struct ms_separate_hooks *hooks,
+                    struct ms_pipeline_stats *stats, struct ms_error *err) {
+    double begin_s = ms_monotonic_s();
+    struct run run = {.model = model, .options = options, .hooks = hooks};
+    int code = make_plan(model, options, &run.plan, err);
+    if (code != 0)
+        return code;
+    if (run.plan.count != output_count)
+        return ms_error_set(err, MS_EINTERNAL, "%d outputs named, %d planned", output_count,
+                            run.plan.count);
+    for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
+        run.scratch[c] = malloc(MS_STEM_BLOCK_FRAMES * sizeof(float));
+        if (run.scratch[c] == NULL) {
+            code = ms_error_set(err, MS_ENOMEM, "no memory for a song's buffers");
+            goto out;
+        }
+    }
+    if ((code = open_all(&run, input, outputs, spool_dir, err)) != 0 ||
+        (code = separate_all(&run, separator, input, err)) != 0)
+        goto out;
+    double encode_begin_s = ms_monotonic_s();
+    if ((code = finish_all(&run, ms_separator_lanes(separator), err)) != 0)
+        goto out;
+    run.stats.encode_s += ms_monotonic_s() - encode_begin_s;
+    run.stats.damaged = ms_decoder_was_damaged(run.decoder);
+    if ((code = publish_all(&run, outputs, err)) != 0)
+        goto out;
+    run.stats.total_s = ms_monotonic_s() - begin_s;
+    if (stats != NULL)
+        *stats = run.stats;
+out:
+    for (int i = 0; i < run.plan.count; i++) {
+        ms_encoder_free(run.outputs[i].encoder);
+        ms_spool_free(run.outputs[i].spool);
+    }
+    ms_decoder_free(run.decoder);
+    for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
+        free(run.scratch[c]);
+    return code;
+}

@@ -1,0 +1,152 @@
+/* Between separate and encode: float stems wait on disk until their peak is known. Owns an unlinked file that holds
+ * blocks of BLOCK_FRAMES, each one plane after the other, the last one shorter; and one block in memory. */
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "msaas/sys.h"
+
+#define BLOCK_FRAMES 65536
+
+struct ms_spool {
+    int file;
+    char *folder;
+    float *block;         /* [2][BLOCK_FRAMES] */
+    size_t filled;        /* frames in block that are not yet written */
+    int64_t frames, left; /* written in all; not yet read */
+    off_t at;
+    float peak;
+};
+
+static int fail(const struct ms_spool *spool, int cause, struct ms_error *err) {
+    return ms_error_set(err, MS_EIO, "temporary file in %s: %s", spool->folder, strerror(cause));
+}
+
+int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err) {
+    *out = NULL;
+    int code = 0;
+    char *name = ms_strdupf("%s/.msaas-spool-XXXXXX", folder);
+    struct ms_spool *made = calloc(1, sizeof *made);
+    if (made != NULL) {
+        made->file = -1;
+        made->folder = strdup(folder);
+        made->block = malloc(MS_AUDIO_CHANNELS * BLOCK_FRAMES * sizeof *made->block);
+    }
+    if (name == NULL || made == NULL || made->folder == NULL || made->block == NULL) {
+        code = ms_error_set(err, MS_ENOMEM, "no memory for a temporary file's buffers");
+        goto out;
+    }
+    made->file = mkostemp(name, O_CLOEXEC);
+    if (made->file < 0) {
+        code = fail(made, errno, err);
+        goto out;
+    }
+    (void)unlink(name);
+    *out = made;
+    made = NULL;
+out:
+    free(name);
+    ms_spool_free(made);
+    return code;
+}
+
+void ms_spool_free(struct ms_spool *spool) {
+    if (spool == NULL)
+        return;
+    if (spool->file >= 0)
+        (void)close(spool->file);
+    free(spool->folder);
+    free(spool->block);
+    free(spool);
+}
+
+float ms_spool_peak(const struct ms_spool *spool) {
+    return spool->peak;
+}
+
+static int put_plane(struct ms_spool *spool, const float *plane, size_t frames,
+                     struct ms_error *err) {
+    const char *bytes = (const char *)plane;
+    for (size_t size = frames * sizeof *plane; size > 0;) {
+        ssize_t done = pwrite(spool->file, bytes, size, spool->at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return fail(spool, done < 0 ? errno : ENOSPC, err);
+        bytes += done;
+        size -= (size_t)done;
+        spool->at += done;
+    }
+    return 0;
+}
+
+static int put_block(struct ms_spool *spool, struct ms_error *err) {
+    int code = 0;
+    for (int c = 0; code == 0 && c < MS_AUDIO_CHANNELS; c++)
+        code = put_plane(spool, spool->block + c * BLOCK_FRAMES, spool->filled, err);
+    spool->frames += (int64_t)spool->filled;
+    spool->filled = 0;
+    return code;
+}
+
+int ms_spool_write(struct ms_spool *spool, const float *const planes[MS_AUDIO_CHANNELS],
+                   size_t frames, struct ms_error *err) {
+    for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
+        for (size_t i = 0; i < frames; i++)
+            spool->peak = fmaxf(spool->peak, fabsf(planes[c][i]));
+    for (size_t at = 0; at < frames;) {
+        size_t room = BLOCK_FRAMES - spool->filled, count = frames - at < room ? frames - at : room;
+        for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
+            memcpy(spool->block + c * BLOCK_FRAMES + spool->filled, planes[c] + at,
+                   count * sizeof(float));
+        spool->filled += count;
+        at += count;
+        int code = spool->filled == BLOCK_FRAMES ? put_block(spool, err) : 0;
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err) {
+    int code = put_block(spool, err);
+    spool->left = spool->frames;
+    spool->at = 0;
+    return code;
+}
+
+static int get_plane(struct ms_spool *spool, float *plane, size_t frames, struct ms_error *err) {
+    char *bytes = (char *)plane;
+    for (size_t size = frames * sizeof *plane; size > 0;) {
+        ssize_t done = pread(spool->file, bytes, size, spool->at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return fail(spool, done < 0 ? errno : EIO, err);
+        bytes += done;
+        size -= (size_t)done;
+        spool->at += done;
+    }
+    return 0;
+}
+
+int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size_t *frames,
+                  struct ms_error *err) {
+    *frames = spool->left < BLOCK_FRAMES ? (size_t)spool->left : BLOCK_FRAMES;
+    off_t before = spool->at;
+    for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
+        planes[c] = spool->block + c * BLOCK_FRAMES;
+        int code = get_plane(spool, planes[c], *frames, err);
+        if (code != 0)
+            return code;
+    }
+    spool->left -= (int64_t)*frames;
+    /* Nobody reads it again: its pages need not push others out of memory. */
+    (void)posix_fadvise(spool->file, before, spool->at - before, POSIX_FADV_DONTNEED);
+    return 0;
+}
