@@ -69,20 +69,36 @@ static void run_dconv(struct run *r, const struct dconv *dconv, struct ms_tensor
     }
 }
 
-/* The frequency branch runs it along time for each frequency: x [1][channels][frequencies][times]. */
-static void run_dconv_freq(struct run *r, const struct dconv *dconv, struct ms_tensor **x) {
+/* ---- blocks of frequencies -------------------------------------------------------------------------------------- */
+
+/* Layers of the frequency branch that work on each frequency by itself run on a block of them at a time: what lies
+ * between their operators stays in the processor's cache, and is never held for the whole spectrum. */
+#define BLOCK_VALUES (512 * 1024)
+
+static int64_t block_rows(const struct ms_tensor *x) {
+    const int64_t row = ms_size(x, 1) * ms_size(x, 3);
+    const int64_t rows = row > 0 ? BLOCK_VALUES / row : 1;
+    return rows > 1 ? rows : 1;
+}
+
+/* Frequencies from..from + rows of x [1][channels][frequencies][times] -> [rows][channels][times], a copy. */
+static struct ms_tensor *take_rows(struct run *r, const struct ms_tensor *x, int64_t from,
+                                   int64_t rows) {
     struct ms_pool *p = r->p;
-    if (dconv->depth == 0 || *x == NULL)
-        return;
-    const int64_t channels = ms_size(*x, 1), frequencies = ms_size(*x, 2), times = ms_size(*x, 3);
-    const int64_t by_frequency[] = {0, 2, 1, 3}, rows[] = {frequencies, channels, times},
-                  layered[] = {1, frequencies, channels, times};
-    const int64_t mark = ms_mark(p);
-    replace(r, x, ms_contiguous(p, ms_permute(p, *x, 4, by_frequency)));
-    struct ms_tensor *y = ms_reshape(p, *x, 3, rows);
-    run_dconv(r, dconv, y);
-    *x = ms_contiguous(p, ms_permute(p, ms_reshape(p, y, 4, layered), 4, by_frequency));
-    (void)ms_release(p, mark, *x);
+    const int64_t mark = ms_mark(p), by_frequency[] = {0, 2, 1, 3},
+                  shape[] = {rows, ms_size(x, 1), ms_size(x, 3)};
+    const struct ms_tensor *view = ms_permute(p, ms_narrow(p, x, 2, from, rows), 4, by_frequency);
+    return ms_release(p, mark, ms_reshape(p, view, 3, shape));
+}
+
+/* The way back: y [rows][channels][times] becomes frequencies from..from + rows of x. */
+static void put_rows(struct run *r, struct ms_tensor *x, int64_t from, const struct ms_tensor *y) {
+    struct ms_pool *p = r->p;
+    const int64_t mark = ms_mark(p), rows = ms_size(y, 0), by_channel[] = {0, 2, 1, 3},
+                  shape[] = {1, rows, ms_size(y, 1), ms_size(y, 2)};
+    const struct ms_tensor *turned = ms_permute(p, ms_reshape(p, y, 4, shape), 4, by_channel);
+    (void)ms_copy_(p, ms_narrow(p, x, 2, from, rows), turned);
+    (void)ms_release(p, mark, NULL);
 }
 
 /* ---- encoder and decoder layers ---------------------------------------------------------------------------------- */
@@ -104,17 +120,46 @@ static struct ms_tensor *encode(struct run *r, bool freq, int index, struct ms_t
     }
     trace(r, branch, "encoder", index, ".conv", x);
     x = ms_gelu_(p, x);
-    if (freq)
-        run_dconv_freq(r, &l->dconv, &x);
-    else
+    if (!freq) {
         run_dconv(r, &l->dconv, x);
-    replace(r, &x,
-            freq ? ms_conv2d(p, x, l->rewrite.weight, l->rewrite.bias, 1, 0, 0)
-                 : ms_conv1d(p, x, l->rewrite.weight, l->rewrite.bias, 1, 0, 1));
-    trace(r, branch, "encoder", index, ".rewrite", x);
-    replace(r, &x, ms_glu(p, x, 1));
+        replace(r, &x, ms_conv1d(p, x, l->rewrite.weight, l->rewrite.bias, 1, 0, 1));
+        replace(r, &x, ms_glu(p, x, 1));
+    }
+    const int64_t frequencies = freq ? ms_size(x, 2) : 0, step = freq ? block_rows(x) : 1;
+    for (int64_t from = 0; from < frequencies; from += step) {
+        const int64_t mark = ms_mark(p);
+        struct ms_tensor *y =
+            take_rows(r, x, from, from + step < frequencies ? step : frequencies - from);
+        run_dconv(r, &l->dconv, y);
+        y = ms_conv1d(p, y, ms_squeeze(p, l->rewrite.weight, 3), l->rewrite.bias, 1, 0, 1);
+        put_rows(r, x, from, ms_glu(p, y, 1));
+        (void)ms_release(p, mark, NULL);
+    }
     trace(r, branch, "encoder", index, "", x);
     return x;
+}
+
+/* Skip connection, rewrite convolution (context frequencies around each block are read, too), GLU and residual branch of a
+ * frequency decoder. x [1][channels][frequencies][times]; the result is new. */
+static struct ms_tensor *rewrite_blocks(struct run *r, const struct conv_layer *l,
+                                        const struct ms_tensor *x) {
+    struct ms_pool *p = r->p;
+    const int context = r->net->hyper.context;
+    const int64_t frequencies = ms_size(x, 2), step = block_rows(x);
+    struct ms_tensor *out = ms_empty_like(p, x);
+    for (int64_t from = 0; from < frequencies; from += step) {
+        const int64_t mark = ms_mark(p);
+        const int64_t to = from + step < frequencies ? from + step : frequencies;
+        const int64_t low = from > context ? from - context : 0;
+        const int64_t high = to + context < frequencies ? to + context : frequencies;
+        struct ms_tensor *y = ms_narrow(p, x, 2, low, high - low);
+        y = ms_conv2d(p, y, l->rewrite.weight, l->rewrite.bias, 1, context, context);
+        y = take_rows(r, ms_glu(p, y, 1), from - low, to - from);
+        run_dconv(r, &l->dconv, y);
+        put_rows(r, out, from, y);
+        (void)ms_release(p, mark, NULL);
+    }
+    return out;
 }
 
 /* Consumes x and skip. length: of the result along its last (time branch) dimension; ignored in the frequency branch. */
@@ -127,23 +172,17 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
     const int padding = h->kernel_size / 4;
     x = ms_add_(p, x, skip);
     ms_drop(p, skip);
-    replace(r, &x,
-            freq ? ms_conv2d(p, x, l->rewrite.weight, l->rewrite.bias, 1, h->context, h->context)
-                 : ms_conv1d(p, x, l->rewrite.weight, l->rewrite.bias, 1, h->context, 1));
-    trace(r, branch, "decoder", index, ".rewrite", x);
-    replace(r, &x, ms_glu(p, x, 1));
-    if (freq)
-        run_dconv_freq(r, &l->dconv, &x);
-    else
-        run_dconv(r, &l->dconv, x);
     if (freq) {
+        replace(r, &x, rewrite_blocks(r, l, x));
         replace(r, &x, ms_conv_transpose2d(p, x, l->conv.weight, l->conv.bias, h->stride));
         replace(r, &x, ms_narrow(p, x, 2, padding, ms_size(x, 2) - 2 * padding));
     } else {
+        replace(r, &x, ms_conv1d(p, x, l->rewrite.weight, l->rewrite.bias, 1, h->context, 1));
+        replace(r, &x, ms_glu(p, x, 1));
+        run_dconv(r, &l->dconv, x);
         replace(r, &x, ms_conv_transpose1d(p, x, l->conv.weight, l->conv.bias, h->stride));
         replace(r, &x, ms_narrow(p, x, 2, padding, length));
     }
-    replace(r, &x, ms_contiguous(p, x));
     if (index < h->depth - 1)
         x = ms_gelu_(p, x);
     trace(r, branch, "decoder", index, "", x);

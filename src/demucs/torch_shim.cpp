@@ -232,6 +232,15 @@ ms_tensor *ms_share(ms_pool *p, const ms_tensor *x) {
     return op(p, "share", {x}, [&] { return x->value; });
 }
 
+ms_tensor *ms_empty_like(ms_pool *p, const ms_tensor *x) {
+    return op(p, "empty_like", {x},
+              [&] { return at::empty_like(x->value, at::MemoryFormat::Contiguous); });
+}
+
+ms_tensor *ms_squeeze(ms_pool *p, const ms_tensor *x, int dim) {
+    return op(p, "squeeze", {x}, [&] { return x->value.squeeze(dim); });
+}
+
 ms_tensor *ms_clone(ms_pool *p, const ms_tensor *x) {
     return op(p, "clone", {x}, [&] { return x->value.clone(); });
 }
@@ -248,6 +257,10 @@ ms_tensor *ms_addcmul_(ms_pool *p, ms_tensor *x, const ms_tensor *y, const ms_te
     if (scale == nullptr)
         return nullptr;
     return in_place(p, "addcmul_", x, y, [&] { x->value.addcmul_(y->value, scale->value); });
+}
+
+ms_tensor *ms_copy_(ms_pool *p, ms_tensor *x, const ms_tensor *y) {
+    return in_place(p, "copy_", x, y, [&] { x->value.copy_(y->value); });
 }
 
 ms_tensor *ms_affine_(ms_pool *p, ms_tensor *x, double scale, double offset) {
@@ -372,13 +385,19 @@ ms_tensor *ms_waveform(ms_pool *p, const ms_tensor *x, int nfft, int64_t frames)
     return op(p, "waveform", {x}, [&] {
         const int64_t channels = x->value.size(0) / 2, count = x->value.size(2);
         const int64_t hop = nfft / 4, pad = hop / 2 * 3;
-        /* The Nyquist bin and two frames at either end come back as zeros. */
-        at::Tensor parts =
-            at::constant_pad_nd(x->value.view({channels, 2, nfft / 2, count}), {2, 2, 0, 1});
-        const at::Tensor z = at::view_as_complex(parts.permute({0, 2, 3, 1}).contiguous());
         const int64_t length = hop * ((frames + hop - 1) / hop) + 2 * pad;
-        return at::istft(z, nfft, hop, nfft, hann(nfft, p->device), true, true, true, length, false)
-            .narrow(1, pad, frames)
-            .contiguous();
+        const at::Tensor window = hann(nfft, p->device);
+        const at::Tensor parts = x->value.view({channels, 2, nfft / 2, count});
+        at::Tensor out = at::empty({channels, frames}, x->value.options());
+        /* One channel at a time: its temporaries are several times its size. The Nyquist bin and two frames at either
+         * end come back as zeros. */
+        for (int64_t channel = 0; channel < channels; channel++) {
+            const at::Tensor padded = at::constant_pad_nd(parts.select(0, channel), {2, 2, 0, 1});
+            const at::Tensor z = at::view_as_complex(padded.permute({1, 2, 0}).contiguous());
+            out.select(0, channel)
+                .copy_(at::istft(z, nfft, hop, nfft, window, true, true, true, length, false)
+                           .narrow(0, pad, frames));
+        }
+        return out;
     });
 }

@@ -64,6 +64,8 @@ struct ms_tensor *ms_narrow(struct ms_pool *p, const struct ms_tensor *x, int di
 struct ms_tensor *ms_pad_right(struct ms_pool *p, const struct ms_tensor *x, int64_t count);
 struct ms_tensor *ms_share(struct ms_pool *p,
                            const struct ms_tensor *x); /* another handle on the same values */
+struct ms_tensor *ms_empty_like(struct ms_pool *p, const struct ms_tensor *x);
+struct ms_tensor *ms_squeeze(struct ms_pool *p, const struct ms_tensor *x, int dim);
 struct ms_tensor *ms_clone(struct ms_pool *p, const struct ms_tensor *x);
 
 /* ---- arithmetic (a trailing underscore works in place and returns x) -------------------------------------------- */
@@ -72,6 +74,8 @@ struct ms_tensor *ms_add_(struct ms_pool *p, struct ms_tensor *x, const struct m
 /* x += y * scale, broadcasting */
 struct ms_tensor *ms_addcmul_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *y,
                               const struct ms_tensor *scale);
+struct ms_tensor *ms_copy_(struct ms_pool *p, struct ms_tensor *x,
+                           const struct ms_tensor *y); /* x = y */
 struct ms_tensor *ms_affine_(struct ms_pool *p, struct ms_tensor *x, double scale, double offset);
 /* Over all elements: mean and unbiased standard deviation. */
 void ms_mean_std(struct ms_pool *p, const struct ms_tensor *x, double *mean, double *std);
