@@ -1,9 +1,11 @@
 /* The table of subcommands, nothing else. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "msaas/cmd.h"
+#include "msaas/network.h"
 
 static int help(int argc, char **argv);
 
@@ -11,8 +13,10 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv); /* argv[0] is the name */
     const char *summary;
+    bool runs_networks;
 } commands[] = {
-    {"help", help, "show this, or the help of a command: msaas help separate"},
+    {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
+    {"help", help, "show this, or the help of a command: msaas help separate", false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -32,10 +36,15 @@ static void print_overview(void) {
     (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");
 }
 
+/* argv[0] is the command's name, argv[-1] the program's. */
 static int run(int argc, char **argv) {
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[0], commands[i].name) == 0)
-            return commands[i].run(argc, argv);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        if (commands[i].runs_networks)
+            ms_network_prepare_process(argv - 1);
+        return commands[i].run(argc, argv);
+    }
     (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!ms_option_resembles(argv[0], commands[i].name))
@@ -49,11 +58,11 @@ static int run(int argc, char **argv) {
 
 static int help(int argc, char **argv) {
     char option[] = "--help";
-    char *asked[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+    char *asked[] = {argv[0], argc > 1 ? argv[1] : NULL, option, NULL};
     if (argc > 1 && strcmp(argv[1], "--markdown") == 0)
         ms_options_print_markdown(stdout); /* for the README */
     else if (argc > 1 && strcmp(argv[1], "help") != 0)
-        return run(2, asked);
+        return run(2, asked + 1);
     else
         print_overview();
     return MS_EXIT_OK;

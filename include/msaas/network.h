@@ -18,14 +18,20 @@ enum ms_stage {
 };
 extern const char *const ms_stage_names[MS_STAGE_COUNT];
 
+/* First thing in a subcommand that runs networks, on the main thread: sets up the allocator and, where the BLAS library
+ * would use kernels below what the processor can do, starts the program anew (argv: the program's own) with
+ * OPENBLAS_CORETYPE set; a value of the user's is left alone. */
+void ms_network_prepare_process(char **argv);
+
 struct ms_session;
 
-MS_MUST_CHECK int ms_session_new(const struct ms_model *model, struct ms_session **out, struct ms_error *err);
+MS_MUST_CHECK int ms_session_new(const struct ms_model *model, struct ms_session **out,
+                                 struct ms_error *err);
 void ms_session_free(struct ms_session *session);
 
 /* mix [2][segment_frames], normalised; out [stem_count][2][segment_frames]. Both contiguous and the caller's. */
-MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, const float *mix, float *out,
-                                     struct ms_error *err);
+MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, const float *mix,
+                                     float *out, struct ms_error *err);
 
 /* Seconds spent in each stage by all forwards of this session so far. */
 void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]);

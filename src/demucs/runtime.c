@@ -1,0 +1,56 @@
+/* The process that runs networks: an allocator that keeps its memory, and matrix kernels that fit the processor.
+ * Before anything else in a subcommand, on the main thread. */
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "msaas/network.h"
+
+/* OpenBLAS chooses its kernels while it is loaded; a release older than the processor falls back to those of twenty
+ * years ago (sgemm at 12 instead of 190 GFLOPS), and only its environment variable, read at that moment, helps. */
+static const char core_type[] = "OPENBLAS_CORETYPE";
+
+/* The names, in OpenBLAS' spelling, of kernels that use this processor's widest vectors; the first is what to ask for. */
+static const char *const *fitting_cores(void) {
+#if defined(__x86_64__)
+    static const char *const avx512_bf16[] = {"Cooperlake", "SapphireRapids", NULL};
+    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
+    static const char *const avx2[] = {"Haswell", "Zen", "SkylakeX", NULL};
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return __builtin_cpu_supports("avx512bf16") ? avx512_bf16 : avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return avx2;
+#endif
+    return NULL;
+}
+
+static void choose_blas_kernels(char **argv) {
+    const char *const *cores = fitting_cores();
+    if (cores == NULL || getenv(core_type) != NULL)
+        return;
+    char *(*get_core)(void) = NULL;
+    *(void **)&get_core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
+    if (get_core == NULL)
+        return; /* another BLAS library */
+    const char *chosen = get_core();
+    for (size_t i = 0; cores[i] != NULL; i++)
+        if (strcasecmp(chosen, cores[i]) == 0)
+            return;
+    if (setenv(core_type, cores[0], 1) == 0)
+        (void)execv("/proc/self/exe", argv); /* where that fails: slower, but right */
+}
+
+void ms_network_prepare_process(char **argv) {
+    choose_blas_kernels(argv);
+    /* Activations of tens of megabytes come and go hundreds of times a second: given back to the kernel each time, they
+     * would come back as page faults, which cost more than the arithmetic. One arena serves all lanes, so that what one
+     * has freed another can use. */
+    (void)mallopt(M_MMAP_MAX, 0);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TOP_PAD, 16 << 20);
+    (void)mallopt(M_ARENA_MAX, 1);
+}
