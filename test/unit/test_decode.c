@@ -5,17 +5,45 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#define FRAMES 60001 /* a prime, of no codec's block size */
+#define FRAMES 60001 /* of no codec's block size */
+/* The last packet of this length lies beyond the end of an edit list rounded down to milliseconds. */
+#define EDGE_FRAMES (58 * 1024 + 9)
 
-/* source.wav: float, 44.1 kHz, stereo, FRAMES long; and the same in 16 bits. */
+/* source.wav: float, 44.1 kHz, stereo, FRAMES long. All other encodings are made of it by one run of ffmpeg. */
 static struct clip source;
+
+/* "48k": exact at that rate, as ffmpeg's own conversion makes a few frames too many. */
+#define AT_48K " -af aresample=48000,atrim=end_sample=65307 "
 
 static int set_up(void **state) {
     if (enter_folder(state) != 0)
         return 1;
     clip_signal(&source, FRAMES, RATE_HZ);
     write_float_wav("source.wav", &source, RATE_HZ);
-    shell("ffmpeg -v error -i source.wav -c:a pcm_s16le s16.wav");
+    shell(
+        "ffmpeg -v error -i source.wav"
+        " -c:a pcm_s16le s16.wav -c:a pcm_u8 u8.wav -c:a pcm_s24le s24.wav -c:a pcm_s32le s32.wav"
+        " -c:a pcm_f64le f64.wav -c:a pcm_s16be s16.aiff -c:a pcm_s24be s24.aif"
+        " -c:a pcm_s16be caf.caf -af atrim=end_sample=60000 -c:a pcm_s16le w64.w64"
+        " -b:a 256k ffmpeg.mp3 -q:a 2 v2.mp3" AT_48K "r48.mp3"
+        " -b:a 256k aac.m4a -b:a 256k -movie_timescale 44100 aac.mp4"
+        " -c:a aac -b:a 256k -movie_timescale 600 600.mov"
+        " -af atrim=end_sample=%d -c:a aac edge.m4a"
+        " -c:a libvorbis -q:a 7 -page_duration 100000 vorbis.ogg" AT_48K
+        "-b:a 256k opus.opus" AT_48K "-c:a libopus -b:a 256k opus.webm"
+        " -c:a libvorbis vorbis.mkv -c:a wmav2 -b:a 192k wma.wma -c:a aac adts.aac -c:a ac3 ac3.ac3"
+        " -c:a aac -movflags frag_keyframe+empty_moov -frag_duration 200000 fragmented.mp4"
+        " -write_xing 0 -id3v2_version 0 one.mp3"
+        " -ac 1 -ar 32000 -write_xing 0 -id3v2_version 0 two.mp3"
+        " -af 'pan=5.1|FL=FL|FR=0*FL|FC=0*FL|LFE=FR|BL=0*FL|BR=0*FL' -c:a pcm_f32le surround.wav",
+        EDGE_FRAMES);
+    shell("ffmpeg -v error -i s16.wav s16.flac -c:a alac alac.m4a -c:a flac flac.ogg -c:a flac "
+          "flac.mka"
+          " s16.wv; lame --quiet -b 256 s16.wav lame.mp3");
+    shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=10:d=1.36 -i source.wav"
+          " -c:v mpeg4 -c:a aac v.mp4 -c:v mpeg4 -c:a libvorbis v.mkv"
+          " -c:v libvpx -deadline realtime -c:a libopus v.webm"
+          " -map 0 -c:v mpeg4 silent.mp4 -map 0 -frames:v 1 picture.png");
     return 0;
 }
 
@@ -35,12 +63,6 @@ static void expect(const char *name, int64_t frames, double least_snr_db) {
         fail_msg("%s: %.1f dB", name, snr);
     assert_false(clip.damaged);
     clip_free(&clip);
-}
-
-/* Encodes source.wav with ffmpeg's command to `name`, decodes it, compares. */
-static void through(const char *name, const char *arguments, double least_snr_db) {
-    shell("ffmpeg -v error -y -i source.wav %s %s", arguments, name);
-    expect(name, FRAMES, least_snr_db);
 }
 
 static void float_comes_through_bit_for_bit(void **state) {
@@ -74,15 +96,15 @@ static void int16_is_divided_by_32768(void **state) {
 
 static void every_pcm_is_read(void **state) {
     (void)state;
-    through("u8.wav", "-c:a pcm_u8", 35);
-    through("s24.wav", "-c:a pcm_s24le", 120);
-    through("s32.wav", "-c:a pcm_s32le", 140);
-    through("f64.wav", "-c:a pcm_f64le", 300);
-    through("s16.aiff", "-c:a pcm_s16be", 80);
-    through("s24.aif", "-c:a pcm_s24be", 120);
-    shell("ffmpeg -v error -i source.wav -af atrim=end_sample=60000 -c:a pcm_s16le w64.w64");
-    expect("w64.w64", 60000, 80);
-    through("caf.caf", "-c:a pcm_s16be", 80);
+    expect("u8.wav", FRAMES, 35);
+    expect("s16.wav", FRAMES, 80);
+    expect("s24.wav", FRAMES, 120);
+    expect("s32.wav", FRAMES, 140);
+    expect("f64.wav", FRAMES, 300);
+    expect("s16.aiff", FRAMES, 80);
+    expect("s24.aif", FRAMES, 120);
+    expect("caf.caf", FRAMES, 80);
+    expect("w64.w64", 60000, 80); /* ffmpeg pads it to 8 bytes and counts them */
 }
 
 static void lossless_is_exact(void **state) {
@@ -91,11 +113,6 @@ static void lossless_is_exact(void **state) {
     must_decode("s16.wav", &wav);
     static const char *const names[] = {"s16.flac", "alac.m4a", "flac.ogg", "flac.mka", "s16.wv"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        shell("ffmpeg -v error -i s16.wav -c:a %s %s",
-              strstr(names[i], "alac") ? "alac"
-              : strstr(names[i], "wv") ? "wavpack"
-                                       : "flac",
-              names[i]);
         must_decode(names[i], &other);
         assert_same_samples(&wav, &other);
         clip_free(&other);
@@ -105,44 +122,31 @@ static void lossless_is_exact(void **state) {
 
 static void lossy_has_the_sources_length(void **state) {
     (void)state;
-    through("ffmpeg.mp3", "-b:a 256k", 30);
-    through("v2.mp3", "-q:a 2", 25);
-    shell("lame --quiet -b 256 s16.wav lame.mp3");
     expect("lame.mp3", FRAMES, 30);
-    through("aac.m4a", "-b:a 256k", 25);
-    through("aac.mp4", "-b:a 256k -movie_timescale 44100", 25);
-    through("600.mov", "-c:a aac -b:a 256k -movie_timescale 600", 25);
-    through("vorbis.ogg", "-c:a libvorbis -q:a 7 -page_duration 100000", 25);
-    /* ffmpeg's own conversion to 48 kHz makes some frames too many. */
-    through("opus.opus", "-af aresample=48000,atrim=end_sample=65307 -b:a 256k", 25);
-    through("opus.webm", "-af aresample=48000,atrim=end_sample=65307 -c:a libopus -b:a 256k", 25);
+    expect("ffmpeg.mp3", FRAMES, 30);
+    expect("v2.mp3", FRAMES, 25);
+    expect("r48.mp3", FRAMES, 25);
+    expect("aac.m4a", FRAMES, 25);
+    expect("aac.mp4", FRAMES, 25);
+    expect("600.mov", FRAMES, 25);
+    expect("edge.m4a", EDGE_FRAMES, 15);
+    expect("vorbis.ogg", FRAMES, 25);
+    expect("opus.opus", FRAMES, 25);
+    expect("opus.webm", FRAMES, 25);
 }
 
-/* These containers do not say where the audio begins and ends within their packets. */
+/* These do not say where the audio begins and ends within their packets. */
 static void formats_without_gapless_information_are_read(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "-c:a libvorbis -q:a 7 vorbis.mkv", "-c:a wmav2 -b:a 192k wma.wma",
-        "-c:a aac -b:a 192k adts.aac", "-c:a ac3 -b:a 256k ac3.ac3",
-        "-c:a aac -movflags frag_keyframe+empty_moov -frag_duration 200000 fragmented.mp4"};
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    static const char *const names[] = {"vorbis.mkv",     "wma.wma", "adts.aac", "ac3.ac3",
+                                        "fragmented.mp4", "v.mkv",   "v.webm",   "v.mp4"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct clip clip;
-        shell("ffmpeg -v error -i source.wav %s", commands[i]);
-        must_decode(strrchr(commands[i], ' ') + 1, &clip);
-        assert_in_range(clip.frames, FRAMES - 4096, FRAMES + 4096);
+        must_decode(names[i], &clip);
+        if (clip.frames < FRAMES - 4096 || clip.frames > FRAMES + 4096)
+            fail_msg("%s: %lld frames", names[i], (long long)clip.frames);
         clip_free(&clip);
     }
-}
-
-/* The last packet of this length lies beyond the end of an edit list rounded down to milliseconds. */
-static void m4a_keeps_its_last_frames(void **state) {
-    (void)state;
-    const int frames = 58 * 1024 + 9;
-    struct clip clip;
-    shell("ffmpeg -v error -i source.wav -af atrim=end_sample=%d -c:a aac edge.m4a", frames);
-    must_decode("edge.m4a", &clip);
-    assert_int_equal(clip.frames, frames);
-    clip_free(&clip);
 }
 
 /* An edit list that cuts more than padding is obeyed. */
@@ -154,21 +158,6 @@ static void m4a_edits_are_obeyed(void **state) {
     int64_t left = FRAMES - RATE_HZ / 2;
     assert_in_range(clip.frames, left - 1100, left + 1100);
     clip_free(&clip);
-}
-
-static void audio_of_a_video_is_read(void **state) {
-    (void)state;
-    struct clip clip;
-    static const char *const commands[] = {"-c:v mpeg4 -c:a aac v.mp4",
-                                           "-c:v mpeg4 -c:a libvorbis v.mkv",
-                                           "-c:v libvpx -deadline realtime -c:a libopus v.webm"};
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=10:d=1.36 -i source.wav %s",
-              commands[i]);
-        must_decode(strrchr(commands[i], ' ') + 1, &clip);
-        assert_in_range(clip.frames, FRAMES, FRAMES + 1024);
-        clip_free(&clip);
-    }
 }
 
 static void rates_are_converted_to_the_exact_length(void **state) {
@@ -235,8 +224,6 @@ static void surround_is_mixed_without_clipping(void **state) {
         clip_free(&clip);
     }
     struct clip clip;
-    shell("ffmpeg -v error -i source.wav -af 'pan=5.1|FL=FL|FR=0*FL|FC=0*FL|LFE=FR|BL=0*FL|BR=0*FL'"
-          " -c:a pcm_f32le surround.wav");
     must_decode("surround.wav", &clip);
     assert_int_equal(clip.frames, FRAMES);
     double left = 0, right = 0;
@@ -250,7 +237,6 @@ static void surround_is_mixed_without_clipping(void **state) {
 
 static void a_second_pass_gives_the_same(void **state) {
     (void)state;
-    shell("ffmpeg -v error -y -i source.wav -af aresample=48000,atrim=end_sample=65307 r48.mp3");
     static const char *const names[] = {"source.wav", "lame.mp3", "aac.m4a", "r48.mp3",
                                         "opus.opus"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -279,9 +265,7 @@ static void a_second_pass_gives_the_same(void **state) {
 static void a_format_that_changes_midway_is_followed(void **state) {
     (void)state;
     struct clip clip;
-    shell("ffmpeg -v error -i source.wav -write_xing 0 -id3v2_version 0 one.mp3;"
-          "ffmpeg -v error -i source.wav -ac 1 -ar 32000 -write_xing 0 -id3v2_version 0 two.mp3;"
-          "cat one.mp3 two.mp3 > both.mp3");
+    shell("cat one.mp3 two.mp3 > both.mp3");
     must_decode("both.mp3", &clip);
     assert_in_range(clip.frames, 2 * FRAMES - 8000, 2 * FRAMES + 8000);
     clip_free(&clip);
@@ -351,10 +335,8 @@ static void files_that_are_not_audio_are_refused(void **state) {
     refuse("text.mp3", MS_EINPUT, "not audio of any known format");
     shell("head -c 100000 /dev/zero > zeros.wav");
     refuse("zeros.wav", MS_EINPUT, "not");
-    shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=5:d=1 -c:v mpeg4 silent.mp4");
     refuse("silent.mp4", MS_EINPUT, "has no audio stream");
-    shell("ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=5:d=1 -frames:v 1 picture.png;"
-          "cp picture.png picture.mp3");
+    shell("cp picture.png picture.mp3");
     refuse("picture.mp3", MS_EINPUT, "not an accepted audio format");
 }
 
@@ -517,9 +499,7 @@ int main(void) {
         cmocka_unit_test(lossless_is_exact),
         cmocka_unit_test(lossy_has_the_sources_length),
         cmocka_unit_test(formats_without_gapless_information_are_read),
-        cmocka_unit_test(m4a_keeps_its_last_frames),
         cmocka_unit_test(m4a_edits_are_obeyed),
-        cmocka_unit_test(audio_of_a_video_is_read),
         cmocka_unit_test(rates_are_converted_to_the_exact_length),
         cmocka_unit_test(mono_is_doubled_at_full_level),
         cmocka_unit_test(surround_is_mixed_without_clipping),

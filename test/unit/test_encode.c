@@ -141,9 +141,7 @@ static void integers_are_rounded_and_clamped(void **state) {
                 }
             }
             clip_free(&clip);
-            shell("ffprobe -v error -show_entries stream=bits_per_raw_sample,bits_per_sample"
-                  " -of csv=p=0 %s | grep -q %d",
-                  name, bits);
+            shell("test $(soxi -b %s) = %d", name, bits);
         }
     }
     clip_free(&loud);
@@ -237,71 +235,80 @@ static void the_same_input_gives_the_same_bytes(void **state) {
     }
 }
 
-/* One tag of a file by ffprobe, wherever the container keeps it. */
-static void expect_tag(const char *name, const char *key, const char *value) {
-    shell("ffprobe -v error -show_entries format_tags=%s:stream_tags=%s -of default=nw=1:nk=1 %s |"
-          " grep -qxF -- '%s'",
-          key, key, name, value);
+/* What ffprobe finds in the file, one KEY=VALUE a line, wherever the container keeps it; then each of these. */
+static void expect_tags(const char *name, const char *const *tags, int count) {
+    size_t size;
+    shell("ffprobe -v error -show_entries format_tags:stream_tags -of default=nw=1 %s > tags",
+          name);
+    char *text = read_file("tags", &size);
+    text[size] = '\0';
+    for (int i = 0; i < count; i++)
+        if (strcasestr(text, tags[i]) == NULL)
+            fail_msg("%s: no %s in\n%s", name, tags[i], text);
+    assert_null(strstr(text, "secret"));
+    free(text);
+}
+
+static bool contains(const char *name, const void *bytes, size_t size) {
+    size_t whole;
+    void *all = read_file(name, &whole);
+    bool found = memmem(all, whole, bytes, size) != NULL;
+    free(all);
+    return found;
 }
 
 static void tags_and_cover_are_carried_over(void **state) {
     (void)state;
+    static const char *const tags[] = {"TAG:title=L'\xc3\xa9t\xc3\xa9 \xe9\x9f\xb3\xe6\xa5\xbd\n",
+                                       "TAG:artist=Artist\n",
+                                       "TAG:album=Album\n",
+                                       "TAG:date=1999\n",
+                                       "TAG:genre=Jazz\n",
+                                       "TAG:album_artist=Various\n",
+                                       "TAG:track=3/12\n"};
+    static const char *const pictures[] = {"cover.png", "cover.jpg"};
     must_encode("plain.wav", &wav16, NULL, &source);
-    shell("ffmpeg -v error -f lavfi -i testsrc=s=120x80 -frames:v 1 cover.png;"
-          "ffmpeg -v error -f lavfi -i testsrc=s=120x80 -frames:v 1 cover.jpg");
-    static const char title[] = "L'\xc3\xa9t\xc3\xa9 \xe9\x9f\xb3\xe6\xa5\xbd";
-    for (int cover = 0; cover < 2; cover++) {
-        const char *picture = cover == 0 ? "cover.png" : "cover.jpg";
+    shell(
+        "ffmpeg -v error -f lavfi -i testsrc=s=120x80 -frames:v 1 cover.png -frames:v 1 cover.jpg");
+    for (int p = 0; p < 2; p++) {
+        size_t picture_bytes;
+        void *picture = read_file(pictures[p], &picture_bytes);
         shell("ffmpeg -v error -y -i plain.wav -i %s -map 0 -map 1 -c:a libmp3lame -c:v copy"
               " -disposition:v attached_pic -metadata:s:v comment='Cover (front)'"
               " -metadata title=\"%s\" -metadata artist=Artist -metadata album=Album"
               " -metadata album_artist=Various -metadata track=3/12 -metadata date=1999"
               " -metadata genre=Jazz -metadata encoder=other -metadata private=secret tagged.mp3",
-              picture, title);
+              pictures[p], "L'\xc3\xa9t\xc3\xa9 \xe9\x9f\xb3\xe6\xa5\xbd");
         struct ms_error err = {0};
         struct ms_decoder *decoder = NULL;
         assert_int_equal(ms_decoder_open("tagged.mp3", RATE_HZ, &decoder, &err), 0);
         for (int format = MS_FORMAT_WAV; format <= MS_FORMAT_M4A; format++) {
             struct ms_encode_options options = {.format = (enum ms_audio_format)format,
                                                 .mp3_preset = 7};
+            struct clip clip;
             char name[32];
             (void)snprintf(name, sizeof name, "carried.%s",
                            ms_audio_format_extension(options.format));
             must_encode(name, &options, ms_decoder_tags(decoder), &source);
-            shell("ffprobe -v error -show_entries format_tags=title:stream_tags=title"
-                  " -of default=nw=1:nk=1 %s | grep -qxF -- \"%s\"",
-                  name, title);
-            expect_tag(name, "artist", "Artist");
-            expect_tag(name, "album", "Album");
-            expect_tag(name, "date", "1999");
-            expect_tag(name, "genre", "Jazz");
-            if (options.format != MS_FORMAT_WAV) {
-                expect_tag(name, "album_artist", "Various");
-                expect_tag(name, "track", "3/12");
-                shell("ffmpeg -v error -y -i %s -map 0:v -c copy -f image2pipe - | cmp - %s", name,
-                      picture);
-            }
-            size_t size;
-            char *bytes = read_file(name, &size);
-            assert_null(memmem(bytes, size, "secret", 6));
-            free(bytes);
-            /* And from there to the next one. */
-            struct ms_decoder *again = NULL;
-            struct clip clip;
-            assert_int_equal(ms_decoder_open(name, RATE_HZ, &again, &err), 0);
-            options.format = MS_FORMAT_FLAC;
-            must_encode("second.flac", &options, ms_decoder_tags(again), &source);
-            expect_tag("second.flac", "artist", "Artist");
-            if (format != MS_FORMAT_WAV)
-                shell("ffmpeg -v error -y -i second.flac -map 0:v -c copy -f image2pipe - |"
-                      " cmp - %s",
-                      picture);
-            ms_decoder_free(again);
+            /* WAV has no field for the last two, and none for a picture. */
+            expect_tags(name, tags, format == MS_FORMAT_WAV ? 5 : 7);
             must_decode(name, &clip);
             assert_int_equal(clip.frames, FRAMES);
             clip_free(&clip);
+            /* And from there to the next one; in Opus the picture is base64 and seen only there. */
+            struct ms_decoder *again = NULL;
+            assert_int_equal(ms_decoder_open(name, RATE_HZ, &again, &err), 0);
+            options.format = MS_FORMAT_FLAC;
+            must_encode("second.flac", &options, ms_decoder_tags(again), &source);
+            ms_decoder_free(again);
+            if (format != MS_FORMAT_WAV && format != MS_FORMAT_OPUS)
+                assert_true(contains(name, picture, picture_bytes));
+            assert_int_equal(contains("second.flac", picture, picture_bytes),
+                             format != MS_FORMAT_WAV);
         }
+        expect_tags("second.flac", tags, 7);
         ms_decoder_free(decoder);
+        free(picture);
     }
 }
 
