@@ -14,6 +14,7 @@
 #define MS_MODEL_MAX_STEMS 16
 #define MS_MODEL_MAX_NETWORKS 16
 #define MS_MODEL_NAME_MAX 64
+#define MS_MODEL_STEM_MAX 32
 
 struct ms_model_info {
     char name[MS_MODEL_NAME_MAX];
@@ -21,7 +22,7 @@ struct ms_model_info {
     int sample_rate_hz;
     int segment_frames; /* frames of one forward pass: 343,980 for htdemucs (7.8 s) */
     int stem_count;
-    char stems[MS_MODEL_MAX_STEMS][32];
+    char stems[MS_MODEL_MAX_STEMS][MS_MODEL_STEM_MAX];
     int network_count;
     /* [network][stem]: a stem is the mean of the networks' outputs weighted by these (upstream's BagOfModels). */
     double weights[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS];

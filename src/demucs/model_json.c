@@ -80,6 +80,18 @@ static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, stru
     return 0;
 }
 
+bool ms_hyper_equal(const struct ms_hyper *a, const struct ms_hyper *b) {
+    static const size_t sizes[] = {
+        [INT] = sizeof(int), [DOUBLE] = sizeof(double), [BOOL] = sizeof(bool)};
+
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (memcmp((const char *)a + fields[i].offset, (const char *)b + fields[i].offset,
+                   sizes[fields[i].type]) != 0)
+            return false;
+    return a->sources == b->sources && a->samplerate == b->samplerate &&
+           a->segment_frames == b->segment_frames;
+}
+
 static void write_hyper(struct ms_json_writer *writer, const struct ms_hyper *hyper) {
     ms_json_begin_object(writer, "hyperparameters");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -23,6 +23,8 @@ struct ms_model_json {
 /* Letters, digits, '.', '_', '-', not starting with '.' or '-': safe as a file's name anywhere. */
 bool ms_model_name_is_plain(const char *name);
 
+bool ms_hyper_equal(const struct ms_hyper *a, const struct ms_hyper *b);
+
 /* Everything is checked: ranges, names, that every stem has a network. MS_EMODEL. */
 MS_MUST_CHECK int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out,
                                       struct ms_error *err);

@@ -1,0 +1,15 @@
+/* Files built into the binary (cmake/embed.cmake). Static; any thread. */
+#ifndef MSAAS_EMBEDDED_H
+#define MSAAS_EMBEDDED_H
+
+#include <stddef.h>
+
+struct ms_embedded {
+    const char *name; /* the file's name without its folder; NULL ends a list */
+    const unsigned char *bytes;
+    size_t size;
+};
+
+extern const struct ms_embedded ms_embedded_manifests[]; /* models/NAME.json */
+
+#endif

@@ -1,0 +1,61 @@
+/* The published models that this program knows: where their weights come from and what they must be (models/NAME.json,
+ * built into the binary); and the way from such a file to a model on disk. */
+#ifndef MSAAS_MANIFEST_H
+#define MSAAS_MANIFEST_H
+
+#include <stdint.h>
+
+#include "msaas/digest.h"
+#include "msaas/err.h"
+#include "msaas/json.h"
+#include "msaas/model.h"
+
+#define MS_MANIFEST_MAX_SOURCES 4
+
+struct ms_manifest_source { /* one form in which a network's weights are published */
+    char file[96];
+    char url[256];              /* "": there is none to give */
+    char sha256[MS_SHA256_HEX]; /* all of it, or the first digits where only these are published */
+    int64_t bytes;              /* 0: not known */
+};
+
+struct ms_manifest_network {
+    int source_count;
+    struct ms_manifest_source sources[MS_MANIFEST_MAX_SOURCES];
+    char sha256[MS_SHA256_HEX]; /* of the safetensors file that it becomes; "": not known */
+    const struct ms_json
+        *tensors; /* name -> SHA-256 of its values (float16, C order); NULL: not known */
+};
+
+struct ms_manifest {
+    struct ms_model_info info; /* all but sample rate and segment, which the weights tell */
+    struct ms_manifest_network networks[MS_MODEL_MAX_NETWORKS];
+    struct ms_json *document;
+};
+
+/* Names of the known models in alphabetical order; NULL past the last. */
+const char *ms_manifest_name(int index);
+/* MS_ENOTFOUND with a text that lists the known ones. *out is to be closed. */
+MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
+/* The same from a text of the caller's. MS_EMODEL. */
+MS_MUST_CHECK int ms_manifest_parse(const char *text, size_t size, struct ms_manifest *out,
+                                    struct ms_error *err);
+void ms_manifest_close(struct ms_manifest *manifest);
+
+struct ms_model_import {
+    const char *const *files; /* one for each network */
+    int file_count;
+    const char *folder; /* the model's; made if need be */
+    const char *name;   /* the model's; NULL: the manifest's, else the first file's */
+    /* Files must be sources of the manifest's networks, in their order, and become exactly what it says. NULL: any
+     * files; what is known of them is found by their digests. Several are a bag whose networks count alike. */
+    const struct ms_manifest *manifest;
+};
+
+/* Reads published weights and writes FOLDER/NAME.safetensors (a bag: NAME-0.safetensors, ...) and FOLDER/NAME.json. A
+ * file is checked against the manifest before it is parsed: MS_ECORRUPT. On failure nothing stands under a final
+ * name that did not before. info may be NULL. */
+MS_MUST_CHECK int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
+                                  struct ms_error *err);
+
+#endif
