@@ -16,6 +16,7 @@ static const struct {
     bool runs_networks;
 } commands[] = {
     {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
+    {"model", ms_cmd_model, "fetch, import, list and check models", false},
     {"help", help, "show this, or the help of a command: msaas help separate", false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -17,6 +17,7 @@ enum ms_exit {
 
 int ms_cmd_separate(int argc, char **argv);
 int ms_cmd_bench(int argc, char **argv);
+int ms_cmd_model(int argc, char **argv);
 
 /* Parses argv as `command`'s. Returns true when there is work to do, with *out the caller's to free. False when --help
  * was asked for (printed: `usage`, then the options) or the options are wrong (reported): *exit_code is the

@@ -41,7 +41,7 @@ int ms_error_set(struct ms_error *err, int code, const char *fmt, ...) MS_PRINTF
 #define ms_error_set(err, code, ...) ((void)(ms_error_set)(err, code, __VA_ARGS__), (code))
 #endif
 
-/* Puts "prefix: " before the text that err holds; returns err->code. */
+/* Puts "prefix: " before the text that err holds; returns err->code. Does nothing to NULL, whose code nobody knows. */
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) MS_PRINTF(2, 3);
 
 /* "input", "model", ...: stable, machine-readable name of a code. */

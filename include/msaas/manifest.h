@@ -42,6 +42,13 @@ MS_MUST_CHECK int ms_manifest_parse(const char *text, size_t size, struct ms_man
                                     struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
 
+/* That a file is one of the forms in which that network's weights are published, by its SHA-256. MS_ECORRUPT. */
+MS_MUST_CHECK int ms_manifest_check_source(const struct ms_manifest *manifest, int network,
+                                           const char *path, struct ms_error *err);
+/* ms_model_verify, and that the model is the one published, as far as its digests are known. */
+MS_MUST_CHECK int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
+                                          struct ms_error *err);
+
 struct ms_model_import {
     const char *const *files; /* one for each network */
     int file_count;

@@ -34,6 +34,10 @@ struct ms_model_info {
 MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char **out,
                                   struct ms_error *err);
 
+/* What NAME.json says, without looking at the weights. */
+MS_MUST_CHECK int ms_model_describe(const char *path, struct ms_model_info *info,
+                                    struct ms_error *err);
+
 /* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL. */
 MS_MUST_CHECK int ms_model_verify(const char *path, struct ms_model_info *info,
                                   struct ms_error *err);

@@ -20,6 +20,8 @@ int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
 }
 
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) {
+    if (err == NULL)
+        return MS_EINTERNAL;
     char prefix[300];
     va_list args;
     va_start(args, fmt);

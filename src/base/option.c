@@ -78,8 +78,12 @@ static const struct row table[MS_OPTION_COUNT] = {
          "Against overload: make a stem that is too loud quieter, cut its peaks, or leave it be."},
     [MS_OPTION_MODEL_OUT] = {"out", 'o', STRING, MODEL, "DIR", NULL, NULL, 0, 0,
                              "Folder that the model is written to; by default the models' folder."},
-    [MS_OPTION_URL] = {"url", 0, STRING, MODEL, "URL", NULL, NULL, 0, 0,
-                       "Fetch the weights from here, a mirror of your own."},
+    [MS_OPTION_MODEL_NAME] =
+        {"name", 0, STRING, MODEL, "NAME", NULL, NULL, 0, 0,
+         "Name of the imported model; by default the published one or the file's."},
+    [MS_OPTION_URL] =
+        {"url", 0, STRING, MODEL, "URL", NULL, NULL, 0, 0,
+         "Fetch the weights from here, a mirror of your own; a folder, when it ends in /."},
     [MS_OPTION_SEGMENTS] = {"segments", 0, INT, BENCH, "N", NULL, "8", 1, 10000,
                             "Segments to measure."},
     [MS_OPTION_LANES] =
@@ -87,9 +91,9 @@ static const struct row table[MS_OPTION_COUNT] = {
          "Segments at work at the same time; 0: as many as processors and memory allow."},
     [MS_OPTION_DEVICE] = {"device", 'd', STRING, SEPARATE | BENCH, "cpu|cuda[:N]", "MSAAS_DEVICE",
                           "cpu", 0, 0, "Where the network runs."},
-    [MS_OPTION_JSON] = {"json", 0, FLAG, SEPARATE | BENCH, NULL, NULL, NULL, 0, 0,
+    [MS_OPTION_JSON] = {"json", 0, FLAG, SEPARATE | MODEL | BENCH, NULL, NULL, NULL, 0, 0,
                         "Report on standard output as JSON, one object a line."},
-    [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
+    [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, SEPARATE | MODEL, NULL, NULL, NULL, 0, 0,
                          "Report errors only."},
     [MS_OPTION_VERBOSE] = {"verbose", 'v', FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
                            "Report details too."},

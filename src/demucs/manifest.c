@@ -99,8 +99,10 @@ int ms_manifest_parse(const char *text, size_t size, struct ms_manifest *out,
 
     memset(out, 0, sizeof *out);
     rc = ms_json_parse(text, size, &out->document, err);
-    if (rc != 0)
-        return ms_error_prefix(err, "the manifest");
+    if (rc != 0) {
+        ms_error_prefix(err, "the manifest");
+        return rc;
+    }
     if (!read_manifest(out->document, out)) {
         ms_manifest_close(out);
         return ms_error_set(err, MS_EMODEL, "the manifest is not one");

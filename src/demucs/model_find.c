@@ -82,6 +82,15 @@ int ms_model_locate(const char *models_dir, const char *word, char **out, struct
     return rc;
 }
 
+int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_error *err) {
+    struct ms_model_json json;
+    const int rc = ms_model_json_read(path, &json, err);
+
+    if (rc == 0)
+        *info = json.info;
+    return rc;
+}
+
 int ms_model_verify(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
     int rc;

@@ -61,6 +61,39 @@ static int check_source(const struct ms_manifest *manifest, int network, const c
                         sha256, expected);
 }
 
+int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
+                             struct ms_error *err) {
+    char sha256[MS_SHA256_HEX];
+    int rc;
+
+    rc = ms_sha256_of_file(path, sha256, err);
+    if (rc == 0 && (rc = check_source(manifest, network, sha256, err)) != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
+int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
+                            struct ms_error *err) {
+    struct ms_model_json json;
+    int rc;
+
+    rc = ms_model_verify(path, NULL, err);
+    if (rc == 0)
+        rc = ms_model_json_read(path, &json, err);
+    if (rc != 0)
+        return rc;
+    if (json.info.network_count != manifest->info.network_count)
+        return ms_error_set(err, MS_ECORRUPT,
+                            "%s: not the published %s: it has another number of networks", path,
+                            manifest->info.name);
+    for (int i = 0; i < json.info.network_count; i++)
+        if (manifest->networks[i].sha256[0] != '\0' &&
+            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
+            return ms_error_set(err, MS_ECORRUPT, "%s: not the published %s: other weights", path,
+                                manifest->info.name);
+    return 0;
+}
+
 /* A manifest that knows the file; *network is -1 where there is none. */
 static int recognise(const char *sha256, struct ms_manifest *out, int *network,
                      struct ms_error *err) {
@@ -264,7 +297,9 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
 out:
     ms_mapped_close(&mapped);
     ms_manifest_close(&recognised);
-    return rc != 0 && rc != MS_EUSAGE ? ms_error_prefix(err, "%s", path) : rc;
+    if (rc != 0 && rc != MS_EUSAGE)
+        ms_error_prefix(err, "%s", path);
+    return rc;
 }
 
 /* The description comes last: until then a model is not there. */

@@ -284,7 +284,9 @@ int ms_model_json_read(const char *path, struct ms_model_json *out, struct ms_er
     if (rc == 0 && (strncmp(base, out->info.name, strlen(out->info.name)) != 0 ||
                     strcmp(base + strlen(out->info.name), ".json") != 0))
         rc = ms_error_set(err, MS_EMODEL, "the model in it is called %s", out->info.name);
-    return rc != 0 ? ms_error_prefix(err, "%s", path) : 0;
+    if (rc != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
@@ -388,7 +390,7 @@ int ms_model_json_map(const char *json_path, const struct ms_model_json *json, i
     if (rc == 0)
         rc = ms_weights_check(*weights, &json->hyper, err);
     if (rc != 0)
-        rc = ms_error_prefix(err, "%s", path);
+        ms_error_prefix(err, "%s", path);
 out:
     if (rc != 0) {
         ms_weights_free(*weights);
