@@ -11,14 +11,14 @@
 
 #include "msaas/sys.h"
 
-#define BLOCK_FRAMES 65536
+#define BLOCK_FRAMES ((size_t)65536)
 
 struct ms_spool {
     int file;
     char *folder;
-    float *block;         /* [2][BLOCK_FRAMES] */
-    size_t filled;        /* frames in block that are not yet written */
-    int64_t frames, left; /* written in all; not yet read */
+    float *block[MS_AUDIO_CHANNELS]; /* [BLOCK_FRAMES] each */
+    size_t filled;                   /* frames in block that are not yet written */
+    int64_t frames, left;            /* written in all; not yet read */
     off_t at;
     float peak;
 };
@@ -35,9 +35,11 @@ int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err
     if (made != NULL) {
         made->file = -1;
         made->folder = strdup(folder);
-        made->block = malloc(MS_AUDIO_CHANNELS * BLOCK_FRAMES * sizeof *made->block);
+        for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
+            made->block[c] = malloc(BLOCK_FRAMES * sizeof(float));
     }
-    if (name == NULL || made == NULL || made->folder == NULL || made->block == NULL) {
+    if (name == NULL || made == NULL || made->folder == NULL || made->block[0] == NULL ||
+        made->block[1] == NULL) {
         code = ms_error_set(err, MS_ENOMEM, "no memory for a temporary file's buffers");
         goto out;
     }
@@ -61,7 +63,8 @@ void ms_spool_free(struct ms_spool *spool) {
     if (spool->file >= 0)
         (void)close(spool->file);
     free(spool->folder);
-    free(spool->block);
+    for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
+        free(spool->block[c]);
     free(spool);
 }
 
@@ -88,7 +91,7 @@ static int put_plane(struct ms_spool *spool, const float *plane, size_t frames,
 static int put_block(struct ms_spool *spool, struct ms_error *err) {
     int code = 0;
     for (int c = 0; code == 0 && c < MS_AUDIO_CHANNELS; c++)
-        code = put_plane(spool, spool->block + c * BLOCK_FRAMES, spool->filled, err);
+        code = put_plane(spool, spool->block[c], spool->filled, err);
     spool->frames += (int64_t)spool->filled;
     spool->filled = 0;
     return code;
@@ -102,8 +105,7 @@ int ms_spool_write(struct ms_spool *spool, const float *const planes[MS_AUDIO_CH
     for (size_t at = 0; at < frames;) {
         size_t room = BLOCK_FRAMES - spool->filled, count = frames - at < room ? frames - at : room;
         for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
-            memcpy(spool->block + c * BLOCK_FRAMES + spool->filled, planes[c] + at,
-                   count * sizeof(float));
+            memcpy(spool->block[c] + spool->filled, planes[c] + at, count * sizeof(float));
         spool->filled += count;
         at += count;
         int code = spool->filled == BLOCK_FRAMES ? put_block(spool, err) : 0;
@@ -137,10 +139,10 @@ static int get_plane(struct ms_spool *spool, float *plane, size_t frames, struct
 
 int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size_t *frames,
                   struct ms_error *err) {
-    *frames = spool->left < BLOCK_FRAMES ? (size_t)spool->left : BLOCK_FRAMES;
+    *frames = spool->left < (int64_t)BLOCK_FRAMES ? (size_t)spool->left : BLOCK_FRAMES;
     off_t before = spool->at;
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
-        planes[c] = spool->block + c * BLOCK_FRAMES;
+        planes[c] = spool->block[c];
         int code = get_plane(spool, planes[c], *frames, err);
         if (code != 0)
             return code;
