@@ -15,6 +15,7 @@ static const struct {
     const char *summary;
     bool runs_networks;
 } commands[] = {
+    {"separate", ms_cmd_separate, "separate songs into stems: vocals, drums, bass, other", true},
     {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
     {"model", ms_cmd_model, "fetch, import, list and check models", false},
     {"help", help, "show this, or the help of a command: msaas help separate", false},

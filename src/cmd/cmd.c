@@ -1,6 +1,7 @@
 /* What the subcommands share: their beginning, their errors, their interruption. Owns the signal flag; main thread. */
 #include "msaas/cmd.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -56,6 +57,25 @@ static bool is_device(const char *name) {
     return strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0;
 }
 
+static int is_model(const struct dirent *entry) {
+    size_t length = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && length > 5 &&
+           strcmp(entry->d_name + length - 5, ".json") == 0;
+}
+
+/* Adds to an error about an unknown model which ones there are. */
+static void name_installed(const char *folder, struct ms_error *err) {
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_model, alphasort);
+    for (int i = 0; i < count; i++) {
+        int length = (int)strlen(entries[i]->d_name) - 5;
+        (void)ms_error_set(err, err->code, "%s%s%.*s", err->text, i == 0 ? "; installed: " : ", ",
+                           length, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
 int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
                       struct ms_error *err) {
     const char *device = ms_options_string(options, MS_OPTION_DEVICE);
@@ -65,8 +85,11 @@ int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
         return ms_error_set(err, MS_EUSAGE, "--device: must be cpu, cuda or cuda:N, not \"%s\"",
                             device);
     int rc = ms_models_dir(ms_options_string(options, MS_OPTION_MODELS_DIR), &folder, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = ms_model_locate(folder, ms_options_string(options, MS_OPTION_MODEL), &path, err);
+        if (rc == MS_ENOTFOUND)
+            name_installed(folder, err);
+    }
     if (rc == 0)
         rc = ms_model_open(path, device, out, err);
     free(folder);
