@@ -211,7 +211,7 @@ int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_imported *out,
     if (rc == 0)
         rc = name_stems(out, hyper.sources, err);
     if (rc == 0)
-        rc = ms_tensors_new(&hyper, &out->tensors, err);
+        rc = ms_tensors_new(&hyper, size / 4, &out->tensors, err);
     for (size_t i = 0; rc == 0 && i < out->tensors->count; i++)
         if (!take(onnx, &hyper, &out->tensors->items[i]))
             rc = ms_error_set(err, MS_EMODEL,

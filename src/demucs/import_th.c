@@ -418,7 +418,7 @@ int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out, str
     if (rc == 0)
         rc = read_hyper(ms_pickle_root(pickle), out, &hyper, err);
     if (rc == 0)
-        rc = ms_tensors_new(&hyper, &out->tensors, err);
+        rc = ms_tensors_new(&hyper, size / 2, &out->tensors, err);
     if (rc == 0)
         rc = take_tensors(&zip, member, ms_pickle_get(ms_pickle_root(pickle), "state"),
                           out->tensors, err);

@@ -224,7 +224,7 @@ static void note_source(struct work *work, const char *file, const char *sha256)
     snprintf(source + used, capacity - used, "%s%.60s, SHA-256 %.16s", used > 0 ? "; " : "", file,
              sha256);
     for (char *c = source; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        if (*c < 0x20 || *c >= 0x7f) /* a name cut off may end within a character */
             *c = '?';
 }
 

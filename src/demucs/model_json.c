@@ -17,6 +17,7 @@
 #define MAX_JSON_BYTES (1 << 20)
 #define MAX_NETWORK_BYTES (INT64_C(4) << 30)
 #define FORMAT "msaas-model-1"
+#define MEMBERS 9 /* of the description, besides its digest */
 
 /* ---- the hyper-parameters' names in the JSON ----------------------------------------------------------------- */
 
@@ -225,6 +226,78 @@ static int read_networks(const struct ms_json *array, struct ms_model_json *out,
     return 0;
 }
 
+/* digest: of the text that this makes without one; NULL: leave it out */
+static struct ms_json_writer *compose(const struct ms_model_json *json, const char *digest) {
+    const struct ms_model_info *info = &json->info;
+    struct ms_json_writer *writer = ms_json_writer_new();
+
+    if (writer == NULL)
+        return NULL;
+    ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "format", FORMAT);
+    ms_json_put_string(writer, "name", info->name);
+    ms_json_put_string(writer, "licence", info->licence);
+    ms_json_put_string(writer, "source", json->source);
+    ms_json_begin_array(writer, "stems");
+    for (int i = 0; i < info->stem_count; i++)
+        ms_json_put_string(writer, NULL, info->stems[i]);
+    ms_json_end_array(writer);
+    ms_json_put_int(writer, "samplerate", json->hyper.samplerate);
+    ms_json_put_int(writer, "segment_frames", json->hyper.segment_frames);
+    write_hyper(writer, &json->hyper);
+    ms_json_begin_array(writer, "networks");
+    for (int i = 0; i < info->network_count; i++) {
+        ms_json_begin_object(writer, NULL);
+        ms_json_put_string(writer, "file", json->networks[i].file);
+        ms_json_put_string(writer, "sha256", json->networks[i].sha256);
+        ms_json_begin_array(writer, "weights");
+        for (int j = 0; j < info->stem_count; j++)
+            ms_json_put_double(writer, NULL, info->weights[i][j]);
+        ms_json_end_array(writer);
+        ms_json_end_object(writer);
+    }
+    ms_json_end_array(writer);
+    if (digest != NULL)
+        ms_json_put_string(writer, "digest", digest);
+    ms_json_end_object(writer);
+    return writer;
+}
+
+static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX],
+                     struct ms_error *err) {
+    struct ms_json_writer *writer = compose(json, NULL);
+    const char *text = NULL;
+    size_t size = 0;
+    int rc;
+
+    if (writer != NULL)
+        text = ms_json_writer_text(writer, &size);
+    rc = text != NULL ? ms_sha256_of(text, size, sha256, err)
+                      : ms_error_set(err, MS_ENOMEM, "no memory for a model's description");
+    ms_json_writer_free(writer);
+    return rc;
+}
+
+/* A file written by hand may have no digest. One that has must say what it said when the digest was taken. */
+static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
+                        struct ms_error *err) {
+    const struct ms_json *digest = ms_json_get(root, "digest");
+    char sha256[MS_SHA256_HEX];
+    int rc;
+
+    if (ms_json_count(root) != MEMBERS + (digest != NULL))
+        return ms_error_set(err, MS_EMODEL, "it has members that are not known");
+    if (digest == NULL)
+        return 0;
+    rc = digest_of(json, sha256, err);
+    if (rc == 0 &&
+        (!is_sha256(ms_json_string(digest)) || strcmp(ms_json_string(digest), sha256) != 0))
+        rc = ms_error_set(
+            err, MS_EMODEL,
+            "damaged, or changed by hand: its digest does not fit; fetch the model again");
+    return rc;
+}
+
 int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out,
                         struct ms_error *err) {
     struct ms_json *root = NULL;
@@ -265,6 +338,8 @@ int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out
     out->info.segment_frames = out->hyper.segment_frames;
     out->hyper.sources = out->info.stem_count;
     rc = ms_hyper_check(&out->hyper, err);
+    if (rc == 0)
+        rc = check_digest(root, out, err);
 out:
     ms_json_free(root);
     return rc;
@@ -289,51 +364,20 @@ int ms_model_json_read(const char *path, struct ms_model_json *out, struct ms_er
     return rc;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------- */
-
-static struct ms_json_writer *compose(const struct ms_model_json *json) {
-    const struct ms_model_info *info = &json->info;
-    struct ms_json_writer *writer = ms_json_writer_new();
-
-    if (writer == NULL)
-        return NULL;
-    ms_json_begin_object(writer, NULL);
-    ms_json_put_string(writer, "format", FORMAT);
-    ms_json_put_string(writer, "name", info->name);
-    ms_json_put_string(writer, "licence", info->licence);
-    ms_json_put_string(writer, "source", json->source);
-    ms_json_begin_array(writer, "stems");
-    for (int i = 0; i < info->stem_count; i++)
-        ms_json_put_string(writer, NULL, info->stems[i]);
-    ms_json_end_array(writer);
-    ms_json_put_int(writer, "samplerate", json->hyper.samplerate);
-    ms_json_put_int(writer, "segment_frames", json->hyper.segment_frames);
-    write_hyper(writer, &json->hyper);
-    ms_json_begin_array(writer, "networks");
-    for (int i = 0; i < info->network_count; i++) {
-        ms_json_begin_object(writer, NULL);
-        ms_json_put_string(writer, "file", json->networks[i].file);
-        ms_json_put_string(writer, "sha256", json->networks[i].sha256);
-        ms_json_begin_array(writer, "weights");
-        for (int j = 0; j < info->stem_count; j++)
-            ms_json_put_double(writer, NULL, info->weights[i][j]);
-        ms_json_end_array(writer);
-        ms_json_end_object(writer);
-    }
-    ms_json_end_array(writer);
-    ms_json_end_object(writer);
-    return writer;
-}
-
 int ms_model_json_write(const char *path, const struct ms_model_json *json, struct ms_error *err) {
-    struct ms_json_writer *writer = compose(json);
+    struct ms_json_writer *writer = NULL;
     char *temporary = ms_strdupf("%s.%ld.part", path, (long)getpid());
+    char digest[MS_SHA256_HEX];
     const char *text = NULL;
     FILE *file = NULL;
     size_t size;
     bool ok;
-    int rc = 0;
+    int rc;
 
+    rc = digest_of(json, digest, err);
+    if (rc != 0)
+        goto out;
+    writer = compose(json, digest);
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
     if (text == NULL || temporary == NULL) {

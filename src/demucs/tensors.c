@@ -36,7 +36,8 @@ static int add_one(void *context, const char *name, int dims, const int64_t *sha
     return 0;
 }
 
-int ms_tensors_new(const struct ms_hyper *hyper, struct ms_tensors **out, struct ms_error *err) {
+int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values, struct ms_tensors **out,
+                   struct ms_error *err) {
     struct ms_tensors *tensors;
     size_t totals[2] = {0, 0};
     int rc;
@@ -46,6 +47,9 @@ int ms_tensors_new(const struct ms_hyper *hyper, struct ms_tensors **out, struct
     if (rc != 0)
         return rc;
     (void)ms_hyper_visit_tensors(hyper, count_one, totals);
+    if (totals[1] > max_values)
+        return ms_error_set(err, MS_EMODEL, "the network's %zu values are more than the file holds",
+                            totals[1]);
     tensors = calloc(1, sizeof *tensors);
     if (tensors != NULL) {
         tensors->hyper = *hyper;

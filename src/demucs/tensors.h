@@ -23,9 +23,10 @@ struct ms_tensors {
     float *block;
 };
 
-/* All zeros. The hyper-parameters are checked first (ms_hyper_check). */
-MS_MUST_CHECK int ms_tensors_new(const struct ms_hyper *hyper, struct ms_tensors **out,
-                                 struct ms_error *err);
+/* All zeros. The hyper-parameters are checked first (ms_hyper_check), and that there are at most max_values values: as
+ * many as the file that they come from has room for. */
+MS_MUST_CHECK int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values,
+                                 struct ms_tensors **out, struct ms_error *err);
 void ms_tensors_free(struct ms_tensors *tensors);
 
 /* IEEE 754 binary16. */

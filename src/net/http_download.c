@@ -195,5 +195,7 @@ int ms_http_download(struct ms_http_client *client, const struct ms_http_downloa
 out:
     if (transfer.fd >= 0)
         close(transfer.fd);
+    if (transfer.fd >= 0 && transfer.size == 0)
+        unlink(download->path); /* nothing to go on with */
     return rc;
 }

@@ -120,7 +120,7 @@ static int write_network(struct plan *plan, int index, struct ms_error *err) {
     char *path = NULL;
     int rc;
 
-    rc = ms_tensors_new(&json->hyper, &tensors, err);
+    rc = ms_tensors_new(&json->hyper, SIZE_MAX, &tensors, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < tensors->count; i++)
