@@ -62,7 +62,7 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
         .name = name, .format = format, .in_rate_hz = in_rate_hz, .out_rate_hz = out_rate_hz};
     AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;
     AVChannelLayout plain = {0};
-    double matrix[2 * MS_AUDIO_MAX_CHANNELS];
+    double matrix[2 * MS_AUDIO_MAX_CHANNELS] = {0};
     int channels = layout->nb_channels;
     int rc = av_channel_layout_copy(&converter->layout, layout);
     if (rc < 0)
@@ -107,20 +107,18 @@ out:
     return 0;
 }
 
-static int convert(struct ms_converter *converter, const uint8_t *const *planes, int frames,
-                   int *count, struct ms_error *err) {
+static int convert(struct ms_converter *converter, const uint8_t **planes, int frames, int *count,
+                   struct ms_error *err) {
     uint8_t *out[MS_AUDIO_CHANNELS] = {(uint8_t *)converter->stage[0],
                                        (uint8_t *)converter->stage[1]};
-    /* FFmpeg 5.1 declares the input as pointers to pointers that are not const; it does not write. */
-    int rc = swr_convert(converter->swr, out, converter->capacity,
-                         (const uint8_t **)(uintptr_t)planes, frames);
+    int rc = swr_convert(converter->swr, out, converter->capacity, planes, frames);
     if (rc < 0)
         return ms_ffmpeg_error(err, MS_EINTERNAL, rc, "%s: resampling failed", converter->name);
     *count = rc;
     return 0;
 }
 
-int ms_converter_push(struct ms_converter *converter, const uint8_t *const *planes, int frames,
+int ms_converter_push(struct ms_converter *converter, const uint8_t **planes, int frames,
                       int *count, struct ms_error *err) {
     int rc = convert(converter, planes, frames, count, err);
     if (rc == 0) {

@@ -30,7 +30,7 @@ MS_MUST_CHECK int ms_converter_open(struct ms_converter *converter, const char *
                                     const AVChannelLayout *layout, enum AVSampleFormat format,
                                     int in_rate_hz, int out_rate_hz, struct ms_error *err);
 /* planes: as FFmpeg lays them out (one plane where the format is interleaved). *count frames are in `stage`. */
-MS_MUST_CHECK int ms_converter_push(struct ms_converter *converter, const uint8_t *const *planes,
+MS_MUST_CHECK int ms_converter_push(struct ms_converter *converter, const uint8_t **planes,
                                     int frames, int *count, struct ms_error *err);
 /* After the last push, until *count is 0. */
 MS_MUST_CHECK int ms_converter_drain(struct ms_converter *converter, int *count,

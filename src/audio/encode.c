@@ -147,7 +147,7 @@ static int open_codec(struct ms_encoder *encoder, struct ms_error *err) {
         context->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     int kbps = options->bitrate_kbps != 0 ? options->bitrate_kbps : encoder->format->default_kbps;
     if (encoder->format->max_kbps > 0)
-        context->bit_rate = kbps * 1000;
+        context->bit_rate = (int64_t)kbps * 1000;
     if (options->format == MS_FORMAT_MP3)
         context->compression_level = options->mp3_preset;
     if (context->sample_fmt == AV_SAMPLE_FMT_S32)
@@ -309,36 +309,36 @@ static int32_t quantise(float sample, float scale) {
 
 /* Frames of two planes into the block from `filled` on, in the codec's format. */
 static void gather(struct ms_encoder *encoder, const float *const planes[MS_AUDIO_CHANNELS],
-                   size_t from, int frames) {
+                   size_t from, size_t frames) {
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
         const float *in = planes[c] + from;
         size_t at = (size_t)encoder->filled * MS_AUDIO_CHANNELS + (size_t)c;
         switch (encoder->codec->sample_fmt) {
         case AV_SAMPLE_FMT_S16: {
             int16_t *to = (int16_t *)(void *)encoder->frame->data[0] + at;
-            for (int i = 0; i < frames; i++)
+            for (size_t i = 0; i < frames; i++)
                 to[i * MS_AUDIO_CHANNELS] = (int16_t)quantise(in[i], 32768);
             break;
         }
         case AV_SAMPLE_FMT_S32: {
             int32_t *to = (int32_t *)(void *)encoder->frame->data[0] + at;
-            for (int i = 0; i < frames; i++)
+            for (size_t i = 0; i < frames; i++)
                 to[i * MS_AUDIO_CHANNELS] = quantise(in[i], 8388608) * 256;
             break;
         }
         case AV_SAMPLE_FMT_FLT: {
             float *to = (float *)(void *)encoder->frame->data[0] + at;
-            for (int i = 0; i < frames; i++)
+            for (size_t i = 0; i < frames; i++)
                 to[i * MS_AUDIO_CHANNELS] = in[i];
             break;
         }
         default: /* AV_SAMPLE_FMT_FLTP */
             memcpy((float *)(void *)encoder->frame->extended_data[c] + encoder->filled, in,
-                   (size_t)frames * sizeof(float));
+                   frames * sizeof(float));
             break;
         }
     }
-    encoder->filled += frames;
+    encoder->filled += (int)frames;
 }
 
 static int fill_blocks(struct ms_encoder *encoder, const float *const planes[MS_AUDIO_CHANNELS],
@@ -347,7 +347,7 @@ static int fill_blocks(struct ms_encoder *encoder, const float *const planes[MS_
     while (done < frames) {
         size_t room = (size_t)(encoder->block_frames - encoder->filled);
         size_t piece = frames - done < room ? frames - done : room;
-        gather(encoder, planes, done, (int)piece);
+        gather(encoder, planes, done, piece);
         done += piece;
         if (encoder->filled == encoder->block_frames) {
             int rc = send_block(encoder, err);

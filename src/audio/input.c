@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -253,16 +253,21 @@ static int64_t duration_frames(const struct ms_input *input) {
                         (AVRational){1, stream->codecpar->sample_rate});
 }
 
-/* iTunes writes " 00000000 PRIMING REMAINDER COUNT ..." in hex; COUNT is the number of real frames. */
+/* iTunes writes " 0 PRIMING REMAINDER COUNT ..." in hex; COUNT is the number of real frames. */
 static int64_t itunes_frames(const AVFormatContext *format) {
     const AVDictionaryEntry *entry = av_dict_get(format->metadata, "iTunSMPB", NULL, 0);
-    unsigned priming, remainder;
-    unsigned long long count;
-    if (entry == NULL ||
-        sscanf(entry->value, " %*8x %8x %8x %16llx", &priming, &remainder, &count) != 3 ||
-        count == 0 || count > INT64_MAX / 2)
+    if (entry == NULL)
         return -1;
-    return (int64_t)count;
+    char *at = entry->value;
+    unsigned long long field = 0;
+    for (int i = 0; i < 4; i++) {
+        char *end;
+        field = strtoull(at, &end, 16);
+        if (end == at)
+            return -1;
+        at = end;
+    }
+    return field > 0 && field <= INT64_MAX ? (int64_t)field : -1;
 }
 
 /* AAC in MP4 comes in whole packets; its true end stands in the track's duration (exact, priming included) and in its

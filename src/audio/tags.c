@@ -148,7 +148,8 @@ static int write_picture_comment(const struct ms_audio_tags *tags, AVDictionary 
     uint8_t *at = block;
     AV_WB32(at, 3); /* front cover */
     AV_WB32(at + 4, (uint32_t)mime_bytes);
-    memcpy(at + 8, mime, mime_bytes);
+    for (size_t i = 0; i < mime_bytes; i++)
+        at[8 + i] = (uint8_t)mime[i];
     at += 8 + mime_bytes;
     AV_WB32(at, 0); /* no description */
     AV_WB32(at + 4, (uint32_t)tags->cover_width);

@@ -28,7 +28,7 @@ static int set_up(void **state) {
         " -b:a 256k ffmpeg.mp3 -q:a 2 v2.mp3" AT_48K "r48.mp3"
         " -b:a 256k aac.m4a -b:a 256k -movie_timescale 44100 aac.mp4"
         " -c:a aac -b:a 256k -movie_timescale 600 600.mov"
-        " -af atrim=end_sample=%d -c:a aac edge.m4a"
+        " -af atrim=end_sample=%d -c:a aac edge.m4a -use_editlist 0 -metadata title=x itunes.m4a"
         " -c:a libvorbis -q:a 7 -page_duration 100000 vorbis.ogg" AT_48K
         "-b:a 256k opus.opus" AT_48K "-c:a libopus -b:a 256k opus.webm"
         " -c:a libvorbis vorbis.mkv -c:a wmav2 -b:a 192k wma.wma -c:a aac adts.aac -c:a ac3 ac3.ac3"
@@ -147,6 +147,57 @@ static void formats_without_gapless_information_are_read(void **state) {
             fail_msg("%s: %lld frames", names[i], (long long)clip.frames);
         clip_free(&clip);
     }
+}
+
+static void put32_be(uint8_t *at, uint32_t value) {
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* iTunes says in a tag of its own what to cut. ffmpeg does not write it: it is put behind the other tags, which are the
+ * last thing in the file, and the boxes around it grow. */
+static void itunes_tag_is_obeyed(void **state) {
+    (void)state;
+    static const char *const around[] = {"moov", "udta", "meta", "ilst"};
+    size_t size;
+    uint8_t *bytes = read_file("itunes.m4a", &size);
+    char value[120];
+    int value_bytes = snprintf(value, sizeof value, " 00000000 00000400 0000019F %016X 00000000",
+                               (unsigned)(FRAMES - 333));
+    uint8_t tag[300];
+    uint32_t tag_bytes = 8;
+    const struct {
+        const char *name, *text;
+        uint32_t text_bytes, head_bytes; /* head: 0, or the kind of data */
+    } parts[] = {{"mean", "com.apple.iTunes", 16, 4},
+                 {"name", "iTunSMPB", 8, 4},
+                 {"data", value, (uint32_t)value_bytes, 8}};
+    for (int i = 0; i < 3; i++) {
+        uint32_t part_bytes = 8 + parts[i].head_bytes + parts[i].text_bytes;
+        put32_be(tag + tag_bytes, part_bytes);
+        memcpy(tag + tag_bytes + 4, parts[i].name, 4);
+        memset(tag + tag_bytes + 8, 0, parts[i].head_bytes);
+        if (parts[i].head_bytes == 8)
+            tag[tag_bytes + 11] = 1; /* UTF-8 */
+        memcpy(tag + tag_bytes + 8 + parts[i].head_bytes, parts[i].text, parts[i].text_bytes);
+        tag_bytes += part_bytes;
+    }
+    put32_be(tag, tag_bytes);
+    memcpy(tag + 4, "----", 4);
+    uint8_t *at = bytes;
+    for (int i = 0; i < 4; i++) {
+        at = memmem(at, size - (size_t)(at - bytes), around[i], 4);
+        assert_non_null(at);
+        uint32_t box_bytes = (uint32_t)(bytes + size - (at - 4)); /* all end with the file */
+        put32_be(at - 4, box_bytes + tag_bytes);
+    }
+    FILE *file = fopen("itunes.m4a", "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file) + fwrite(tag, 1, tag_bytes, file),
+                     size + tag_bytes);
+    assert_int_equal(fclose(file), 0);
+    free(bytes);
+    expect("itunes.m4a", FRAMES - 333, 25);
 }
 
 /* An edit list that cuts more than padding is obeyed. */
@@ -499,6 +550,7 @@ int main(void) {
         cmocka_unit_test(lossless_is_exact),
         cmocka_unit_test(lossy_has_the_sources_length),
         cmocka_unit_test(formats_without_gapless_information_are_read),
+        cmocka_unit_test(itunes_tag_is_obeyed),
         cmocka_unit_test(m4a_edits_are_obeyed),
         cmocka_unit_test(rates_are_converted_to_the_exact_length),
         cmocka_unit_test(mono_is_doubled_at_full_level),
