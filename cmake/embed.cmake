@@ -1,9 +1,9 @@
-# msaas_embed(TARGET SYMBOL FILE...): builds the files into TARGET, as the list `const struct ms_embedded SYMBOL[]`.
+# msaas_embed(LIBRARY SYMBOL FILE...): a library with the files in it, as the list `const struct ms_embedded SYMBOL[]`.
 #
 # The work is done at build time, by this same file run as a script.
 if(NOT CMAKE_SCRIPT_MODE_FILE)
     set(MSAAS_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
-    function(msaas_embed target symbol)
+    function(msaas_embed library symbol)
         set(output ${CMAKE_BINARY_DIR}/embedded/${symbol}.c)
         add_custom_command(
             OUTPUT ${output}
@@ -11,7 +11,8 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
             DEPENDS ${ARGN} ${MSAAS_EMBED_SCRIPT}
             COMMENT "Embedding ${symbol}"
             VERBATIM)
-        target_sources(${target} PRIVATE ${output})
+        add_library(${library} STATIC ${output})
+        target_link_libraries(${library} PRIVATE msaas_flags)
     endfunction()
     return()
 endif()
