@@ -334,6 +334,16 @@ static void a_large_cover_does_not_hide_the_audio(void **state) {
     must_decode("covered", &clip);
     assert_int_equal(clip.frames, FRAMES);
     clip_free(&clip);
+    /* The same tag in front of another format, where the tag alone would speak for MP3. */
+    size_t size;
+    uint8_t *bytes = read_file("covered", &size);
+    int tag_bytes = 10 + (bytes[6] << 21 | bytes[7] << 14 | bytes[8] << 7 | bytes[9]);
+    free(bytes);
+    shell("head -c %d covered > tagged; cat s16.flac >> tagged", tag_bytes);
+    must_decode("tagged", &clip);
+    assert_string_equal(clip.info.container, "flac");
+    assert_int_equal(clip.frames, FRAMES);
+    clip_free(&clip);
 }
 
 static void refuse(const char *name, int code, const char *cause) {
