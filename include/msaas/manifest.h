@@ -35,11 +35,9 @@ struct ms_manifest {
 
 /* Names of the known models in alphabetical order; NULL past the last. */
 const char *ms_manifest_name(int index);
-/* MS_ENOTFOUND with a text that lists the known ones. *out is to be closed. */
+/* A name of those: MS_ENOTFOUND with a text that lists them; or a path (it holds a '/' or ends in .json) of a manifest
+ * of one's own: MS_EMODEL. *out is to be closed. */
 MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
-/* The same from a text of the caller's. MS_EMODEL. */
-MS_MUST_CHECK int ms_manifest_parse(const char *text, size_t size, struct ms_manifest *out,
-                                    struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
 
 /* That a file is one of the forms in which that network's weights are published, by its SHA-256. MS_ECORRUPT. */

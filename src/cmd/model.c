@@ -18,6 +18,7 @@ static const char usage[] =
     "Usage: msaas model pull NAME [FILE...]   fetch a published model (going on with a\n"
     "                                         broken download), or take it from files\n"
     "                                         already here; check it and import it\n"
+    "                                         (NAME may be a manifest like models/*.json)\n"
     "       msaas model import FILE...        import weights: htdemucs.onnx, or a .th of\n"
     "                                         Demucs; several become one bag\n"
     "       msaas model list                  which models are here, and which can be\n"

@@ -7,6 +7,8 @@
 #include "model_json.h"
 #include "msaas/embedded.h"
 
+#define MAX_FILE_BYTES (4 << 20)
+
 const char *ms_manifest_name(int index) {
     static _Thread_local char name[MS_MODEL_NAME_MAX];
     const char *file = NULL;
@@ -93,15 +95,11 @@ static bool read_manifest(const struct ms_json *root, struct ms_manifest *out) {
     return true;
 }
 
-int ms_manifest_parse(const char *text, size_t size, struct ms_manifest *out,
-                      struct ms_error *err) {
-    int rc;
-
-    memset(out, 0, sizeof *out);
-    rc = ms_json_parse(text, size, &out->document, err);
+static int parse(const char *text, size_t size, struct ms_manifest *out, struct ms_error *err) {
+    const int rc = ms_json_parse(text, size, &out->document, err);
     if (rc != 0) {
         ms_error_prefix(err, "the manifest");
-        return rc;
+        return rc == MS_ENOMEM ? rc : MS_EMODEL;
     }
     if (!read_manifest(out->document, out)) {
         ms_manifest_close(out);
@@ -110,16 +108,33 @@ int ms_manifest_parse(const char *text, size_t size, struct ms_manifest *out,
     return 0;
 }
 
+static int open_file(const char *path, struct ms_manifest *out, struct ms_error *err) {
+    struct ms_mapped mapped;
+    int rc;
+
+    rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
+    if (rc != 0)
+        return rc;
+    rc = parse((const char *)mapped.bytes, mapped.size, out, err);
+    ms_mapped_close(&mapped);
+    if (rc != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
 int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
     char known[500] = "";
     size_t used = 0;
 
     memset(out, 0, sizeof *out);
+    if (strchr(name, '/') != NULL ||
+        (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".json") == 0))
+        return open_file(name, out, err);
     for (const struct ms_embedded *file = ms_embedded_manifests; file->name != NULL; file++) {
         const size_t length = strcspn(file->name, ".");
 
         if (strlen(name) == length && strncmp(name, file->name, length) == 0)
-            return ms_manifest_parse((const char *)file->bytes, file->size, out, err);
+            return parse((const char *)file->bytes, file->size, out, err);
         if (used + length + 3 < sizeof known)
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s",
                                      used > 0 ? ", " : "", (int)length, file->name);

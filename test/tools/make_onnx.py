@@ -74,8 +74,7 @@ def add(graph, name, values, emb_scale):
         graph.initializer(name, values)
 
 
-def main():
-    json_path, out = Path(sys.argv[1]), Path(sys.argv[2])
+def pack(json_path, out):
     model = json.loads(json_path.read_text())
     data = json_path.with_name(model["networks"][0]["file"]).read_bytes()
     size = struct.unpack_from("<Q", data)[0]
@@ -96,4 +95,5 @@ def main():
     out.write_bytes(field(1, 8) + field(2, "pytorch") + field(7, body))
 
 
-main()
+if __name__ == "__main__":
+    pack(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -42,16 +42,8 @@ def htdemucs_class():
     return klass
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("out")
-    parser.add_argument("--float32", action="store_true")
-    parser.add_argument("--strided", action="store_true")
-    parser.add_argument("--set", action="append", default=[])
-    args = parser.parse_args()
-
-    model = json.loads(args.model.read_text())
+def pack(model_path, out, float32=False, strided=False, changes=()):
+    model = json.loads(model_path.read_text())
     hyper = model["hyperparameters"]
     kwargs = {name: value for name, value in hyper.items() if name not in HIDDEN}
     kwargs.update(
@@ -65,17 +57,17 @@ def main():
         multi_freqs=[],
         t_lr=None,
     )
-    state = collections.OrderedDict(read_safetensors(args.model.with_name(model["networks"][0]["file"])))
+    state = collections.OrderedDict(read_safetensors(model_path.with_name(model["networks"][0]["file"])))
     state._metadata = collections.OrderedDict({"": {"version": 1}})
     for name, tensor in state.items():
-        tensor = tensor.float() if args.float32 else tensor.half()
-        if args.strided and tensor.dim() > 1:
+        tensor = tensor.float() if float32 else tensor.half()
+        if strided and tensor.dim() > 1:
             tensor = tensor.transpose(0, 1).contiguous().transpose(0, 1)
         state[name] = tensor
-    for pair in args.set:
+    for pair in changes:
         name, value = pair.split("=", 1)
         target = state if name.startswith("state.") else kwargs
-        target[name.removeprefix("state.")] = eval(value)  # noqa: S307, the test's own command line
+        target[name.removeprefix("state.")] = eval(value)  # the caller's own words
     torch.save(
         {
             "klass": htdemucs_class(),
@@ -84,8 +76,20 @@ def main():
             "state": state,
             "training_args": {"seed": 42, "lr": 3e-4, "dset": {"sources": model["stems"], "big": 1 << 40}},
         },
-        args.out,
+        out,
     )
 
 
-main()
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("out")
+    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--strided", action="store_true")
+    parser.add_argument("--set", action="append", default=[])
+    args = parser.parse_args()
+    pack(args.model, args.out, args.float32, args.strided, args.set)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,6 @@ target_link_libraries(model_files PUBLIC msaas_base msaas_manifests)
 add_executable(make_model tools/make_model.c)
 target_link_libraries(make_model PRIVATE model_files m)
 
-foreach(name spec safetensors model_files)
+foreach(name spec safetensors model_files onnx pickle)
     msaas_unit_test(${name} LINK model_files m)
 endforeach()

@@ -1,0 +1,324 @@
+#!/usr/bin/python3
+"""test_model.py MSAAS_MODEL MAKE_MODEL TOOLS: `msaas model` from outside, on tiny networks.
+
+Weights are packed as torch and as its ONNX exporter pack them, imported, and must come out bit for bit. Downloads come
+from a server on the loopback interface that breaks off.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import zipfile
+
+MSAAS_MODEL, MAKE_MODEL, TOOLS = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+sys.path.insert(0, str(TOOLS))
+
+import make_onnx  # noqa: E402
+import make_th  # noqa: E402
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Serves server.files; a body ends after server.cut bytes. Notes the ranges that were asked for."""
+
+    def do_GET(self):
+        data = self.server.files.get(self.path)
+        if data is None:
+            self.send_error(404)
+            return
+        first = 0
+        if "Range" in self.headers:
+            first = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        else:
+            self.send_response(200)
+        self.server.firsts.append(first)
+        self.send_header("Content-Length", str(len(data) - first))
+        self.send_header("ETag", '"' + sha256(data)[:8] + '"')
+        self.end_headers()
+        self.wfile.write(data[first : first + self.server.cut] if self.server.cut else data[first:])
+
+    def log_message(self, *args):
+        pass
+
+
+class ModelTest(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory(prefix="msaas-test-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = pathlib.Path(temporary.name)
+        self.models = self.folder / "models"
+
+    def msaas(self, *args, code=0):
+        run = subprocess.run(
+            [MSAAS_MODEL, "model", *map(str, args)],
+            env={**os.environ, "MSAAS_MODELS_DIR": str(self.models)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(run.returncode, code, run.stderr)
+        return run.stdout if code == 0 else run.stderr
+
+    def make_model(self, name="made", *options):
+        subprocess.run([MAKE_MODEL, "--tiny", "--heads", "8", "--name", name, *options, self.folder], check=True)
+        return self.folder / f"{name}.json"
+
+    def make_th(self, model, name, *changes, **options):
+        make_th.pack(model, self.folder / name, changes=changes, **options)
+        return self.folder / name
+
+    def make_onnx(self, model, name):
+        make_onnx.pack(model, self.folder / name)
+        return self.folder / name
+
+    def check_same(self, made, imported):
+        """Weights bit for bit, and all that describes them."""
+        a, b = (json.loads(path.read_text()) for path in (made, imported))
+        for key in ("stems", "samplerate", "segment_frames", "hyperparameters"):
+            self.assertEqual(a[key], b[key])
+        for x, y in zip(a["networks"], b["networks"], strict=True):
+            self.assertEqual(x["sha256"], y["sha256"])
+            data = (imported.parent / y["file"]).read_bytes()
+            self.assertEqual(data, (made.parent / x["file"]).read_bytes())
+            self.assertEqual(sha256(data), y["sha256"])
+
+    def serve(self, files):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+        server.files, server.cut, server.firsts = files, 0, []
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server, f"http://127.0.0.1:{server.server_port}/"
+
+    def make_manifest(self, made, sources, digits=64):
+        """As models/*.json, of networks whose weights are these files."""
+        model = json.loads(made.read_text())
+        networks = [
+            {
+                "weights": network["weights"],
+                "sources": [{"file": source.name, "sha256": sha256(source.read_bytes())[:digits]}],
+                "safetensors": network["sha256"],
+            }
+            for network, source in zip(model["networks"], sources, strict=True)
+        ]
+        manifest = {"name": model["name"], "licence": "a test's", "stems": model["stems"], "networks": networks}
+        path = self.folder / "manifest.json"
+        path.write_text(json.dumps(manifest))
+        return path
+
+    # ---- import
+
+    def test_onnx_comes_out_bit_for_bit(self):
+        made = self.make_model()
+        onnx = self.make_onnx(made, "from_onnx.onnx")
+        self.msaas("import", onnx)
+        self.check_same(made, self.models / "from_onnx.json")
+        self.assertIn("good", self.msaas("verify"))
+        self.msaas("import", onnx, "-o", self.folder / "other", "--name", "own")
+        self.check_same(made, self.folder / "other" / "own.json")
+
+    def test_th_comes_out_bit_for_bit(self):
+        forms = {
+            "plain": [],
+            "six": ["--stems", "drums,bass,other,vocals,guitar,piano"],
+            "bare": ["--bottom", "0", "--dconv-mode", "1", "--layers", "3", "--context", "0", "--depth", "2"],
+            "wide": ["--float32"],
+        }
+        for name, options in forms.items():
+            made = self.make_model(f"made_{name}", *options)
+            for packing in ({"strided": True}, {"float32": True}) if name != "wide" else ({"float32": True},):
+                self.msaas("import", self.make_th(made, f"{name}.th", **packing))
+                self.check_same(made, self.models / f"{name}.json")
+
+    def test_all_tensors_of_the_published_form(self):
+        made = self.make_model("full", "--channels", "8", "--depth", "4", "--layers", "5", "--nfft", "2048")
+        names = json.loads((TOOLS / "../../models/htdemucs.json").read_text())["networks"][0]["tensors"]
+        data = (self.folder / "full.safetensors").read_bytes()
+        self.assertEqual(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).keys(), names.keys())
+        self.msaas("import", self.make_th(made, "th.th"), self.make_onnx(made, "x.onnx"), "--name", "bag")
+        bag = json.loads((self.models / "bag.json").read_text())
+        self.assertEqual([network["sha256"] for network in bag["networks"]], [sha256(data)] * 2)
+
+    def test_th_of_other_networks_is_refused_by_name(self):
+        made = self.make_model()
+        for change in (
+            "t_cross_first=True",
+            "norm_starts=2",
+            "cac=False",
+            "multi_freqs=[0.5]",
+            "t_emb='scaled'",
+            "invented=1",
+            "segment=-1",
+            "t_heads=3.5",
+        ):
+            text = self.msaas("import", self.make_th(made, "odd.th", change), code=1)
+            self.assertIn("odd.th", text)
+            self.assertIn(change.split("=")[0], text)
+        stems = "sources=['a/b', 'bass', 'other', 'vocals']"
+        self.assertIn("stem", self.msaas("import", self.make_th(made, "stems.th", stems), code=1))
+        self.assertIn(
+            "quantized", self.msaas("import", self.make_th(made, "q.th", "state.__quantized=True"), code=1)
+        )
+        self.assertIn("hold", self.msaas("import", self.make_th(made, "h.th", "channels=512"), code=1))
+        self.assertEqual(list(self.models.glob("*")), [])
+
+    def test_a_pickle_is_never_executed(self):
+        marker = self.folder / "executed"
+
+        class Evil:
+            def __reduce__(self):
+                return (os.system, (f"touch {marker}",))
+
+        path = self.folder / "evil.th"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("evil/data.pkl", pickle.dumps({"klass": Evil()}, protocol=2))
+        self.assertIn("system", self.msaas("import", path, code=1))
+        self.assertFalse(marker.exists())
+
+    def test_damaged_sources(self):
+        made = self.make_model()
+        for path in (self.make_th(made, "cut.th"), self.make_onnx(made, "cut.onnx")):
+            data = path.read_bytes()
+            for size in (0, 10, len(data) // 2, len(data) - 1):
+                path.write_bytes(data[:size])
+                self.assertIn(str(path), self.msaas("import", path, code=1))
+        self.assertIn("No such file", self.msaas("import", self.folder / "none.th", code=1))
+        self.msaas("import", self.folder, code=1)
+        self.assertEqual(list(self.models.glob("*")), [])
+
+    # ---- pull
+
+    def test_pull_in_spite_of_breaks(self):
+        made = self.make_model()
+        source = self.make_th(made, "0badcafe.th")
+        manifest = self.make_manifest(made, [source], digits=8)
+        server, url = self.serve({"/0badcafe.th": source.read_bytes()})
+        server.cut = 40000
+        self.assertIn("a test's", self.msaas("pull", manifest, "--url", url))
+        self.assertGreater(len(server.firsts), 2)
+        self.assertEqual(server.firsts, [i * 40000 for i in range(len(server.firsts))])
+        self.check_same(made, self.models / "made.json")
+        self.assertEqual({path.name for path in self.models.iterdir()}, {"made.json", "made.safetensors"})
+        asked = len(server.firsts)
+        self.msaas("pull", manifest, "--url", url)  # it is there already
+        self.assertEqual(len(server.firsts), asked)
+
+    def test_pull_goes_on_with_an_earlier_run(self):
+        made = self.make_model()
+        source = self.make_onnx(made, "made.onnx")
+        manifest = self.make_manifest(made, [source])
+        data = source.read_bytes()
+        server, url = self.serve({"/elsewhere": data})
+        self.models.mkdir()
+        part = self.models / ".download-made.onnx.part"
+        part.write_bytes(data[:50000])
+        self.msaas("pull", manifest, "--url", url + "elsewhere")
+        self.assertEqual(server.firsts, [50000])
+        self.assertFalse(part.exists())
+        # What an earlier run left is of another version: begun anew.
+        (self.models / "made.json").unlink()
+        part.write_bytes(bytes(50000))
+        self.msaas("pull", manifest, "--url", url + "elsewhere")
+        self.assertEqual(server.firsts, [50000, 50000, 0])
+
+    def test_pull_takes_nothing_else(self):
+        made = self.make_model()
+        source = self.make_onnx(made, "made.onnx")
+        manifest = self.make_manifest(made, [source])
+        server, url = self.serve({"/made.onnx": source.read_bytes()[:-1] + b"x"})
+        text = self.msaas("pull", manifest, "--url", url, code=1)
+        self.assertIn("SHA-256", text)
+        self.assertIn("404", self.msaas("pull", manifest, "--url", url + "no/", code=1))
+        self.assertIn("file", self.msaas("pull", manifest, "--url", self.folder.as_uri() + "/", code=2))
+        self.assertIn("htdemucs_ft", self.msaas("pull", "no_such_model", code=1))
+        self.assertIn("da9e5101", self.msaas("pull", "htdemucs", source, code=1))
+        self.assertEqual(list(self.models.iterdir()), [])
+
+    def test_pull_checks_every_tensor(self):
+        made = self.make_model()
+        source = self.make_onnx(made, "made.onnx")
+        path = self.make_manifest(made, [source])
+        data = (self.folder / "made.safetensors").read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+        manifest = json.loads(path.read_text())
+        tensors = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            tensors[name] = sha256(data[8 + size + begin : 8 + size + end])
+        manifest["networks"][0]["tensors"] = tensors
+        path.write_text(json.dumps(manifest))
+        self.msaas("pull", path, source)
+        tensors["encoder.1.conv.bias"] = sha256(b"")
+        path.write_text(json.dumps(manifest))
+        (self.models / "made.json").unlink()
+        self.assertIn("encoder.1.conv.bias", self.msaas("pull", path, source, code=1))
+        self.assertFalse((self.models / "made.json").exists())
+
+    def test_pull_a_bag(self):
+        made = self.make_model("bag", "--networks", "4")
+        sources = []
+        for i in range(4):
+            single = self.make_model("single", "--seed", str(i))
+            model, bag = json.loads(single.read_text()), json.loads(made.read_text())
+            model["networks"][0].update(file=bag["networks"][i]["file"], sha256=bag["networks"][i]["sha256"])
+            single.write_text(json.dumps(model))
+            sources.append(self.make_th(single, f"{i}.th"))
+        manifest = self.make_manifest(made, sources)
+        server, url = self.serve({f"/weights/{source.name}": source.read_bytes() for source in sources})
+        self.assertIn("several", self.msaas("pull", manifest, "--url", url + "weights", code=2))
+        self.msaas("pull", manifest, "--url", url + "weights/")
+        self.check_same(made, self.models / "bag.json")
+        bag = json.loads((self.models / "bag.json").read_text())
+        self.assertEqual([network["weights"].index(1) for network in bag["networks"]], [0, 1, 2, 3])
+
+    # ---- list and verify
+
+    def test_list(self):
+        self.assertIn("msaas model pull htdemucs_6s", self.msaas("list"))
+        self.msaas("import", self.make_onnx(self.make_model(), "mine.onnx"))
+        rows = {row["name"]: row for row in map(json.loads, self.msaas("list", "--json").splitlines())}
+        self.assertEqual(set(rows), {"mine", "htdemucs", "htdemucs_ft", "htdemucs_6s"})
+        self.assertTrue(rows["mine"]["installed"])
+        self.assertEqual(rows["htdemucs_6s"]["stems"][4:], ["guitar", "piano"])
+        self.assertFalse(rows["htdemucs"]["installed"])
+        self.assertEqual(rows["htdemucs_ft"]["networks"], 4)
+
+    def test_verify(self):
+        self.make_model("mine")
+        self.models = self.folder
+        self.msaas("verify", "mine")
+        self.assertIn("mine: good", self.msaas("verify"))
+        weights = self.folder / "mine.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 4
+        weights.write_bytes(data)
+        text = self.msaas("verify", "mine", code=1)
+        self.assertIn("mine.safetensors", text)
+        self.assertIn(sha256(data)[:12], text)
+        # Other weights under a known name are not the published ones, however sound they are.
+        self.make_model("htdemucs")
+        self.assertIn("published", self.msaas("verify", "htdemucs", code=1))
+
+    def test_usage(self):
+        for args in ([], ["frobnicate"], ["pull"], ["import"], ["list", "x"], ["pull", "htdemucs", "--name", "x"]):
+            self.assertIn("--help", self.msaas(*args, code=2))
+        self.assertIn("pull NAME", self.msaas("--help"))
+
+
+unittest.main(argv=sys.argv[:1], verbosity=1)

@@ -1,0 +1,35 @@
+#!/usr/bin/python3
+"""test_real.py MSAAS MODELS: the imported htdemucs holds the published values, tensor by tensor.
+
+`msaas model` is not asked: the file is read here, and each tensor's digest compared with the manifest's. Skipped (77)
+where the model is not there; scripts/fetch-model brings it.
+"""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+
+MSAAS, MANIFEST = sys.argv[1], pathlib.Path(sys.argv[2]) / "htdemucs.json"
+
+rows = subprocess.run([MSAAS, "model", "list", "--json"], capture_output=True, text=True, check=True).stdout
+path = next(row["path"] for row in map(json.loads, rows.splitlines()) if row["name"] == "htdemucs")
+if path is None:
+    print("htdemucs is not there: scripts/fetch-model")
+    sys.exit(77)
+subprocess.run([MSAAS, "model", "verify", "htdemucs"], check=True)
+
+model = json.loads(pathlib.Path(path).read_text())
+data = (pathlib.Path(path).parent / model["networks"][0]["file"]).read_bytes()
+network = json.loads(MANIFEST.read_text())["networks"][0]
+assert hashlib.sha256(data).hexdigest() == model["networks"][0]["sha256"] == network["safetensors"]
+size = int.from_bytes(data[:8], "little")
+header = json.loads(data[8 : 8 + size])
+assert header.keys() == network["tensors"].keys() and len(header) == 533
+for name, entry in header.items():
+    begin, end = entry["data_offsets"]
+    assert entry["dtype"] == "F16", name
+    assert hashlib.sha256(data[8 + size + begin : 8 + size + end]).hexdigest() == network["tensors"][name], name
+assert model["hyperparameters"]["t_heads"] == 8 and model["segment_frames"] == 343980
+print(f"{len(header)} tensors, each as published")
