@@ -20,7 +20,8 @@
 #define MS_AUDIO_MAX_CHANNELS 16
 
 /* ---- tags: what a stem inherits from its source ------------------------------------------------------------ */
-struct ms_audio_tags; /* title, artist, album, track, date, genre ... and one cover picture (at most 16 MiB) */
+struct
+    ms_audio_tags; /* title, artist, album, track, date, genre ... and one cover picture (at most 16 MiB) */
 
 /* ---- decode: any file -> planar stereo at the rate asked for --------------------------------------------------- */
 struct ms_decoder;
@@ -30,7 +31,8 @@ struct ms_audio_info {
     char codec[32];
     int sample_rate_hz; /* of the source */
     int channels;       /* of the source */
-    int64_t frames_estimate; /* at the output rate, from the container; -1 when it does not say. Never trust it. */
+    int64_t
+        frames_estimate; /* at the output rate, from the container; -1 when it does not say. Never trust it. */
 };
 
 /* Opens the best audio stream of `path`. Mono is doubled, surround downmixed, the rate converted to
@@ -46,8 +48,9 @@ const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder); /
 /* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded whatever the file.
  * NaN or infinity in the audio is MS_EINPUT. A file that breaks off in the middle ends early; what was there is used
  * when at least one frame was decoded, and ms_decoder_was_damaged says so. */
-MS_MUST_CHECK int ms_decoder_read(struct ms_decoder *decoder, float *const planes[MS_AUDIO_CHANNELS],
-                                  size_t capacity, size_t *frames, struct ms_error *err);
+MS_MUST_CHECK int ms_decoder_read(struct ms_decoder *decoder,
+                                  float *const planes[MS_AUDIO_CHANNELS], size_t capacity,
+                                  size_t *frames, struct ms_error *err);
 
 /* Back to the first frame; the second pass gives exactly the frames of the first. */
 MS_MUST_CHECK int ms_decoder_rewind(struct ms_decoder *decoder, struct ms_error *err);
@@ -56,7 +59,13 @@ MS_MUST_CHECK int ms_decoder_rewind(struct ms_decoder *decoder, struct ms_error 
 bool ms_decoder_was_damaged(const struct ms_decoder *decoder);
 
 /* ---- encode: planar stereo 44.1 kHz -> file ---------------------------------------------------------------------- */
-enum ms_audio_format { MS_FORMAT_WAV, MS_FORMAT_MP3, MS_FORMAT_FLAC, MS_FORMAT_OPUS, MS_FORMAT_M4A };
+enum ms_audio_format {
+    MS_FORMAT_WAV,
+    MS_FORMAT_MP3,
+    MS_FORMAT_FLAC,
+    MS_FORMAT_OPUS,
+    MS_FORMAT_M4A
+};
 enum ms_sample_type { MS_SAMPLE_INT16, MS_SAMPLE_INT24, MS_SAMPLE_FLOAT32 };
 
 struct ms_encode_options {
@@ -66,9 +75,11 @@ struct ms_encode_options {
     int mp3_preset;                  /* 2 (best) .. 7 (fastest), as LAME's quality */
 };
 
-const char *ms_audio_format_extension(enum ms_audio_format format); /* "wav", "mp3", "flac", "opus", "m4a" */
+const char *
+ms_audio_format_extension(enum ms_audio_format format); /* "wav", "mp3", "flac", "opus", "m4a" */
 /* 0, or MS_EUSAGE for a name that is none of the above. */
-MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *out, struct ms_error *err);
+MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *out,
+                                        struct ms_error *err);
 
 struct ms_encoder;
 
@@ -78,10 +89,13 @@ struct ms_encoder;
  * integer. `tags` may be NULL; what the format cannot hold is left out. Decoded again, the file has exactly the frames
  * written (MP3, Opus and M4A by their gapless information). Output is a function of input and options alone: no dates.
  * A full disk and the like are MS_EIO. */
-MS_MUST_CHECK int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode_options *options,
-                                  const struct ms_audio_tags *tags, struct ms_encoder **out, struct ms_error *err);
-MS_MUST_CHECK int ms_encoder_write(struct ms_encoder *encoder, const float *const planes[MS_AUDIO_CHANNELS],
-                                   size_t frames, struct ms_error *err);
+MS_MUST_CHECK int ms_encoder_open(const char *path, int sample_rate_hz,
+                                  const struct ms_encode_options *options,
+                                  const struct ms_audio_tags *tags, struct ms_encoder **out,
+                                  struct ms_error *err);
+MS_MUST_CHECK int ms_encoder_write(struct ms_encoder *encoder,
+                                   const float *const planes[MS_AUDIO_CHANNELS], size_t frames,
+                                   struct ms_error *err);
 /* Flushes and closes the temporary file. After it only _publish (when it returned 0) and _free are allowed. */
 MS_MUST_CHECK int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error *err);
 /* Renames the finished file to `path`, over what stood there. Only after a successful _finish, once. */

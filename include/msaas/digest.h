@@ -18,8 +18,10 @@ void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
 void ms_sha256_free(struct ms_sha256 *digest);
 
 /* Of bytes in memory. */
-MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA256_HEX], struct ms_error *err);
+MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA256_HEX],
+                               struct ms_error *err);
 /* Of a whole file, streamed. */
-MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error *err);
+MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX],
+                                    struct ms_error *err);
 
 #endif

@@ -15,7 +15,8 @@ struct ms_json; /* a document or a node of one */
 
 /* Parses exactly `size` bytes of UTF-8 (no byte may be left over). MS_EINPUT with the place of the fault. The
  * document is the caller's: ms_json_free. Depth over 64 is refused. Duplicate names: the first counts. */
-MS_MUST_CHECK int ms_json_parse(const char *text, size_t size, struct ms_json **out, struct ms_error *err);
+MS_MUST_CHECK int ms_json_parse(const char *text, size_t size, struct ms_json **out,
+                                struct ms_error *err);
 void ms_json_free(struct ms_json *document);
 
 /* Borrowed nodes, NULL where there is none (a NULL node is accepted everywhere). Names are case-sensitive. */
@@ -46,9 +47,11 @@ void ms_json_begin_object(struct ms_json_writer *writer, const char *name);
 void ms_json_end_object(struct ms_json_writer *writer);
 void ms_json_begin_array(struct ms_json_writer *writer, const char *name);
 void ms_json_end_array(struct ms_json_writer *writer);
-void ms_json_put_string(struct ms_json_writer *writer, const char *name, const char *value); /* NULL: null */
+void ms_json_put_string(struct ms_json_writer *writer, const char *name,
+                        const char *value); /* NULL: null */
 void ms_json_put_int(struct ms_json_writer *writer, const char *name, int64_t value);
-void ms_json_put_double(struct ms_json_writer *writer, const char *name, double value); /* %.6g; NaN, inf: null */
+void ms_json_put_double(struct ms_json_writer *writer, const char *name,
+                        double value); /* %.6g; NaN, inf: null */
 void ms_json_put_bool(struct ms_json_writer *writer, const char *name, bool value);
 void ms_json_put_null(struct ms_json_writer *writer, const char *name);
 void ms_json_put_node(struct ms_json_writer *writer, const char *name, const struct ms_json *node);

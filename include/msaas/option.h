@@ -13,9 +13,9 @@
 #include "msaas/err.h"
 
 enum ms_command { /* bit set: an option may belong to several */
-    MS_CMD_SEPARATE = 1u << 0,
-    MS_CMD_MODEL = 1u << 1,
-    MS_CMD_BENCH = 1u << 2,
+                  MS_CMD_SEPARATE = 1u << 0,
+                  MS_CMD_MODEL = 1u << 1,
+                  MS_CMD_BENCH = 1u << 2,
 };
 
 enum ms_option_id {
@@ -59,8 +59,8 @@ struct ms_options; /* the parsed values of one command line */
 
 /* argv[0] is the subcommand's name. Knows --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags (-qr is -q -r), "--",
  * and keeps the order of the remaining arguments. The last of several counts. argv must outlive the options. */
-MS_MUST_CHECK int ms_options_parse(enum ms_command command, int argc, char *const *argv, struct ms_options **out,
-                                   struct ms_error *err);
+MS_MUST_CHECK int ms_options_parse(enum ms_command command, int argc, char *const *argv,
+                                   struct ms_options **out, struct ms_error *err);
 void ms_options_free(struct ms_options *options);
 
 /* Getters: the option must be of that type and of that command (else abort: a fault of the program). Without a value
@@ -69,7 +69,8 @@ const char *ms_options_string(const struct ms_options *options, enum ms_option_i
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id);
 double ms_options_double(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
-bool ms_options_is_set(const struct ms_options *options, enum ms_option_id id); /* not the default */
+bool ms_options_is_set(const struct ms_options *options,
+                       enum ms_option_id id); /* not the default */
 int ms_options_argument_count(const struct ms_options *options);
 const char *ms_options_argument(const struct ms_options *options, int index);
 

@@ -8,7 +8,8 @@
 #include "msaas/err.h"
 
 struct ms_limits {
-    double cpus;          /* usable processors: affinity mask and CPU quota of the cgroup (v1 or v2), the smaller */
+    double
+        cpus; /* usable processors: affinity mask and CPU quota of the cgroup (v1 or v2), the smaller */
     int64_t memory_bytes; /* physical memory or the cgroup's limit, the smaller */
     char cpu_name[96];    /* "AMD EPYC ..." */
 };
@@ -19,8 +20,8 @@ void ms_limits_read(const char *root, struct ms_limits *out);
 /* Lanes for `lane_bytes` of memory each over `base_bytes` for the process: max(1, min(cpus, memory)). */
 int ms_limits_lanes(const struct ms_limits *limits, int64_t base_bytes, int64_t lane_bytes);
 
-double ms_monotonic_s(void);      /* seconds, CLOCK_MONOTONIC */
-int64_t ms_peak_rss_bytes(void);  /* of this process so far */
+double ms_monotonic_s(void);     /* seconds, CLOCK_MONOTONIC */
+int64_t ms_peak_rss_bytes(void); /* of this process so far */
 
 /* mkdir -p. Existing folders are fine. The text names the folder and the cause. */
 MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);

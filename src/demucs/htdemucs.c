@@ -73,7 +73,7 @@ static void run_dconv(struct run *r, const struct dconv *dconv, struct ms_tensor
 
 /* Layers of the frequency branch that work on each frequency by itself run on a block of them at a time: what lies
  * between their operators stays in the processor's cache, and is never held for the whole spectrum. */
-#define BLOCK_VALUES (512 * 1024)
+#define BLOCK_VALUES (INT64_C(512) * 1024)
 
 static int64_t block_rows(const struct ms_tensor *x) {
     const int64_t row = ms_size(x, 1) * ms_size(x, 3);
@@ -175,7 +175,7 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
     if (freq) {
         replace(r, &x, rewrite_blocks(r, l, x));
         replace(r, &x, ms_conv_transpose2d(p, x, l->conv.weight, l->conv.bias, h->stride));
-        replace(r, &x, ms_narrow(p, x, 2, padding, ms_size(x, 2) - 2 * padding));
+        replace(r, &x, ms_narrow(p, x, 2, padding, ms_size(x, 2) - INT64_C(2) * padding));
     } else {
         replace(r, &x, ms_conv1d(p, x, l->rewrite.weight, l->rewrite.bias, 1, h->context, 1));
         replace(r, &x, ms_glu(p, x, 1));

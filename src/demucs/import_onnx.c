@@ -194,7 +194,7 @@ static int name_stems(struct ms_imported *out, int sources, struct ms_error *err
         return ms_error_set(err, MS_EMODEL,
                             "the ONNX graph has %d stems and does not tell their names", sources);
     for (int i = 0; i < sources; i++)
-        strcpy(out->stems[i], names[i]);
+        (void)snprintf(out->stems[i], sizeof out->stems[i], "%s", names[i]);
     return 0;
 }
 

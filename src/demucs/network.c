@@ -162,7 +162,7 @@ static struct ms_tensor *freq_positions(const struct ms_hyper *h, struct ms_pool
             const int within = c % half;
             const double position = (double)(c < half ? token / frequencies : token % frequencies);
             const double angle =
-                position * exp(-(double)(within / 2 * 2) * log(h->t_max_period) / half);
+                position * exp(-(double)(within - within % 2) * log(h->t_max_period) / half);
             const double value = within % 2 == 0 ? sin(angle) : cos(angle);
             data[token * channels + c] = (float)(value * h->t_weight_pos_embed);
         }

@@ -33,7 +33,7 @@ void ms_onnx_free(struct ms_onnx *onnx);
 /* NULL where there is none. */
 const struct ms_onnx_tensor *ms_onnx_initializer(const struct ms_onnx *onnx, const char *name);
 /* The first initializer among the inputs of the node of that name; NULL where there is none. */
-const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx, const char *node);
+const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx, const char *name);
 /* Shape of the graph's input at `index`; the number of dimensions, 0 where there is no such input or it is not fixed. */
 int ms_onnx_input_shape(const struct ms_onnx *onnx, int index, int64_t shape[MS_ONNX_MAX_DIMS]);
 

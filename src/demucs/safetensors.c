@@ -33,7 +33,7 @@ const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const 
 
     if (strlen(name) >= sizeof key.name)
         return NULL;
-    strcpy(key.name, name);
+    memcpy(key.name, name, strlen(name) + 1);
     return bsearch(&key, weights->items, weights->count, sizeof key, by_name);
 }
 
@@ -70,7 +70,7 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
 
     if (strlen(name) == 0 || strlen(name) >= sizeof weight->name)
         return ms_error_set(err, MS_EMODEL, "a tensor's name has %zu bytes", strlen(name));
-    strcpy(weight->name, name);
+    memcpy(weight->name, name, strlen(name) + 1);
     if (dtype != NULL && strcmp(dtype, "F16") == 0)
         weight->dtype = MS_DTYPE_F16;
     else if (dtype != NULL && strcmp(dtype, "F32") == 0)

@@ -70,7 +70,7 @@ static int64_t channels_before(const struct ms_hyper *hyper, int index, int64_t 
 static void branch(struct walk *walk, bool spectrogram) {
     const struct ms_hyper *h = walk->hyper;
     const char *mark = spectrogram ? "" : "t";
-    const int64_t in = h->audio_channels * (spectrogram ? 2 : 1); /* complex as channels */
+    const int64_t in = (int64_t)h->audio_channels * (spectrogram ? 2 : 1); /* complex as channels */
     const int64_t out = in * h->sources;
     const int64_t kernel = h->kernel_size;
     const int64_t wide = 2 * h->context + 1;

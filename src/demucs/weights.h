@@ -11,28 +11,28 @@
 /* Hyper-parameters of one network, named as HTDemucs' constructor names them (demucs/htdemucs.py of Demucs v4).
  * What is not here is fixed to the published models' value; the importers refuse files that differ. */
 struct ms_hyper {
-    int sources;          /* 4 */
-    int audio_channels;   /* 2 */
-    int samplerate;       /* 44100 */
-    int segment_frames;   /* 343980 */
-    int channels;         /* 48: of the outermost layer */
-    int growth;           /* 2 */
-    int depth;            /* 4: layers of each encoder and decoder */
-    int nfft;             /* 4096; hop is nfft / 4 */
-    int kernel_size;      /* 8 */
-    int stride;           /* 4 */
-    int context;          /* 1: decoders' rewrite convolutions are 2 * context + 1 wide */
-    int dconv_depth;      /* 2 */
-    int dconv_comp;       /* 8 */
-    bool dconv_encoder;   /* dconv_mode & 1 */
-    bool dconv_decoder;   /* dconv_mode & 2 */
-    double freq_emb;      /* 0.2: weight of the frequency embedding */
-    double emb_scale;     /* 10 */
-    int bottom_channels;  /* 512; 0: the transformer works on the innermost layer's channels */
-    int t_layers;         /* 5 */
-    int t_heads;          /* 8 */
-    double t_hidden_scale; /* 4 */
-    double t_max_period;  /* 10000 */
+    int sources;               /* 4 */
+    int audio_channels;        /* 2 */
+    int samplerate;            /* 44100 */
+    int segment_frames;        /* 343980 */
+    int channels;              /* 48: of the outermost layer */
+    int growth;                /* 2 */
+    int depth;                 /* 4: layers of each encoder and decoder */
+    int nfft;                  /* 4096; hop is nfft / 4 */
+    int kernel_size;           /* 8 */
+    int stride;                /* 4 */
+    int context;               /* 1: decoders' rewrite convolutions are 2 * context + 1 wide */
+    int dconv_depth;           /* 2 */
+    int dconv_comp;            /* 8 */
+    bool dconv_encoder;        /* dconv_mode & 1 */
+    bool dconv_decoder;        /* dconv_mode & 2 */
+    double freq_emb;           /* 0.2: weight of the frequency embedding */
+    double emb_scale;          /* 10 */
+    int bottom_channels;       /* 512; 0: the transformer works on the innermost layer's channels */
+    int t_layers;              /* 5 */
+    int t_heads;               /* 8 */
+    double t_hidden_scale;     /* 4 */
+    double t_max_period;       /* 10000 */
     double t_weight_pos_embed; /* 1 */
 };
 
@@ -45,7 +45,8 @@ struct ms_weight {
     enum ms_dtype dtype;
     int dims;
     int64_t shape[MS_TENSOR_MAX_DIMS];
-    const void *data; /* little-endian, C order; borrowed from the mapping; at least 2-byte aligned */
+    const void
+        *data; /* little-endian, C order; borrowed from the mapping; at least 2-byte aligned */
 };
 
 /* All weights of one network file. Look-up by name; NULL when it is not there. */
@@ -55,8 +56,8 @@ const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const 
 /* One network ready to run: weights as float32 tensors on a device. Made from mapped weights, which may be unmapped
  * afterwards. Immutable; shared by sessions on any thread. Implemented in network.c. */
 struct ms_network;
-MS_MUST_CHECK int ms_network_new(const struct ms_hyper *hyper, const struct ms_weights *weights, const char *device,
-                                 struct ms_network **out, struct ms_error *err);
+MS_MUST_CHECK int ms_network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
+                                 const char *device, struct ms_network **out, struct ms_error *err);
 void ms_network_free(struct ms_network *network);
 
 /* Implemented in model.c, for sessions. Borrowed. */
@@ -72,7 +73,8 @@ int ms_hyper_transformer_channels(const struct ms_hyper *hyper);
 /* Every tensor that a network of these hyper-parameters has, in a fixed order: calls visit for each until it returns
  * non-zero, and returns that (0 at the end). Implemented in spec.c; the published file has exactly these 533. */
 int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
-                           int (*visit)(void *context, const char *name, int dims, const int64_t *shape),
+                           int (*visit)(void *context, const char *name, int dims,
+                                        const int64_t *shape),
                            void *context);
 
 #endif

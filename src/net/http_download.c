@@ -33,14 +33,20 @@ static int disk_error(const struct transfer *transfer, struct ms_error *err) {
 
 /* "bytes FIRST-LAST/TOTAL" */
 static bool parse_range(const char *text, int64_t *first, int64_t *total) {
-    long long a, b, c;
+    static const char unit[] = "bytes ";
+    char *end;
 
-    if (text == NULL || sscanf(text, "bytes %lld-%lld/%lld", &a, &b, &c) != 3 || a < 0 || b < a ||
-        c <= b)
+    if (text == NULL || strncmp(text, unit, strlen(unit)) != 0)
         return false;
-    *first = a;
-    *total = c;
-    return true;
+    *first = strtoll(text + strlen(unit), &end,
+                     10); /* of what does not fit: the largest or smallest number */
+    if (*end != '-')
+        return false;
+    const long long last = strtoll(end + 1, &end, 10);
+    if (*end != '/')
+        return false;
+    *total = strtoll(end + 1, NULL, 10);
+    return *first >= 0 && last >= *first && *total > last;
 }
 
 static int see_head(void *context, const struct ms_http_response *response, struct ms_error *err) {
@@ -70,7 +76,7 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     transfer->append = true;
     transfer->etag[0] = '\0';
     if (etag != NULL && etag[0] == '"' && strlen(etag) < sizeof transfer->etag)
-        strcpy(transfer->etag, etag);
+        memcpy(transfer->etag, etag, strlen(etag) + 1);
     return 0;
 }
 
