@@ -173,7 +173,7 @@ class Interruption(cli.Case):
                     break
             for _ in range(times):
                 process.send_signal(number)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=cli.DEADLINE_S)
         return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
     def test_leaves_nothing_behind(self):
