@@ -209,7 +209,7 @@ static struct ms_tensor *project(struct run *r, const struct affine *in_proj,
 static void attend(struct run *r, const struct attention_layer *l, struct ms_tensor *x,
                    const struct ms_tensor *other) {
     struct ms_pool *p = r->p;
-    const int64_t heads = r->net->hyper.t_heads, tokens = ms_size(x, 0), channels = ms_size(x, 1);
+    const int64_t heads = r->net->hyper.t_heads;
     const int64_t mark = ms_mark(p);
     struct ms_tensor *queries = ms_layer_norm(p, x, l->norm_q.weight, l->norm_q.bias);
     struct ms_tensor *keys = l->norm_k.weight == NULL
@@ -218,9 +218,7 @@ static void attend(struct run *r, const struct attention_layer *l, struct ms_ten
     struct ms_tensor *q = project(r, &l->in_proj, queries, 0, 1);
     struct ms_tensor *kv = project(r, &l->in_proj, keys, 1, 2);
     struct ms_tensor *k = ms_narrow(p, kv, 0, 0, heads), *v = ms_narrow(p, kv, 0, heads, heads);
-    struct ms_tensor *y = ms_attention(p, q, k, v); /* [heads][tokens][channels / heads] */
-    const int64_t by_token[] = {1, 0, 2}, joined[] = {tokens, channels};
-    y = ms_reshape(p, ms_permute(p, y, 3, by_token), 2, joined);
+    struct ms_tensor *y = ms_attention(p, q, k, v); /* [tokens][channels] */
     y = ms_linear(p, y, l->out_proj.weight, l->out_proj.bias);
     (void)ms_addcmul_(p, x, y, l->gamma_1);
     (void)ms_release(p, mark, NULL);

@@ -12,6 +12,9 @@
 #include <list>
 #include <mutex>
 #include <new>
+#include <stdexcept>
+
+#include "kernels/gemm.h"
 
 struct ms_tensor {
     at::Tensor value;
@@ -31,7 +34,7 @@ struct ms_pool {
 namespace {
 
 /* Attention: rows of scores that are held at a time, a block that stays in the cache. */
-constexpr int64_t QUERY_BLOCK = 384;
+constexpr int64_t QUERY_BLOCK = 192;
 
 void fail(ms_pool *p, const char *what, const char *why) {
     if (p->error.code == 0)
@@ -89,6 +92,29 @@ ms_tensor *in_place(ms_pool *p, const char *what, ms_tensor *x, const ms_tensor 
     });
 }
 
+ms_matrix matrix(const at::Tensor &x, int row_dim) {
+    return {x.data_ptr<float>(), x.stride(row_dim)};
+}
+
+/* c = alpha * a * b + beta * c; all are matrices whose rows (b: rows or columns) are contiguous. */
+void product(at::Tensor c, const at::Tensor &a, const at::Tensor &b, float alpha, float beta) {
+    if (!c.is_cpu()) {
+        at::addmm_out(c, c, a, b, beta, alpha);
+        return;
+    }
+    const bool transposed = b.stride(0) == 1 && b.stride(1) != 1;
+    if (!ms_gemm(a.size(0), b.size(1), a.size(1), alpha, matrix(a, 0),
+                 matrix(b, transposed ? 1 : 0), transposed, beta, matrix(c, 0)))
+        throw std::runtime_error("oneDNN refuses this product");
+}
+
+/* x [tokens][in], weight [out][in] */
+at::Tensor linear(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias) {
+    at::Tensor y = bias.expand({x.size(0), weight.size(0)}).contiguous();
+    product(y, x.contiguous(), weight.t(), 1.0f, 1.0f);
+    return y;
+}
+
 at::Tensor hann(int nfft, const at::Device &device) {
     return at::hann_window(nfft, at::TensorOptions().dtype(at::kFloat).device(device));
 }
@@ -129,6 +155,7 @@ int ms_pool_new(const char *device, ms_pool **out, ms_error *err) {
 }
 
 int ms_pool_new_like(const ms_pool *pool, ms_pool **out, ms_error *err) {
+    at::init_num_threads(); /* OpenMP's number of threads is each thread's own */
     *out = new (std::nothrow) ms_pool(pool->device);
     return *out != nullptr ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a tensor pool");
 }
@@ -288,7 +315,7 @@ ms_tensor *ms_glu(ms_pool *p, const ms_tensor *x, int dim) {
 }
 
 ms_tensor *ms_linear(ms_pool *p, const ms_tensor *x, const ms_tensor *w, const ms_tensor *b) {
-    return op(p, "linear", {x, w, b}, [&] { return at::linear(x->value, w->value, b->value); });
+    return op(p, "linear", {x, w, b}, [&] { return linear(x->value, w->value, b->value); });
 }
 
 ms_tensor *ms_layer_norm(ms_pool *p, const ms_tensor *x, const ms_tensor *w, const ms_tensor *b) {
@@ -308,7 +335,7 @@ ms_tensor *ms_token_norm_(ms_pool *p, ms_tensor *x, const ms_tensor *w, const ms
 
 ms_tensor *ms_pointwise(ms_pool *p, const ms_tensor *x, const ms_tensor *w, const ms_tensor *b) {
     return op(p, "pointwise", {x, w, b},
-              [&] { return at::linear(x->value, w->value.squeeze(2), b->value); });
+              [&] { return linear(x->value, w->value.squeeze(2), b->value); });
 }
 
 ms_tensor *ms_group_norm(ms_pool *p, const ms_tensor *x, int groups, const ms_tensor *w,
@@ -320,16 +347,17 @@ ms_tensor *ms_group_norm(ms_pool *p, const ms_tensor *x, int groups, const ms_te
 ms_tensor *ms_attention(ms_pool *p, const ms_tensor *q, const ms_tensor *k, const ms_tensor *v) {
     return op(p, "attention", {q, k, v}, [&] {
         const int64_t heads = q->value.size(0), tq = q->value.size(1), d = q->value.size(2);
-        const at::Tensor scaled = q->value * (1.0 / std::sqrt(static_cast<double>(d)));
-        at::Tensor out = at::empty_like(scaled, at::MemoryFormat::Contiguous);
+        const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
+        at::Tensor out = at::empty({tq, heads * d}, q->value.options());
         for (int64_t head = 0; head < heads; head++) {
-            const at::Tensor keys = k->value.select(0, head).transpose(0, 1);
-            const at::Tensor values = v->value.select(0, head);
+            const at::Tensor queries = q->value.select(0, head),
+                             keys = k->value.select(0, head).t(), values = v->value.select(0, head);
             for (int64_t from = 0; from < tq; from += QUERY_BLOCK) {
                 const int64_t rows = std::min(QUERY_BLOCK, tq - from);
-                const at::Tensor block = scaled.select(0, head).narrow(0, from, rows);
-                at::Tensor target = out.select(0, head).narrow(0, from, rows);
-                at::mm_out(target, at::softmax(at::mm(block, keys), 1), values);
+                at::Tensor scores = at::empty({rows, keys.size(1)}, q->value.options());
+                product(scores, queries.narrow(0, from, rows), keys, scale, 0.0f);
+                product(out.narrow(0, from, rows).narrow(1, head * d, d), at::softmax(scores, 1),
+                        values, 1.0f, 0.0f);
             }
         }
         return out;

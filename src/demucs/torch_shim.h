@@ -27,7 +27,7 @@ const char *ms_torch_version(void);
 
 /* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there. */
 MS_MUST_CHECK int ms_pool_new(const char *device, struct ms_pool **out, struct ms_error *err);
-/* An empty pool on the same device. */
+/* An empty pool on the same device, for the calling thread: operators of CPU pools will run on it alone. */
 MS_MUST_CHECK int ms_pool_new_like(const struct ms_pool *pool, struct ms_pool **out,
                                    struct ms_error *err);
 void ms_pool_free(struct ms_pool *pool);
@@ -95,7 +95,7 @@ struct ms_tensor *ms_group_norm(struct ms_pool *p, const struct ms_tensor *x, in
 /* A convolution of width 1 as a linear layer: x [tokens][in], w [out][in][1]. */
 struct ms_tensor *ms_pointwise(struct ms_pool *p, const struct ms_tensor *x,
                                const struct ms_tensor *w, const struct ms_tensor *b);
-/* q [heads][tq][d], k and v [heads][tk][d] -> [heads][tq][d]; scores are scaled by 1 / sqrt(d). The scores of a block
+/* q [heads][tq][d], k and v [heads][tk][d] -> [tq][heads * d]; scores are scaled by 1 / sqrt(d). The scores of a block
  * of queries of one head are all that is held at a time. */
 struct ms_tensor *ms_attention(struct ms_pool *p, const struct ms_tensor *q,
                                const struct ms_tensor *k, const struct ms_tensor *v);
