@@ -1,13 +1,19 @@
 /* The process that runs networks: an allocator that keeps its memory, and matrix kernels that fit the processor.
  * Before anything else in a subcommand, on the main thread. */
 #include <dlfcn.h>
+#include <limits.h>
 #include <malloc.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "msaas/network.h"
+
+/* Below M_TRIM_THRESHOLD, lest it go back to the kernel when it is freed. */
+#define HUGE_PAGES_BYTES ((size_t)7 << 28)
 
 /* OpenBLAS chooses its kernels while it is loaded; a release older than the processor falls back to those of twenty
  * years ago (sgemm at 12 instead of 190 GFLOPS), and only its environment variable, read at that moment, helps. */
@@ -44,13 +50,26 @@ static void choose_blas_kernels(char **argv) {
         (void)execv("/proc/self/exe", argv); /* where that fails: slower, but right */
 }
 
-void ms_network_prepare_process(char **argv) {
-    choose_blas_kernels(argv);
-    /* Activations of tens of megabytes come and go hundreds of times a second: given back to the kernel each time, they
-     * would come back as page faults, which cost more than the arithmetic. One arena serves all lanes, so that what one
-     * has freed another can use. */
+/* Activations of tens of megabytes come and go hundreds of times a second: given back to the kernel each time, they would
+ * come back as page faults, which cost more than the arithmetic. One arena serves all lanes, so that what one has freed
+ * another can use. */
+static void keep_memory(void) {
     (void)mallopt(M_MMAP_MAX, 0);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
     (void)mallopt(M_TOP_PAD, 16 << 20);
     (void)mallopt(M_ARENA_MAX, 1);
+    /* Room for the weights and a few lanes, asked for and given back, so that the kernel knows: huge pages there. Nothing of
+     * it is touched; where the kernel has no such pages, or no such room, all goes on without. */
+    char *room = malloc(HUGE_PAGES_BYTES);
+    if (room == NULL)
+        return;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    char *from = room + (page - (uintptr_t)room % page) % page;
+    (void)madvise(from, HUGE_PAGES_BYTES - page, MADV_HUGEPAGE);
+    free(room);
+}
+
+void ms_network_prepare_process(char **argv) {
+    choose_blas_kernels(argv);
+    keep_memory();
 }
