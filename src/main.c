@@ -1,4 +1,5 @@
 /* The table of subcommands, nothing else. */
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -38,6 +39,14 @@ static void print_overview(void) {
     (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");
 }
 
+/* What a command printed must have arrived, else it failed. */
+static int check_output(int exit_code) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    (void)fprintf(stderr, "msaas: standard output: %s\n", strerror(errno));
+    return exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
+}
+
 /* argv[0] is the command's name, argv[-1] the program's. */
 static int run(int argc, char **argv) {
     for (size_t i = 0; i < COMMANDS; i++) {
@@ -45,7 +54,7 @@ static int run(int argc, char **argv) {
             continue;
         if (commands[i].runs_networks)
             ms_network_prepare_process(argv - 1);
-        return commands[i].run(argc, argv);
+        return check_output(commands[i].run(argc, argv));
     }
     (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);
     for (size_t i = 0; i < COMMANDS; i++) {

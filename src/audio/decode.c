@@ -164,15 +164,19 @@ static bool converter_fits(const struct ms_decoder *decoder) {
            av_channel_layout_compare(&converter->layout, &frame->ch_layout) == 0;
 }
 
-/* Whether a file that says how long it is broke off early. */
+/* Whether a file that says how long it is broke off early. Matroska knows the whole file's length only, which is the
+ * audio's where there is nothing else. */
 static bool is_short(const struct ms_decoder *decoder) {
     const AVFormatContext *format = decoder->input.format;
     const AVStream *stream = decoder->input.stream;
+    bool of_file = stream->duration == AV_NOPTS_VALUE && format->nb_streams == 1;
+    int64_t duration = of_file ? format->duration : stream->duration;
+    AVRational base = of_file ? AV_TIME_BASE_Q : stream->time_base;
     int rate = stream->codecpar->sample_rate;
     if (format->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE ||
-        stream->duration == AV_NOPTS_VALUE || rate <= 0)
+        duration == AV_NOPTS_VALUE || rate <= 0)
         return false;
-    int64_t said = av_rescale_q(stream->duration, stream->time_base, (AVRational){1, rate});
+    int64_t said = av_rescale_q(duration, base, (AVRational){1, rate});
     int64_t tolerance = said / 50 > rate / 2 ? said / 50 : rate / 2;
     return decoder->source_frames < said - tolerance;
 }

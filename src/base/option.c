@@ -41,10 +41,11 @@ static const struct row table[MS_OPTION_COUNT] = {
     [MS_OPTION_RECURSIVE] = {"recursive", 'r', FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
                              "Go through folders, and take the audio and video files in them."},
     [MS_OPTION_TWO_STEMS] = {"two-stems", 0, STRING, SEPARATE, "STEM", NULL, NULL, 0, 0,
-                             "Only this stem and the rest, \"no_STEM\" (karaoke: vocals)."},
+                             "Only this stem and the rest (karaoke: vocals)."},
     [MS_OPTION_OTHER_METHOD] =
         {"other-method", 0, CHOICE, SEPARATE, "add|minus|none", NULL, "add", 0, 0,
-         "The rest of --two-stems: the other stems added, the mix minus the stem, or not written."},
+         "The rest of --two-stems: the other stems added (\"no_STEM\"), the mix minus the stem "
+         "(\"minus_STEM\"), or not written."},
     [MS_OPTION_STEMS] = {"stems", 0, STRING, SEPARATE, "A,B,...", NULL, NULL, 0, 0,
                          "Only these stems; by default all that the model has."},
     [MS_OPTION_SHIFTS] = {"shifts", 0, INT, SEPARATE, "N", NULL, "0", 0, 100,
@@ -71,7 +72,7 @@ static const struct row table[MS_OPTION_COUNT] = {
                                "Bit rate of MP3."},
     [MS_OPTION_MP3_PRESET] = {"mp3-preset", 0, INT, SEPARATE, "N", NULL, "2", 2, 7,
                               "Effort of the MP3 encoder, from 2 (best) to 7 (fastest)."},
-    [MS_OPTION_BITRATE] = {"bitrate", 0, INT, SEPARATE, "KBPS", NULL, NULL, 16, 512,
+    [MS_OPTION_BITRATE] = {"bitrate", 0, INT, SEPARATE, "KBPS", NULL, NULL, 16, 510,
                            "Bit rate of Opus (by default 160) or M4A (256)."},
     [MS_OPTION_CLIP_MODE] =
         {"clip-mode", 0, CHOICE, SEPARATE, "rescale|clamp|none", NULL, "rescale", 0, 0,
@@ -87,7 +88,7 @@ static const struct row table[MS_OPTION_COUNT] = {
     [MS_OPTION_SEGMENTS] = {"segments", 0, INT, BENCH, "N", NULL, "8", 1, 10000,
                             "Segments to measure."},
     [MS_OPTION_LANES] =
-        {"lanes", 0, INT, SEPARATE | BENCH, "N", "MSAAS_LANES", "0", 0, 1024,
+        {"lanes", 0, INT, SEPARATE | BENCH, "N", "MSAAS_LANES", "0", 0, 256,
          "Segments at work at the same time; 0: as many as processors and memory allow."},
     [MS_OPTION_DEVICE] = {"device", 'd', STRING, SEPARATE | BENCH, "cpu|cuda[:N]", "MSAAS_DEVICE",
                           "cpu", 0, 0, "Where the network runs."},

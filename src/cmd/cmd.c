@@ -2,10 +2,12 @@
 #include "msaas/cmd.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msaas/sys.h"
 
@@ -14,6 +16,7 @@
 #define LANE_BYTES (INT64_C(500) << 20)
 
 static atomic_bool interrupted;
+static volatile sig_atomic_t on_terminal;
 
 bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
                   struct ms_options **out, int *exit_code) {
@@ -106,15 +109,22 @@ int ms_cmd_lanes(const struct ms_options *options) {
     return ms_limits_lanes(&limits, BASE_BYTES, LANE_BYTES);
 }
 
+/* On a terminal it says that it was heard: what is at work takes seconds to end. */
 static void note_signal(int number) {
+    static const char note[] = "\r\033[Kmsaas: stopping; Ctrl-C again stops at once\n";
+    int before = errno;
     (void)number;
     atomic_store(&interrupted, true);
+    ssize_t written = on_terminal ? write(STDERR_FILENO, note, sizeof note - 1) : 0;
+    (void)written;
+    errno = before;
 }
 
 const atomic_bool *ms_cmd_interrupted(void) {
     static bool installed;
     if (!installed) {
         installed = true;
+        on_terminal = isatty(STDERR_FILENO);
         /* The handler stands for one signal: the second finds the default, which ends the program. Calls that a signal
          * finds waiting go on: the flag is enough. */
         struct sigaction action = {.sa_handler = note_signal,

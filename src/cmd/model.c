@@ -34,7 +34,8 @@ struct run {
     char *folder; /* of the models */
     int first;    /* of the arguments: past the action's name */
     int count;
-    bool quiet;
+    bool quiet, json;
+    bool failed; /* something was told to be wrong, and the rest still done */
 };
 
 static const char *argument(const struct run *run, int index) {
@@ -50,12 +51,49 @@ static void print_stems(const struct ms_model_info *info) {
         printf("%s%s", i > 0 ? ", " : "", info->stems[i]);
 }
 
-static void report_import(const struct run *run, const struct ms_model_info *info) {
-    if (run->quiet)
+static void put_line(struct ms_json_writer *writer) {
+    const char *text = ms_json_writer_text(writer, NULL);
+
+    if (text != NULL)
+        (void)puts(text);
+    ms_json_writer_free(writer);
+}
+
+/* path: NULL for one that could be fetched */
+static void print_json(const struct ms_model_info *info, const char *path) {
+    struct ms_json_writer *writer = ms_json_writer_new();
+
+    if (writer == NULL)
         return;
-    printf("%s: %s/%s.json (", info->name, run->folder, info->name);
-    print_stems(info);
-    printf(")\nLicence: %s\n", info->licence);
+    ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "name", info->name);
+    ms_json_put_bool(writer, "installed", path != NULL);
+    ms_json_put_string(writer, "path", path);
+    ms_json_begin_array(writer, "stems");
+    for (int i = 0; i < info->stem_count; i++)
+        ms_json_put_string(writer, NULL, info->stems[i]);
+    ms_json_end_array(writer);
+    ms_json_put_int(writer, "networks", info->network_count);
+    ms_json_put_string(writer, "licence", info->licence);
+    ms_json_end_object(writer);
+    put_line(writer);
+}
+
+static int report_import(const struct run *run, const struct ms_model_info *info,
+                         struct ms_error *err) {
+    char *path = ms_strdupf("%s/%s.json", run->folder, info->name);
+
+    if (path == NULL)
+        return no_memory(err);
+    if (run->json) {
+        print_json(info, path);
+    } else if (!run->quiet) {
+        printf("%s: %s (", info->name, path);
+        print_stems(info);
+        printf(")\nLicence: %s\n", info->licence);
+    }
+    free(path);
+    return 0;
 }
 
 /* ---- import -------------------------------------------------------------------------------------------------- */
@@ -79,9 +117,7 @@ static int import(struct run *run, struct ms_error *err) {
             .name = ms_options_string(run->options, MS_OPTION_MODEL_NAME),
         },
         &info, err);
-    if (rc == 0)
-        report_import(run, &info);
-    return rc;
+    return rc == 0 ? report_import(run, &info, err) : rc;
 }
 
 /* ---- pull ---------------------------------------------------------------------------------------------------- */
@@ -150,6 +186,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     const bool show = !run->quiet && isatty(STDERR_FILENO);
     struct bar bar = {.file = source->file, .start_s = ms_monotonic_s(), .first_bytes = -1};
     char *url = choose_url(run, manifest, source, err);
+    struct stat part;
     bool resumed;
     int rc;
 
@@ -171,7 +208,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
             fputc('\n', stderr);
         if (rc == 0)
             rc = ms_manifest_check_source(manifest, network, path, err);
-        else if (rc == MS_ENET && !run->quiet)
+        else if (rc == MS_ENET && !run->quiet && stat(path, &part) == 0 && part.st_size > 0)
             fputs("What was fetched is kept: the same command goes on from there.\n", stderr);
         if (rc != MS_ECORRUPT)
             break;
@@ -221,10 +258,8 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
 
     if (given > MS_MODEL_MAX_NETWORKS)
         return ms_error_set(err, MS_EUSAGE, "model pull: too many files");
-    if (is_there(run, manifest)) {
-        report_import(run, &manifest->info);
-        return 0;
-    }
+    if (is_there(run, manifest))
+        return report_import(run, &manifest->info, err);
     for (int i = 0; i < given; i++)
         files[i] = argument(run, 1 + i);
     if (given == 0) {
@@ -242,7 +277,7 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
             },
             &info, err);
     if (rc == 0)
-        report_import(run, &info);
+        rc = report_import(run, &info, err);
     for (int i = 0; i < MS_MODEL_MAX_NETWORKS; i++) {
         if (rc == 0 && fetched[i] != NULL)
             unlink(fetched[i]);
@@ -257,8 +292,6 @@ static int pull(struct run *run, struct ms_error *err) {
 
     if (run->count < 1)
         return ms_error_set(err, MS_EUSAGE, "model pull: which model? See msaas model list");
-    if (ms_options_is_set(run->options, MS_OPTION_MODEL_NAME))
-        return ms_error_set(err, MS_EUSAGE, "--name is for model import only");
     manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
@@ -300,33 +333,9 @@ static int each_model(struct run *run,
     return rc;
 }
 
-static void print_json(const struct ms_model_info *info, const char *path) {
-    struct ms_json_writer *writer = ms_json_writer_new();
-    const char *text;
-    size_t size;
-
-    if (writer == NULL)
-        return;
-    ms_json_begin_object(writer, NULL);
-    ms_json_put_string(writer, "name", info->name);
-    ms_json_put_bool(writer, "installed", path != NULL);
-    ms_json_put_string(writer, "path", path);
-    ms_json_begin_array(writer, "stems");
-    for (int i = 0; i < info->stem_count; i++)
-        ms_json_put_string(writer, NULL, info->stems[i]);
-    ms_json_end_array(writer);
-    ms_json_put_int(writer, "networks", info->network_count);
-    ms_json_put_string(writer, "licence", info->licence);
-    ms_json_end_object(writer);
-    text = ms_json_writer_text(writer, &size);
-    if (text != NULL)
-        printf("%s\n", text);
-    ms_json_writer_free(writer);
-}
-
 /* path: NULL for one that could be fetched */
 static void print_model(const struct run *run, const struct ms_model_info *info, const char *path) {
-    if (ms_options_flag(run->options, MS_OPTION_JSON)) {
+    if (run->json) {
         print_json(info, path);
         return;
     }
@@ -371,24 +380,50 @@ static int list(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-static int verify_one(struct run *run, const char *path, struct ms_error *err) {
+static int check(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_manifest *manifest = malloc(sizeof *manifest);
-    struct ms_model_info info;
     int rc;
 
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
-    rc = ms_model_describe(path, &info, err);
-    if (rc == 0 && ms_manifest_open(info.name, manifest, NULL) == 0) {
+    rc = ms_model_describe(path, info, err);
+    if (rc == 0 && ms_manifest_open(info->name, manifest, NULL) == 0) {
         rc = ms_manifest_check_model(manifest, path, err);
         ms_manifest_close(manifest);
     } else if (rc == 0) {
         rc = ms_model_verify(path, NULL, err);
     }
     free(manifest);
-    if (rc == 0 && !run->quiet)
-        printf("%s: good\n", info.name);
     return rc;
+}
+
+/* Tells how it stands about one model; a bad one does not keep the others from being checked. */
+static int tell_verdict(struct run *run, const char *model, int rc, const struct ms_error *err) {
+    if (rc == MS_ENOMEM || rc == MS_EUSAGE)
+        return rc;
+    struct ms_json_writer *writer = run->json ? ms_json_writer_new() : NULL;
+    if (writer != NULL) {
+        ms_json_begin_object(writer, NULL);
+        ms_json_put_string(writer, "model", model);
+        ms_json_put_bool(writer, "good", rc == 0);
+        ms_json_put_string(writer, "message", rc == 0 ? NULL : err->text);
+        ms_json_end_object(writer);
+        put_line(writer);
+    } else if (rc == 0 && !run->quiet) {
+        printf("%s: good\n", model);
+    }
+    if (rc != 0) {
+        run->failed = true;
+        (void)ms_cmd_failed("model", err);
+    }
+    return 0;
+}
+
+static int verify_one(struct run *run, const char *path, struct ms_error *err) {
+    struct ms_model_info info;
+    int rc = check(path, &info, err);
+
+    return tell_verdict(run, rc == 0 ? info.name : path, rc, err);
 }
 
 static int verify(struct run *run, struct ms_error *err) {
@@ -397,12 +432,16 @@ static int verify(struct run *run, struct ms_error *err) {
     if (run->count == 0)
         return each_model(run, verify_one, err);
     for (int i = 0; i < run->count && rc == 0; i++) {
+        const char *name = argument(run, i);
         char *path;
 
-        rc = ms_model_locate(run->folder, argument(run, i), &path, err);
-        if (rc == 0)
+        rc = ms_model_locate(run->folder, name, &path, err);
+        if (rc != 0) {
+            rc = tell_verdict(run, name, rc, err);
+        } else {
             rc = verify_one(run, path, err);
-        free(path);
+            free(path);
+        }
     }
     return rc;
 }
@@ -429,11 +468,19 @@ static int act(struct run *run, struct ms_error *err) {
                           &run->folder, err);
         if (rc != 0)
             return rc;
+        if (actions[i].act != import && ms_options_is_set(run->options, MS_OPTION_MODEL_NAME))
+            return ms_error_set(err, MS_EUSAGE, "--name is for model import only");
+        if (actions[i].act != pull && ms_options_is_set(run->options, MS_OPTION_URL))
+            return ms_error_set(err, MS_EUSAGE, "--url is for model pull only");
         run->first = 1;
         run->count = ms_options_argument_count(run->options) - 1;
         run->quiet = ms_options_flag(run->options, MS_OPTION_QUIET);
+        run->json = ms_options_flag(run->options, MS_OPTION_JSON);
         return actions[i].act(run, err);
     }
+    if (name != NULL)
+        return ms_error_set(err, MS_EUSAGE,
+                            "model: can pull, import, list or verify, but not \"%s\"", name);
     return ms_error_set(err, MS_EUSAGE, "model: say what to do: pull, import, list or verify");
 }
 
@@ -444,7 +491,9 @@ int ms_cmd_model(int argc, char **argv) {
 
     if (!ms_cmd_begin(MS_CMD_MODEL, usage, argc, argv, &run.options, &exit_code))
         return exit_code;
-    exit_code = act(&run, &err) == 0 ? MS_EXIT_OK : ms_cmd_failed(argv[0], &err);
+    exit_code = act(&run, &err) != 0 ? ms_cmd_failed(argv[0], &err)
+                : run.failed         ? MS_EXIT_FAILED
+                                     : MS_EXIT_OK;
     free(run.folder);
     ms_options_free(run.options);
     return exit_code;

@@ -60,15 +60,19 @@ void ms_report_begin(struct ms_report *report, const char *path, int rate_hz) {
     }
 }
 
-static void draw_bar(double part, double speed, double left_s) {
+/* speed and left_s are not known before there is a part. */
+static void draw_bar(struct ms_report *report, double part, double speed, double left_s) {
     char cells[BAR_COLUMNS + 1];
     for (int i = 0; i < BAR_COLUMNS; i++)
         cells[i] = i < part * BAR_COLUMNS ? '#' : '-';
     cells[BAR_COLUMNS] = '\0';
     int left = (int)(left_s < 359999 ? left_s + 0.5 : 359999);
-    (void)fprintf(stderr, "\r\033[K  %3d%% %s  %.1fx real time, %d:%02d:%02d left",
-                  (int)(part * 100), cells, speed, left / 3600, left / 60 % 60, left % 60);
+    (void)fprintf(stderr, "\r\033[K  %3d%% %s", (int)(part * 100), cells);
+    if (part > 0)
+        (void)fprintf(stderr, "  %.1fx real time, %d:%02d:%02d left", speed, left / 3600,
+                      left / 60 % 60, left % 60);
     (void)fflush(stderr);
+    report->bar_drawn = true;
 }
 
 void ms_report_progress(void *context, const struct ms_separate_progress *progress) {
@@ -79,7 +83,12 @@ void ms_report_progress(void *context, const struct ms_separate_progress *progre
     if (report->begun_s == 0)
         report->begun_s = now;
     bool last = progress->segments_done == progress->segments_total;
-    if (progress->segments_done == 0 || (now - report->drawn_s < REDRAW_S && !last))
+    if (progress->segments_done == 0) {
+        if (report->bar)
+            draw_bar(report, 0, 0, 0);
+        return;
+    }
+    if (now - report->drawn_s < REDRAW_S && !last)
         return;
     report->drawn_s = now;
     double part = (double)progress->segments_done / (double)progress->segments_total;
@@ -88,8 +97,7 @@ void ms_report_progress(void *context, const struct ms_separate_progress *progre
     double speed = seconds > 0 ? part * song_s / seconds : 0;
     double left_s = seconds / part - seconds;
     if (report->bar) {
-        draw_bar(part, speed, left_s);
-        report->bar_drawn = true;
+        draw_bar(report, part, speed, left_s);
         return;
     }
     struct ms_json_writer *writer = event("progress", report->path);

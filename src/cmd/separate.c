@@ -1,6 +1,5 @@
 /* `msaas separate`: options -> model, songs and the names of their stems -> each song through the pipeline. Everything
  * that can be refused is refused before work starts. Main thread; the lanes are the separator's. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -425,10 +424,6 @@ int ms_cmd_separate(int argc, char **argv) {
         exit_code = ms_cmd_failed(argv[0], &err);
     } else if (run.report.failures > 0) {
         exit_code = MS_EXIT_FAILED;
-    }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "msaas: standard output: %s\n", strerror(errno));
-        exit_code = exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
     }
     run_fini(&run);
     return exit_code;

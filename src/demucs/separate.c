@@ -13,6 +13,9 @@
 #include "lanes.h"
 #include "normalise.h"
 
+/* So loud that stems could pass what a float holds. */
+#define MAX_LEVEL 1e30f
+
 struct ms_separator {
     const struct ms_model_info *info;
     struct ms_lanes *lanes;
@@ -70,7 +73,7 @@ static int measure(struct job *job, struct ms_error *err) {
     job->song_frames = level.frames;
     job->mean = (float)level.mean;
     job->deviation = (float)ms_level_deviation(&level);
-    if (!isfinite(job->mean) || !isfinite(job->deviation))
+    if (!(fabsf(job->mean) < MAX_LEVEL && job->deviation < MAX_LEVEL))
         return ms_error_set(err, MS_EINPUT, "the audio's level is beyond every measure");
     return job->source->rewind(job->source->context, err);
 }

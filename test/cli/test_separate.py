@@ -12,6 +12,17 @@ import cli
 from cli import STEMS
 
 
+def read_terminal(number, until=None):
+    """What a terminal shows, to its end or until something stands there."""
+    shown = b""
+    try:
+        while (until is None or until not in shown) and (piece := os.read(number, 65536)):
+            shown += piece
+    except OSError:  # what Linux says at the end of a terminal
+        pass
+    return shown
+
+
 class Results(cli.Case):
     def test_four_stems_as_long_as_the_song_and_the_same_again(self):
         frames = cli.make_wav(self.folder / "a song.wav")
@@ -146,13 +157,8 @@ class Reports(cli.Case):
             out, _ = self.run_msaas("separate", "x.wav", stderr=theirs)
         finally:
             os.close(theirs)
-        shown = b""
-        try:
-            while piece := os.read(ours, 65536):
-                shown += piece
-        except OSError:  # what Linux says at the end of a terminal
-            pass
-        self.assertRegex(shown.decode(), r"x\.wav\r\n.* 100% #+ .*real time, 0:00:00 left.*\r\x1b\[K$")
+        shown = read_terminal(ours)
+        self.assertRegex(shown.decode(), r"x\.wav\r\n.*  0% -+\r.* 100% #+ .*real time, 0:00:00 left.*\r\x1b\[K$")
         self.assertNotIn("\x1b", out)
 
     def test_a_full_standard_output(self):
@@ -184,6 +190,19 @@ class Interruption(cli.Case):
                 self.assertEqual((events[-2]["file"], events[-2]["code"]), ("long.wav", "canceled"))
                 self.assertNotIn("next.wav", [event["file"] for event in events])
                 self.assertEqual(self.files() + self.folders(), [])
+
+    def test_a_terminal_shows_that_it_was_heard(self):
+        cli.make_wav(self.folder / "long.wav", seconds=60)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        with self.popen("separate", "--lanes=1", "--overlap=0.9", "long.wav", stderr=theirs) as process:
+            os.close(theirs)
+            read_terminal(ours, until=b"  0% -")
+            process.send_signal(signal.SIGINT)
+            shown = read_terminal(ours)
+            process.communicate(timeout=cli.DEADLINE_S)
+        self.assertIn(b"\r\x1b[Kmsaas: stopping; Ctrl-C again stops at once\r\n", shown)
+        self.assertEqual(process.returncode, 130)
 
     def test_the_second_time_ends_at_once(self):
         code, _, _ = self.interrupt(signal.SIGINT, 2)

@@ -496,8 +496,19 @@ static void what_is_left_of_a_broken_file_is_used(void **state) {
         clip_free(&clip);
         free(bytes);
     }
-    /* MP4's index at the end is lost with it. */
+    /* Matroska knows the length of the whole file only. */
     size_t size;
+    shell("ffmpeg -v error -y -i s16.flac -c:a flac whole.mka");
+    must_decode("whole.mka", &clip);
+    assert_false(clip.damaged);
+    clip_free(&clip);
+    void *mka = read_file("whole.mka", &size);
+    write_file("half.mka", mka, size / 2);
+    must_decode("half.mka", &clip);
+    assert_true(clip.damaged);
+    clip_free(&clip);
+    free(mka);
+    /* MP4's index at the end is lost with it. */
     void *bytes = read_file("aac.m4a", &size);
     write_file("half.m4a", bytes, size / 2);
     refuse("half.m4a", MS_EINPUT, "");
