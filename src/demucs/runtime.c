@@ -50,9 +50,9 @@ static void choose_blas_kernels(char **argv) {
         (void)execv("/proc/self/exe", argv); /* where that fails: slower, but right */
 }
 
-/* Activations of tens of megabytes come and go hundreds of times a second: given back to the kernel each time, they would
- * come back as page faults, which cost more than the arithmetic. One arena serves all lanes, so that what one has freed
- * another can use. */
+/* What kernels take for themselves during an operator comes and goes hundreds of times a second: given back to the kernel
+ * each time, it would come back as page faults, which cost more than the arithmetic. One heap serves all lanes, so that
+ * what one has freed another can use; their activations lie in arenas of their own. */
 static void keep_memory(void) {
     (void)mallopt(M_MMAP_MAX, 0);
     (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);

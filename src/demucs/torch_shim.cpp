@@ -3,17 +3,21 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/InferenceMode.h>
 #include <dlfcn.h>
 #include <torch/version.h>
 
 #include <cmath>
+#include <cstring>
 #include <exception>
 #include <list>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 
+#include "arena.h"
 #include "kernels/gemm.h"
 
 struct ms_tensor {
@@ -27,14 +31,62 @@ struct ms_pool {
     std::list<ms_tensor> tensors; /* newest first */
     int64_t made = 0;
     ms_error error{};
+    ms_arena *arena =
+        nullptr; /* of a session's pool on the CPU, where there were addresses for it */
     explicit ms_pool(const at::Device &where) : device(where) {
     }
+    ~ms_pool() {
+        tensors.clear();
+        ms_arena_delete(arena);
+    }
+    ms_pool(const ms_pool &) = delete;
+    ms_pool &operator=(const ms_pool &) = delete;
 };
 
 namespace {
 
 /* Attention: rows of scores that are held at a time, a block that stays in the cache. */
 constexpr int64_t QUERY_BLOCK = 192;
+
+/* Addresses for one lane's activations; several times what the published networks take. */
+constexpr size_t ARENA_BYTES = size_t{4} << 30;
+
+/* Of the pool whose operator runs on this thread. */
+thread_local ms_arena *current_arena = nullptr;
+
+/* Tensors that operators of a pool with an arena make lie there, all others on the heap. The overloads are those of
+ * libtorch 1.13 and 2.6; each release calls the ones that it declares. */
+class arena_allocator final : public c10::Allocator {
+  public:
+    c10::DataPtr allocate(size_t bytes) const {
+        void *block = nullptr;
+        if (bytes > 0 && (block = ms_arena_alloc(current_arena, bytes)) == nullptr)
+            throw std::bad_alloc();
+        return {block, block, ms_arena_free, c10::Device(c10::DeviceType::CPU)};
+    }
+    c10::DataPtr allocate(size_t bytes) {
+        return static_cast<const arena_allocator *>(this)->allocate(bytes);
+    }
+    c10::DeleterFnPtr raw_deleter() const {
+        return ms_arena_free;
+    }
+    void copy_data(void *to, const void *from, size_t bytes) const {
+        std::memcpy(to, from, bytes);
+    }
+};
+arena_allocator allocator;
+
+class arena_scope {
+  public:
+    explicit arena_scope(const ms_pool *p) {
+        current_arena = p->arena;
+    }
+    ~arena_scope() {
+        current_arena = nullptr;
+    }
+    arena_scope(const arena_scope &) = delete;
+    arena_scope &operator=(const arena_scope &) = delete;
+};
 
 void fail(ms_pool *p, const char *what, const char *why) {
     if (p->error.code == 0)
@@ -52,6 +104,7 @@ template <typename F> ms_tensor *guarded(ms_pool *p, const char *what, F &&body)
     if (p->error.code != 0)
         return nullptr;
     try {
+        const arena_scope in(p);
         c10::InferenceMode no_grad;
         return body();
     } catch (const std::bad_alloc &) {
@@ -124,6 +177,7 @@ at::Tensor hann(int nfft, const at::Device &device) {
 void ms_torch_init(void) {
     static std::once_flag once;
     std::call_once(once, [] {
+        c10::SetCPUAllocator(&allocator);
         at::set_num_threads(1);
         /* OpenBLAS keeps threads of its own; its setter is looked up because other BLAS libraries lack it. */
         using setter = void (*)(int);
@@ -157,7 +211,11 @@ int ms_pool_new(const char *device, ms_pool **out, ms_error *err) {
 int ms_pool_new_like(const ms_pool *pool, ms_pool **out, ms_error *err) {
     at::init_num_threads(); /* OpenMP's number of threads is each thread's own */
     *out = new (std::nothrow) ms_pool(pool->device);
-    return *out != nullptr ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a tensor pool");
+    if (*out == nullptr)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a tensor pool");
+    if (pool->device.is_cpu())
+        (*out)->arena = ms_arena_new(ARENA_BYTES);
+    return 0;
 }
 
 void ms_pool_free(ms_pool *pool) {

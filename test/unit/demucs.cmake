@@ -13,3 +13,7 @@ target_link_libraries(make_model PRIVATE model_files m)
 foreach(name spec safetensors model_files onnx pickle)
     msaas_unit_test(${name} LINK model_files m)
 endforeach()
+
+msaas_unit_test(arena LINK msaas_flags)
+target_sources(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs/arena.c)
+target_include_directories(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs)
