@@ -1,0 +1,133 @@
+/* A job: one song, the options that change its result, and how far it has come. The names of its objects.
+ *
+ * States:  queued -> running -> succeeded | failed | canceled;  running -> queued (retry, requeue, lapsed lease).
+ * Plain data, no I/O. A job owns its strings: ms_job_fini. src/job/job_json.c alone knows how it looks as JSON. */
+#ifndef MSAAS_JOB_H
+#define MSAAS_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "msaas/err.h"
+
+#define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
+#define MS_JOB_MAX_STEMS 17
+#define MS_JOB_LABEL_MAX 48
+#define MS_JOB_MAX_ATTEMPTS 5 /* of transient failures; then `failed` with the last one's code */
+#define MS_JOB_MAX_CRASHES 3  /* of workers that held it; then `failed`, code "poison" */
+#define MS_JOB_MAX_CALLBACK_URL 2048
+#define MS_JOB_MAX_CALLBACK_DATA (64 * 1024)
+
+enum ms_job_state {
+    MS_JOB_QUEUED,
+    MS_JOB_RUNNING,
+    MS_JOB_SUCCEEDED,
+    MS_JOB_FAILED,
+    MS_JOB_CANCELED,
+    MS_JOB_STATES
+};
+const char *ms_job_state_name(enum ms_job_state state); /* "queued", ... */
+MS_MUST_CHECK int ms_job_state_parse(const char *name, enum ms_job_state *out,
+                                     struct ms_error *err);
+bool ms_job_state_is_final(enum ms_job_state state);
+
+struct
+    ms_job_options { /* all that changes the result; ms_job_options_default gives the course's: four MP3 stems */
+    char model[64]; /* name; "" is filled in by the server with its own */
+    char stems[MS_JOB_MAX_STEMS][32];
+    int stem_count;     /* 0: all of the model */
+    char two_stems[32]; /* "": off; else the stem and "no_" + stem */
+    char format[8];     /* "mp3", "wav", "flac", "opus", "m4a" */
+    int bitrate_kbps;   /* 0: the format's own */
+    int shifts;         /* 0..20 */
+    int64_t seed;
+    double overlap; /* 0.25 */
+    char clip[8];   /* "rescale", "clamp", "none" */
+};
+void ms_job_options_default(const char *model, struct ms_job_options *out);
+/* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which models there are. */
+MS_MUST_CHECK int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err);
+
+struct ms_job_callback {
+    int version; /* 0: none; 1: POST `data`; 2: Standard Webhooks, body is the job as /apiv2 shows it */
+    char *url;
+    char *data; /* JSON text, version 1; NULL: null */
+};
+
+struct ms_job_stem { /* one result; its object is NAME.EXT of ms_job_stem_key */
+    char name[MS_JOB_LABEL_MAX];
+    int64_t bytes;
+    char sha256[65];
+};
+
+struct ms_job_receipt { /* how the result came about */
+    char made_by[64];   /* "msaas 0.1.0, libtorch 2.6.0" */
+    char model_sha256[65];
+    double seconds; /* of work */
+};
+
+struct ms_job {
+    char id[MS_JOB_ID_HEX];
+    enum ms_job_state state;
+    char input_name[256]; /* as the client called it; "" unknown; never used as a path */
+    int64_t input_bytes;
+    struct ms_job_options options;
+    struct ms_job_callback callback;
+    int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
+    int64_t not_before_ms;                       /* a retry waits until then */
+    int attempts;                                /* how often it was begun */
+    int failures;                                /* transient ones so far */
+    int crashes;                                 /* leases that lapsed */
+    double progress;                             /* 0..1 */
+    double audio_seconds;                        /* of the song; 0: not known yet */
+    double eta_seconds;                          /* < 0: not known */
+    int64_t
+        position; /* in the queue, 0 is served next; -1: not waiting. Filled by ms_queue_get and _list only */
+    bool cancel_asked;
+    int stem_count;
+    struct ms_job_stem stems[MS_JOB_MAX_STEMS];
+    char error_code[32]; /* "": none; ms_code_name, or "poison" */
+    char error_message[512];
+    struct ms_job_receipt receipt;
+};
+
+/* queued, created now. The id: SHA-224 of the song's bytes; with options that differ from the default ones for
+ * default_model, SHA-224 over that digest and the options in one canonical form. */
+MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
+                              const struct ms_job_options *options, const char *default_model,
+                              struct ms_error *err);
+void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
+MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
+
+struct ms_callback_due { /* a callback whose time has come, see queue.h */
+    struct ms_job job;
+    int attempt;                         /* 0 at first */
+    char webhook_id[MS_JOB_ID_HEX + 24]; /* the same in every attempt */
+};
+
+bool ms_job_id_is_valid(const char *text); /* exactly 56 lower-case hex digits */
+
+/* Objects: bucket "queue" holds songs under the id, bucket "output" holds ID-NAME.EXT. */
+#define MS_BUCKET_SONGS "queue"
+#define MS_BUCKET_STEMS "output"
+#define MS_JOB_KEY_MAX 128
+void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
+const char *ms_job_mime(const char *format); /* "audio/mpeg", ... */
+
+/* The labels of the stems that the options ask for of a model with these stems, in order. MS_EUSAGE: a stem that the
+ * model has not. */
+MS_MUST_CHECK int ms_job_labels(const struct ms_job_options *options,
+                                const char *const *model_stems, int model_stem_count,
+                                char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
+                                struct ms_error *err);
+
+/* ---- as JSON (job_json.c) --------------------------------------------------------------------------------------- */
+/* What queues store: everything but position. Caller frees; reading is strict (MS_ECORRUPT). */
+MS_MUST_CHECK int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err);
+MS_MUST_CHECK int ms_job_from_json(const char *text, size_t size, struct ms_job *out,
+                                   struct ms_error *err);
+/* What clients of /apiv2 see (the shape of the HTTP contract; no secrets, callback data left out). */
+MS_MUST_CHECK int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err);
+
+#endif

@@ -1,0 +1,22 @@
+/* URLs of services and percent-encoding (RFC 3986). No I/O; any thread. */
+#ifndef MSAAS_URL_H
+#define MSAAS_URL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "msaas/err.h"
+
+struct ms_url { /* strings are "" when absent; decoded where percent-encoding is allowed */
+    char scheme[16], user[128], password[256], host[256], port[8], path[1024], query[1024];
+};
+/* MS_EUSAGE; the text never holds user or password. */
+MS_MUST_CHECK int ms_url_parse(const char *text, struct ms_url *out, struct ms_error *err);
+/* The URL without password, query and fragment: for logs. */
+void ms_url_public(const char *text, char *out, size_t capacity);
+/* Percent-decodes in place semantics into out; false: bad escape, NUL, or no room. */
+bool ms_percent_decode(const char *text, size_t size, char *out, size_t capacity);
+/* Encodes all but unreserved characters (and '/' when keep_slash); the caller frees; NULL: memory. */
+char *ms_percent_encode(const char *text, bool keep_slash);
+
+#endif

@@ -1,0 +1,38 @@
+/* The worker: reserve, run, finish, retry, requeue, heartbeat; one job at a time, lanes inside. Runs on the thread that calls ms_worker_run, with helper
+ * threads of its own: one that renews the lease (and learns of a cancel), one that delivers callbacks, one that reaps. */
+#ifndef MSAAS_WORKER_H
+#define MSAAS_WORKER_H
+
+#include <stdatomic.h>
+
+#include "msaas/job.h"
+#include "msaas/model.h"
+#include "msaas/separate.h"
+#include "msaas/store.h"
+
+struct ms_worker_options {
+    const char *queue_url;
+    struct ms_store_options store;
+    const struct ms_model
+        *model; /* the one it serves; a job that asks for another is `failed`, code "model" */
+    struct ms_separator *separator;
+    const char *model_sha256; /* for receipts */
+    const char *
+        scratch_dir; /* for songs, spools and stems of the job at work; emptied of leftovers of its own */
+    int64_t lease_ms; /* renewed every third of it */
+    int64_t grace_ms; /* after `stop`: finish the job if it can within so long, else put it back */
+    const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
+    const char *
+        callback_allow; /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
+    const atomic_bool *stop; /* SIGTERM */
+    const char *
+        fault; /* tests: name of a point where the process kills itself (SIGKILL): "after-move", "mid-decode", "mid-inference",
+                                          "between-uploads", "before-publish", "after-publish", "before-callback"; from MSAAS_FAULT, only in builds with tests. NULL */
+};
+/* Until stop; 0 then. Waits for ever for queue and store (backoff, log lines). */
+MS_MUST_CHECK int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err);
+
+/* For /metrics and /healthz of the worker's listener: whether the loop has moved within two minutes (a job's progress counts). */
+bool ms_worker_is_alive(void);
+
+#endif
