@@ -47,13 +47,13 @@ static int check_output(int exit_code) {
     return exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
 }
 
-/* argv[0] is the command's name, argv[-1] the program's. */
+/* argv[0] is the command's name. */
 static int run(int argc, char **argv) {
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
         if (commands[i].runs_networks)
-            ms_network_prepare_process(argv - 1);
+            ms_network_prepare_process();
         return check_output(commands[i].run(argc, argv));
     }
     (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);

@@ -18,10 +18,10 @@ enum ms_stage {
 };
 extern const char *const ms_stage_names[MS_STAGE_COUNT];
 
-/* First thing in a subcommand that runs networks, on the main thread: sets up the allocator and, where the BLAS library
- * would use kernels below what the processor can do, starts the program anew (argv: the program's own) with
- * OPENBLAS_CORETYPE set; a value of the user's is left alone. */
-void ms_network_prepare_process(char **argv);
+/* First thing in a subcommand that runs networks, on the main thread while it is the only one: sets up the allocator and
+ * has the BLAS library, which is loaded with the first network, use kernels that fit the processor (OPENBLAS_CORETYPE; a
+ * value of the user's is left alone). */
+void ms_network_prepare_process(void);
 
 struct ms_session;
 
@@ -36,7 +36,7 @@ MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, co
 /* Seconds spent in each stage by all forwards of this session so far. */
 void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]);
 
-/* "1.13.1", "cuda" and the like of the libtorch in use. Static strings. */
+/* "1.13.1" and the like of the libtorch in use (loaded for it); "none". Static strings. */
 const char *ms_network_libtorch_version(void);
 
 #endif

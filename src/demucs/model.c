@@ -4,11 +4,13 @@
 
 #include <stdlib.h>
 
+#include "backend.h"
 #include "model_json.h"
 #include "safetensors.h"
 
 struct ms_model {
     struct ms_model_json json;
+    const struct ms_backend *backend;
     struct ms_network *networks[MS_MODEL_MAX_NETWORKS];
 };
 
@@ -28,6 +30,8 @@ int ms_model_open(const char *path, const char *device, struct ms_model **out,
         goto out;
     }
     rc = ms_model_json_read(json_path, &model->json, err);
+    if (rc == 0)
+        rc = ms_backend_open(&model->backend, err);
     for (int i = 0; i < model->json.info.network_count && rc == 0; i++) {
         struct ms_mapped mapped;
         struct ms_weights *weights;
@@ -35,7 +39,8 @@ int ms_model_open(const char *path, const char *device, struct ms_model **out,
         rc = ms_model_json_map(json_path, &model->json, i, &mapped, &weights, err);
         if (rc != 0)
             break;
-        rc = ms_network_new(&model->json.hyper, weights, device, &model->networks[i], err);
+        rc = model->backend->network_new(&model->json.hyper, weights, device, &model->networks[i],
+                                         err);
         ms_weights_free(weights);
         ms_mapped_close(&mapped);
     }
@@ -52,8 +57,8 @@ out:
 void ms_model_free(struct ms_model *model) {
     if (model == NULL)
         return;
-    for (int i = 0; i < MS_MODEL_MAX_NETWORKS; i++)
-        ms_network_free(model->networks[i]);
+    for (int i = 0; model->backend != NULL && i < MS_MODEL_MAX_NETWORKS; i++)
+        model->backend->network_free(model->networks[i]);
     free(model);
 }
 

@@ -1,12 +1,9 @@
 /* The process that runs networks: an allocator that keeps its memory, and matrix kernels that fit the processor.
  * Before anything else in a subcommand, on the main thread. */
-#include <dlfcn.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -16,38 +13,23 @@
 #define HUGE_PAGES_BYTES ((size_t)7 << 28)
 
 /* OpenBLAS chooses its kernels while it is loaded; a release older than the processor falls back to those of twenty
- * years ago (sgemm at 12 instead of 190 GFLOPS), and only its environment variable, read at that moment, helps. */
-static const char core_type[] = "OPENBLAS_CORETYPE";
-
-/* The names, in OpenBLAS' spelling, of kernels that use this processor's widest vectors; the first is what to ask for. */
-static const char *const *fitting_cores(void) {
+ * years ago (sgemm at 12 instead of 190 GFLOPS), and only its environment variable, read at that moment, helps. Here: the
+ * name, in its spelling, of kernels that use this processor's widest vectors; NULL: let it choose. */
+static const char *fitting_core(void) {
 #if defined(__x86_64__)
-    static const char *const avx512_bf16[] = {"Cooperlake", "SapphireRapids", NULL};
-    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
-    static const char *const avx2[] = {"Haswell", "Zen", "SkylakeX", NULL};
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return __builtin_cpu_supports("avx512bf16") ? avx512_bf16 : avx512;
+        return __builtin_cpu_supports("avx512bf16") ? "Cooperlake" : "SkylakeX";
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return avx2;
+        return "Haswell";
 #endif
     return NULL;
 }
 
-static void choose_blas_kernels(char **argv) {
-    const char *const *cores = fitting_cores();
-    if (cores == NULL || getenv(core_type) != NULL)
-        return;
-    char *(*get_core)(void) = NULL;
-    *(void **)&get_core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
-    if (get_core == NULL)
-        return; /* another BLAS library */
-    const char *chosen = get_core();
-    for (size_t i = 0; cores[i] != NULL; i++)
-        if (strcasecmp(chosen, cores[i]) == 0)
-            return;
-    if (setenv(core_type, cores[0], 1) == 0)
-        (void)execv("/proc/self/exe", argv); /* where that fails: slower, but right */
+static void choose_blas_kernels(void) {
+    const char *fitting = fitting_core();
+    if (fitting != NULL)
+        (void)setenv("OPENBLAS_CORETYPE", fitting, 0); /* the user's own choice stands */
 }
 
 /* What kernels take for themselves during an operator comes and goes hundreds of times a second: given back to the kernel
@@ -69,7 +51,7 @@ static void keep_memory(void) {
     free(room);
 }
 
-void ms_network_prepare_process(char **argv) {
-    choose_blas_kernels(argv);
+void ms_network_prepare_process(void) {
+    choose_blas_kernels();
     keep_memory();
 }

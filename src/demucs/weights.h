@@ -53,12 +53,9 @@ struct ms_weight {
 struct ms_weights;
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name);
 
-/* One network ready to run: weights as float32 tensors on a device. Made from mapped weights, which may be unmapped
- * afterwards. Immutable; shared by sessions on any thread. Implemented in network.c. */
+/* One network ready to run: weights as float32 tensors on a device. Made (backend.h) from mapped weights, which may be
+ * unmapped afterwards. Immutable; shared by sessions on any thread. */
 struct ms_network;
-MS_MUST_CHECK int ms_network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                                 const char *device, struct ms_network **out, struct ms_error *err);
-void ms_network_free(struct ms_network *network);
 
 /* Implemented in model.c, for sessions. Borrowed. */
 const struct ms_network *ms_model_network(const struct ms_model *model, int index);

@@ -1,6 +1,6 @@
-/* From mapped weights to tensors on a device, and the sessions that run them.
- * A network is immutable and shared; a session, with its pool of activations, belongs to one thread. */
-#include "msaas/network.h"
+/* From mapped weights to tensors on a device, and the runners of networks: what the library hands out.
+ * A network is immutable and shared; a runner, with its pool of activations, belongs to one thread. */
+#include "../backend.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,9 +8,6 @@
 #include <string.h>
 
 #include "htdemucs.h"
-
-const char *const ms_stage_names[MS_STAGE_COUNT] = {"stft", "encoders", "transformer", "decoders",
-                                                    "istft"};
 
 struct loader {
     struct ms_network *net;
@@ -193,8 +190,15 @@ static void make_positions(struct ms_network *net) {
     net->time.position = time_positions(h, net->pool, channels, tokens);
 }
 
-int ms_network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                   const char *device, struct ms_network **out, struct ms_error *err) {
+static void network_free(struct ms_network *network) {
+    if (network == NULL)
+        return;
+    ms_pool_free(network->pool);
+    free(network);
+}
+
+static int network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
+                       const char *device, struct ms_network **out, struct ms_error *err) {
     *out = NULL;
     if (hyper->depth > MS_MAX_DEPTH || hyper->dconv_depth > MS_MAX_DCONV ||
         hyper->t_layers > MS_MAX_LAYERS)
@@ -220,64 +224,54 @@ int ms_network_new(const struct ms_hyper *hyper, const struct ms_weights *weight
         status = ms_error_set(err, MS_ENOMEM, "no memory for the position embeddings");
 out:
     if (status < 0)
-        ms_network_free(net);
+        network_free(net);
     else
         *out = net;
     return status;
 }
 
-void ms_network_free(struct ms_network *network) {
-    if (network == NULL)
-        return;
-    ms_pool_free(network->pool);
-    free(network);
-}
+/* ---- running -------------------------------------------------------------------------------------------------- */
 
-/* ---- sessions -------------------------------------------------------------------------------------------------- */
-
-struct ms_session {
-    const struct ms_model *model;
+struct ms_runner {
     struct ms_pool *pool;
-    double seconds[MS_STAGE_COUNT];
 };
 
-int ms_session_new(const struct ms_model *model, struct ms_session **out, struct ms_error *err) {
+static int runner_new(const struct ms_network *like, struct ms_runner **out, struct ms_error *err) {
     *out = NULL;
-    struct ms_session *session = calloc(1, sizeof *session);
-    if (session == NULL)
+    struct ms_runner *runner = calloc(1, sizeof *runner);
+    if (runner == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a session");
-    session->model = model;
-    const int status = ms_pool_new_like(ms_model_network(model, 0)->pool, &session->pool, err);
+    const int status = ms_pool_new_like(like->pool, &runner->pool, err);
     if (status < 0)
-        ms_session_free(session);
+        free(runner);
     else
-        *out = session;
+        *out = runner;
     return status;
 }
 
-void ms_session_free(struct ms_session *session) {
-    if (session == NULL)
+static void runner_free(struct ms_runner *runner) {
+    if (runner == NULL)
         return;
-    ms_pool_free(session->pool);
-    free(session);
+    ms_pool_free(runner->pool);
+    free(runner);
 }
 
-int ms_session_forward(struct ms_session *session, int network, const float *mix, float *out,
-                       struct ms_error *err) {
-    const struct ms_network *net = ms_model_network(session->model, network);
-    struct ms_pool *p = session->pool;
+static int forward(struct ms_runner *runner, const struct ms_network *net, const float *mix,
+                   float *out, double seconds[MS_STAGE_COUNT], struct ms_error *err) {
+    struct ms_pool *p = runner->pool;
     const int64_t shape[] = {net->hyper.audio_channels, net->hyper.segment_frames};
     const struct ms_tensor *input = ms_from_f32(p, mix, 2, shape);
-    ms_to_f32(p, ms_htdemucs_forward(net, p, input, session->seconds), out);
+    ms_to_f32(p, ms_htdemucs_forward(net, p, input, seconds), out);
     const int status = ms_pool_status(p, err);
     ms_pool_clear(p);
     return status;
 }
 
-void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]) {
-    memcpy(seconds, session->seconds, sizeof session->seconds);
-}
-
-const char *ms_network_libtorch_version(void) {
-    return ms_torch_version();
-}
+const struct ms_backend ms_torch_backend = {
+    .version = ms_torch_version,
+    .network_new = network_new,
+    .network_free = network_free,
+    .runner_new = runner_new,
+    .runner_free = runner_free,
+    .forward = forward,
+};

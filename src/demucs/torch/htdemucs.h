@@ -3,9 +3,9 @@
 #ifndef MSAAS_DEMUCS_HTDEMUCS_H
 #define MSAAS_DEMUCS_HTDEMUCS_H
 
+#include "../weights.h"
 #include "msaas/network.h"
 #include "torch_shim.h"
-#include "weights.h"
 
 #define MS_MAX_DEPTH 8
 #define MS_MAX_DCONV 4

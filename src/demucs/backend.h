@@ -1,0 +1,32 @@
+/* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/demucs/torch), loaded when the
+ * first network is made. So commands that run none neither load libtorch (160 MB, a second) nor need it installed.
+ *
+ * Nothing of libtorch crosses this line, and no exception. */
+#ifndef MSAAS_DEMUCS_BACKEND_H
+#define MSAAS_DEMUCS_BACKEND_H
+
+#include "msaas/network.h"
+#include "weights.h"
+
+struct ms_runner; /* runs networks on one thread; owns their activations */
+
+struct ms_backend {
+    const char *(*version)(void);
+    int (*network_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
+                       const char *device, struct ms_network **out, struct ms_error *err);
+    void (*network_free)(struct ms_network *network); /* NULL is fine */
+    /* On the device of `like`, for the calling thread. */
+    int (*runner_new)(const struct ms_network *like, struct ms_runner **out, struct ms_error *err);
+    void (*runner_free)(struct ms_runner *runner); /* NULL is fine */
+    /* See ms_session_forward; adds to seconds. */
+    int (*forward)(struct ms_runner *runner, const struct ms_network *network, const float *mix,
+                   float *out, double seconds[MS_STAGE_COUNT], struct ms_error *err);
+};
+
+/* Defined by the library under this name. */
+extern const struct ms_backend ms_torch_backend;
+
+/* Loads the library at the first call; any thread. MS_EUNSUPPORTED: it is not there or does not fit. */
+MS_MUST_CHECK int ms_backend_open(const struct ms_backend **out, struct ms_error *err);
+
+#endif
