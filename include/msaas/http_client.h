@@ -38,6 +38,9 @@ struct ms_http_request {
     const void *body;
     int64_t body_bytes; /* 0 with neither body nor read: none is sent */
     int (*read)(void *context, void *buffer, size_t capacity, size_t *size, struct ms_error *err);
+    /* Goes back to the body's first byte, when a kept connection turned out to be closed after some were read; returns
+     * whether it could. NULL: it cannot. */
+    bool (*rewind)(void *context);
 
     /* The response's: head() comes once before the first byte (also where there is none), write() takes the bytes in
      * order. Either may be NULL; a failure ends the request with that error. */
@@ -55,10 +58,12 @@ struct ms_http_request {
     int connect_timeout_s;     /* 0: 10 */
     int stall_timeout_s;       /* without a byte in either direction; 0: 30 */
     int total_timeout_s;       /* of the whole request; 0: none */
+    const char *ca_file;       /* PEM: whom to trust instead of the system's authorities; NULL */
     const atomic_bool *cancel; /* MS_ECANCELED within a second once it is true; may be NULL */
 };
 
-/* MS_ENET: not reached, broken off, too slow. MS_EDENIED: the peer's certificate, or allow_address. MS_EUSAGE: the URL. */
+/* MS_ENET: not reached, broken off, too slow. MS_EDENIED: the peer's certificate, or allow_address.
+ * MS_EUSAGE: the URL, ca_file. */
 MS_MUST_CHECK int ms_http_send(struct ms_http_client *client, const struct ms_http_request *request,
                                struct ms_http_response *response, struct ms_error *err);
 

@@ -89,11 +89,15 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     return some;
 }
 
-/* A kept connection that turned out to be closed is tried afresh: possible while nothing was read from a stream. */
+/* A kept connection that turned out to be closed is tried afresh. */
 static int rewind_body(void *user, curl_off_t offset, int origin) {
     struct ms_http_client *client = user;
+    const struct ms_http_request *request = client->request;
 
-    if (offset != 0 || origin != SEEK_SET || (client->request->read != NULL && client->sent != 0))
+    if (offset != 0 || origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    if (request->read != NULL && client->sent != 0 &&
+        (request->rewind == NULL || !request->rewind(request->context)))
         return CURL_SEEKFUNC_CANTSEEK;
     client->sent = 0;
     return CURL_SEEKFUNC_OK;
@@ -300,6 +304,10 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, watch);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, client);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    if (request->ca_file != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, request->ca_file);
+        (void)curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
     if (request->allow_address != NULL) {
         /* A connection made for another request may not have been asked about. */
         (void)curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
@@ -325,6 +333,7 @@ static int code_of(CURLcode result) {
     switch (result) {
     case CURLE_OUT_OF_MEMORY: return MS_ENOMEM;
     case CURLE_URL_MALFORMAT:
+    case CURLE_SSL_CACERT_BADFILE:
     case CURLE_UNSUPPORTED_PROTOCOL: return MS_EUSAGE;
     case CURLE_PEER_FAILED_VERIFICATION: return MS_EDENIED;
     default: return MS_ENET;

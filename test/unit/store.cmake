@@ -1,0 +1,1 @@
+msaas_unit_test(sigv4 LINK msaas_store)
