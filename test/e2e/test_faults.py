@@ -1,0 +1,435 @@
+"""Faults: processes killed, frozen and stopped at the worst moments, servers lost under load. Nothing acknowledged is lost, every
+result is whole, and it is published once.
+
+E2E_FULL=1 takes the numbers that the service is held to (ctest -C Full -R e2e_faults_full); else a quick version of the same.
+"""
+
+import base64
+import collections
+import os
+import random
+import re
+import signal
+import threading
+import time
+
+import boto3
+import botocore.config
+import pytest
+import requests
+from harness import DEADLINE_S, song_id, wait_for, wav
+
+FULL = os.environ.get("E2E_FULL") == "1"
+SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(10**6)))
+POINTS = ["after-move", "mid-decode", "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback"]
+TONES = (1, 2, 3)
+LEASE_S = 1
+
+
+def scaled_to(quick, full):
+    return full if FULL else quick
+
+
+def say(text):
+    print(f"\n    {text}", flush=True)
+
+
+class Load:
+    """Songs for one site, who has acknowledged them, and what became of them."""
+
+    def __init__(self, site, hook=None, seconds=1.0):
+        self.site, self.hook, self.seconds = site, hook, seconds
+        self.tone_of = {}  # acknowledged jobs
+        self.seen = {}  # id: what its record said when it was first seen to have succeeded
+        self.reference = {}
+        self.random = random.Random(SEED)
+        self.lock = threading.Lock()
+
+    def song(self, number):
+        return wav(self.seconds, TONES[number % len(TONES)], tag=number)
+
+    def learn(self):
+        """What the results have to be: those of workers whom nobody disturbs."""
+        worker = self.site.work(lease_s=60)
+        for tone in TONES:
+            job = self.site.finished(self.site.separate(wav(self.seconds, tone)))
+            self.reference[tone] = self.site.check_result(job)
+            self.tone_of[job["id"]] = tone
+        assert worker.terminate() == 0
+        assert len({frozenset(digests.values()) for digests in self.reference.values()}) == len(TONES)
+
+    def post(self, number):
+        """Until it is acknowledged: what a client does whom a 503 or a lost connection meets."""
+        song = self.song(number)
+        callback = {"url": self.hook.url + "/" + song_id(song), "data": {"number": number}} if self.hook else None
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                ident = self.site.separate(song, callback)
+                break
+            except requests.RequestException as error:
+                failure = error
+            except AssertionError as error:
+                failure = error
+                assert '"reason"' in str(error), error
+            assert time.monotonic() < end, failure
+            time.sleep(0.1)
+        assert ident == song_id(song)
+        with self.lock:
+            self.tone_of[ident] = TONES[number % len(TONES)]
+
+    def post_all(self, count, clients=4):
+        numbers = iter(range(count))
+        failures = []
+
+        def client():
+            try:
+                while True:
+                    with self.lock:
+                        number = next(numbers, None)
+                    if number is None:
+                        return
+                    self.post(number)
+            except Exception as error:  # shown by the main thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        return threads, failures
+
+    def look(self):
+        """The records of all jobs, by id; notes who has succeeded, and that this does not change any more."""
+        jobs, cursor = {}, ""
+        while True:
+            answer = self.site.get("/apiv2/jobs", params={"limit": 1000} | ({"cursor": cursor} if cursor else {}))
+            if answer.status_code != 200:
+                raise requests.ConnectionError(answer.text)
+            page = answer.json()
+            jobs |= {job["id"]: job for job in page["jobs"]}
+            cursor = page.get("next_cursor")
+            if not cursor:
+                break
+        for ident, job in jobs.items():
+            if job["state"] == "succeeded":
+                what = (job["finished_at"], tuple(sorted((stem["name"], stem["sha256"]) for stem in job["stems"])))
+                assert self.seen.setdefault(ident, what) == what, f"{ident} was published twice"
+            else:
+                assert ident not in self.seen, f"{ident} has succeeded and now is {job['state']}"
+        return jobs
+
+    def unfinished(self):
+        jobs = self.look()
+        return [ident for ident in self.tone_of if jobs.get(ident, {}).get("state") not in ("succeeded", "failed")]
+
+    def endangered(self):
+        """Jobs that may not crash again: the third time would make them `poison`, as it should."""
+        return [job["id"] for job in self.look().values() if job["state"] in ("queued", "running") and job["attempts"] >= 2]
+
+    def check(self):
+        """Nothing is lost, every result is whole and as in quiet times, nothing else lies about."""
+        jobs = self.look()
+        lost = [ident for ident in self.tone_of if ident not in jobs]
+        failed = {ident: jobs[ident].get("error") for ident in self.tone_of if ident in jobs and jobs[ident]["state"] != "succeeded"}
+        assert not lost and not failed, (len(lost), failed)
+        for ident, tone in self.tone_of.items():
+            digests = self.site.check_result(jobs[ident])
+            if self.reference:
+                assert digests == self.reference[tone], ident
+        songs, stems = stored(self.site)
+        assert sorted(songs) == sorted(self.tone_of)
+        assert sorted(stems) == sorted(f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in ("bass", "drums", "other", "vocals"))
+        done = collections.Counter(
+            ident for process in self.site.processes for ident in re.findall(r"\bsucceeded\b.*?\b([0-9a-f]{56})\b", process.text())
+        )
+        twice = [ident for ident, count in done.items() if count > 1]
+        assert not twice, twice
+        return f"{len(self.tone_of)} jobs acknowledged, 0 lost, {len(self.tone_of)} whole, 0 published twice"
+
+
+def stored(site):
+    """The keys in both buckets, as they lie there."""
+    if hasattr(site, "data"):
+        def files(bucket):
+            return [path.name for path in (site.data / "objects" / bucket).rglob("*") if path.is_file()]
+
+        return files("queue"), files("output")
+    client = boto3.client(
+        "s3", endpoint_url=site.s3.endpoint, aws_access_key_id=site.s3.access_key, aws_secret_access_key=site.s3.secret_key,
+        region_name=site.s3.region, config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
+    )
+
+    def keys(bucket):
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=site.prefix + bucket)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    return keys("queue"), keys("output")
+
+
+class Crew:
+    """Workers that are replaced when they end."""
+
+    def __init__(self, site, count=2, **options):
+        self.site, self.options = site, options
+        self.workers = [site.work(lease_s=LEASE_S, **options) for _ in range(count)]
+
+    def replace(self, index):
+        self.workers[index] = self.site.work(lease_s=LEASE_S, **self.options)
+
+    def stop(self):
+        for worker in self.workers:
+            worker.kill()
+
+
+def test_workers_killed(site, hook):
+    rounds, random_kills = scaled_to(1, 8), scaled_to(4, 50)
+    count = scaled_to(20, 300)
+    load = Load(site, hook)
+    site.serve()
+    load.learn()
+    threads, failures = load.post_all(count)
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+
+    crew = Crew(site, 1)
+    plan = POINTS * rounds + ["random"] * random_kills
+    load.random.shuffle(plan)
+    killed = collections.Counter()
+    extra = count
+    for point in plan:
+        # A job is made to crash once, and is over before the next kill: a third crash would rightly end it.
+        wait_for("no job in danger", lambda: not load.endangered())
+        if len(load.unfinished()) < 6:  # there has to be something to do at the moment of death
+            for _ in range(6):
+                load.post(extra)
+                extra += 1
+        if point == "random":
+            time.sleep(load.random.uniform(0, 0.5))
+            if load.endangered():
+                wait_for("no job in danger", lambda: not load.endangered())
+            crew.workers[0].kill()
+            crew.replace(0)
+        else:
+            victim = site.work(lease_s=LEASE_S, env={"MSAAS_FAULT": point})
+
+            def died(victim=victim):
+                if victim.running() and len(load.unfinished()) < 3:
+                    nonlocal extra
+                    load.post(extra)
+                    extra += 1
+                return not victim.running()
+
+            wait_for(f"death at {point}", died, every_s=0.1)
+            assert victim.wait() == -signal.SIGKILL, victim.text()
+        killed[point] += 1
+    wait_for("all jobs", lambda: not load.unfinished(), deadline_s=10 * DEADLINE_S, every_s=0.3)
+    said = load.check()
+
+    def all_called():
+        paths = {path[1:] for path, _, _ in hook.got}
+        return all(song_id(load.song(number)) in paths for number in range(extra))
+
+    wait_for("all callbacks", all_called, every_s=0.3)
+    calls = collections.Counter(path for path, _, _ in hook.got)
+    say(f"workers killed by SIGKILL: {sum(killed.values())} times ({dict(sorted(killed.items()))}); {said}; "
+        f"{extra} callbacks, {len(hook.got) - len(calls)} of them again")
+    crew.stop()
+
+
+def test_three_crashes_are_poison(site):
+    site.serve()
+    ident = site.separate(wav())
+    for _ in range(3):
+        assert site.job(ident)["state"] != "failed"
+        worker = site.work(lease_s=LEASE_S, env={"MSAAS_FAULT": "mid-inference"})
+        assert worker.wait() == -signal.SIGKILL
+    site.work(lease_s=LEASE_S)
+    job = site.wait_state(ident, "failed", "succeeded")
+    assert job["state"] == "failed" and job["error"]["code"] == "poison"
+    site.finished(site.separate(wav(tone=2)))
+
+
+def test_frozen_worker_cannot_overwrite(site):
+    """SIGSTOP for twice the lease, then SIGCONT: the job was somebody else's meanwhile."""
+    rounds = scaled_to(1, 10)
+    load = Load(site, seconds=1.0)
+    site.serve()
+    load.learn()
+    refused = 0
+    for number in range(rounds):
+        sleeper = site.work(lease_s=LEASE_S)
+        song = wav(8.0, TONES[0], tag=f"frozen {number}")
+        ident = site.separate(song)
+        site.wait_state(ident, "running")
+        sleeper.signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert site.job(ident)["state"] == "running"
+        other = site.work(lease_s=LEASE_S)
+        job = site.finished(ident)
+        while time.monotonic() < stopped + 2 * LEASE_S:
+            time.sleep(0.05)
+        digests = site.check_result(job)
+        before = stored(site)
+        assert other.terminate() == 0
+        sleeper.signal(signal.SIGCONT)
+        # It is fit for work again, and has left what it held alone.
+        site.finished(site.separate(wav(1.0, TONES[1], tag=f"after {number}")))
+        again = site.job(ident)
+        assert again == job
+        assert site.check_result(again) == digests
+        assert set(before[1]) <= set(stored(site)[1])
+        assert not re.search(rf"\bsucceeded\b.*{ident}", sleeper.text()), sleeper.text()
+        refused += 1
+        assert sleeper.terminate() == 0
+    say(f"{refused} workers frozen for twice the lease and woken: {refused} stale results refused")
+
+
+def test_redis_killed_under_load(make_scaled):
+    kills, count = scaled_to(3, 20), scaled_to(30, 300)
+    site = make_scaled()
+    load = Load(site, seconds=1.0)
+    site.serve()
+    load.learn()
+    crew = Crew(site, 2)
+    done = 0
+    posted = 0
+    threads, failures = [], []
+    try:
+        for number in range(kills):
+            share = count // kills
+            numbers = range(posted, posted + share)
+            posted += share
+
+            def client(mine):
+                try:
+                    for each in mine:
+                        load.post(each)
+                except Exception as error:
+                    failures.append(error)
+
+            threads = [threading.Thread(target=client, args=(numbers[first::4],)) for first in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(load.random.uniform(0, 0.3))
+            site.redis.kill()
+            done += 1
+            time.sleep(load.random.uniform(0, 0.5))
+            site.redis.start()
+            for thread in threads:
+                thread.join()
+            assert not failures, failures
+        wait_for("all jobs", lambda: not load.unfinished(), deadline_s=10 * DEADLINE_S, every_s=0.3)
+        assert all(worker.running() for worker in crew.workers)
+        say(f"redis-server killed and restarted {done} times under load: {load.check()}")
+    finally:
+        site.stop()
+        site.redis.kill()
+
+
+def test_store_away_in_the_middle_of_a_job(make_scaled):
+    away_s = scaled_to(2, 10)
+    site = make_scaled()
+    site.serve()
+    site.work(lease_s=LEASE_S)
+    try:
+        ident = site.separate(wav(8.0))
+        site.wait_state(ident, "running")
+        site.s3.stop()
+        begun = time.monotonic()
+        try:
+            assert site.get("/healthz").status_code == 200
+            refused = site.post("/apiv2/jobs", data=wav(tone=9), headers={"Content-Type": "audio/wav"}) if FULL else None
+            while time.monotonic() < begun + away_s:
+                time.sleep(0.05)
+        finally:
+            site.s3.start()
+        job = site.finished(ident)
+        site.check_result(job)
+        if refused is not None and refused.status_code != 202:
+            assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
+        say(f"S3 server away for {away_s} s in the middle of a job: succeeded after {job['attempts']} attempts")
+    finally:
+        site.stop()
+
+
+def test_64_identical_posts_are_one_job(site, hook):
+    site.serve()
+    other = site.serve(port=site.port + 1 if site.port < 31999 else site.port - 1)
+    song = wav(tone=4)
+    answers, barrier = [], threading.Barrier(64)
+
+    def post(number):
+        url = other.url if number % 2 else site.url
+        barrier.wait()
+        if number % 4 < 2:
+            answer = requests.post(url + "/apiv1/separate", json={"mp3": base64.b64encode(song).decode()}, timeout=DEADLINE_S,
+                                   proxies={"http": None})
+        else:
+            answer = requests.post(url + "/apiv2/jobs", data=song, headers={"Content-Type": "audio/wav"}, timeout=DEADLINE_S,
+                                   proxies={"http": None})
+        answers.append((answer.status_code, answer.json().get("hash") or answer.json().get("id")))
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 64 and {status for status, _ in answers} == {200, 202}, answers
+    assert {ident for _, ident in answers} == {song_id(song)}
+    assert site.get("/apiv1/queue").json() == {"queue": [song_id(song)]}
+    assert len(site.get("/apiv2/jobs").json()["jobs"]) == 1
+    worker = site.work()
+    assert site.finished(song_id(song))["attempts"] == 1
+    assert stored(site)[0] == [song_id(song)] and len(stored(site)[1]) == 4
+    assert worker.terminate() == 0
+    say("64 identical POSTs at once to two servers: 1 job")
+
+
+def test_sigterms(site):
+    """At random moments, to workers and to serve; whoever gets one ends well, and no job is harmed."""
+    terms, count = scaled_to(5, 100), scaled_to(20, 300)
+    load = Load(site, seconds=2.0)
+    serve = site.serve()
+    load.learn()
+    crew = Crew(site, 2, grace_s=0.2)
+    ended = collections.Counter()
+    posted = 0
+    for number in range(terms):
+        share = count * (number + 1) // terms - posted
+        numbers = range(posted, posted + share)
+        posted += share
+        failures = []
+
+        def client(mine=numbers, failures=failures):
+            try:
+                for each in mine:
+                    load.post(each)
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=client)
+        thread.start()
+        time.sleep(load.random.uniform(0, 0.7))
+        if number % 10 == 4:
+            assert serve.terminate() == 0
+            serve = site.serve()
+            ended["serve"] += 1
+        else:
+            index = load.random.randrange(len(crew.workers))
+            status = crew.workers[index].terminate()
+            # Before its handler stands a signal ends a process as signals do.
+            assert status in (0, -signal.SIGTERM), crew.workers[index].text()
+            crew.replace(index)
+            ended["work"] += 1
+        thread.join()
+        assert not failures, failures
+    wait_for("all jobs", lambda: not load.unfinished(), deadline_s=10 * DEADLINE_S, every_s=0.3)
+    say(f"SIGTERM at random moments: {sum(ended.values())} ({dict(ended)}); {load.check()}")
+    crew.stop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tell():
+    say(f"seed {SEED} (E2E_SEED), {'full' if FULL else 'quick'}")
+    yield
