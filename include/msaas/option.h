@@ -1,8 +1,10 @@
 /* The one table of options: command line, environment, --help and the README's table all come from it.
  *
- * Every option of every subcommand stands once in the table in src/base/option.c. Precedence: command line, then
- * environment, then default. Unknown options and values out of range are MS_EUSAGE with a text that names the option
- * (and its environment variable where the value came from there) and what would be right. */
+ * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command line, then environment
+ * (of several variables the first that is set), then default. Secrets are taken from the environment, or from a file
+ * that the command line names: ps shows everybody the command line. Unknown options and values out of range are MS_EUSAGE
+ * with a text that names the option (and its environment variable where the value came from there) and what would be
+ * right. */
 #ifndef MSAAS_OPTION_H
 #define MSAAS_OPTION_H
 
@@ -16,6 +18,17 @@ enum ms_command { /* bit set: an option may belong to several */
                   MS_CMD_SEPARATE = 1u << 0,
                   MS_CMD_MODEL = 1u << 1,
                   MS_CMD_BENCH = 1u << 2,
+                  MS_CMD_SERVE = 1u << 3,
+                  MS_CMD_WORK = 1u << 4,
+                  MS_CMD_LOGS = 1u << 5,
+                  MS_CMD_UP = 1u << 6,
+                  MS_CMD_SUBMIT = 1u << 7,
+                  MS_CMD_STATUS = 1u << 8,
+                  MS_CMD_FETCH = 1u << 9,
+                  MS_CMD_QUEUE = 1u << 10,
+                  MS_CMD_RM = 1u << 11,
+                  MS_CMD_HEALTH = 1u << 12,
+                  MS_CMD_CONFIG = 1u << 13,
 };
 
 enum ms_option_id {
@@ -46,6 +59,38 @@ enum ms_option_id {
     MS_OPTION_MODEL_NAME,
     MS_OPTION_URL,
     MS_OPTION_SEGMENTS,
+    MS_OPTION_DATA,
+    MS_OPTION_WORKERS,
+    MS_OPTION_QUEUE,
+    MS_OPTION_STORE,
+    MS_OPTION_S3_ENDPOINT,
+    MS_OPTION_S3_REGION,
+    MS_OPTION_S3_ACCESS_KEY,
+    MS_OPTION_S3_SECRET_KEY,
+    MS_OPTION_S3_SESSION_TOKEN,
+    MS_OPTION_S3_VIRTUAL_HOST,
+    MS_OPTION_S3_CA_FILE,
+    MS_OPTION_NO_CREATE_BUCKETS,
+    MS_OPTION_HOST,
+    MS_OPTION_PORT,
+    MS_OPTION_WORKER_PORT,
+    MS_OPTION_OFFER,
+    MS_OPTION_MAX_SONG_MB,
+    MS_OPTION_MAX_WAITING,
+    MS_OPTION_PRESIGN,
+    MS_OPTION_LINGER,
+    MS_OPTION_LEASE,
+    MS_OPTION_GRACE,
+    MS_OPTION_SCRATCH,
+    MS_OPTION_CACHE,
+    MS_OPTION_WEBHOOK_SECRET,
+    MS_OPTION_CALLBACK_ALLOW,
+    MS_OPTION_LOG_FORMAT,
+    MS_OPTION_LOG_LEVEL,
+    MS_OPTION_SERVER,
+    MS_OPTION_WAIT,
+    MS_OPTION_JOB_MODEL,
+    MS_OPTION_FETCH_OUT,
     MS_OPTION_LANES,
     MS_OPTION_DEVICE,
     MS_OPTION_JSON,
@@ -73,6 +118,22 @@ bool ms_options_is_set(const struct ms_options *options,
                        enum ms_option_id id); /* not the default */
 int ms_options_argument_count(const struct ms_options *options);
 const char *ms_options_argument(const struct ms_options *options, int index);
+
+/* One option as it stands, for `msaas config` and for handing options on to another command. False: not one of this
+ * command's. id: below MS_OPTION_COUNT. Strings are borrowed from the options. */
+struct ms_option_view {
+    const char *name;
+    const char *text;  /* the value, of secrets too; NULL: none */
+    const char *given; /* what the command line said; NULL: nothing */
+    char env[128];     /* the environment variables that it came from; "": not from there */
+    bool is_flag, is_secret;
+    unsigned commands;
+};
+bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out);
+
+/* The subcommands that have options: names, NULL past the last; and the bit of one, 0: unknown. */
+const char *ms_option_command_name(int index);
+unsigned ms_option_command_find(const char *name);
 
 /* The "Options:" part of --help for one command, 80 columns wide; and the README's Markdown table. */
 void ms_options_print_help(enum ms_command command, FILE *to);

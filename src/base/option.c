@@ -1,5 +1,5 @@
-/* The table of options, and what comes from it: parsing, --help, the README's table. Owns the values of one command
- * line, which point into argv and the environment. */
+/* What comes from the table of options: parsing, --help, the README's table. Owns the values of one command line, which
+ * point into argv and the environment, or are owned where they were made of several variables or read from a file. */
 #include "msaas/option.h"
 
 #include <errno.h>
@@ -7,110 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { FLAG, STRING, CHOICE, INT, REAL };
+#include "option_table.h"
 
-struct row {
-    const char *name;
-    char letter; /* 0: none */
-    enum type type;
-    unsigned commands;
-    const char *value;    /* how --help calls the value; of a CHOICE: what it may be, "a|b|c" */
-    const char *env;      /* NULL: none */
-    const char *fallback; /* the default, as it would be written; NULL: none */
-    double min, max;      /* of INT and REAL, both included */
-    const char *help;
-};
-
-#define SEPARATE MS_CMD_SEPARATE
-#define MODEL MS_CMD_MODEL
-#define BENCH MS_CMD_BENCH
-
-/* clang-format off: one row, one or two lines */
-static const struct row table[MS_OPTION_COUNT] = {
-    [MS_OPTION_MODEL] =
-        {"model", 'n', STRING, SEPARATE | BENCH, "NAME", "MSAAS_MODEL", "htdemucs", 0, 0,
-         "Model to use: a name under the models' folder, or the path of its JSON file or folder."},
-    [MS_OPTION_MODELS_DIR] =
-        {"models-dir", 0, STRING, SEPARATE | MODEL | BENCH, "DIR", "MSAAS_MODELS_DIR", NULL, 0, 0,
-         "Folder of the models; by default msaas/models in $XDG_DATA_HOME or ~/.local/share."},
-    [MS_OPTION_OUT] = {"out", 'o', STRING, SEPARATE, "DIR", NULL, "separated", 0, 0,
-                       "Folder of the results: each goes to DIR/MODEL/FILENAME."},
-    [MS_OPTION_FILENAME] =
-        {"filename", 0, STRING, SEPARATE, "TEMPLATE", NULL, "{track}/{stem}.{ext}", 0, 0,
-         "Name of each result; knows {model}, {track}, {trackext}, {stem} and {ext}."},
-    [MS_OPTION_RECURSIVE] = {"recursive", 'r', FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                             "Go through folders, and take the audio and video files in them."},
-    [MS_OPTION_TWO_STEMS] = {"two-stems", 0, STRING, SEPARATE, "STEM", NULL, NULL, 0, 0,
-                             "Only this stem and the rest (karaoke: vocals)."},
-    [MS_OPTION_OTHER_METHOD] =
-        {"other-method", 0, CHOICE, SEPARATE, "add|minus|none", NULL, "add", 0, 0,
-         "The rest of --two-stems: the other stems added (\"no_STEM\"), the mix minus the stem "
-         "(\"minus_STEM\"), or not written."},
-    [MS_OPTION_STEMS] = {"stems", 0, STRING, SEPARATE, "A,B,...", NULL, NULL, 0, 0,
-                         "Only these stems; by default all that the model has."},
-    [MS_OPTION_SHIFTS] = {"shifts", 0, INT, SEPARATE, "N", NULL, "0", 0, 100,
-                          "Average N runs, each moved by a random part of half a second: a little "
-                          "better, N times slower."},
-    [MS_OPTION_SEED] = {"seed", 0, INT, SEPARATE, "S", NULL, "0", 0, 0x1p53,
-                        "Seed of --shifts; the same seed gives the same bytes."},
-    [MS_OPTION_OVERLAP] = {"overlap", 0, REAL, SEPARATE, "PART", NULL, "0.25", 0, 0.99,
-                           "Part of a segment that it shares with the next."},
-    [MS_OPTION_SEGMENT] = {"segment", 0, REAL, SEPARATE, "SECONDS", NULL, NULL, 0.1, 3600,
-                           "Length of a segment; by default, and at most, the model's own."},
-    [MS_OPTION_WAV] = {"wav", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                       "Write WAV, 16 bit (the default)."},
-    [MS_OPTION_MP3] = {"mp3", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0, "Write MP3."},
-    [MS_OPTION_FLAC] = {"flac", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0, "Write FLAC, 16 bit."},
-    [MS_OPTION_OPUS] = {"opus", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0, "Write Opus."},
-    [MS_OPTION_M4A] = {"m4a", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                       "Write AAC in an M4A file."},
-    [MS_OPTION_INT24] = {"int24", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                         "24 bit samples, for WAV and FLAC."},
-    [MS_OPTION_FLOAT32] = {"float32", 0, FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                           "32 bit floating point samples, for WAV."},
-    [MS_OPTION_MP3_BITRATE] = {"mp3-bitrate", 0, INT, SEPARATE, "KBPS", NULL, "320", 32, 320,
-                               "Bit rate of MP3."},
-    [MS_OPTION_MP3_PRESET] = {"mp3-preset", 0, INT, SEPARATE, "N", NULL, "2", 2, 7,
-                              "Effort of the MP3 encoder, from 2 (best) to 7 (fastest)."},
-    [MS_OPTION_BITRATE] = {"bitrate", 0, INT, SEPARATE, "KBPS", NULL, NULL, 16, 510,
-                           "Bit rate of Opus (by default 160) or M4A (256)."},
-    [MS_OPTION_CLIP_MODE] =
-        {"clip-mode", 0, CHOICE, SEPARATE, "rescale|clamp|none", NULL, "rescale", 0, 0,
-         "Against overload: make a stem that is too loud quieter, cut its peaks, or leave it be."},
-    [MS_OPTION_MODEL_OUT] = {"out", 'o', STRING, MODEL, "DIR", NULL, NULL, 0, 0,
-                             "Folder that the model is written to; by default the models' folder."},
-    [MS_OPTION_MODEL_NAME] =
-        {"name", 0, STRING, MODEL, "NAME", NULL, NULL, 0, 0,
-         "Name of the imported model; by default the published one or the file's."},
-    [MS_OPTION_URL] =
-        {"url", 0, STRING, MODEL, "URL", NULL, NULL, 0, 0,
-         "Fetch the weights from here, a mirror of your own; a folder, when it ends in /."},
-    [MS_OPTION_SEGMENTS] = {"segments", 0, INT, BENCH, "N", NULL, "8", 1, 10000,
-                            "Segments to measure."},
-    [MS_OPTION_LANES] =
-        {"lanes", 0, INT, SEPARATE | BENCH, "N", "MSAAS_LANES", "0", 0, 256,
-         "Segments at work at the same time; 0: as many as processors and memory allow."},
-    [MS_OPTION_DEVICE] = {"device", 'd', STRING, SEPARATE | BENCH, "cpu|cuda[:N]", "MSAAS_DEVICE",
-                          "cpu", 0, 0, "Where the network runs."},
-    [MS_OPTION_JSON] = {"json", 0, FLAG, SEPARATE | MODEL | BENCH, NULL, NULL, NULL, 0, 0,
-                        "Report on standard output as JSON, one object a line."},
-    [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, SEPARATE | MODEL, NULL, NULL, NULL, 0, 0,
-                         "Report errors only."},
-    [MS_OPTION_VERBOSE] = {"verbose", 'v', FLAG, SEPARATE, NULL, NULL, NULL, 0, 0,
-                           "Report details too."},
-    [MS_OPTION_HELP] = {"help", 'h', FLAG, SEPARATE | MODEL | BENCH, NULL, NULL, NULL, 0, 0,
-                        "Show this help."},
-};
-/* clang-format on */
-
-static const struct {
-    unsigned bit;
-    const char *name;
-} commands[] = {{SEPARATE, "separate"}, {MODEL, "model"}, {BENCH, "bench"}};
-#define COMMANDS (sizeof commands / sizeof *commands)
+#define MAX_SECRET_BYTES 4096
+#define FILE_SUFFIX "-file" /* of the names of secrets */
 
 struct value {
     const char *text;
+    const char *given; /* on the command line, as it was */
+    const char
+        *origin; /* the environment variables it is of, as the table has them, "A" or "{A}" */
+    char *owned; /* NULL, or what text points to */
     int64_t integer;
     double real;
     bool flag;
@@ -125,9 +32,9 @@ struct ms_options {
 };
 
 static const char *command_name(unsigned command) {
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (commands[i].bit & command)
-            return commands[i].name;
+    for (const struct ms_option_command *known = ms_option_commands; known->name != NULL; known++)
+        if (known->bit & command)
+            return known->name;
     abort();
 }
 
@@ -145,54 +52,133 @@ static bool is_choice(const char *choices, const char *text) {
 }
 
 /* `origin` names where the text came from: "--lanes" or "MSAAS_LANES (--lanes)". */
-static int set_value(struct value *value, const struct row *row, const char *origin,
+static int set_value(struct value *value, const struct ms_option_row *row, const char *origin,
                      const char *text, struct ms_error *err) {
     char *end = NULL;
     errno = 0;
     value->text = text;
     switch (row->type) {
-    case FLAG: value->flag = true; return 0;
-    case STRING:
+    case MS_TYPE_FLAG: value->flag = true; return 0;
+    case MS_TYPE_SECRET:
+    case MS_TYPE_STRING:
         if (text[0] != '\0')
             return 0;
         return ms_error_set(err, MS_EUSAGE, "%s: must not be empty", origin);
-    case CHOICE:
+    case MS_TYPE_CHOICE:
         if (is_choice(row->value, text))
             return 0;
         return ms_error_set(err, MS_EUSAGE, "%s: must be one of %s, not \"%s\"", origin, row->value,
                             text);
-    case INT: value->integer = strtoll(text, &end, 10); break;
-    case REAL: value->real = strtod(text, &end); break;
+    case MS_TYPE_INT: value->integer = strtoll(text, &end, 10); break;
+    case MS_TYPE_REAL: value->real = strtod(text, &end); break;
     }
-    double number = row->type == INT ? (double)value->integer : value->real;
+    double number = row->type == MS_TYPE_INT ? (double)value->integer : value->real;
     bool plain =
         text[strspn(text, "+-.0123456789eE")] == '\0'; /* neither spaces, hexadecimal nor "nan" */
     if (end == text || *end != '\0' || !plain)
         return ms_error_set(err, MS_EUSAGE, "%s: must be %s, not \"%s\"", origin,
-                            row->type == INT ? "a whole number" : "a number", text);
+                            row->type == MS_TYPE_INT ? "a whole number" : "a number", text);
     if (errno == ERANGE || number < row->min || number > row->max)
         return ms_error_set(err, MS_EUSAGE, "%s: must be from %.16g to %.16g, not %s", origin,
                             row->min, row->max, text);
     return 0;
 }
 
+/* ---- the environment --------------------------------------------------------------------------------------------- */
+
+/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for a service called NAME: that is not the user's. */
+static const char *variable(const char *name, size_t length) {
+    char copy[64];
+    if (length >= sizeof copy)
+        abort();
+    (void)snprintf(copy, sizeof copy, "%.*s", (int)length, name);
+    const char *text = getenv(copy);
+    bool of_kubernetes = text != NULL && length > 5 && strcmp(copy + length - 5, "_PORT") == 0 &&
+                         strncmp(text, "tcp://", 6) == 0;
+    return text == NULL || text[0] == '\0' || of_kubernetes ? NULL : text;
+}
+
+/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, the caller's; stays NULL when a variable is not set. */
+static int compose(const char *pattern, size_t length, char **made, struct ms_error *err) {
+    char text[1024];
+    size_t used = 0;
+    for (const char *at = pattern; at < pattern + length;) {
+        const char *part = at;
+        size_t size = strcspn(at, "{");
+        if (size > (size_t)(pattern + length - at))
+            size = (size_t)(pattern + length - at);
+        at += size;
+        if (size == 0) {
+            size_t name = strcspn(at + 1, "=}");
+            size_t end = strcspn(at, "}");
+            part = variable(at + 1, name);
+            size = part != NULL ? strlen(part) : 0;
+            if (part == NULL && at[1 + name] == '=') {
+                part = at + 2 + name;
+                size = end - name - 2;
+            }
+            at += end + 1;
+        }
+        if (part == NULL)
+            return 0;
+        if (size >= sizeof text - used)
+            return ms_error_set(err, MS_EUSAGE, "%.*s: longer than %zu bytes", (int)length, pattern,
+                                sizeof text - 1);
+        memcpy(text + used, part, size);
+        used += size;
+    }
+    *made = strndup(text, used);
+    return *made != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for an option");
+}
+
+static int set_flag(struct value *value, const char *origin, const char *text,
+                    struct ms_error *err) {
+    value->flag = is_choice("1|yes|true|on", text);
+    if (value->flag || is_choice("0|no|false|off", text))
+        return 0;
+    return ms_error_set(err, MS_EUSAGE, "%s: must be yes or no, not \"%s\"", origin, text);
+}
+
+/* From the first of the row's variables that is set, if any. */
+static int set_from_environment(struct value *value, const struct ms_option_row *row,
+                                struct ms_error *err) {
+    const char *text = NULL;
+    size_t length = 0;
+    const char *at = row->env;
+    for (; *at != '\0'; at += length + (at[length] == '|')) {
+        length = strcspn(at, "|");
+        int rc = 0;
+        if (memchr(at, '{', length) == NULL)
+            text = variable(at, length);
+        else
+            rc = compose(at, length, &value->owned, err);
+        if (rc != 0)
+            return rc;
+        text = value->owned != NULL ? value->owned : text;
+        if (text != NULL)
+            break;
+    }
+    if (text == NULL)
+        return 0;
+    char origin[160];
+    (void)snprintf(origin, sizeof origin, "%.*s (--%s)", (int)length, at, row->name);
+    value->set = true;
+    value->origin = at;
+    return row->type == MS_TYPE_FLAG ? set_flag(value, origin, text, err)
+                                     : set_value(value, row, origin, text, err);
+}
+
 static int set_defaults(struct ms_options *options, struct ms_error *err) {
-    for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct row *row = &table[id];
+    int rc = 0;
+    for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
+        const struct ms_option_row *row = &ms_option_table[id];
         struct value *value = &options->values[id];
         if (row->fallback != NULL && set_value(value, row, row->name, row->fallback, NULL) != 0)
             abort();
-        const char *text = row->env == NULL ? NULL : getenv(row->env);
-        if ((row->commands & options->command) == 0 || text == NULL || text[0] == '\0')
-            continue;
-        char origin[100];
-        (void)snprintf(origin, sizeof origin, "%s (--%s)", row->env, row->name);
-        int rc = set_value(value, row, origin, text, err);
-        if (rc != 0)
-            return rc;
-        value->set = true;
+        if ((row->commands & options->command) != 0 && row->env != NULL)
+            rc = set_from_environment(value, row, err);
     }
-    return 0;
+    return rc;
 }
 
 /* ---- parsing ----------------------------------------------------------------------------------------------------- */
@@ -229,49 +215,101 @@ bool ms_option_resembles(const char *word, const char *meant) {
 
 static int find_name(unsigned command, const char *name, size_t length) {
     for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((table[id].commands & command) && strncmp(table[id].name, name, length) == 0 &&
-            table[id].name[length] == '\0')
+        if ((ms_option_table[id].commands & command) &&
+            strncmp(ms_option_table[id].name, name, length) == 0 &&
+            ms_option_table[id].name[length] == '\0')
             return id;
     return -1;
 }
 
 static int find_letter(unsigned command, char letter) {
     for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((table[id].commands & command) && table[id].letter == letter)
+        if ((ms_option_table[id].commands & command) && ms_option_table[id].letter == letter)
             return id;
     return -1;
 }
 
+/* "--webhook-secret x", where there is a --webhook-secret-file. */
+static const struct ms_option_row *find_secret(unsigned command, const char *name, size_t length) {
+    for (int id = 0; id < MS_OPTION_COUNT; id++) {
+        const struct ms_option_row *row = &ms_option_table[id];
+        if ((row->commands & command) && row->type == MS_TYPE_SECRET &&
+            strlen(row->name) == length + strlen(FILE_SUFFIX) &&
+            strncmp(row->name, name, length) == 0)
+            return row;
+    }
+    return NULL;
+}
+
 static int unknown_name(unsigned command, const char *name, size_t length, struct ms_error *err) {
     char word[32];
+    const struct ms_option_row *secret = find_secret(command, name, length);
+    if (secret != NULL)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--%.*s: a secret does not go on the command line, where ps shows it: "
+                            "put it into %.*s, or into a file for --%s",
+                            (int)length, name, (int)strcspn(secret->env, "|"), secret->env,
+                            secret->name);
     (void)snprintf(word, sizeof word, "%.*s",
                    (int)(length < sizeof word ? length : sizeof word - 1), name);
     for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((table[id].commands & command) && ms_option_resembles(word, table[id].name))
+        if ((ms_option_table[id].commands & command) &&
+            ms_option_resembles(word, ms_option_table[id].name))
             return ms_error_set(err, MS_EUSAGE, "unknown option --%s; did you mean --%s?", word,
-                                table[id].name);
+                                ms_option_table[id].name);
     int id = find_name(~0U, name, length);
     if (id >= 0)
-        return ms_error_set(
-            err, MS_EUSAGE, "--%s is an option of \"msaas %s\", not of \"msaas %s\"",
-            table[id].name, command_name(table[id].commands), command_name(command));
+        return ms_error_set(err, MS_EUSAGE,
+                            "--%s is an option of \"msaas %s\", not of \"msaas %s\"",
+                            ms_option_table[id].name, command_name(ms_option_table[id].commands),
+                            command_name(command));
     return ms_error_set(err, MS_EUSAGE, "unknown option --%s", word);
+}
+
+/* The secret that a file holds, without the newline at its end. */
+static int read_secret(struct value *value, const char *origin, const char *path,
+                       struct ms_error *err) {
+    char text[MAX_SECRET_BYTES + 1];
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path, strerror(errno));
+    size_t size = fread(text, 1, sizeof text, file);
+    bool failed = ferror(file) != 0;
+    (void)fclose(file);
+    if (failed || size > MAX_SECRET_BYTES || memchr(text, '\0', size) != NULL)
+        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path,
+                            failed ? "cannot be read" : "holds no secret");
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+        size--;
+    free(value->owned);
+    value->owned = strndup(text, size);
+    explicit_bzero(text, sizeof text);
+    return value->owned != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a secret");
 }
 
 /* One option; `text` is the value joined to it (NULL: none), else the next word is. */
 static int take_option(struct ms_options *options, int id, const char *origin, const char *text,
                        char *const **next, struct ms_error *err) {
-    const struct row *row = &table[id];
-    if (row->type == FLAG && text != NULL)
+    const struct ms_option_row *row = &ms_option_table[id];
+    if (row->type == MS_TYPE_FLAG && text != NULL)
         return ms_error_set(err, MS_EUSAGE, "%s takes no value", origin);
-    if (row->type != FLAG && text == NULL) {
+    if (row->type != MS_TYPE_FLAG && text == NULL) {
         text = **next;
         if (text == NULL)
             return ms_error_set(err, MS_EUSAGE, "%s needs a value: %s", origin, row->value);
         ++*next;
     }
-    options->values[id].set = true;
-    return set_value(&options->values[id], row, origin, text, err);
+    struct value *value = &options->values[id];
+    value->set = true;
+    value->given = text != NULL ? text : "yes";
+    value->origin = NULL;
+    if (row->type == MS_TYPE_SECRET) {
+        int rc = read_secret(value, origin, text, err);
+        if (rc != 0)
+            return rc;
+        text = value->owned;
+    }
+    return set_value(value, row, origin, text, err);
 }
 
 static int take_word(struct ms_options *options, const char *word, char *const **next,
@@ -287,7 +325,7 @@ static int take_word(struct ms_options *options, const char *word, char *const *
         if (id < 0)
             return unknown_name(options->command, name, length, err);
         char origin[40];
-        (void)snprintf(origin, sizeof origin, "--%s", table[id].name);
+        (void)snprintf(origin, sizeof origin, "--%s", ms_option_table[id].name);
         return take_option(options, id, origin, name[length] == '=' ? name + length + 1 : NULL,
                            next, err);
     }
@@ -296,7 +334,7 @@ static int take_word(struct ms_options *options, const char *word, char *const *
         int id = find_letter(options->command, *at);
         if (id < 0)
             return ms_error_set(err, MS_EUSAGE, "unknown option %s in \"%s\"", origin, word);
-        bool joined = table[id].type != FLAG && at[1] != '\0';
+        bool joined = ms_option_table[id].type != MS_TYPE_FLAG && at[1] != '\0';
         int rc = take_option(options, id, origin, joined ? at + 1 : NULL, next, err);
         if (rc != 0 || joined)
             return rc;
@@ -331,37 +369,79 @@ int ms_options_parse(enum ms_command command, int argc, char *const *argv, struc
 }
 
 void ms_options_free(struct ms_options *options) {
+    if (options == NULL)
+        return;
+    for (int id = 0; id < MS_OPTION_COUNT; id++) {
+        struct value *value = &options->values[id];
+        if (ms_option_table[id].type == MS_TYPE_SECRET && value->owned != NULL)
+            explicit_bzero(value->owned, strlen(value->owned));
+        free(value->owned);
+    }
     free(options);
 }
 
 /* ---- getters ----------------------------------------------------------------------------------------------------- */
 
 static const struct value *value_of(const struct ms_options *options, enum ms_option_id id,
-                                    enum type type) {
-    bool right_type = table[id].type == type || (type == STRING && table[id].type == CHOICE);
-    if (!right_type || (table[id].commands & options->command) == 0)
+                                    enum ms_option_type type) {
+    enum ms_option_type its = ms_option_table[id].type;
+    bool right_type =
+        its == type || (type == MS_TYPE_STRING && (its == MS_TYPE_CHOICE || its == MS_TYPE_SECRET));
+    if (!right_type || (ms_option_table[id].commands & options->command) == 0)
         abort();
     return &options->values[id];
 }
 
 const char *ms_options_string(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, STRING)->text;
+    return value_of(options, id, MS_TYPE_STRING)->text;
 }
 
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, INT)->integer;
+    return value_of(options, id, MS_TYPE_INT)->integer;
 }
 
 double ms_options_double(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, REAL)->real;
+    return value_of(options, id, MS_TYPE_REAL)->real;
 }
 
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, FLAG)->flag;
+    return value_of(options, id, MS_TYPE_FLAG)->flag;
 }
 
 bool ms_options_is_set(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, table[id].type)->set;
+    return value_of(options, id, ms_option_table[id].type)->set;
+}
+
+bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out) {
+    const struct ms_option_row *row = &ms_option_table[id];
+    const struct value *value = &options->values[id];
+    if ((row->commands & options->command) == 0)
+        return false;
+    *out = (struct ms_option_view){
+        .name = row->name,
+        .text = row->type != MS_TYPE_FLAG ? value->text
+                : value->flag             ? "yes"
+                                          : NULL,
+        .given = value->given,
+        .is_flag = row->type == MS_TYPE_FLAG,
+        .is_secret = row->type == MS_TYPE_SECRET,
+        .commands = row->commands,
+    };
+    if (value->origin != NULL)
+        (void)snprintf(out->env, sizeof out->env, "%.*s", (int)strcspn(value->origin, "|"),
+                       value->origin);
+    return true;
+}
+
+const char *ms_option_command_name(int index) {
+    return ms_option_commands[index].name;
+}
+
+unsigned ms_option_command_find(const char *name) {
+    for (const struct ms_option_command *known = ms_option_commands; known->name != NULL; known++)
+        if (strcmp(known->name, name) == 0)
+            return known->bit;
+    return 0;
 }
 
 int ms_options_argument_count(const struct ms_options *options) {
@@ -377,7 +457,7 @@ const char *ms_options_argument(const struct ms_options *options, int index) {
 #define HELP_COLUMN 28
 #define HELP_WIDTH 80
 
-static const char *signature(const struct row *row, char *text, size_t size) {
+static const char *signature(const struct ms_option_row *row, char *text, size_t size) {
     char letter[] = {'-', row->letter, ',', ' ', '\0'};
     (void)snprintf(text, size, "%s--%s%s%s", row->letter != 0 ? letter : "", row->name,
                    row->value != NULL ? " " : "", row->value != NULL ? row->value : "");
@@ -398,15 +478,23 @@ static void print_unit(const char *text, int length, int *column, FILE *to) {
 }
 
 static void print_note(const char *label, const char *text, int *column, FILE *to) {
-    char note[80];
-    if (text != NULL)
-        print_unit(note, snprintf(note, sizeof note, "[%s: %s]", label, text), column, to);
+    while (text != NULL) { /* "A|B" -> "[label: A, B]" */
+        char note[100];
+        size_t length = strcspn(text, "|");
+        bool last = text[length] == '\0';
+        int size = snprintf(note, sizeof note, "%s%s%s%.*s%s", label != NULL ? "[" : "",
+                            label != NULL ? label : "", label != NULL ? ": " : "", (int)length,
+                            text, last ? "]" : ",");
+        print_unit(note, size, column, to);
+        text = last ? NULL : text + length + 1;
+        label = NULL;
+    }
 }
 
 void ms_options_print_help(enum ms_command command, FILE *to) {
     (void)fputs("Options:\n", to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct row *row = &table[id];
+        const struct ms_option_row *row = &ms_option_table[id];
         if ((row->commands & command) == 0)
             continue;
         char text[80];
@@ -430,11 +518,9 @@ void ms_options_print_help(enum ms_command command, FILE *to) {
 }
 
 /* A cell of a Markdown table: "|" would end it. */
-static void print_code(const char *text, FILE *to) {
-    if (text == NULL)
-        return;
+static void print_code(const char *text, size_t length, FILE *to) {
     (void)fputc('`', to);
-    for (; *text != '\0'; text++)
+    for (; length > 0; length--, text++)
         (void)fputs(*text == '|' ? "\\|" : (const char[]){*text, '\0'}, to);
     (void)fputc('`', to);
 }
@@ -444,21 +530,29 @@ void ms_options_print_markdown(FILE *to) {
                 "|---|---|---|---|---|\n",
                 to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct row *row = &table[id];
+        const struct ms_option_row *row = &ms_option_table[id];
         char text[80];
         (void)fputs("| ", to);
-        print_code(signature(row, text, sizeof text), to);
+        print_code(text, strlen(signature(row, text, sizeof text)), to);
         const char *before = " | ";
-        for (size_t i = 0; i < COMMANDS; i++) {
-            if ((row->commands & commands[i].bit) == 0)
+        for (const struct ms_option_command *of = ms_option_commands; of->name != NULL; of++) {
+            if ((row->commands & of->bit) == 0)
                 continue;
-            (void)fprintf(to, "%s%s", before, commands[i].name);
+            (void)fprintf(to, "%s%s", before, of->name);
             before = ", ";
         }
         (void)fputs(" | ", to);
-        print_code(row->fallback, to);
-        (void)fputs(" | ", to);
-        print_code(row->env, to);
+        if (row->fallback != NULL)
+            print_code(row->fallback, strlen(row->fallback), to);
+        before = " | ";
+        for (const char *at = row->env; at != NULL && *at != '\0';) {
+            size_t length = strcspn(at, "|");
+            (void)fputs(before, to);
+            print_code(at, length, to);
+            at += length + (at[length] == '|');
+            before = ", ";
+        }
+        (void)fputs(row->env == NULL ? " | " : "", to);
         (void)fprintf(to, " | %s |\n", row->help);
     }
 }

@@ -8,16 +8,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msaas/option.h"
 
 #define ARGUMENTS(...) ((char *[]){"separate", __VA_ARGS__, NULL})
 
-static int parse(char **argv, struct ms_options **out, struct ms_error *err) {
+static int parse_as(enum ms_command command, char **argv, struct ms_options **out,
+                    struct ms_error *err) {
     int argc = 0;
     while (argv[argc] != NULL)
         argc++;
-    return ms_options_parse(MS_CMD_SEPARATE, argc, argv, out, err);
+    return ms_options_parse(command, argc, argv, out, err);
+}
+
+static int parse(char **argv, struct ms_options **out, struct ms_error *err) {
+    return parse_as(MS_CMD_SEPARATE, argv, out, err);
 }
 
 static struct ms_options *parsed(char **argv) {
@@ -30,8 +36,16 @@ static struct ms_options *parsed(char **argv) {
 
 static int clear_environment(void **state) {
     (void)state;
-    return unsetenv("MSAAS_MODEL") | unsetenv("MSAAS_LANES") | unsetenv("MSAAS_MODELS_DIR") |
-           unsetenv("MSAAS_DEVICE");
+    static const char *const names[] = {"MSAAS_MODEL",          "MSAAS_LANES",
+                                        "MSAAS_MODELS_DIR",     "MSAAS_DEVICE",
+                                        "MSAAS_QUEUE",          "REDIS_URL",
+                                        "REDIS_HOST",           "REDIS_PORT",
+                                        "MSAAS_PORT",           "MSAAS_S3_VIRTUAL_HOST",
+                                        "MSAAS_WEBHOOK_SECRET", "MINIO_HOST"};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        rc |= unsetenv(names[i]);
+    return rc;
 }
 
 static void defaults(void **state) {
@@ -90,6 +104,107 @@ static void command_line_then_environment_then_default(void **state) {
     assert_non_null(strstr(err.text, "--lanes"));
 }
 
+static struct ms_options *served(const char *const environment[][2]) {
+    struct ms_options *options = NULL;
+    struct ms_error err = {0};
+    for (int i = 0; environment[i][0] != NULL; i++)
+        assert_int_equal(setenv(environment[i][0], environment[i][1], 1), 0);
+    if (parse_as(MS_CMD_SERVE, (char *[]){"serve", NULL}, &options, &err) != 0)
+        fail_msg("%s", err.text);
+    return options;
+}
+
+static void several_variables_in_order(void **state) {
+    (void)state;
+    static const struct {
+        const char *environment[3][2];
+        const char *queue;
+        const char *env;
+    } cases[] = {
+        {{{NULL}}, NULL, ""},
+        {{{"REDIS_PORT", "7000"}}, NULL, ""},
+        {{{"REDIS_HOST", "redis"}},
+         "redis://redis:7000/0",
+         "redis://{REDIS_HOST}:{REDIS_PORT=6379}/0"},
+        {{{"REDIS_PORT", "tcp://10.0.0.1:6380"}}, /* what Kubernetes sets */
+         "redis://redis:6379/0",
+         "redis://{REDIS_HOST}:{REDIS_PORT=6379}/0"},
+        {{{"REDIS_URL", "redis://b/1"}}, "redis://b/1", "REDIS_URL"},
+        {{{"MSAAS_QUEUE", "sqlite:x"}}, "sqlite:x", "MSAAS_QUEUE"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_options *options = served(cases[i].environment);
+        struct ms_option_view view;
+        const char *queue = ms_options_string(options, MS_OPTION_QUEUE);
+        if (cases[i].queue == NULL)
+            assert_null(queue);
+        else
+            assert_string_equal(queue, cases[i].queue);
+        assert_true(ms_options_view(options, MS_OPTION_QUEUE, &view));
+        assert_string_equal(view.env, cases[i].env);
+        assert_false(ms_options_view(options, MS_OPTION_LANES, &view));
+        ms_options_free(options);
+    }
+    char long_host[2000];
+    memset(long_host, 'h', sizeof long_host - 1);
+    long_host[sizeof long_host - 1] = '\0';
+    struct ms_options *options = NULL;
+    struct ms_error err = {0};
+    assert_int_equal(setenv("MINIO_HOST", long_host, 1), 0);
+    assert_int_equal(parse_as(MS_CMD_SERVE, (char *[]){"serve", NULL}, &options, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, "MINIO_HOST"));
+}
+
+static void flags_and_ports_from_the_environment(void **state) {
+    (void)state;
+    struct ms_options *options = served((const char *const[][2]){
+        {"MSAAS_S3_VIRTUAL_HOST", "no"}, {"MSAAS_PORT", "tcp://10.0.0.1:80"}, {NULL, NULL}});
+    assert_false(ms_options_flag(options, MS_OPTION_S3_VIRTUAL_HOST));
+    assert_int_equal(ms_options_int(options, MS_OPTION_PORT), 5000);
+    ms_options_free(options);
+    options = served((const char *const[][2]){{"MSAAS_S3_VIRTUAL_HOST", "true"}, {NULL, NULL}});
+    assert_true(ms_options_flag(options, MS_OPTION_S3_VIRTUAL_HOST));
+    ms_options_free(options);
+    struct ms_error err = {0};
+    assert_int_equal(setenv("MSAAS_S3_VIRTUAL_HOST", "perhaps", 1), 0);
+    assert_int_equal(parse_as(MS_CMD_SERVE, (char *[]){"serve", NULL}, &options, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, "MSAAS_S3_VIRTUAL_HOST (--s3-virtual-host)"));
+}
+
+static void secrets(void **state) {
+    (void)state;
+    char path[] = "/tmp/msaas-secret-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "from file\n", 10), 10);
+    assert_int_equal(close(fd), 0);
+    struct ms_options *options = NULL;
+    struct ms_error err = {0};
+    assert_int_equal(setenv("MSAAS_WEBHOOK_SECRET", "from environment", 1), 0);
+    assert_int_equal(parse_as(MS_CMD_WORK, (char *[]){"work", NULL}, &options, &err), 0);
+    assert_string_equal(ms_options_string(options, MS_OPTION_WEBHOOK_SECRET), "from environment");
+    ms_options_free(options);
+    char *given[] = {"work", "--webhook-secret-file", path, "--webhook-secret-file", path, NULL};
+    assert_int_equal(parse_as(MS_CMD_WORK, given, &options, &err), 0);
+    assert_string_equal(ms_options_string(options, MS_OPTION_WEBHOOK_SECRET), "from file");
+    struct ms_option_view view;
+    assert_true(ms_options_view(options, MS_OPTION_WEBHOOK_SECRET, &view));
+    assert_string_equal(view.given, path);
+    assert_true(view.is_secret);
+    ms_options_free(options);
+    assert_int_equal(truncate(path, 5000), 0);
+    assert_int_equal(parse_as(MS_CMD_WORK, given, &options, &err), MS_EUSAGE);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(parse_as(MS_CMD_WORK, given, &options, &err), MS_EUSAGE);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(parse_as(MS_CMD_WORK, given, &options, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, path));
+    char *told[] = {"work", "--webhook-secret=hunter2", NULL};
+    assert_int_equal(parse_as(MS_CMD_WORK, told, &options, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, "MSAAS_WEBHOOK_SECRET"));
+    assert_null(strstr(err.text, "hunter2"));
+}
+
 static void refusals(void **state) {
     (void)state;
     static const struct {
@@ -144,12 +259,14 @@ static void help_fits_the_terminal(void **state) {
     size_t size = 0;
     FILE *to = open_memstream(&text, &size);
     assert_non_null(to);
-    ms_options_print_help(MS_CMD_SEPARATE, to);
+    for (int i = 0; ms_option_command_name(i) != NULL; i++)
+        ms_options_print_help((enum ms_command)ms_option_command_find(ms_option_command_name(i)),
+                              to);
     assert_int_equal(fclose(to), 0);
     assert_non_null(strstr(text, "  -n, --model NAME "));
     assert_non_null(strstr(text, "[env: MSAAS_MODEL]"));
     assert_non_null(strstr(text, "[default: rescale]"));
-    assert_null(strstr(text, "--url"));
+    assert_non_null(strstr(text, "[env: MSAAS_QUEUE, REDIS_URL,"));
     int lines = 0;
     for (const char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1, lines++)
         assert_true(strcspn(line, "\n") <= 80);
@@ -189,6 +306,9 @@ int main(void) {
         CLEAN(defaults),
         CLEAN(forms_and_order),
         CLEAN(command_line_then_environment_then_default),
+        CLEAN(several_variables_in_order),
+        CLEAN(flags_and_ports_from_the_environment),
+        CLEAN(secrets),
         CLEAN(refusals),
         cmocka_unit_test(help_fits_the_terminal),
         cmocka_unit_test(markdown_has_every_option_once),
