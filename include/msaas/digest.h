@@ -1,4 +1,4 @@
-/* SHA-2 digests (FIPS 180-4) on OpenSSL. Any thread; one object serves one thread at a time. */
+/* SHA-2 digests (FIPS 180-4), HMAC (RFC 2104) on OpenSSL, and random bytes. Any thread; one object serves one thread at a time. */
 #ifndef MSAAS_DIGEST_H
 #define MSAAS_DIGEST_H
 
@@ -23,5 +23,17 @@ MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA25
 /* Of a whole file, streamed. */
 MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX],
                                     struct ms_error *err);
+
+#define MS_SHA224_BYTES 28
+#define MS_SHA224_HEX (2 * MS_SHA224_BYTES + 1) /* with the final NUL */
+MS_MUST_CHECK int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX],
+                               struct ms_error *err);
+
+/* HMAC-SHA-256, raw. A key of any length; mac may be the key. */
+MS_MUST_CHECK int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
+                                 unsigned char mac[MS_SHA256_BYTES], struct ms_error *err);
+
+/* `digits` random lower-case hex digits and a NUL, fit for tokens and secrets. */
+MS_MUST_CHECK int ms_random_hex(char *hex, size_t digits, struct ms_error *err);
 
 #endif

@@ -1,18 +1,28 @@
-/* SHA-256 on OpenSSL's EVP. Owns its running digests; any thread, one object one thread at a time. */
+/* SHA-2 and HMAC on OpenSSL, random bytes from the kernel. Owns its running digests; any thread, one object one thread at a time. */
 #include "msaas/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 struct ms_sha256 {
     EVP_MD_CTX *context;
     bool failed;
 };
+
+static void to_hex(const unsigned char *raw, size_t digits, char *hex) {
+    static const char alphabet[] = "0123456789abcdef";
+    for (size_t i = 0; i < digits; i++)
+        hex[i] = alphabet[i % 2 == 0 ? raw[i / 2] >> 4 : raw[i / 2] & 15];
+    hex[digits] = '\0';
+}
 
 int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err) {
     struct ms_sha256 *digest = calloc(1, sizeof *digest);
@@ -33,18 +43,13 @@ void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size) 
 }
 
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]) {
-    static const char digits[] = "0123456789abcdef";
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned size = 0;
     hex[0] = '\0';
     if (digest->failed || EVP_DigestFinal_ex(digest->context, raw, &size) != 1 ||
         size != MS_SHA256_BYTES)
         return;
-    for (size_t i = 0; i < MS_SHA256_BYTES; i++) {
-        hex[2 * i] = digits[raw[i] >> 4];
-        hex[2 * i + 1] = digits[raw[i] & 15];
-    }
-    hex[MS_SHA256_HEX - 1] = '\0';
+    to_hex(raw, 2 * (size_t)size, hex);
 }
 
 void ms_sha256_free(struct ms_sha256 *digest) {
@@ -94,4 +99,46 @@ out:
     ms_sha256_free(digest);
     (void)close(fd);
     return rc;
+}
+
+int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX], struct ms_error *err) {
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned raw_size = 0;
+    hex[0] = '\0';
+    if (EVP_Digest(bytes, size, raw, &raw_size, EVP_sha224(), NULL) != 1 ||
+        raw_size != MS_SHA224_BYTES)
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL offers no SHA-224");
+    to_hex(raw, 2 * (size_t)raw_size, hex);
+    return 0;
+}
+
+int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
+                   unsigned char mac[MS_SHA256_BYTES], struct ms_error *err) {
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned raw_size = 0;
+    if (key_size > INT_MAX ||
+        HMAC(EVP_sha256(), key_size > 0 ? key : "", (int)key_size, bytes, size, raw, &raw_size) ==
+            NULL ||
+        raw_size != MS_SHA256_BYTES)
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL made no HMAC");
+    memcpy(mac, raw, MS_SHA256_BYTES);
+    explicit_bzero(raw, sizeof raw);
+    return 0;
+}
+
+int ms_random_hex(char *hex, size_t digits, struct ms_error *err) {
+    unsigned char raw[64]; /* no more than 256: never cut short by a signal */
+    hex[0] = '\0';
+    for (size_t done = 0; done < digits;) {
+        size_t some = digits - done < 2 * sizeof raw ? digits - done : 2 * sizeof raw;
+        ssize_t got = getrandom(raw, sizeof raw, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got != (ssize_t)sizeof raw)
+            return ms_error_set(err, MS_EINTERNAL, "no random bytes: %s", strerror(errno));
+        to_hex(raw, some, hex + done);
+        done += some;
+    }
+    explicit_bzero(raw, sizeof raw);
+    return 0;
 }

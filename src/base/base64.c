@@ -1,0 +1,124 @@
+/* Base64: songs of apiv1 come in this form, 20 MB and more. Owns nothing; any thread. */
+#include "msaas/base64.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+char *ms_base64_encode(const void *bytes, size_t size) {
+    const unsigned char *from = bytes;
+    if (size / 3 > (SIZE_MAX - 5) / 4)
+        return NULL;
+    char *text = malloc((size + 2) / 3 * 4 + 1);
+    if (text == NULL)
+        return NULL;
+    char *to = text;
+    for (; size >= 3; size -= 3, from += 3) {
+        uint32_t group = (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
+        *to++ = alphabet[group >> 18];
+        *to++ = alphabet[group >> 12 & 63];
+        *to++ = alphabet[group >> 6 & 63];
+        *to++ = alphabet[group & 63];
+    }
+    if (size > 0) {
+        uint32_t group = (uint32_t)from[0] << 16 | (size == 2 ? (uint32_t)from[1] << 8 : 0);
+        *to++ = alphabet[group >> 18];
+        *to++ = alphabet[group >> 12 & 63];
+        *to++ = '=';
+        if (size == 2)
+            to[-1] = alphabet[group >> 6 & 63];
+        *to++ = '=';
+    }
+    *to = '\0';
+    return text;
+}
+
+enum { OTHER = 255 }; /* no digit */
+
+static void make_table(unsigned char table[256]) {
+    memset(table, OTHER, 256);
+    for (unsigned char i = 0; i < 64; i++)
+        table[(unsigned char)alphabet[i]] = i;
+}
+
+int ms_base64_decode(const char *text, size_t size, size_t max_bytes, unsigned char **out,
+                     size_t *out_size, struct ms_error *err) {
+    unsigned char table[256];
+    unsigned char group[4];
+    size_t at = 0, padding = 0, filled = 0, done = 0;
+    size_t capacity = size / 4 * 3 + 3;
+    if (capacity > max_bytes)
+        capacity = max_bytes;
+    unsigned char *bytes = malloc(capacity + 4); /* a group's room and the NUL */
+    int rc = 0;
+    if (bytes == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for %zu bytes of base64", size);
+    make_table(table);
+    while (at < size) {
+        /* The quick way: whole groups without anything between. */
+        while (filled == 0 && padding == 0 && size - at >= 4 && done <= capacity) {
+            const unsigned char *four = (const unsigned char *)text + at;
+            unsigned char a = table[four[0]], b = table[four[1]], c = table[four[2]],
+                          d = table[four[3]];
+            if (((a | b | c | d) & 0xc0) != 0)
+                break;
+            bytes[done] = (unsigned char)(a << 2 | b >> 4);
+            bytes[done + 1] = (unsigned char)(b << 4 | c >> 2);
+            bytes[done + 2] = (unsigned char)(c << 6 | d);
+            done += 3;
+            at += 4;
+        }
+        if (done > max_bytes) {
+            rc = ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
+            goto out;
+        }
+        if (at == size)
+            break;
+        unsigned char byte = (unsigned char)text[at];
+        if (byte == '\r' || byte == '\n') {
+            at++;
+            continue;
+        }
+        unsigned char digit = table[byte];
+        if (byte == '=' && filled + padding < 4 && filled >= 2) {
+            padding++;
+        } else if (digit != OTHER && padding == 0) {
+            group[filled++] = digit;
+        } else {
+            rc = ms_error_set(err, MS_EINPUT, "base64: bad character at offset %zu", at);
+            goto out;
+        }
+        at++;
+        if (filled + padding < 4)
+            continue;
+        if ((padding == 1 && (group[2] & 3) != 0) || (padding == 2 && (group[1] & 15) != 0)) {
+            rc = ms_error_set(err, MS_EINPUT, "base64: unused bits are set before offset %zu", at);
+            goto out;
+        }
+        if (done + 3 - padding > max_bytes) {
+            rc = ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
+            goto out;
+        }
+        bytes[done++] = (unsigned char)(group[0] << 2 | group[1] >> 4);
+        if (padding < 2)
+            bytes[done++] = (unsigned char)(group[1] << 4 | group[2] >> 2);
+        if (padding < 1)
+            bytes[done++] = (unsigned char)(group[2] << 6 | group[3]);
+        else
+            continue; /* padding stays: only line breaks may follow */
+        filled = 0;
+    }
+    if (filled > 0 && filled + padding < 4) {
+        rc = ms_error_set(err, MS_EINPUT, "base64: it ends within a group of four");
+        goto out;
+    }
+    bytes[done] = '\0';
+    *out = bytes;
+    *out_size = done;
+    bytes = NULL;
+out:
+    free(bytes);
+    return rc;
+}
