@@ -1,0 +1,282 @@
+/* What a handler sees of the request, and the answer that it builds. */
+#include "exchange.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include <event2/buffer.h>
+
+#include "server.h"
+
+/* ---- the request --------------------------------------------------------------------------------------------- */
+
+struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
+                                    const char *text, size_t size) {
+    struct ms_exchange *exchange = calloc(1, sizeof *exchange);
+
+    if (exchange == NULL)
+        return NULL;
+    exchange->text = malloc(3 * size + 3); /* the head, the path and the parameters */
+    if (exchange->text == NULL) {
+        free(exchange);
+        return NULL;
+    }
+    if (size > 0)
+        memcpy(exchange->text, text, size);
+    exchange->text[size] = '\0';
+    exchange->server = server;
+    exchange->head.method = exchange->head.path = exchange->head.query = "";
+    exchange->head.content_length = -1;
+    snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
+    exchange->call = (struct ms_http_call){.method = "",
+                                           .path = "",
+                                           .query = "",
+                                           .body = "",
+                                           .peer = exchange->peer,
+                                           .request_id = exchange->request_id,
+                                           .exchange = exchange};
+    return exchange;
+}
+
+void ms_exchange_free(struct ms_exchange *exchange) {
+    if (exchange == NULL)
+        return;
+    if (exchange->headers != NULL)
+        evbuffer_free(exchange->headers);
+    if (exchange->content != NULL)
+        evbuffer_free(exchange->content);
+    free(exchange->content_type);
+    free(exchange->chunk);
+    free(exchange->body);
+    free(exchange->text);
+    free(exchange);
+}
+
+static bool is_sane_id(const char *id) {
+    const size_t length = id != NULL ? strlen(id) : 0;
+
+    if (length == 0 || length > 64)
+        return false;
+    for (; *id != '\0'; id++)
+        if (!isalnum((unsigned char)*id) && strchr("._-", *id) == NULL)
+            return false;
+    return true;
+}
+
+void ms_exchange_name(struct ms_exchange *exchange) {
+    const char *id = ms_http_head_field(&exchange->head, "X-Request-Id");
+    unsigned char random[16] = {0};
+
+    if (is_sane_id(id)) {
+        snprintf(exchange->request_id, sizeof exchange->request_id, "%s", id);
+        return;
+    }
+    if (getrandom(random, sizeof random, GRND_NONBLOCK) < 0)
+        memcpy(random, &exchange, sizeof exchange); /* no secret: it only tells requests apart */
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(exchange->request_id + 2 * i, 3, "%02x", random[i]);
+}
+
+const char *ms_http_header(const struct ms_http_call *call, const char *name) {
+    return ms_http_head_field(&call->exchange->head, name);
+}
+
+char *ms_http_query(const struct ms_http_call *call, const char *name) {
+    const char *at = call->query;
+    char *text = malloc(strlen(at) + 1);
+
+    if (text == NULL)
+        return NULL;
+    for (; *at != '\0'; at += strspn(at, "&")) {
+        const size_t pair = strcspn(at, "&");
+        const char *sign = memchr(at, '=', pair);
+        const size_t key = sign != NULL ? (size_t)(sign - at) : pair;
+
+        if (ms_http_percent_decode(at, key, true, text) && strcmp(text, name) == 0) {
+            const char *value = sign != NULL ? sign + 1 : at + pair;
+
+            if (ms_http_percent_decode(value, (size_t)(at + pair - value), true, text))
+                return text;
+            break;
+        }
+        at += pair;
+    }
+    free(text);
+    return NULL;
+}
+
+/* ---- the answer, on the handler's thread --------------------------------------------------------------------- */
+
+static bool is_line(const char *text) {
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+            return false;
+    return true;
+}
+
+void ms_http_add_header(const struct ms_http_call *call, const char *name, const char *value) {
+    struct ms_exchange *exchange = call->exchange;
+
+    if (*name == '\0' || !is_line(name) || strpbrk(name, ": \t") != NULL || !is_line(value))
+        return;
+    if (exchange->headers == NULL)
+        exchange->headers = evbuffer_new();
+    if (exchange->headers == NULL ||
+        evbuffer_add_printf(exchange->headers, "%s: %s\r\n", name, value) < 0)
+        exchange->out_of_memory = true;
+}
+
+/* The last answer counts; what an earlier one held goes. */
+static void begin_answer(struct ms_exchange *exchange, int status, const char *content_type) {
+    if (exchange->stream.close != NULL)
+        exchange->stream.close(exchange->stream.context);
+    exchange->stream = (struct ms_http_stream){0};
+    if (exchange->content != NULL)
+        evbuffer_free(exchange->content);
+    exchange->content = NULL;
+    free(exchange->content_type);
+    exchange->content_type = NULL;
+    exchange->status = status >= 200 && status <= 599 ? status : 500;
+    if (content_type != NULL && is_line(content_type)) {
+        exchange->content_type = strdup(content_type);
+        if (exchange->content_type == NULL)
+            exchange->out_of_memory = true;
+    }
+}
+
+void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
+                   const void *body, size_t size) {
+    struct ms_exchange *exchange = call->exchange;
+
+    begin_answer(exchange, status, content_type);
+    if (size == 0)
+        return;
+    exchange->content = evbuffer_new();
+    if (exchange->content == NULL || evbuffer_add(exchange->content, body, size) != 0)
+        exchange->out_of_memory = true;
+}
+
+void ms_http_reply_stream(const struct ms_http_call *call, int status, const char *content_type,
+                          const struct ms_http_stream *stream) {
+    begin_answer(call->exchange, status, content_type);
+    call->exchange->stream = *stream;
+}
+
+/* ---- the answer, on the loop --------------------------------------------------------------------------------- */
+
+const char *ms_http_reason_phrase(int status) {
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {{200, "OK"},
+                   {201, "Created"},
+                   {202, "Accepted"},
+                   {204, "No Content"},
+                   {206, "Partial Content"},
+                   {301, "Moved Permanently"},
+                   {302, "Found"},
+                   {303, "See Other"},
+                   {304, "Not Modified"},
+                   {307, "Temporary Redirect"},
+                   {308, "Permanent Redirect"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {406, "Not Acceptable"},
+                   {408, "Request Timeout"},
+                   {409, "Conflict"},
+                   {410, "Gone"},
+                   {411, "Length Required"},
+                   {412, "Precondition Failed"},
+                   {413, "Content Too Large"},
+                   {414, "URI Too Long"},
+                   {415, "Unsupported Media Type"},
+                   {416, "Range Not Satisfiable"},
+                   {417, "Expectation Failed"},
+                   {422, "Unprocessable Content"},
+                   {423, "Locked"},
+                   {428, "Precondition Required"},
+                   {429, "Too Many Requests"},
+                   {431, "Request Header Fields Too Large"},
+                   {460, "Checksum Mismatch"},
+                   {500, "Internal Server Error"},
+                   {501, "Not Implemented"},
+                   {502, "Bad Gateway"},
+                   {503, "Service Unavailable"},
+                   {504, "Gateway Timeout"},
+                   {505, "HTTP Version Not Supported"}};
+
+    for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return "Unknown";
+}
+
+void ms_exchange_error(struct ms_exchange *exchange, int status, const char *reason) {
+    const struct ms_http_server_options *options = &exchange->server->options;
+    const char *content_type = "application/json";
+    char body[2048] = "";
+
+    if (options->error_body != NULL)
+        options->error_body(options->context, exchange->call.path, status, reason, body,
+                            sizeof body, &content_type);
+    else
+        snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n", reason); /* ours: nothing to escape */
+    ms_http_reply(&exchange->call, status, content_type, body, strlen(body));
+}
+
+bool ms_exchange_has_body(const struct ms_exchange *exchange) {
+    return strcmp(exchange->head.method, "HEAD") != 0 && exchange->status != 204 &&
+           exchange->status != 304;
+}
+
+bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bool keep_alive,
+                          const char *date, struct evbuffer *out) {
+    const int status = exchange->status;
+    bool ok = evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Request-Id: %s\r\n", status,
+                                  ms_http_reason_phrase(status), date, exchange->request_id) > 0;
+
+    if (exchange->content_type != NULL && status != 204 && status != 304)
+        ok = ok && evbuffer_add_printf(out, "Content-Type: %s\r\n", exchange->content_type) > 0;
+    if (status == 204 || status == 304) {
+        /* neither has a body, so neither has a length */
+    } else if (length >= 0) {
+        ok = ok && evbuffer_add_printf(out, "Content-Length: %lld\r\n", (long long)length) > 0;
+    } else if (exchange->head.minor >= 1) {
+        ok = ok && evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n") > 0;
+    }
+    if (!keep_alive)
+        ok = ok && evbuffer_add_printf(out, "Connection: close\r\n") > 0;
+    if (exchange->headers != NULL)
+        ok = ok && evbuffer_add_buffer(out, exchange->headers) == 0;
+    return ok && evbuffer_add(out, "\r\n", 2) == 0;
+}
+
+void ms_exchange_read(struct ms_exchange *exchange) {
+    const struct ms_http_stream *stream = &exchange->stream;
+    size_t capacity = MS_HTTP_CHUNK_BYTES;
+
+    exchange->chunk_bytes = 0;
+    exchange->again_ms = 0;
+    exchange->read_err = (struct ms_error){0};
+    if (stream->length >= 0 && stream->length - exchange->streamed_bytes < (int64_t)capacity)
+        capacity = (size_t)(stream->length - exchange->streamed_bytes);
+    if (exchange->chunk == NULL)
+        exchange->chunk = malloc(MS_HTTP_CHUNK_BYTES + 2 * MS_HTTP_CHUNK_ROOM);
+    if (exchange->chunk == NULL) {
+        exchange->read_rc = ms_error_set(&exchange->read_err, MS_ENOMEM, "no memory for a chunk");
+        return;
+    }
+    exchange->read_rc =
+        stream->read(stream->context, exchange->chunk + MS_HTTP_CHUNK_ROOM, capacity,
+                     &exchange->chunk_bytes, &exchange->again_ms, &exchange->read_err);
+    if (exchange->read_rc == 0 && exchange->chunk_bytes > capacity)
+        exchange->read_rc = ms_error_set(&exchange->read_err, MS_EINTERNAL,
+                                         "a stream gave more bytes than there is room for");
+}

@@ -1,0 +1,77 @@
+/* One request and its answer. Made on the loop; the handler fills the answer in on its thread; then the loop has it again. At any time one
+ * thread holds it. */
+#ifndef MSAAS_HTTP_EXCHANGE_H
+#define MSAAS_HTTP_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "msaas/http_server.h"
+#include "parse.h"
+
+struct evbuffer;
+struct ms_connection;
+
+#define MS_HTTP_CHUNK_BYTES (64 << 10) /* what one read() of a stream may give */
+#define MS_HTTP_CHUNK_ROOM 24          /* before and behind it, for the chunked coding */
+
+enum ms_exchange_task { MS_TASK_NONE, MS_TASK_HANDLE, MS_TASK_READ, MS_TASK_CLOSE };
+
+struct ms_exchange {
+    struct ms_http_server *server;
+    struct ms_connection
+        *connection;            /* NULL: the client went away. The loop's, like what follows */
+    struct ms_exchange *next;   /* in the list of those that come back from the pool */
+    enum ms_exchange_task task; /* what the pool does with it now */
+    const struct ms_http_route *route;
+    double started_s;
+    int64_t sent_bytes;
+    bool head_queued; /* the answer has begun */
+    bool told;        /* to options.done */
+    int counted_status;
+
+    struct ms_http_call call;
+    struct ms_http_head head;
+    char *text; /* what head, call.path and call.params point into */
+    char request_id[65];
+    char peer[64];
+    char *body;
+    size_t body_bytes, body_capacity;
+
+    /* The answer. */
+    int status;               /* 0: none yet */
+    struct evbuffer *headers; /* "Name: value\r\n" lines; NULL: none */
+    struct evbuffer *content; /* NULL: none */
+    char *content_type;
+    bool out_of_memory;
+    struct ms_http_stream
+        stream; /* .read set: the answer is streamed; .close set: still to be called */
+    int64_t streamed_bytes;
+    char *chunk; /* read() fills it from MS_HTTP_CHUNK_ROOM on */
+    size_t chunk_bytes;
+    int again_ms;
+    int read_rc;
+    struct ms_error read_err;
+};
+
+/* text: the whole head, copied; NULL for a request that never became one. NULL: memory. */
+struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
+                                    const char *text, size_t size);
+/* The stream must be closed already. */
+void ms_exchange_free(struct ms_exchange *exchange);
+/* Sets call.request_id from the client's header, or makes one. */
+void ms_exchange_name(struct ms_exchange *exchange);
+/* An error of the server's own, by options.error_body, in place of what answer there is. */
+void ms_exchange_error(struct ms_exchange *exchange, int status, const char *reason);
+/* Writes the status line and all headers to out. length -1: chunked, or to the end of the connection for HTTP/1.0. */
+MS_MUST_CHECK bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length,
+                                        bool keep_alive, const char *date, struct evbuffer *out);
+bool ms_exchange_has_body(const struct ms_exchange *exchange); /* by method and status */
+
+/* One read() of the stream into exchange->chunk; blocks as the stream does. */
+void ms_exchange_read(struct ms_exchange *exchange);
+
+const char *ms_http_reason_phrase(int status);
+
+#endif
