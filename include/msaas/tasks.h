@@ -5,7 +5,7 @@
 #include "msaas/err.h"
 
 struct ms_tasks;
-/* At most max_waiting tasks wait. per_thread_new/free (may be NULL) make what each thread owns, a queue connection say, on that thread, lazily: run() gets a place for it. */
+/* At most max_waiting tasks wait. */
 MS_MUST_CHECK int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out,
                                struct ms_error *err);
 /* MS_ETOOLARGE: too many wait. */

@@ -1,0 +1,124 @@
+/* The process's log. Owns a lock, so that lines do not mix, and the shipper that gets them too. Any thread. */
+#include "msaas/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "msaas/json.h"
+
+#define TEXT_MAX 2048
+#define FIELDS_MAX 16
+
+static struct {
+    pthread_mutex_t lock;
+    char role[16];
+    char host[64];
+    enum ms_log_level least;
+    bool json;
+    void (*ship)(void *context, const char *line);
+    void *ship_context;
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .role = "msaas", .least = MS_LOG_INFO};
+
+static const char *const names[] = {"debug", "info", "warning", "error"};
+
+void ms_log_init(const char *role, enum ms_log_level least, bool json) {
+    (void)pthread_mutex_lock(&state.lock);
+    (void)snprintf(state.role, sizeof state.role, "%s", role);
+    state.least = least;
+    state.json = json;
+    if (gethostname(state.host, sizeof state.host - 1) != 0 || state.host[0] == '\0')
+        (void)snprintf(state.host, sizeof state.host, "localhost");
+    (void)pthread_mutex_unlock(&state.lock);
+}
+
+void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *context) {
+    (void)pthread_mutex_lock(&state.lock);
+    state.ship = ship;
+    state.ship_context = context;
+    (void)pthread_mutex_unlock(&state.lock);
+}
+
+/* One line, whatever the text holds: control characters become '?'. */
+static void flatten(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++)
+        if (*c < ' ' || *c == 127)
+            *c = *c == '\n' || *c == '\t' ? ' ' : '?';
+}
+
+static void print_json(enum ms_log_level level, const char *stamp, const char *text,
+                       const char *const fields[], size_t count) {
+    struct ms_json_writer *writer = ms_json_writer_new();
+    if (writer == NULL)
+        return;
+    ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "time", stamp);
+    ms_json_put_string(writer, "level", names[level]);
+    ms_json_put_string(writer, "role", state.role);
+    ms_json_put_string(writer, "host", state.host);
+    ms_json_put_string(writer, "message", text);
+    for (size_t i = 0; i + 1 < count; i += 2)
+        ms_json_put_string(writer, fields[i], fields[i + 1]);
+    ms_json_end_object(writer);
+    const char *line = ms_json_writer_text(writer, NULL);
+    if (line != NULL)
+        (void)fprintf(stderr, "%s\n", line);
+    ms_json_writer_free(writer);
+}
+
+static void write_line(enum ms_log_level level, char *text, const char *const fields[],
+                       size_t count) {
+    char stamp[40] = "", plain[TEXT_MAX + 512];
+    struct timespec now = {0};
+    struct tm utc;
+    flatten(text);
+    size_t used = (size_t)snprintf(plain, sizeof plain, "%s", text);
+    for (size_t i = 0; i + 1 < count && used < sizeof plain; i += 2)
+        used +=
+            (size_t)snprintf(plain + used, sizeof plain - used, " %s=%s", fields[i], fields[i + 1]);
+    flatten(plain);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (gmtime_r(&now.tv_sec, &utc) != NULL) {
+        const size_t size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+        (void)snprintf(stamp + size, sizeof stamp - size, ".%03ldZ", now.tv_nsec / 1000000);
+    }
+    (void)pthread_mutex_lock(&state.lock);
+    if (level >= state.least) {
+        if (state.json)
+            print_json(level, stamp, text, fields, count);
+        else
+            (void)fprintf(stderr, "%s %-7s %s\n", stamp, names[level], plain);
+        if (state.ship != NULL) { /* the course's form */
+            char line[TEXT_MAX + 640];
+            (void)snprintf(line, sizeof line, "%s.%s.%s:%s", state.host, state.role, names[level],
+                           plain);
+            state.ship(state.ship_context, line);
+        }
+    }
+    (void)pthread_mutex_unlock(&state.lock);
+}
+
+void ms_log(enum ms_log_level level, const char *fmt, ...) {
+    char text[TEXT_MAX];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    write_line(level, text, NULL, 0);
+}
+
+void ms_log_fields(enum ms_log_level level, const char *text, ...) {
+    const char *fields[FIELDS_MAX];
+    char copy[TEXT_MAX];
+    size_t count = 0;
+    va_list args;
+    va_start(args, text);
+    while (count < FIELDS_MAX && (fields[count] = va_arg(args, const char *)) != NULL)
+        count++;
+    va_end(args);
+    (void)snprintf(copy, sizeof copy, "%s", text);
+    write_line(level, copy, fields, count);
+}
