@@ -1,0 +1,83 @@
+/* The log: one line a call, plain or JSON, and the course's form for the shipper. */
+#include "msaas/log.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "msaas/json.h"
+
+static char shipped[4096];
+
+static void ship(void *context, const char *line) {
+    (void)context;
+    (void)snprintf(shipped, sizeof shipped, "%s", line);
+}
+
+/* What `call` writes on stderr. */
+static void capture(void (*call)(void), char *out, size_t capacity) {
+    char name[] = "/tmp/msaas-log-XXXXXX";
+    const int file = mkstemp(name), before = dup(STDERR_FILENO);
+    assert_true(file >= 0 && before >= 0);
+    (void)unlink(name);
+    (void)dup2(file, STDERR_FILENO);
+    call();
+    (void)dup2(before, STDERR_FILENO);
+    const ssize_t size = pread(file, out, capacity - 1, 0);
+    out[size > 0 ? size : 0] = '\0';
+    (void)close(file);
+    (void)close(before);
+}
+
+static void speak(void) {
+    ms_log(MS_LOG_DEBUG, "not heard");
+    ms_log(MS_LOG_WARN, "line one\nline %d \x1b[2J", 2);
+}
+
+static void speak_fields(void) {
+    ms_log_fields(MS_LOG_INFO, "job \"done\"", "job", "abc", "speed", "2.0", NULL);
+}
+
+static void plain_lines_are_single_lines(void **state) {
+    char out[4096];
+    (void)state;
+    ms_log_init("rest", MS_LOG_INFO, false);
+    ms_log_set_shipper(ship, NULL);
+    capture(speak, out, sizeof out);
+    assert_non_null(strstr(out, "warning line one line 2 ?[2J\n"));
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+    assert_null(strstr(out, "not heard"));
+    assert_non_null(strstr(shipped, ".rest.warning:line one line 2 ?[2J"));
+    capture(speak_fields, out, sizeof out);
+    assert_non_null(strstr(out, "job \"done\" job=abc speed=2.0\n"));
+    ms_log_set_shipper(NULL, NULL);
+}
+
+static void json_lines_are_json(void **state) {
+    char out[4096];
+    struct ms_json *json = NULL;
+    (void)state;
+    ms_log_init("worker", MS_LOG_DEBUG, true);
+    capture(speak_fields, out, sizeof out);
+    assert_int_equal(ms_json_parse(out, strlen(out) - 1, &json, NULL), 0);
+    assert_string_equal(ms_json_string(ms_json_get(json, "message")), "job \"done\"");
+    assert_string_equal(ms_json_string(ms_json_get(json, "role")), "worker");
+    assert_string_equal(ms_json_string(ms_json_get(json, "level")), "info");
+    assert_string_equal(ms_json_string(ms_json_get(json, "speed")), "2.0");
+    ms_json_free(json);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plain_lines_are_single_lines),
+        cmocka_unit_test(json_lines_are_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
