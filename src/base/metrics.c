@@ -113,7 +113,7 @@ static struct series *get(enum ms_metric metric, const char *label_a, const char
     struct series *series = find(metric, a, b);
     if (series != NULL)
         return series;
-    if (metrics[metric].count ==
+    if (metrics[metric].count >=
         SERIES_MAX - 1) { /* whoever makes up labels shall not make us grow */
         a = table[metric].labels[0] != NULL ? "other" : "";
         b = table[metric].labels[1] != NULL ? "other" : "";
