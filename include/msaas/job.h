@@ -41,9 +41,9 @@ struct
     char format[8];     /* "mp3", "wav", "flac", "opus", "m4a" */
     int bitrate_kbps;   /* 0: the format's own */
     int shifts;         /* 0..20 */
-    int64_t seed;
-    double overlap; /* 0.25 */
-    char clip[8];   /* "rescale", "clamp", "none" */
+    int64_t seed;       /* 0..2^53 */
+    double overlap;     /* 0..0.99, six digits count; 0.25 */
+    char clip[8];       /* "rescale", "clamp", "none" */
 };
 void ms_job_options_default(const char *model, struct ms_job_options *out);
 /* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which models there are. */
@@ -92,7 +92,7 @@ struct ms_job {
     struct ms_job_receipt receipt;
 };
 
-/* queued, created now. The id: SHA-224 of the song's bytes; with options that differ from the default ones for
+/* queued, created now; options that are in order, a model of "" becomes default_model. The id: SHA-224 of the song's bytes; with options that differ from the default ones for
  * default_model, SHA-224 over that digest and the options in one canonical form. */
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
@@ -106,7 +106,8 @@ struct ms_callback_due { /* a callback whose time has come, see queue.h */
     char webhook_id[MS_JOB_ID_HEX + 24]; /* the same in every attempt */
 };
 
-bool ms_job_id_is_valid(const char *text); /* exactly 56 lower-case hex digits */
+bool ms_job_id_is_valid(const char *text);    /* exactly 56 lower-case hex digits */
+bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABEL_MAX - 1 of them */
 
 /* Objects: bucket "queue" holds songs under the id, bucket "output" holds ID-NAME.EXT. */
 #define MS_BUCKET_SONGS "queue"

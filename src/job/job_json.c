@@ -1,0 +1,377 @@
+/* Jobs as JSON: what queues store, and what clients see. Owns nothing; any thread. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "msaas/job.h"
+#include "msaas/json.h"
+
+#define MAX_INTEGER (INT64_C(1) << 53)
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+static int finish(struct ms_json_writer *writer, char **out, struct ms_error *err) {
+    size_t size = 0;
+    const char *text = writer != NULL ? ms_json_writer_text(writer, &size) : NULL;
+    *out = text != NULL ? strdup(text) : NULL;
+    ms_json_writer_free(writer);
+    return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a job's JSON");
+}
+
+static const char *or_null(const char *text) {
+    return text[0] != '\0' ? text : NULL;
+}
+
+static void put_options(struct ms_json_writer *w, const struct ms_job_options *options) {
+    ms_json_begin_object(w, "options");
+    ms_json_put_string(w, "model", or_null(options->model));
+    if (options->stem_count > 0) {
+        ms_json_begin_array(w, "stems");
+        for (int i = 0; i < options->stem_count; i++)
+            ms_json_put_string(w, NULL, options->stems[i]);
+        ms_json_end_array(w);
+    } else {
+        ms_json_put_null(w, "stems");
+    }
+    ms_json_put_string(w, "two_stems", or_null(options->two_stems));
+    ms_json_put_string(w, "format", options->format);
+    if (options->bitrate_kbps > 0)
+        ms_json_put_int(w, "bitrate", options->bitrate_kbps);
+    else
+        ms_json_put_null(w, "bitrate");
+    ms_json_put_int(w, "shifts", options->shifts);
+    ms_json_put_int(w, "seed", options->seed);
+    ms_json_put_double(w, "overlap", options->overlap);
+    ms_json_put_string(w, "clip", options->clip);
+    ms_json_end_object(w);
+}
+
+static void put_receipt(struct ms_json_writer *w, const struct ms_job_receipt *receipt) {
+    if (receipt->made_by[0] == '\0') {
+        ms_json_put_null(w, "receipt");
+        return;
+    }
+    ms_json_begin_object(w, "receipt");
+    ms_json_put_string(w, "made_by", receipt->made_by);
+    ms_json_put_string(w, "model_sha256", or_null(receipt->model_sha256));
+    ms_json_put_double(w, "seconds", receipt->seconds);
+    ms_json_end_object(w);
+}
+
+static void put_error(struct ms_json_writer *w, const struct ms_job *job) {
+    if (job->error_code[0] == '\0') {
+        ms_json_put_null(w, "error");
+        return;
+    }
+    ms_json_begin_object(w, "error");
+    ms_json_put_string(w, "code", job->error_code);
+    ms_json_put_string(w, "message", job->error_message);
+    ms_json_end_object(w);
+}
+
+static void put_if(struct ms_json_writer *w, const char *name, bool known, double value) {
+    if (known)
+        ms_json_put_double(w, name, value);
+    else
+        ms_json_put_null(w, name);
+}
+
+int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
+    struct ms_json_writer *w = ms_json_writer_new();
+    *out = NULL;
+    if (w == NULL)
+        return finish(w, out, err);
+    ms_json_begin_object(w, NULL);
+    ms_json_put_string(w, "id", job->id);
+    ms_json_put_string(w, "state", ms_job_state_name(job->state));
+    ms_json_begin_object(w, "input");
+    ms_json_put_string(w, "name", or_null(job->input_name));
+    ms_json_put_int(w, "bytes", job->input_bytes);
+    ms_json_put_double(w, "seconds", job->audio_seconds);
+    ms_json_end_object(w);
+    put_options(w, &job->options);
+    if (job->callback.version != 0) {
+        ms_json_begin_object(w, "callback");
+        ms_json_put_int(w, "version", job->callback.version);
+        ms_json_put_string(w, "url", job->callback.url);
+        ms_json_put_string(w, "data", job->callback.data);
+        ms_json_end_object(w);
+    } else {
+        ms_json_put_null(w, "callback");
+    }
+    ms_json_put_int(w, "created_ms", job->created_ms);
+    ms_json_put_int(w, "started_ms", job->started_ms);
+    ms_json_put_int(w, "finished_ms", job->finished_ms);
+    ms_json_put_int(w, "not_before_ms", job->not_before_ms);
+    ms_json_put_int(w, "attempts", job->attempts);
+    ms_json_put_int(w, "failures", job->failures);
+    ms_json_put_int(w, "crashes", job->crashes);
+    ms_json_put_double(w, "progress", job->progress);
+    put_if(w, "eta_seconds", job->eta_seconds >= 0, job->eta_seconds);
+    ms_json_put_bool(w, "cancel_asked", job->cancel_asked);
+    ms_json_begin_array(w, "stems");
+    for (int i = 0; i < job->stem_count; i++) {
+        ms_json_begin_object(w, NULL);
+        ms_json_put_string(w, "name", job->stems[i].name);
+        ms_json_put_int(w, "bytes", job->stems[i].bytes);
+        ms_json_put_string(w, "sha256", job->stems[i].sha256);
+        ms_json_end_object(w);
+    }
+    ms_json_end_array(w);
+    put_error(w, job);
+    put_receipt(w, &job->receipt);
+    ms_json_end_object(w);
+    return finish(w, out, err);
+}
+
+/* ISO 8601, UTC, milliseconds. */
+static void put_time(struct ms_json_writer *w, const char *name, int64_t unix_ms) {
+    const time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    char date[64] = "", text[80];
+    if (unix_ms <= 0 || gmtime_r(&seconds, &tm) == NULL ||
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+        ms_json_put_null(w, name);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s.%03dZ", date, (int)(unix_ms % 1000));
+    ms_json_put_string(w, name, text);
+}
+
+int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err) {
+    struct ms_json_writer *w = ms_json_writer_new();
+    char url[256];
+    *out = NULL;
+    if (w == NULL)
+        return finish(w, out, err);
+    ms_json_begin_object(w, NULL);
+    ms_json_put_string(w, "id", job->id);
+    ms_json_put_string(w, "state", ms_job_state_name(job->state));
+    if (job->state == MS_JOB_QUEUED && job->position >= 0)
+        ms_json_put_int(w, "position", job->position);
+    else
+        ms_json_put_null(w, "position");
+    ms_json_put_double(w, "progress", job->progress);
+    put_if(w, "eta_seconds", job->eta_seconds >= 0 && !ms_job_state_is_final(job->state),
+           job->eta_seconds);
+    ms_json_put_int(w, "attempts", job->attempts);
+    put_time(w, "created_at", job->created_ms);
+    put_time(w, "started_at", job->started_ms);
+    put_time(w, "finished_at", job->finished_ms);
+    ms_json_begin_object(w, "input");
+    ms_json_put_string(w, "name", or_null(job->input_name));
+    ms_json_put_int(w, "bytes", job->input_bytes);
+    put_if(w, "seconds", job->audio_seconds > 0, job->audio_seconds);
+    ms_json_end_object(w);
+    put_options(w, &job->options);
+    ms_json_begin_array(w, "stems");
+    for (int i = 0; i < job->stem_count; i++) {
+        const struct ms_job_stem *stem = &job->stems[i];
+        (void)snprintf(url, sizeof url, "/apiv2/jobs/%s/stems/%s.%s", job->id, stem->name,
+                       job->options.format);
+        ms_json_begin_object(w, NULL);
+        ms_json_put_string(w, "name", stem->name);
+        ms_json_put_string(w, "url", url);
+        ms_json_put_int(w, "bytes", stem->bytes);
+        ms_json_put_string(w, "sha256", or_null(stem->sha256));
+        ms_json_end_object(w);
+    }
+    ms_json_end_array(w);
+    put_error(w, job);
+    put_receipt(w, &job->receipt);
+    ms_json_end_object(w);
+    return finish(w, out, err);
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------- */
+
+/* The first member that is missing or wrong is kept; what comes after is read in vain. */
+struct reader {
+    const char *bad;
+};
+
+static void refuse(struct reader *r, const char *name) {
+    if (r->bad == NULL)
+        r->bad = name;
+}
+
+/* null where `optional`: "". */
+static void take_string(struct reader *r, const struct ms_json *object, const char *name,
+                        bool optional, char *out, size_t capacity) {
+    const struct ms_json *node = ms_json_get(object, name);
+    const char *text = ms_json_string(node);
+    out[0] = '\0';
+    if (optional && ms_json_is_null(node))
+        return;
+    if (text == NULL || strlen(text) >= capacity)
+        refuse(r, name);
+    else
+        memcpy(out, text, strlen(text) + 1);
+}
+
+static int64_t take_int(struct reader *r, const struct ms_json *object, const char *name,
+                        int64_t most) {
+    int64_t value = 0;
+    if (!ms_json_int(ms_json_get(object, name), &value) || value < 0 || value > most) {
+        refuse(r, name);
+        return 0;
+    }
+    return value;
+}
+
+static double take_double(struct reader *r, const struct ms_json *object, const char *name,
+                          double most) {
+    double value = 0;
+    if (!ms_json_double(ms_json_get(object, name), &value) || !(value >= 0 && value <= most)) {
+        refuse(r, name);
+        return 0;
+    }
+    return value;
+}
+
+static bool is_hex_digest(const char *text) {
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+/* A digest or "". */
+static void take_digest(struct reader *r, const struct ms_json *object, const char *name,
+                        char out[65]) {
+    take_string(r, object, name, true, out, 65);
+    if (out[0] != '\0' && !is_hex_digest(out))
+        refuse(r, name);
+}
+
+static char *take_copy(struct reader *r, const struct ms_json *object, const char *name,
+                       bool optional, size_t most) {
+    const struct ms_json *node = ms_json_get(object, name);
+    const char *text = ms_json_string(node);
+    if (optional && ms_json_is_null(node))
+        return NULL;
+    char *copy = text != NULL && strlen(text) <= most ? strdup(text) : NULL;
+    if (copy == NULL)
+        refuse(r, name);
+    return copy;
+}
+
+static void take_options(struct reader *r, const struct ms_json *object,
+                         struct ms_job_options *options) {
+    const struct ms_json *stems = ms_json_get(object, "stems");
+    const struct ms_json *bitrate = ms_json_get(object, "bitrate");
+    take_string(r, object, "model", true, options->model, sizeof options->model);
+    if (!ms_json_is_null(stems) &&
+        (!ms_json_is_array(stems) || ms_json_count(stems) > MS_JOB_MAX_STEMS)) {
+        refuse(r, "options.stems");
+    } else {
+        for (const struct ms_json *at = ms_json_first(stems); at != NULL; at = ms_json_next(at)) {
+            const char *name = ms_json_string(at);
+            if (name == NULL || strlen(name) >= sizeof options->stems[0]) {
+                refuse(r, "options.stems");
+                break;
+            }
+            memcpy(options->stems[options->stem_count++], name, strlen(name) + 1);
+        }
+    }
+    take_string(r, object, "two_stems", true, options->two_stems, sizeof options->two_stems);
+    take_string(r, object, "format", false, options->format, sizeof options->format);
+    if (!ms_json_is_null(bitrate))
+        options->bitrate_kbps = (int)take_int(r, object, "bitrate", INT_MAX);
+    options->shifts = (int)take_int(r, object, "shifts", INT_MAX);
+    options->seed = take_int(r, object, "seed", MAX_INTEGER);
+    options->overlap = take_double(r, object, "overlap", 1);
+    take_string(r, object, "clip", false, options->clip, sizeof options->clip);
+}
+
+static void take_callback(struct reader *r, const struct ms_json *object,
+                          struct ms_job_callback *callback) {
+    if (ms_json_is_null(object))
+        return;
+    callback->version = (int)take_int(r, object, "version", 2);
+    callback->url = take_copy(r, object, "url", false, MS_JOB_MAX_CALLBACK_URL);
+    callback->data = take_copy(r, object, "data", true, MS_JOB_MAX_CALLBACK_DATA);
+    if (callback->version == 0)
+        refuse(r, "version");
+}
+
+static void take_stems(struct reader *r, const struct ms_json *array, struct ms_job *job) {
+    if (!ms_json_is_array(array) || ms_json_count(array) > MS_JOB_MAX_STEMS) {
+        refuse(r, "stems");
+        return;
+    }
+    for (const struct ms_json *at = ms_json_first(array); at != NULL; at = ms_json_next(at)) {
+        struct ms_job_stem *stem = &job->stems[job->stem_count++];
+        take_string(r, at, "name", false, stem->name, sizeof stem->name);
+        stem->bytes = take_int(r, at, "bytes", MAX_INTEGER);
+        take_digest(r, at, "sha256", stem->sha256);
+        if (!ms_job_label_is_valid(stem->name))
+            refuse(r, "stems.name");
+    }
+}
+
+static void take_outcome(struct reader *r, const struct ms_json *document, struct ms_job *job) {
+    const struct ms_json *error = ms_json_get(document, "error");
+    const struct ms_json *receipt = ms_json_get(document, "receipt");
+    take_stems(r, ms_json_get(document, "stems"), job);
+    if (!ms_json_is_null(error)) {
+        take_string(r, error, "code", false, job->error_code, sizeof job->error_code);
+        take_string(r, error, "message", false, job->error_message, sizeof job->error_message);
+    }
+    if (!ms_json_is_null(receipt)) {
+        take_string(r, receipt, "made_by", false, job->receipt.made_by,
+                    sizeof job->receipt.made_by);
+        take_digest(r, receipt, "model_sha256", job->receipt.model_sha256);
+        job->receipt.seconds = take_double(r, receipt, "seconds", 1e12);
+    }
+}
+
+static void take_progress(struct reader *r, const struct ms_json *document, struct ms_job *job) {
+    const struct ms_json *eta = ms_json_get(document, "eta_seconds");
+    job->created_ms = take_int(r, document, "created_ms", MAX_INTEGER);
+    job->started_ms = take_int(r, document, "started_ms", MAX_INTEGER);
+    job->finished_ms = take_int(r, document, "finished_ms", MAX_INTEGER);
+    job->not_before_ms = take_int(r, document, "not_before_ms", MAX_INTEGER);
+    job->attempts = (int)take_int(r, document, "attempts", INT_MAX / 2);
+    job->failures = (int)take_int(r, document, "failures", INT_MAX / 2);
+    job->crashes = (int)take_int(r, document, "crashes", INT_MAX / 2);
+    job->progress = take_double(r, document, "progress", 1);
+    job->eta_seconds = ms_json_is_null(eta) ? -1 : take_double(r, document, "eta_seconds", 1e12);
+    if (!ms_json_bool(ms_json_get(document, "cancel_asked"), &job->cancel_asked))
+        refuse(r, "cancel_asked");
+}
+
+int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct ms_error *err) {
+    struct ms_json *document = NULL;
+    struct reader r = {NULL};
+    char state[16];
+    memset(out, 0, sizeof *out);
+    out->position = -1;
+    if (ms_json_parse(text, size, &document, err) != 0) {
+        (void)ms_error_prefix(err, "a stored job");
+        if (err != NULL)
+            err->code = MS_ECORRUPT;
+        return MS_ECORRUPT;
+    }
+    take_string(&r, document, "id", false, out->id, sizeof out->id);
+    if (!ms_job_id_is_valid(out->id))
+        refuse(&r, "id");
+    take_string(&r, document, "state", false, state, sizeof state);
+    if (ms_job_state_parse(state, &out->state, NULL) != 0)
+        refuse(&r, "state");
+    const struct ms_json *input = ms_json_get(document, "input");
+    take_string(&r, input, "name", true, out->input_name, sizeof out->input_name);
+    out->input_bytes = take_int(&r, input, "bytes", MAX_INTEGER);
+    out->audio_seconds = take_double(&r, input, "seconds", 1e12);
+    take_options(&r, ms_json_get(document, "options"), &out->options);
+    if (r.bad == NULL && ms_job_options_check(&out->options, NULL) != 0)
+        refuse(&r, "options");
+    take_callback(&r, ms_json_get(document, "callback"), &out->callback);
+    take_progress(&r, document, out);
+    take_outcome(&r, document, out);
+    ms_json_free(document);
+    if (r.bad != NULL) {
+        ms_job_fini(out);
+        return ms_error_set(err, MS_ECORRUPT, "a stored job: \"%s\" is missing or wrong", r.bad);
+    }
+    return 0;
+}
