@@ -83,7 +83,4 @@ MS_MUST_CHECK int ms_http_download(struct ms_http_client *client,
                                    const struct ms_http_download *download, bool *resumed,
                                    struct ms_error *err);
 
-/* The URL as messages may show it: without user, password, query and fragment. */
-void ms_http_url_public(const char *url, char *out, size_t capacity);
-
 #endif

@@ -10,6 +10,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "msaas/url.h"
+
 #define DEFAULT_MAX_BYTES (INT64_C(1) << 20)
 #define SMALL_BODY_BYTES (1 << 20)
 #define MAX_HEADER_BYTES (64u << 10)
@@ -38,15 +40,6 @@ static CURLcode global_state;
 
 static void init_libcurl(void) {
     global_state = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-void ms_http_url_public(const char *url, char *out, size_t capacity) {
-    const char *scheme_end = strstr(url, "://");
-    const char *host = scheme_end != NULL ? scheme_end + 3 : url;
-    const char *at = memchr(host, '@', strcspn(host, "/?#"));
-    const char *rest = at != NULL ? at + 1 : host;
-
-    snprintf(out, capacity, "%.*s%.*s", (int)(host - url), url, (int)strcspn(rest, "?#"), rest);
 }
 
 static int64_t max_bytes(const struct ms_http_request *request) {
@@ -357,7 +350,7 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
     client->head_told = client->denied = false;
     client->sent = client->received = 0;
     client->headers_size = client->body_size = 0;
-    ms_http_url_public(request->url, shown, sizeof shown);
+    ms_url_public(request->url, shown, sizeof shown);
     rc = add_headers(request, &headers, client->err);
     if (rc != 0)
         goto out;

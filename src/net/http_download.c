@@ -12,6 +12,7 @@
 
 #include "msaas/http_client.h"
 #include "msaas/sys.h"
+#include "msaas/url.h"
 
 #define MAX_FRUITLESS_ATTEMPTS 4 /* in a row, none of which brought a byte */
 #define MAX_ATTEMPTS 100
@@ -135,7 +136,7 @@ static int attempt(struct ms_http_client *client, struct transfer *transfer, str
                       &response, err);
     if (rc != 0)
         return rc;
-    ms_http_url_public(download->url, shown, sizeof shown);
+    ms_url_public(download->url, shown, sizeof shown);
     switch (response.status) {
     case 200:
     case 206:
