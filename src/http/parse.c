@@ -34,7 +34,7 @@ static bool is_control(char c) {
     return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-static bool is_utf8(const char *text) {
+bool ms_http_is_utf8(const char *text) {
     const unsigned char *at = (const unsigned char *)text;
 
     while (*at != 0) {
@@ -299,7 +299,7 @@ bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, c
         out[length++] = c;
     }
     out[length] = '\0';
-    return is_utf8(out);
+    return ms_http_is_utf8(out);
 }
 
 bool ms_http_decode_path(const char *raw, char *out) {
