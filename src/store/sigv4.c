@@ -10,8 +10,10 @@
 
 #include "msaas/digest.h"
 #include "msaas/sys.h"
+#include "msaas/url.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
+#define DATE_BYTES 8 /* of "20130524T000000Z" */
 #define MAX_PARAMETERS 64
 #define MAX_HEADERS 32
 #define MAX_TEXT_BYTES (1 << 20)
@@ -46,17 +48,13 @@ static void add(struct text *text, const char *string) {
 }
 
 static void add_encoded(struct text *text, const char *string) {
-    for (; *string != '\0'; string++) {
-        const unsigned char byte = (unsigned char)*string;
-        char escape[4];
+    char *encoded = ms_percent_encode(string, false);
 
-        if (isalnum(byte) || strchr("-._~", byte) != NULL) {
-            add_bytes(text, string, 1);
-        } else {
-            snprintf(escape, sizeof escape, "%%%02X", byte);
-            add(text, escape);
-        }
-    }
+    if (encoded == NULL)
+        text->failed = true;
+    else
+        add(text, encoded);
+    free(encoded);
 }
 
 /* ---- the parts of a canonical request ------------------------------------------------------------------------ */
@@ -183,10 +181,10 @@ out:
 
 static int add_scope(struct text *out, const struct ms_sigv4_request *request,
                      struct ms_error *err) {
-    if (strlen(request->amz_date) != 16 || request->amz_date[8] != 'T')
+    if (strlen(request->amz_date) != 16 || request->amz_date[DATE_BYTES] != 'T')
         return ms_error_set(err, MS_EINTERNAL, "\"%.20s\" is no date to sign a request with",
                             request->amz_date);
-    add_bytes(out, request->amz_date, 8);
+    add_bytes(out, request->amz_date, DATE_BYTES);
     add(out, "/");
     add(out, request->region);
     add(out, "/");
@@ -195,55 +193,11 @@ static int add_scope(struct text *out, const struct ms_sigv4_request *request,
     return 0;
 }
 
-static void unhex(const char hex[MS_SHA256_HEX], unsigned char raw[MS_SHA256_BYTES]) {
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < MS_SHA256_BYTES && hex[0] != '\0'; i++)
-        raw[i] = (unsigned char)((strchr(digits, hex[2 * i]) - digits) << 4 |
-                                 (strchr(digits, hex[2 * i + 1]) - digits));
-}
-
-/* HMAC-SHA256 (RFC 2104); mac may be the key. */
-static int hmac(const void *key, size_t key_size, const char *text,
-                unsigned char mac[MS_SHA256_BYTES], struct ms_error *err) {
-    enum { BLOCK_BYTES = 64 };
-    unsigned char pad[BLOCK_BYTES] = {0};
-    char hex[MS_SHA256_HEX];
-    struct ms_sha256 *digest = NULL;
-    int rc = 0;
-
-    if (key_size <= BLOCK_BYTES) {
-        memcpy(pad, key, key_size);
-    } else {
-        rc = ms_sha256_of(key, key_size, hex, err);
-        if (rc != 0)
-            return rc;
-        unhex(hex, pad);
-    }
-    for (int pass = 0; rc == 0 && pass < 2; pass++) {
-        rc = ms_sha256_new(&digest, err);
-        if (rc != 0)
-            break;
-        for (int i = 0; i < BLOCK_BYTES; i++)
-            pad[i] ^= pass == 0 ? 0x36 : 0x36 ^ 0x5c;
-        ms_sha256_update(digest, pad, sizeof pad);
-        if (pass == 0)
-            ms_sha256_update(digest, text, strlen(text));
-        else
-            ms_sha256_update(digest, mac, MS_SHA256_BYTES);
-        ms_sha256_hex(digest, hex);
-        ms_sha256_free(digest);
-        unhex(hex, mac);
-    }
-    explicit_bzero(pad, sizeof pad);
-    return rc;
-}
-
 static int sign(const struct ms_sigv4_request *request, const char *scope, const char *canonical,
                 size_t canonical_size, char signature[MS_SHA256_HEX], struct ms_error *err) {
     const char *const steps[] = {request->region, request->service, "aws4_request"};
     unsigned char key[MS_SHA256_BYTES];
-    char hash[MS_SHA256_HEX], date[9] = "";
+    char hash[MS_SHA256_HEX];
     char *secret = ms_strdupf("AWS4%s", request->secret_key);
     char *text = NULL;
     int rc = ms_sha256_of(canonical, canonical_size, hash, err);
@@ -255,12 +209,11 @@ static int sign(const struct ms_sigv4_request *request, const char *scope, const
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a request");
         goto out;
     }
-    memcpy(date, request->amz_date, 8);
-    rc = hmac(secret, strlen(secret), date, key, err);
+    rc = ms_hmac_sha256(secret, strlen(secret), request->amz_date, DATE_BYTES, key, err);
     for (int i = 0; rc == 0 && i < 3; i++)
-        rc = hmac(key, sizeof key, steps[i], key, err);
+        rc = ms_hmac_sha256(key, sizeof key, steps[i], strlen(steps[i]), key, err);
     if (rc == 0)
-        rc = hmac(key, sizeof key, text, key, err);
+        rc = ms_hmac_sha256(key, sizeof key, text, strlen(text), key, err);
     if (rc != 0)
         goto out;
     for (size_t i = 0; i < sizeof key; i++)

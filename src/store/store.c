@@ -1,0 +1,332 @@
+/* The door to the store: songs lie here before a worker takes them, stems afterwards. Checks names and ranges, and hands over
+ * to the backend that the scheme says. Runs on the caller's thread. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "msaas/sys.h"
+
+#define BLOCK_BYTES (1 << 16)
+#define KEY_MAX_BYTES 512
+#define PART_MAX_BYTES 255 /* between slashes; what file systems take */
+#define WEEK_S 604800
+
+/* ---- names --------------------------------------------------------------------------------------------------- */
+
+/* Bytes of the character that begins at `text`; 0: it is not UTF-8 (RFC 3629), or a control character. */
+static size_t character_bytes(const unsigned char *text) {
+    static const struct {
+        unsigned char first, last, low, high; /* first byte; bounds of the second */
+        size_t bytes;
+    } forms[] = {
+        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
+        {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+        {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (*text < forms[i].first || *text > forms[i].last)
+            continue;
+        if (forms[i].bytes > 1 && (text[1] < forms[i].low || text[1] > forms[i].high))
+            return 0;
+        for (size_t j = 2; j < forms[i].bytes; j++) {
+            if (text[j] < 0x80 || text[j] > 0xbf)
+                return 0;
+        }
+        return forms[i].bytes;
+    }
+    return 0;
+}
+
+static bool key_is_good(const char *key) {
+    const size_t size = strnlen(key, KEY_MAX_BYTES + 1);
+    size_t part = 0;
+
+    if (size == 0 || size > KEY_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < size;) {
+        const size_t bytes = character_bytes((const unsigned char *)key + i);
+
+        if (bytes == 0 || key[i] == '\\')
+            return false;
+        i += bytes;
+    }
+    for (const char *at = key;; at += part + 1) {
+        part = strcspn(at, "/");
+        if (part == 0 || part > PART_MAX_BYTES || (part == 1 && at[0] == '.') ||
+            (part == 2 && at[0] == '.' && at[1] == '.'))
+            return false;
+        if (at[part] == '\0')
+            return true;
+    }
+}
+
+static bool bucket_is_good(const char *bucket) {
+    static const char ends[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    const size_t size = strlen(bucket);
+
+    return size >= 3 && size < MS_STORE_BUCKET_MAX && strspn(bucket, ends) > 0 &&
+           strchr(ends, bucket[size - 1]) != NULL &&
+           strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") == size &&
+           strstr(bucket, "..") == NULL;
+}
+
+/* The bucket as the backend knows it, prefix included. */
+static int check_names(const struct ms_store *store, const char *bucket, const char *key,
+                       char full[MS_STORE_BUCKET_MAX], struct ms_error *err) {
+    const int size = snprintf(full, MS_STORE_BUCKET_MAX, "%s%s", store->prefix, bucket);
+
+    if (size >= MS_STORE_BUCKET_MAX || !bucket_is_good(full))
+        return ms_error_set(err, MS_EUSAGE,
+                            "\"%.80s\" cannot be a bucket: 3 to 63 of a-z, 0-9, '.' and '-'", full);
+    if (!key_is_good(key))
+        return ms_error_set(err, MS_EUSAGE, "a key of bucket %s is not one that objects can have",
+                            full);
+    return 0;
+}
+
+/* ---- for the backends ---------------------------------------------------------------------------------------- */
+
+bool ms_store_canceled(const struct ms_store *store) {
+    return store->cancel != NULL && atomic_load(store->cancel);
+}
+
+int ms_store_range(int64_t bytes, int64_t *first, int64_t *last, struct ms_error *err) {
+    if (*last < 0 || *last >= bytes)
+        *last = bytes - 1;
+    if (*first > *last && *first > 0)
+        return ms_error_set(err, MS_EUSAGE, "byte %lld of an object of %lld bytes was asked for",
+                            (long long)*first, (long long)bytes);
+    return 0;
+}
+
+int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, const char *should) {
+    return ms_error_set(err, MS_ECORRUPT, "%s is damaged: its SHA-256 is %s, it should be %s", what,
+                        is, should);
+}
+
+int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
+                         size_t size, struct ms_error *err) {
+    if (source->fd < 0) {
+        memcpy(buffer, source->bytes + offset, size);
+        return 0;
+    }
+    for (size_t done = 0; done < size;) {
+        const ssize_t some =
+            pread(source->fd, (char *)buffer + done, size - done, offset + (off_t)done);
+
+        if (some < 0 && errno == EINTR)
+            continue;
+        if (some <= 0)
+            return ms_error_set(err, MS_EIO, "%s: %s", source->name,
+                                some == 0 ? "became shorter while it was stored" : strerror(errno));
+        done += (size_t)some;
+    }
+    return 0;
+}
+
+int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_source *source,
+                           int64_t offset, int64_t size, struct ms_sha256 *whole,
+                           char hex[MS_SHA256_HEX], struct ms_error *err) {
+    struct ms_sha256 *digest = NULL;
+    char block[BLOCK_BYTES];
+    int rc = ms_sha256_new(&digest, err);
+
+    for (int64_t done = 0; rc == 0 && done < size;) {
+        const size_t some =
+            size - done < (int64_t)sizeof block ? (size_t)(size - done) : sizeof block;
+
+        if (ms_store_canceled(store))
+            rc = ms_error_set(err, MS_ECANCELED, "canceled");
+        else
+            rc = ms_store_source_read(source, offset + done, block, some, err);
+        if (rc != 0)
+            break;
+        ms_sha256_update(digest, block, some);
+        if (whole != NULL)
+            ms_sha256_update(whole, block, some);
+        done += (int64_t)some;
+    }
+    if (rc == 0)
+        ms_sha256_hex(digest, hex);
+    ms_sha256_free(digest);
+    return rc;
+}
+
+/* ---- the contract -------------------------------------------------------------------------------------------- */
+
+int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
+                  struct ms_error *err) {
+    *out = NULL;
+    if (strncmp(options->url, "file:", 5) == 0)
+        return ms_store_fs_open(options, out, err);
+    if (strncmp(options->url, "s3:", 3) == 0)
+        return ms_store_s3_open(options, out, err);
+    return ms_error_set(err, MS_EUSAGE, "the store's URL must be s3:// or file:DIR");
+}
+
+void ms_store_close(struct ms_store *store) {
+    if (store != NULL)
+        store->ops->close(store);
+}
+
+int ms_store_ping(struct ms_store *store, struct ms_error *err) {
+    return store->ops->ping(store, err);
+}
+
+static int open_source(const struct ms_object_source *given, struct ms_store_source *source,
+                       struct ms_error *err) {
+    struct stat status;
+
+    *source = (struct ms_store_source){
+        .fd = -1,
+        .bytes = given->bytes,
+        .size = given->size,
+        .name = given->path != NULL ? given->path : "bytes",
+        .content_type = given->content_type != NULL ? given->content_type : "",
+        .sha256 = given->sha256,
+    };
+    if (strpbrk(source->content_type, "\r\n") != NULL ||
+        (given->sha256 != NULL && strlen(given->sha256) != MS_SHA256_HEX - 1))
+        return ms_error_set(err, MS_EUSAGE, "a content type or SHA-256 to be stored is none");
+    if (given->path == NULL)
+        return given->size >= 0 ? 0 : ms_error_set(err, MS_EUSAGE, "bytes of a negative size");
+    source->fd = open(given->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (source->fd < 0)
+        return ms_error_set(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, "%s: %s", given->path,
+                            strerror(errno));
+    if (fstat(source->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        (void)close(source->fd);
+        source->fd = -1;
+        return ms_error_set(err, MS_EUSAGE, "%s: no regular file", given->path);
+    }
+    source->size = status.st_size;
+    return 0;
+}
+
+int ms_store_put(struct ms_store *store, const char *bucket, const char *key,
+                 const struct ms_object_source *given, struct ms_object_info *info,
+                 struct ms_error *err) {
+    struct ms_object_info unused;
+    struct ms_store_source source;
+    char full[MS_STORE_BUCKET_MAX];
+    int rc = check_names(store, bucket, key, full, err);
+
+    if (rc != 0)
+        return rc;
+    rc = open_source(given, &source, err);
+    if (rc != 0)
+        return rc;
+    rc = store->ops->put(store, full, key, &source, info != NULL ? info : &unused, err);
+    if (source.fd >= 0)
+        (void)close(source.fd);
+    return rc;
+}
+
+int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
+                  struct ms_object_info *info, struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, key, full, err);
+
+    return rc != 0 ? rc : store->ops->head(store, full, key, info, err);
+}
+
+int ms_store_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
+                 int64_t last,
+                 int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err),
+                 void *context, struct ms_object_info *info, struct ms_error *err) {
+    struct ms_object_info unused;
+    const struct ms_store_sink sink = {write, context, info != NULL ? info : &unused};
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, key, full, err);
+
+    if (rc != 0)
+        return rc;
+    if (first < 0 || last < -1 || (last >= 0 && last < first))
+        return ms_error_set(err, MS_EUSAGE, "bytes %lld to %lld are no range", (long long)first,
+                            (long long)last);
+    return store->ops->get(store, full, key, first, last, &sink, err);
+}
+
+int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
+                    struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, key, full, err);
+
+    return rc != 0 ? rc : store->ops->remove(store, full, key, err);
+}
+
+int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
+                     char **url, struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, key, full, err);
+
+    *url = NULL;
+    if (rc != 0)
+        return rc;
+    if (store->ops->presign == NULL)
+        return ms_error_set(err, MS_EUNSUPPORTED, "this store has no URLs of its own");
+    if (seconds < 1 || seconds > WEEK_S)
+        return ms_error_set(err, MS_EUSAGE, "a URL can be good for 1 to %d seconds, not %d", WEEK_S,
+                            seconds);
+    return store->ops->presign(store, full, key, seconds, url, err);
+}
+
+/* ---- into a file --------------------------------------------------------------------------------------------- */
+
+struct file_sink {
+    int fd;
+    const char *path;
+    int64_t left;
+};
+
+static int write_file(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct file_sink *sink = context;
+
+    if ((int64_t)size > sink->left)
+        return ms_error_set(err, MS_ETOOLARGE, "the object for %s is larger than allowed",
+                            sink->path);
+    sink->left -= (int64_t)size;
+    for (size_t done = 0; done < size;) {
+        const ssize_t some = write(sink->fd, (const char *)bytes + done, size - done);
+
+        if (some < 0 && errno == EINTR)
+            continue;
+        if (some < 0)
+            return ms_error_set(err, MS_EIO, "%s: %s", sink->path, strerror(errno));
+        done += (size_t)some;
+    }
+    return 0;
+}
+
+int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key, const char *path,
+                   int64_t max_bytes, struct ms_error *err) {
+    struct file_sink sink = {.fd = -1, .path = path, .left = max_bytes};
+    char *temporary = ms_strdupf("%s.XXXXXX", path);
+    int rc;
+
+    if (temporary == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory to fetch an object");
+    sink.fd = mkostemp(temporary, O_CLOEXEC);
+    if (sink.fd < 0) {
+        rc = ms_error_set(err, MS_EIO, "%s: %s", temporary, strerror(errno));
+        goto out;
+    }
+    rc = ms_store_get(store, bucket, key, 0, -1, write_file, &sink, NULL, err);
+    if (close(sink.fd) != 0 && rc == 0)
+        rc = ms_error_set(err, MS_EIO, "%s: %s", temporary, strerror(errno));
+    if (rc == 0 && rename(temporary, path) != 0)
+        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+    if (rc != 0)
+        (void)unlink(temporary);
+out:
+    free(temporary);
+    return rc;
+}

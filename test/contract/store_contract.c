@@ -1,0 +1,681 @@
+/* The contract of msaas/store.h, the same for every backend.
+ *
+ *   store_contract file|s3        runs the suite in a temporary folder, or on the S3 server that AWS_ENDPOINT_URL_S3,
+ *                                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name (test/tools/radosgw.py starts one)
+ *   store_contract file|s3 MIB    stores and fetches one object of so many MiB; tells the time and how memory grew */
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "contract.h"
+#include "msaas/sys.h"
+
+struct world world;
+
+/* ---- tools --------------------------------------------------------------------------------------------------- */
+
+int write_heap(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct heap *heap = context;
+
+    if (heap->fail_at > 0 && heap->size + size >= heap->fail_at) {
+        if (heap->cancel_then == NULL)
+            return ms_error_set(err, MS_ETOOLARGE, "enough");
+        atomic_store(heap->cancel_then, true);
+    }
+    heap->bytes = realloc(heap->bytes, heap->size + size + 1);
+    assert_non_null(heap->bytes);
+    memcpy(heap->bytes + heap->size, bytes, size);
+    heap->size += size;
+    heap->bytes[heap->size] = '\0';
+    return 0;
+}
+
+void write_file(const char *path, int64_t bytes, unsigned seed) {
+    const size_t block_bytes = 1 << 16;
+    uint32_t *block = malloc(block_bytes);
+    FILE *file = fopen(path, "wb");
+    uint64_t state = seed + 1;
+
+    assert_non_null(block);
+    assert_non_null(file);
+    while (bytes > 0) {
+        const size_t some = bytes < (int64_t)block_bytes ? (size_t)bytes : block_bytes;
+
+        for (size_t i = 0; i < block_bytes / sizeof *block; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            block[i] = (uint32_t)(state >> 32);
+        }
+        assert_int_equal(fwrite(block, 1, some, file), some);
+        bytes -= (int64_t)some;
+    }
+    assert_int_equal(fclose(file), 0);
+    free(block);
+}
+
+char *read_file(const char *path, size_t *size) {
+    struct heap heap = {0};
+    char block[1 << 14];
+    FILE *file = fopen(path, "rb");
+    size_t some;
+
+    assert_non_null(file);
+    while ((some = fread(block, 1, sizeof block, file)) > 0)
+        assert_int_equal(write_heap(&heap, block, some, NULL), 0);
+    fclose(file);
+    *size = heap.size;
+    return heap.bytes;
+}
+
+int count_entries(const char *folder) {
+    DIR *entries = opendir(folder);
+    int count = -2; /* . and .. */
+
+    assert_non_null(entries);
+    while (readdir(entries) != NULL)
+        count++;
+    closedir(entries);
+    return count;
+}
+
+int put_text(struct ms_store *store, const char *key, const char *text) {
+    return ms_store_put(store, BUCKET, key,
+                        &(struct ms_object_source){.bytes = text, .size = (int64_t)strlen(text)},
+                        NULL, NULL);
+}
+
+struct ms_store *open_store(const struct ms_store_options *options) {
+    struct ms_store *store = NULL;
+
+    expect(0, ms_store_open(options, &store, &err));
+    return store;
+}
+
+static void check_text(const char *key, const char *text) {
+    struct heap heap = {0};
+    struct ms_object_info info;
+
+    expect(0, ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
+    assert_int_equal(heap.size, strlen(text));
+    assert_int_equal(info.bytes, strlen(text));
+    if (text[0] != '\0')
+        assert_string_equal(heap.bytes, text);
+    free(heap.bytes);
+}
+
+static int put_file(const char *key, const char *path, struct ms_object_info *info,
+                    struct ms_error *err) {
+    return ms_store_put(world.store, BUCKET, key, &(struct ms_object_source){.path = path}, info,
+                        err);
+}
+
+/* ---- what every backend must do ------------------------------------------------------------------------------ */
+
+static void stores_describes_gives_back_and_removes(void **state) {
+    const struct ms_object_source source = {
+        .bytes = "hello", .size = 5, .content_type = "audio/mpeg"};
+    struct ms_object_info put, head, got;
+    struct heap heap = {0};
+    char sha256[MS_SHA256_HEX];
+
+    (void)state;
+    expect(0, ms_store_ping(world.store, &err));
+    expect(0, ms_store_put(world.store, BUCKET, "a", &source, &put, &err));
+    expect(0, ms_store_head(world.store, BUCKET, "a", &head, &err));
+    expect(0, ms_store_get(world.store, BUCKET, "a", 0, -1, write_heap, &heap, &got, &err));
+    assert_string_equal(heap.bytes, "hello");
+    expect(0, ms_sha256_of("hello", 5, sha256, &err));
+    for (int i = 0; i < 3; i++) {
+        const struct ms_object_info *info = i == 0 ? &put : i == 1 ? &head : &got;
+
+        assert_int_equal(info->bytes, 5);
+        assert_string_equal(info->sha256, sha256);
+        assert_string_equal(info->etag, put.etag);
+        assert_true(info->modified_ms > (int64_t)(time(NULL) - 600) * 1000);
+        assert_true(info->modified_ms < (int64_t)(time(NULL) + 600) * 1000);
+    }
+    assert_true(strlen(put.etag) > 2 && put.etag[0] == '"' &&
+                put.etag[strlen(put.etag) - 1] == '"');
+    free(heap.bytes);
+
+    expect(0, put_text(world.store, "a", "something else")); /* over it */
+    check_text("a", "something else");
+    expect(0, ms_store_head(world.store, BUCKET, "a", &head, &err));
+    assert_string_not_equal(head.etag, put.etag);
+
+    expect(0, ms_store_remove(world.store, BUCKET, "a", &err));
+    expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "a", &head, &err));
+    expect(0, ms_store_remove(world.store, BUCKET, "a", &err));
+    expect(0, ms_store_remove(world.store, "no-such-bucket", "a", &err));
+}
+
+static void says_what_is_missing(void **state) {
+    struct ms_store_options options = world.options;
+    struct ms_object_info info;
+    struct heap heap = {0};
+    char path[96];
+    struct ms_store *store;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/missing", world.folder);
+    for (int i = 0; i < 2; i++) {
+        const char *bucket = i == 0 ? BUCKET : "no-such-bucket";
+
+        expect(MS_ENOTFOUND, ms_store_head(world.store, bucket, "no/such", &info, &err));
+        expect(MS_ENOTFOUND,
+               ms_store_get(world.store, bucket, "no/such", 0, -1, write_heap, &heap, &info, &err));
+        expect(MS_ENOTFOUND, ms_store_fetch(world.store, bucket, "no/such", path, INT64_MAX, &err));
+    }
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_null(heap.bytes);
+    expect(MS_ENOTFOUND, put_file("a", "/nonexistent/file", &info, &err));
+
+    options.create_buckets = false;
+    store = open_store(&options);
+    expect(0, put_text(store, "there", "bucket is there"));
+    expect(MS_ENOTFOUND,
+           ms_store_put(store, "not-there", "a",
+                        &(struct ms_object_source){.bytes = "a", .size = 1}, NULL, &err));
+    expect(MS_ENOTFOUND, ms_store_put(store, "not-there", "a",
+                                      &(struct ms_object_source){.path = world.large}, NULL, &err));
+    ms_store_close(store);
+    expect(0, ms_store_put(world.store, "new-one", "a",
+                           &(struct ms_object_source){.path = world.large}, NULL, &err));
+    expect(0, ms_store_remove(world.store, "new-one", "a", &err));
+}
+
+static void keeps_empty_objects(void **state) {
+    struct ms_object_info info;
+    struct heap heap = {0};
+    char path[96];
+    struct stat status;
+
+    (void)state;
+    expect(0, put_text(world.store, "empty", ""));
+    check_text("empty", "");
+    expect(0, ms_store_get(world.store, BUCKET, "empty", 0, 9, write_heap, &heap, &info, &err));
+    assert_int_equal(info.bytes, 0);
+    expect(MS_EUSAGE,
+           ms_store_get(world.store, BUCKET, "empty", 1, -1, write_heap, &heap, &info, &err));
+    assert_null(heap.bytes);
+    snprintf(path, sizeof path, "%s/empty", world.folder);
+    expect(0, ms_store_fetch(world.store, BUCKET, "empty", path, 0, &err));
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, 0);
+    unlink(path);
+}
+
+static void check_range(const char *key, const char *whole, int64_t size, int64_t first,
+                        int64_t last) {
+    const int64_t end = last < 0 || last >= size ? size - 1 : last;
+    struct ms_object_info info;
+    struct heap heap = {0};
+
+    expect(0, ms_store_get(world.store, BUCKET, key, first, last, write_heap, &heap, &info, &err));
+    assert_int_equal(heap.size, end - first + 1);
+    assert_memory_equal(heap.bytes, whole + first, heap.size);
+    assert_int_equal(info.bytes, size);
+    free(heap.bytes);
+}
+
+static void gives_ranges(void **state) {
+    static const char text[] = "0123456789";
+    struct heap heap = {0};
+
+    (void)state;
+    expect(0, put_text(world.store, "range", text));
+    for (int first = 0; first < 10; first++) {
+        check_range("range", text, 10, first, -1);
+        for (int last = first; last < 12; last++)
+            check_range("range", text, 10, first, last);
+    }
+    for (int i = 0; i < 4; i++) {
+        static const int64_t none[][2] = {{10, -1}, {10, 20}, {5, 4}, {-3, -1}};
+
+        expect(MS_EUSAGE, ms_store_get(world.store, BUCKET, "range", none[i][0], none[i][1],
+                                       write_heap, &heap, NULL, &err));
+    }
+    assert_null(heap.bytes);
+}
+
+static void stores_and_fetches_large_files(void **state) {
+    struct ms_object_info put, head;
+    char path[96], sha256[MS_SHA256_HEX];
+    size_t size;
+    char *whole = read_file(world.large, &size);
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/fetched", world.folder);
+    expect(0, put_file("large", world.large, &put, &err));
+    expect(0, ms_store_head(world.store, BUCKET, "large", &head, &err));
+    assert_int_equal(head.bytes, LARGE_BYTES);
+    assert_string_equal(head.sha256, world.large_sha256);
+    assert_string_equal(put.sha256, world.large_sha256);
+    assert_string_equal(put.etag, head.etag);
+    expect(0, ms_store_fetch(world.store, BUCKET, "large", path, LARGE_BYTES, &err));
+    expect(0, ms_sha256_of_file(path, sha256, &err));
+    assert_string_equal(sha256, world.large_sha256);
+    unlink(path);
+    check_range("large", whole, LARGE_BYTES, 8 * MIB - 5, 8 * MIB + 5);
+    check_range("large", whole, LARGE_BYTES, LARGE_BYTES - 1, -1);
+    check_range("large", whole, LARGE_BYTES, 0, LARGE_BYTES + 7);
+    free(whole);
+
+    expect(MS_ETOOLARGE, ms_store_fetch(world.store, BUCKET, "large", path, LARGE_BYTES - 1, &err));
+    assert_int_not_equal(access(path, F_OK), 0);
+    /* Exactly one part, and one byte more. */
+    for (int more = 0; more < 2; more++) {
+        write_file(path, 8 * MIB + more, 7);
+        expect(0, ms_sha256_of_file(path, sha256, &err));
+        expect(0, put_file("parts", path, NULL, &err));
+        unlink(path);
+        expect(0, ms_store_fetch(world.store, BUCKET, "parts", path, INT64_MAX, &err));
+        expect(0, ms_sha256_of_file(path, head.sha256, &err));
+        assert_string_equal(head.sha256, sha256);
+        unlink(path);
+    }
+}
+
+static void takes_unusual_names(void **state) {
+    static const char *const keys[] = {"a b",
+                                       "a+b",
+                                       "a%20b",
+                                       "a&b=c?d#e",
+                                       "\xc3\xa4\xc3\x9f/\xe4\xb8\xad\xf0\x9f\x98\x80",
+                                       "x/y/z",
+                                       "x/y/.hide",
+                                       "x/...y",
+                                       "~'()*!@:,;$",
+                                       "\"<>|{}^`[]",
+                                       "-",
+                                       ".tmp/a",
+                                       "%2e%2e",
+                                       "a=b"};
+    const size_t count = sizeof keys / sizeof *keys;
+    char longest[513];
+
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        expect(0, put_text(world.store, keys[i], keys[i]));
+    for (size_t i = 0; i < count; i++)
+        check_text(keys[i], keys[i]);
+    for (size_t i = 0; i < count; i++)
+        expect(0, ms_store_remove(world.store, BUCKET, keys[i], &err));
+    memset(longest, 'k', sizeof longest);
+    longest[255] = longest[511] = '/';
+    longest[511] = '\0';
+    expect(0, put_text(world.store, longest, "long"));
+    check_text(longest, "long");
+}
+
+static void refuses_bad_names(void **state) {
+    static const char *const keys[] = {"",
+                                       "/",
+                                       "/a",
+                                       "a/",
+                                       "a//b",
+                                       ".",
+                                       "..",
+                                       "../a",
+                                       "a/../b",
+                                       "a/..",
+                                       "./a",
+                                       "a/./b",
+                                       "a\nb",
+                                       "a\x7f",
+                                       "a\\b",
+                                       "\x01",
+                                       "\xc3",
+                                       "\xff",
+                                       "\xc0\xaf",
+                                       "\xed\xa0\x80",
+                                       "\xf4\x90\x80\x80",
+                                       "a\xe2\x82",
+                                       "\xc2\x85"};
+    static const char *const buckets[] = {"",     "..",  ".tmp", "a/b", "../x", "UPPER",
+                                          "a..b", "a_b", "-",    "a b", "x\n",  "ends-"};
+    char longest[514];
+    struct ms_object_info info;
+    struct heap heap = {0};
+    const struct ms_object_source source = {.bytes = "a", .size = 1};
+
+    (void)state;
+    memset(longest, 'k', sizeof longest);
+    longest[513] = '\0';
+    for (size_t i = 0; i <= sizeof keys / sizeof *keys + 1; i++) {
+        const char *key = i < sizeof keys / sizeof *keys ? keys[i] : longest;
+        char *url = NULL;
+
+        if (i == sizeof keys / sizeof *keys + 1)
+            longest[256] = '\0'; /* too long for one part */
+        expect(MS_EUSAGE, ms_store_put(world.store, BUCKET, key, &source, NULL, &err));
+        expect(MS_EUSAGE, ms_store_head(world.store, BUCKET, key, &info, &err));
+        expect(MS_EUSAGE,
+               ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
+        expect(MS_EUSAGE, ms_store_remove(world.store, BUCKET, key, &err));
+        expect(MS_EUSAGE, ms_store_presign(world.store, BUCKET, key, 60, &url, &err));
+    }
+    for (size_t i = 0; i < sizeof buckets / sizeof *buckets; i++) {
+        /* A prefix makes some of them good ones, on S3. */
+        if (world.s3 && strspn(buckets[i], "-.") == strlen(buckets[i]))
+            continue;
+        if (world.s3 && strcmp(buckets[i], ".tmp") == 0)
+            continue;
+        expect(MS_EUSAGE, ms_store_put(world.store, buckets[i], "a", &source, NULL, &err));
+        expect(MS_EUSAGE, ms_store_head(world.store, buckets[i], "a", &info, &err));
+    }
+}
+
+static void finds_damage(void **state) {
+    char path[96];
+    struct heap heap = {0};
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/damaged", world.folder);
+    expect(0, put_text(world.store, "damaged", "these bytes are to be damaged"));
+    damage("damaged");
+    expect(MS_ECORRUPT,
+           ms_store_get(world.store, BUCKET, "damaged", 0, -1, write_heap, &heap, NULL, &err));
+    expect(MS_ECORRUPT, ms_store_fetch(world.store, BUCKET, "damaged", path, INT64_MAX, &err));
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(count_entries(world.folder), world.s3 ? 1 : 2); /* the large file; the store */
+    free(heap.bytes);
+}
+
+static void refuses_bytes_that_are_not_what_was_said(void **state) {
+    char other[MS_SHA256_HEX];
+    struct ms_object_info info;
+    const int left = uploads_left();
+
+    (void)state;
+    expect(0, ms_sha256_of("other", 5, other, &err));
+    expect(MS_ECORRUPT,
+           ms_store_put(world.store, BUCKET, "said",
+                        &(struct ms_object_source){.bytes = "hello", .size = 5, .sha256 = other},
+                        NULL, &err));
+    expect(MS_ECORRUPT,
+           ms_store_put(world.store, BUCKET, "said",
+                        &(struct ms_object_source){.path = world.large, .sha256 = other}, NULL,
+                        &err));
+    expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "said", &info, &err));
+    assert_int_equal(uploads_left(), left);
+    expect(0, ms_store_put(
+                  world.store, BUCKET, "said",
+                  &(struct ms_object_source){.path = world.large, .sha256 = world.large_sha256},
+                  &info, &err));
+    assert_string_equal(info.sha256, world.large_sha256);
+}
+
+static void passes_on_the_takers_failure(void **state) {
+    struct heap heap = {.fail_at = 1000};
+    struct ms_error text;
+
+    (void)state;
+    expect(0, put_file("taken", world.large, NULL, &err));
+    assert_int_equal(
+        ms_store_get(world.store, BUCKET, "taken", 0, -1, write_heap, &heap, NULL, &text),
+        MS_ETOOLARGE);
+    assert_string_equal(text.text, "enough");
+    free(heap.bytes);
+    expect(0, ms_store_ping(world.store, &err)); /* the store is as good as before */
+}
+
+static void *cancel_soon(void *context) {
+    const struct timespec delay = {.tv_nsec = *(long *)context};
+
+    nanosleep(&delay, NULL);
+    atomic_store(&world.cancel, true);
+    return NULL;
+}
+
+static void stops_when_told(void **state) {
+    struct ms_object_info info;
+    struct heap heap = {.fail_at = 1000, .cancel_then = &world.cancel};
+    char path[96];
+    int rc = 0;
+    const int left = uploads_left();
+
+    (void)state;
+    expect(0, put_file("stop", world.large, NULL, &err));
+    expect(MS_ECANCELED,
+           ms_store_get(world.store, BUCKET, "stop", 0, -1, write_heap, &heap, NULL, &err));
+    assert_true(heap.size < LARGE_BYTES);
+    free(heap.bytes);
+    atomic_store(&world.cancel, true);
+    expect(MS_ECANCELED, put_file("stopped", world.large, NULL, &err));
+    atomic_store(&world.cancel, false);
+    expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "stopped", &info, &err));
+
+    /* In the midst of it, earlier and earlier should the machine be that quick. */
+    snprintf(path, sizeof path, "%s/sparse", world.folder);
+    write_file(path, 0, 0);
+    assert_int_equal(truncate(path, 96 * MIB), 0);
+    for (long delay_ns = 128000000; rc == 0 && delay_ns > 1000; delay_ns /= 2) {
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &delay_ns), 0);
+        rc = put_file("midst", path, NULL, NULL);
+        pthread_join(thread, NULL);
+        atomic_store(&world.cancel, false);
+        if (rc == 0)
+            expect(0, ms_store_remove(world.store, BUCKET, "midst", &err));
+    }
+    unlink(path);
+    assert_int_equal(rc, MS_ECANCELED);
+    expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "midst", &info, &err));
+    assert_int_equal(uploads_left(), left);
+}
+
+/* A child that stores one of two files over the other, over and over; it tells when the first lies there. */
+static pid_t start_writer(const char *const paths[2], int *told) {
+    int ends[2];
+    pid_t child;
+
+    assert_int_equal(pipe(ends), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ms_store *store = open_store(&world.options);
+
+        for (int i = 0;; i++) {
+            if (ms_store_put(store, BUCKET, "torn",
+                             &(struct ms_object_source){.path = paths[i % 2]}, NULL, NULL) != 0)
+                _exit(1);
+            if (i == 0 && write(ends[1], "x", 1) != 1)
+                _exit(1);
+        }
+    }
+    close(ends[1]);
+    *told = ends[0];
+    return child;
+}
+
+static void check_torn(const char sha256[2][MS_SHA256_HEX]) {
+    struct heap heap = {0};
+    char got[MS_SHA256_HEX];
+    int rc;
+
+    do { /* replaced while it was read: said so, and nothing torn */
+        heap.size = 0;
+        rc = ms_store_get(world.store, BUCKET, "torn", 0, -1, write_heap, &heap, NULL, NULL);
+    } while (rc == MS_ECONFLICT);
+    assert_int_equal(rc, 0);
+    expect(0, ms_sha256_of(heap.bytes, heap.size, got, &err));
+    assert_true(strcmp(got, sha256[0]) == 0 || strcmp(got, sha256[1]) == 0);
+    free(heap.bytes);
+}
+
+static void never_shows_torn_writes(void **state) {
+    static const int64_t sizes[] = {9 * MIB + 1, 3 * MIB}; /* in parts, and in one */
+    char paths[2][96], sha256[2][MS_SHA256_HEX];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/torn%d", world.folder, i);
+        write_file(paths[i], sizes[i], (unsigned)i);
+        expect(0, ms_sha256_of_file(paths[i], sha256[i], &err));
+    }
+    srand(1);
+    for (int i = 0; i < 8; i++) {
+        const struct timespec delay = {.tv_nsec = rand() % 40000000};
+        int told, status;
+        char byte;
+        const pid_t child =
+            start_writer((const char *const[]){paths[i % 2], paths[1 - i % 2]}, &told);
+
+        assert_int_equal(read(told, &byte, 1), 1);
+        check_torn(sha256); /* while it writes */
+        nanosleep(&delay, NULL);
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        close(told);
+        check_torn(sha256); /* after it was killed, most likely in the midst of a write */
+    }
+    unlink(paths[0]);
+    unlink(paths[1]);
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+static long status_kib(const char *field) {
+    char line[200];
+    long value = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, field, strlen(field)) == 0)
+            value = strtol(line + strlen(field), NULL, 10);
+    }
+    fclose(file);
+    return value;
+}
+
+/* How far the peak of resident memory rises above what there was before, in KiB. */
+static long growth_of(int64_t bytes, bool tell) {
+    char path[96], back[96];
+    FILE *reset = fopen("/proc/self/clear_refs", "w");
+    const long before = status_kib("VmRSS:");
+    double start;
+
+    assert_non_null(reset);
+    fputs("5", reset);
+    fclose(reset);
+    snprintf(path, sizeof path, "%s/memory", world.folder);
+    snprintf(back, sizeof back, "%s/back", world.folder);
+    write_file(path, bytes, 3);
+    start = ms_monotonic_s();
+    expect(0, put_file("memory", path, NULL, &err));
+    if (tell)
+        printf("stored in %.1f s, ", ms_monotonic_s() - start);
+    start = ms_monotonic_s();
+    expect(0, ms_store_fetch(world.store, BUCKET, "memory", back, INT64_MAX, &err));
+    if (tell)
+        printf("fetched in %.1f s, ", ms_monotonic_s() - start);
+    unlink(path);
+    unlink(back);
+    expect(0, ms_store_remove(world.store, BUCKET, "memory", &err));
+    return status_kib("VmHWM:") - before;
+}
+
+static void needs_no_more_memory_for_large_objects(void **state) {
+    (void)state;
+    assert_true(growth_of(128 * MIB, false) < 64 * 1024);
+}
+
+/* ---- set-up -------------------------------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where) {
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static int set_up(void **state) {
+    static char store_folder[96];
+
+    (void)state;
+    snprintf(world.folder, sizeof world.folder, "%s/msaas-store-XXXXXX",
+             getenv("TMPDIR") != NULL && strlen(getenv("TMPDIR")) < 30 ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(world.folder));
+    if (world.s3) {
+        world.endpoint = getenv("AWS_ENDPOINT_URL_S3");
+        world.access_key = getenv("AWS_ACCESS_KEY_ID");
+        world.secret_key = getenv("AWS_SECRET_ACCESS_KEY");
+        snprintf(world.url, sizeof world.url, "s3://t%d-", (int)getpid());
+        snprintf(world.bucket, sizeof world.bucket, "t%d-" BUCKET, (int)getpid());
+    } else {
+        snprintf(store_folder, sizeof store_folder, "%s/store", world.folder);
+        snprintf(world.url, sizeof world.url, "file:%s", store_folder);
+    }
+    snprintf(world.large, sizeof world.large, "%s/large", world.folder);
+    write_file(world.large, LARGE_BYTES, 1);
+    expect(0, ms_sha256_of_file(world.large, world.large_sha256, &err));
+    world.options = (struct ms_store_options){.url = world.url,
+                                              .endpoint = world.endpoint,
+                                              .access_key = world.access_key,
+                                              .secret_key = world.secret_key,
+                                              .create_buckets = true,
+                                              .backoff_ms = 10,
+                                              .cancel = &world.cancel};
+    world.store = open_store(&world.options);
+    expect(0, put_text(world.store, "first", "makes the bucket"));
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    ms_store_close(world.store);
+    return nftw(world.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void tells_memory(void **state) {
+    const int64_t bytes = *(const int64_t *)*state;
+
+    printf("memory grew by %.1f MiB for %lld MiB\n", (double)growth_of(bytes, true) / 1024,
+           (long long)(bytes / MIB));
+}
+
+int main(int argc, char **argv) {
+    static int64_t bytes;
+    const struct CMUnitTest common[] = {
+        cmocka_unit_test(stores_describes_gives_back_and_removes),
+        cmocka_unit_test(says_what_is_missing),
+        cmocka_unit_test(keeps_empty_objects),
+        cmocka_unit_test(gives_ranges),
+        cmocka_unit_test(stores_and_fetches_large_files),
+        cmocka_unit_test(takes_unusual_names),
+        cmocka_unit_test(refuses_bad_names),
+        cmocka_unit_test(finds_damage),
+        cmocka_unit_test(refuses_bytes_that_are_not_what_was_said),
+        cmocka_unit_test(passes_on_the_takers_failure),
+        cmocka_unit_test(stops_when_told),
+        cmocka_unit_test(needs_no_more_memory_for_large_objects),
+        cmocka_unit_test(never_shows_torn_writes), /* last: what was killed leaves something */
+    };
+    const struct CMUnitTest bench[] = {cmocka_unit_test_prestate(tells_memory, &bytes)};
+    const size_t count = sizeof common / sizeof *common;
+    struct CMUnitTest all[64];
+    size_t extra;
+
+    if (argc < 2 || (strcmp(argv[1], "file") != 0 && strcmp(argv[1], "s3") != 0)) {
+        fprintf(stderr, "usage: %s file|s3 [MIB]\n", argv[0]);
+        return 2;
+    }
+    world.s3 = strcmp(argv[1], "s3") == 0;
+    if (argc > 2) {
+        bytes = strtoll(argv[2], NULL, 10) * MIB;
+        return cmocka_run_group_tests(bench, set_up, tear_down);
+    }
+    extra = world.s3 ? fault_tests_s3_count : fault_tests_file_count;
+    assert_true(count + extra <= sizeof all / sizeof *all);
+    memcpy(all, world.s3 ? fault_tests_s3 : fault_tests_file, extra * sizeof *all);
+    memcpy(all + extra, common, sizeof common);
+    return _cmocka_run_group_tests(argv[1], all, count + extra, set_up, tear_down);
+}
