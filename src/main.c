@@ -19,6 +19,13 @@ static const struct {
     {"separate", ms_cmd_separate, "separate songs into stems: vocals, drums, bass, other", true},
     {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
     {"model", ms_cmd_model, "fetch, import, list and check models", false},
+    {"submit", ms_cmd_submit, "send songs to a server", false},
+    {"status", ms_cmd_status, "tell how far a job has come", false},
+    {"fetch", ms_cmd_fetch, "bring the stems of a job", false},
+    {"queue", ms_cmd_queue, "list the jobs that wait", false},
+    {"rm", ms_cmd_rm, "cancel or erase jobs", false},
+    {"health", ms_cmd_health, "ask whether the msaas on this machine is alive", false},
+    {"config", ms_cmd_config, "show what a command would run with, and why", false},
     {"help", help, "show this, or the help of a command: msaas help separate", false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -18,6 +18,17 @@ enum ms_exit {
 int ms_cmd_separate(int argc, char **argv);
 int ms_cmd_bench(int argc, char **argv);
 int ms_cmd_model(int argc, char **argv);
+int ms_cmd_up(int argc, char **argv);
+int ms_cmd_serve(int argc, char **argv);
+int ms_cmd_work(int argc, char **argv);
+int ms_cmd_logs(int argc, char **argv);
+int ms_cmd_submit(int argc, char **argv);
+int ms_cmd_status(int argc, char **argv);
+int ms_cmd_fetch(int argc, char **argv);
+int ms_cmd_queue(int argc, char **argv);
+int ms_cmd_rm(int argc, char **argv);
+int ms_cmd_health(int argc, char **argv);
+int ms_cmd_config(int argc, char **argv);
 
 /* Parses argv as `command`'s. Returns true when there is work to do, with *out the caller's to free. False when --help
  * was asked for (printed: `usage`, then the options) or the options are wrong (reported): *exit_code is the
@@ -41,5 +52,7 @@ int ms_cmd_lanes(const struct ms_options *options);
 /* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call installs the
  * handlers. */
 const atomic_bool *ms_cmd_interrupted(void);
+/* Waits until then, at most timeout_ms (< 0: without end); whether it is true. Any thread. */
+bool ms_cmd_wait_interrupted(int timeout_ms);
 
 #endif

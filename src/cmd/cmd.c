@@ -3,10 +3,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "msaas/sys.h"
@@ -16,6 +18,7 @@
 #define LANE_BYTES (INT64_C(500) << 20)
 
 static atomic_bool interrupted;
+static int interruption = -1; /* an eventfd, readable from then on: wakes those who wait */
 static volatile sig_atomic_t on_terminal;
 
 bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
@@ -113,9 +116,11 @@ int ms_cmd_lanes(const struct ms_options *options) {
 static void note_signal(int number) {
     static const char note[] = "\r\033[Kmsaas: stopping; Ctrl-C again stops at once\n";
     int before = errno;
-    (void)number;
+    const uint64_t one = 1;
     atomic_store(&interrupted, true);
-    ssize_t written = on_terminal ? write(STDERR_FILENO, note, sizeof note - 1) : 0;
+    ssize_t written = interruption >= 0 ? write(interruption, &one, sizeof one) : 0;
+    if (on_terminal && number == SIGINT)
+        written = write(STDERR_FILENO, note, sizeof note - 1);
     (void)written;
     errno = before;
 }
@@ -125,6 +130,7 @@ const atomic_bool *ms_cmd_interrupted(void) {
     if (!installed) {
         installed = true;
         on_terminal = isatty(STDERR_FILENO);
+        interruption = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         /* The handler stands for one signal: the second finds the default, which ends the program. Calls that a signal
          * finds waiting go on: the flag is enough. */
         struct sigaction action = {.sa_handler = note_signal,
@@ -134,4 +140,12 @@ const atomic_bool *ms_cmd_interrupted(void) {
         (void)sigaction(SIGTERM, &action, NULL);
     }
     return &interrupted;
+}
+
+bool ms_cmd_wait_interrupted(int timeout_ms) {
+    const atomic_bool *flag = ms_cmd_interrupted();
+    struct pollfd wait = {.fd = interruption, .events = POLLIN};
+    if (!atomic_load(flag)) /* a signal that comes now leaves the eventfd readable */
+        (void)poll(&wait, 1, timeout_ms);
+    return atomic_load(flag);
 }

@@ -19,7 +19,7 @@ void ms_report_init(struct ms_report *report, bool json, bool quiet, bool verbos
     report->bar = !json && !quiet && isatty(STDERR_FILENO);
 }
 
-static void clear_bar(struct ms_report *report) {
+void ms_report_clear(struct ms_report *report) {
     if (report->bar_drawn)
         (void)fputs("\r\033[K", stderr);
     report->bar_drawn = false;
@@ -60,16 +60,18 @@ void ms_report_begin(struct ms_report *report, const char *path, int rate_hz) {
     }
 }
 
-/* speed and left_s are not known before there is a part. */
-static void draw_bar(struct ms_report *report, double part, double speed, double left_s) {
+void ms_report_bar(struct ms_report *report, double part, const char *note, double left_s) {
     char cells[BAR_COLUMNS + 1];
+    if (!report->bar)
+        return;
     for (int i = 0; i < BAR_COLUMNS; i++)
         cells[i] = i < part * BAR_COLUMNS ? '#' : '-';
     cells[BAR_COLUMNS] = '\0';
     int left = (int)(left_s < 359999 ? left_s + 0.5 : 359999);
-    (void)fprintf(stderr, "\r\033[K  %3d%% %s", (int)(part * 100), cells);
-    if (part > 0)
-        (void)fprintf(stderr, "  %.1fx real time, %d:%02d:%02d left", speed, left / 3600,
+    (void)fprintf(stderr, "\r\033[K  %3d%% %s%s%s", (int)(part * 100), cells,
+                  note[0] != '\0' ? "  " : "", note);
+    if (left_s >= 0)
+        (void)fprintf(stderr, "%s%d:%02d:%02d left", note[0] != '\0' ? ", " : "  ", left / 3600,
                       left / 60 % 60, left % 60);
     (void)fflush(stderr);
     report->bar_drawn = true;
@@ -84,8 +86,7 @@ void ms_report_progress(void *context, const struct ms_separate_progress *progre
         report->begun_s = now;
     bool last = progress->segments_done == progress->segments_total;
     if (progress->segments_done == 0) {
-        if (report->bar)
-            draw_bar(report, 0, 0, 0);
+        ms_report_bar(report, 0, "", -1);
         return;
     }
     if (now - report->drawn_s < REDRAW_S && !last)
@@ -97,7 +98,9 @@ void ms_report_progress(void *context, const struct ms_separate_progress *progre
     double speed = seconds > 0 ? part * song_s / seconds : 0;
     double left_s = seconds / part - seconds;
     if (report->bar) {
-        draw_bar(report, part, speed, left_s);
+        char note[40];
+        (void)snprintf(note, sizeof note, "%.1fx real time", speed);
+        ms_report_bar(report, part, note, left_s);
         return;
     }
     struct ms_json_writer *writer = event("progress", report->path);
@@ -152,7 +155,7 @@ static void done_text(const struct ms_report *report, const struct ms_pipeline_o
 void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
                     const struct ms_pipeline_stats *stats) {
     double audio_s = (double)stats->frames / report->rate_hz;
-    clear_bar(report);
+    ms_report_clear(report);
     if (report->json)
         done_json(report, outputs, count, stats, audio_s);
     else if (!report->quiet)
@@ -181,7 +184,7 @@ void ms_report_error_event(const struct ms_report *report, const char *path,
 
 void ms_report_failed(void *context, const char *path, const struct ms_error *err) {
     struct ms_report *report = context;
-    clear_bar(report);
+    ms_report_clear(report);
     ms_report_error_event(report, path, err);
     if (err->code == MS_ECANCELED)
         return;
@@ -199,7 +202,7 @@ void ms_report_detail(struct ms_report *report, const char *fmt, ...) {
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    clear_bar(report);
+    ms_report_clear(report);
     ms_cmd_print_plain(text, stderr);
     (void)fputc('\n', stderr);
 }

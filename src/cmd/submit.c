@@ -1,0 +1,234 @@
+/* `msaas submit`: a song -> POST /apiv2/jobs, streamed from its file -> the job's ID, or with --wait its end. Main
+ * thread. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "msaas/cmd.h"
+#include "msaas/sys.h"
+#include "msaas/url.h"
+
+static const char usage[] =
+    "Sends songs to a server, which separates them.\n"
+    "\n"
+    "Usage: msaas submit [OPTIONS] FILE...\n"
+    "\n"
+    "Examples:\n"
+    "  msaas submit --wait song.mp3\n"
+    "      prints the job's ID when it is done\n"
+    "  msaas fetch $(msaas submit --wait --flac --stems vocals song.mp3)\n"
+    "      puts vocals.flac into separated/ID\n"
+    "  msaas submit --two-stems vocals --server http://msaas.example:5000 *.mp3\n"
+    "\n"
+    "The same song with the same options is one job, however often it is sent. Ctrl-C\n"
+    "ends the waiting, not the job: that is \"msaas rm ID\".\n"
+    "\n"
+    "Exit code: 0 all done; 1 at least one song was not taken, or with --wait not\n"
+    "separated; 2 wrong usage; 130 interrupted.\n";
+
+struct upload {
+    struct ms_client *client;
+    int fd;
+    const char *path;
+    int64_t sent, total;
+};
+
+static int read_song(void *context, void *buffer, size_t capacity, size_t *size,
+                     struct ms_error *err) {
+    struct upload *upload = context;
+    ssize_t got;
+    do {
+        got = read(upload->fd, buffer, capacity);
+    } while (got < 0 && errno == EINTR);
+    if (got <= 0)
+        return ms_error_set(err, MS_EIO, "%s: %s", upload->path,
+                            got < 0 ? strerror(errno) : "became shorter while it was sent");
+    *size = (size_t)got;
+    upload->sent += got;
+    if (upload->sent < upload->total) /* then it is the server's turn */
+        ms_report_bar(&upload->client->report, (double)upload->sent / (double)upload->total,
+                      "sending", -1);
+    return 0;
+}
+
+static bool rewind_song(void *context) {
+    struct upload *upload = context;
+    upload->sent = 0;
+    return lseek(upload->fd, 0, SEEK_SET) == 0;
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------- */
+
+/* Appends NAME=VALUE, percent-encoded, to the URL's query. */
+static int add(char **url, const char *name, const char *value, struct ms_error *err) {
+    char *encoded = ms_percent_encode(value, false);
+    char *longer =
+        encoded == NULL
+            ? NULL
+            : ms_strdupf("%s%c%s=%s", *url, strchr(*url, '?') == NULL ? '?' : '&', name, encoded);
+    free(encoded);
+    if (longer == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a URL");
+    free(*url);
+    *url = longer;
+    return 0;
+}
+
+static int add_format(const struct ms_options *options, char **url, struct ms_error *err) {
+    static const struct {
+        enum ms_option_id id;
+        const char *name;
+    } formats[] = {
+        {MS_OPTION_WAV, "wav"},   {MS_OPTION_MP3, "mp3"}, {MS_OPTION_FLAC, "flac"},
+        {MS_OPTION_OPUS, "opus"}, {MS_OPTION_M4A, "m4a"},
+    };
+    const char *asked = NULL;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (!ms_options_flag(options, formats[i].id))
+            continue;
+        if (asked != NULL)
+            return ms_error_set(err, MS_EUSAGE, "--%s and --%s exclude each other", asked,
+                                formats[i].name);
+        asked = formats[i].name;
+    }
+    return asked != NULL ? add(url, "format", asked, err) : 0;
+}
+
+/* Those that were given; the server knows the defaults. */
+static int add_options(const struct ms_options *options, char **url, struct ms_error *err) {
+    static const struct {
+        enum ms_option_id id;
+        const char *name;
+    } given[] = {
+        {MS_OPTION_JOB_MODEL, "model"},     {MS_OPTION_STEMS, "stems"},
+        {MS_OPTION_TWO_STEMS, "two_stems"}, {MS_OPTION_BITRATE, "bitrate"},
+        {MS_OPTION_SHIFTS, "shifts"},       {MS_OPTION_SEED, "seed"},
+        {MS_OPTION_OVERLAP, "overlap"},     {MS_OPTION_CLIP_MODE, "clip"},
+    };
+    if (ms_options_is_set(options, MS_OPTION_STEMS) &&
+        ms_options_is_set(options, MS_OPTION_TWO_STEMS))
+        return ms_error_set(err, MS_EUSAGE, "--stems and --two-stems exclude each other");
+    int rc = add_format(options, url, err);
+    for (size_t i = 0; rc == 0 && i < sizeof given / sizeof *given; i++) {
+        struct ms_option_view view;
+        if (ms_options_is_set(options, given[i].id) &&
+            ms_options_view(options, (int)given[i].id, &view))
+            rc = add(url, given[i].name, view.text, err);
+    }
+    return rc;
+}
+
+static const char *content_type(const char *path) {
+    static const char *const types[][2] = {
+        {".mp3", "audio/mpeg"}, {".wav", "audio/wav"},        {".flac", "audio/flac"},
+        {".ogg", "audio/ogg"},  {".opus", "audio/ogg"},       {".m4a", "audio/mp4"},
+        {".aac", "audio/aac"},  {".aiff", "audio/aiff"},      {".wma", "audio/x-ms-wma"},
+        {".mp4", "video/mp4"},  {".mkv", "video/x-matroska"}, {".webm", "video/webm"},
+    };
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot != NULL && i < sizeof types / sizeof *types; i++)
+        if (strcasecmp(dot, types[i][0]) == 0)
+            return types[i][1];
+    return "application/octet-stream";
+}
+
+/* ---- songs --------------------------------------------------------------------------------------------------------- */
+
+static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error *err) {
+    struct stat status;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0 || fstat(*fd, &status) != 0)
+        return ms_error_set(err, MS_EINPUT, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return ms_error_set(err, MS_EINPUT, "%s: is no file%s", path,
+                            S_ISDIR(status.st_mode) ? " but a folder" : "");
+    if (status.st_size == 0)
+        return ms_error_set(err, MS_EINPUT, "%s: is empty", path);
+    *bytes = status.st_size;
+    return 0;
+}
+
+/* POSTs one song; *job is what the server made of it. */
+static int post(struct ms_client *client, const char *query, const char *path,
+                struct ms_client_job *job, struct ms_error *err) {
+    struct upload upload = {.client = client, .fd = -1, .path = path};
+    char header[100];
+    const char *const headers[] = {header, NULL};
+    const char *slash = strrchr(path, '/');
+    char *url = strdup(query);
+    int rc = url != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a URL");
+    (void)snprintf(header, sizeof header, "Content-Type: %s", content_type(path));
+    if (rc == 0)
+        rc = add(&url, "name", slash != NULL ? slash + 1 : path, err);
+    if (rc == 0)
+        rc = open_song(path, &upload.fd, &upload.total, err);
+    if (rc == 0) {
+        const struct ms_http_request request = {
+            .method = "POST",
+            .headers = headers,
+            .read = read_song,
+            .rewind = rewind_song,
+            .body_bytes = upload.total,
+            .context = &upload,
+            .stall_timeout_s = 120,
+        };
+        rc = ms_client_call(client, url, request, &job->document, err);
+    }
+    if (rc == 0)
+        rc = ms_client_read_job(client, job, err);
+    ms_report_clear(&client->report);
+    if (upload.fd >= 0)
+        (void)close(upload.fd);
+    free(url);
+    return rc;
+}
+
+static int submit(struct ms_client *client, const char *query, const char *path,
+                  struct ms_error *err) {
+    struct ms_client_job job = {0};
+    int rc = post(client, query, path, &job, err);
+    if (rc == 0 && ms_options_flag(client->options, MS_OPTION_WAIT)) {
+        char id[64];
+        (void)snprintf(id, sizeof id, "%s", job.id);
+        ms_client_job_fini(&job);
+        rc = ms_client_wait(client, id, &job, err);
+    }
+    if (job.document != NULL && client->json)
+        ms_client_print_json(job.document);
+    else if (rc == 0)
+        (void)puts(job.id);
+    (void)fflush(stdout);
+    ms_client_job_fini(&job);
+    if (rc != 0 && err->code != MS_ECANCELED && strstr(err->text, path) == NULL)
+        (void)ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
+int ms_cmd_submit(int argc, char **argv) {
+    struct ms_client client;
+    struct ms_error err = {0};
+    int exit_code = MS_EXIT_OK;
+    if (!ms_client_begin(&client, MS_CMD_SUBMIT, usage, argc, argv, &exit_code))
+        return exit_code;
+    char *query = strdup("/apiv2/jobs");
+    int rc = query != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a URL");
+    int count = ms_options_argument_count(client.options);
+    if (rc == 0 && count == 0)
+        rc = ms_error_set(&err, MS_EUSAGE, "which file? Give at least one");
+    if (rc == 0)
+        rc = add_options(client.options, &query, &err);
+    for (int i = 0; rc == 0 && i < count; i++) {
+        rc = submit(&client, query, ms_options_argument(client.options, i), &err);
+        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* this song's own: the others go on */
+            ms_report_failed(&client.report, ms_options_argument(client.options, i), &err);
+            rc = 0;
+        }
+    }
+    free(query);
+    return ms_client_end(&client, argv[0], rc, &err);
+}
