@@ -15,7 +15,8 @@ void ms_webhook_free(struct ms_webhook *webhook);
  * public job as body, private, loopback, link-local, multicast... addresses refused at connect time (MS_EDENIED, give up). No redirects are followed. */
 MS_MUST_CHECK int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due,
                                      bool *give_up, struct ms_error *err);
-/* Backoff: 5 s, 30 s, 2 min, 10 min, 1 h, 6 h, 24 h with jitter; < 0: give up. v1: three attempts within a minute. */
+/* How long after the failure of attempt number `attempt` (from 0) the next one comes: 5 s, 30 s, 2 min, 10 min, 1 h, 6 h, 24 h, less up to
+ * a fifth; < 0: give up. v1: three attempts within a minute. */
 int64_t ms_webhook_again_ms(int version, int attempt);
 
 #endif

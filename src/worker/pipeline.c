@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "msaas/fault.h"
 #include "msaas/sys.h"
 #include "spool.h"
 
@@ -110,6 +111,7 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
     int code = ms_decoder_read(run->decoder, planes, capacity, frames, err);
     run->stats.decode_s += ms_monotonic_s() - begin_s;
     run->decoder_failed = code != 0;
+    ms_fault_point("mid-decode");
     return code;
 }
 

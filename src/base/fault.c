@@ -1,0 +1,29 @@
+/* Where tests kill the process. Owns the choice, made once at start; any thread comes to the points. */
+#include "msaas/fault.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char chosen[64];
+static atomic_int left; /* times to come to it still; 0: none is chosen */
+
+void ms_fault_choose(const char *spec) {
+    const char *colon = spec != NULL ? strchr(spec, ':') : NULL;
+    long times = colon != NULL ? strtol(colon + 1, NULL, 10) : 1;
+
+    atomic_store(&left, 0);
+    if (spec == NULL || times < 1 || times > 1000000)
+        return;
+    (void)snprintf(chosen, sizeof chosen, "%.*s",
+                   colon != NULL ? (int)(colon - spec) : (int)strlen(spec), spec);
+    atomic_store(&left, (int)times);
+}
+
+void ms_fault_point(const char *name) {
+    if (atomic_load_explicit(&left, memory_order_relaxed) > 0 && strcmp(name, chosen) == 0 &&
+        atomic_fetch_sub(&left, 1) == 1)
+        (void)raise(SIGKILL);
+}

@@ -1,0 +1,252 @@
+/* A job's last step: telling whoever asked to be told. Owns an HTTP client; one delivery at a time on the caller's thread, which
+ * is not the one that works on jobs. Version 1 is the course's, to any address; version 2 is https://www.standardwebhooks.com/,
+ * to public addresses only, since its URLs come from anybody. */
+#include "msaas/webhook.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "address.h"
+#include "msaas/base64.h"
+#include "msaas/digest.h"
+#include "msaas/http_client.h"
+#include "msaas/sys.h"
+#include "msaas/url.h"
+#include "sign.h"
+
+#define CONNECT_TIMEOUT_S 5
+#define TOTAL_TIMEOUT_S 15
+#define MAX_ANSWER_BYTES (64 * 1024)
+#define MAX_SECRET_BYTES 1024
+
+struct ms_webhook {
+    struct ms_http_client *client;
+    struct ms_networks *allowed;
+    const atomic_bool *cancel;
+    unsigned char *secret;
+    size_t secret_bytes;
+    bool refused; /* by allow_address, in the delivery in hand */
+};
+
+/* ---- the object ------------------------------------------------------------------------------------------------------ */
+
+static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_error *err) {
+    static const char prefix[] = "whsec_";
+    const size_t prefix_length = sizeof prefix - 1;
+    unsigned char *bytes = NULL;
+
+    if (strncmp(secret, prefix, prefix_length) == 0) {
+        const char *text = secret + prefix_length;
+
+        if (ms_base64_decode(text, strlen(text), MAX_SECRET_BYTES, &bytes, &webhook->secret_bytes,
+                             NULL) != 0 ||
+            webhook->secret_bytes == 0) {
+            free(bytes);
+            return ms_error_set(
+                err, MS_EUSAGE,
+                "the secret of callbacks begins with whsec_, but what follows is not "
+                "1 to %d bytes in base64",
+                MAX_SECRET_BYTES);
+        }
+    } else {
+        webhook->secret_bytes = strlen(secret);
+        if (webhook->secret_bytes == 0 || webhook->secret_bytes > MAX_SECRET_BYTES)
+            return ms_error_set(err, MS_EUSAGE, "the secret of callbacks must be 1 to %d bytes",
+                                MAX_SECRET_BYTES);
+        bytes = (unsigned char *)strdup(secret);
+        if (bytes == NULL)
+            return ms_error_set(err, MS_ENOMEM, "no memory for a secret");
+    }
+    webhook->secret = bytes;
+    return 0;
+}
+
+int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *cancel,
+                   struct ms_webhook **out, struct ms_error *err) {
+    struct ms_webhook *webhook = calloc(1, sizeof *webhook);
+    int rc;
+
+    *out = NULL;
+    if (webhook == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for callbacks");
+    webhook->cancel = cancel;
+    rc = ms_networks_parse(allow, &webhook->allowed, err);
+    if (rc == 0 && secret != NULL)
+        rc = set_secret(webhook, secret, err);
+    if (rc == 0)
+        rc = ms_http_client_new(&webhook->client, err);
+    if (rc != 0) {
+        ms_webhook_free(webhook);
+        return rc;
+    }
+    *out = webhook;
+    return 0;
+}
+
+void ms_webhook_free(struct ms_webhook *webhook) {
+    if (webhook == NULL)
+        return;
+    ms_http_client_free(webhook->client);
+    ms_networks_free(webhook->allowed);
+    if (webhook->secret != NULL)
+        explicit_bzero(webhook->secret, webhook->secret_bytes);
+    free(webhook->secret);
+    free(webhook);
+}
+
+/* ---- one delivery ------------------------------------------------------------------------------------------------------ */
+
+struct headers {
+    char id[MS_JOB_ID_HEX + 64], timestamp[64], signature[MS_WEBHOOK_SIGNATURE_MAX + 32];
+    const char *list[6];
+};
+
+int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int64_t timestamp_s,
+                    const char *body, char signature[MS_WEBHOOK_SIGNATURE_MAX],
+                    struct ms_error *err) {
+    char *text = ms_strdupf("%s.%lld.%s", id, (long long)timestamp_s, body);
+    unsigned char mac[MS_SHA256_BYTES];
+    char *encoded = NULL;
+    int rc;
+
+    if (text == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a signature");
+    rc = ms_hmac_sha256(secret, secret_bytes, text, strlen(text), mac, err);
+    if (rc == 0) {
+        encoded = ms_base64_encode(mac, sizeof mac);
+        if (encoded == NULL)
+            rc = ms_error_set(err, MS_ENOMEM, "no memory for a signature");
+    }
+    if (rc == 0)
+        (void)snprintf(signature, MS_WEBHOOK_SIGNATURE_MAX, "v1,%s", encoded);
+    free(encoded);
+    free(text);
+    return rc;
+}
+
+/* Those of version 2: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
+static int make_headers(const struct ms_webhook *webhook, const struct ms_callback_due *due,
+                        const char *body, struct headers *headers, struct ms_error *err) {
+    const int64_t now_s = (int64_t)time(NULL);
+    int count = 0;
+
+    headers->list[count++] = "Content-Type: application/json";
+    if (due->job.callback.version == 2) {
+        (void)snprintf(headers->id, sizeof headers->id, "webhook-id: %s", due->webhook_id);
+        (void)snprintf(headers->timestamp, sizeof headers->timestamp, "webhook-timestamp: %lld",
+                       (long long)now_s);
+        headers->list[count++] = headers->id;
+        headers->list[count++] = headers->timestamp;
+        if (webhook->secret != NULL) {
+            char signature[MS_WEBHOOK_SIGNATURE_MAX];
+            int rc;
+
+            rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id, now_s,
+                                 body, signature, err);
+            if (rc != 0)
+                return rc;
+            (void)snprintf(headers->signature, sizeof headers->signature, "webhook-signature: %s",
+                           signature);
+            headers->list[count++] = headers->signature;
+        }
+    }
+    headers->list[count] = NULL;
+    return 0;
+}
+
+static bool allow_address(void *context, const struct sockaddr *address) {
+    struct ms_webhook *webhook = context;
+    const bool allowed = ms_address_may_be_called(address, webhook->allowed);
+
+    webhook->refused |= !allowed;
+    return allowed;
+}
+
+/* What the receiver says is of no interest. */
+static int drop(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    (void)context;
+    (void)bytes;
+    (void)size;
+    (void)err;
+    return 0;
+}
+
+static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, const char *body,
+                bool *give_up, struct ms_error *err) {
+    struct headers headers;
+    struct ms_http_response response;
+    char shown[300];
+    struct ms_http_request request = {
+        .method = "POST",
+        .url = due->job.callback.url,
+        .headers = headers.list,
+        .body = body,
+        .body_bytes = (int64_t)strlen(body),
+        .write = drop,
+        .max_bytes = MAX_ANSWER_BYTES,
+        .context = webhook,
+        .connect_timeout_s = CONNECT_TIMEOUT_S,
+        .total_timeout_s = TOTAL_TIMEOUT_S,
+        .cancel = webhook->cancel,
+    };
+    int rc = make_headers(webhook, due, body, &headers, err);
+
+    if (rc != 0)
+        return rc;
+    if (due->job.callback.version == 2)
+        request.allow_address = allow_address;
+    webhook->refused = false;
+    rc = ms_http_send(webhook->client, &request, &response, err);
+    *give_up = rc == MS_EUSAGE || (rc == MS_EDENIED && webhook->refused);
+    /* An answer that is too long came after its status. */
+    if ((rc != 0 && rc != MS_ETOOLARGE) || (response.status >= 200 && response.status < 300))
+        return rc == MS_ETOOLARGE ? 0 : rc;
+    /* Gone is the one status that takes the request back; any other may be a receiver that is not set up yet. */
+    *give_up = response.status == 410;
+    ms_url_public(due->job.callback.url, shown, sizeof shown);
+    return ms_error_set(err, MS_ENET, "%s: answered with status %d", shown, response.status);
+}
+
+int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,
+                       struct ms_error *err) {
+    const struct ms_job_callback *callback = &due->job.callback;
+    char *made = NULL;
+    int rc = 0;
+
+    *give_up = false;
+    if (callback->url == NULL || callback->version < 1 || callback->version > 2) {
+        *give_up = true;
+        return ms_error_set(err, MS_EUSAGE, "job %s has no callback", due->job.id);
+    }
+    if (callback->version == 2)
+        rc = ms_job_to_public_json(&due->job, &made, err);
+    if (rc == 0)
+        rc = post(webhook, due,
+                  made != NULL             ? made
+                  : callback->data != NULL ? callback->data
+                                           : "null",
+                  give_up, err);
+    free(made);
+    return rc;
+}
+
+/* ---- again? ------------------------------------------------------------------------------------------------------------- */
+
+int64_t ms_webhook_again_ms(int version, int attempt) {
+    static const int64_t v1_s[] = {5, 30};
+    static const int64_t v2_s[] = {5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600};
+    const int64_t *delays_s = version == 1 ? v1_s : v2_s;
+    const int count =
+        version == 1 ? (int)(sizeof v1_s / sizeof *v1_s) : (int)(sizeof v2_s / sizeof *v2_s);
+    uint32_t random = 0;
+    int64_t most_ms;
+
+    if (attempt < 0 || attempt >= count)
+        return -1;
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* without luck: no jitter */
+    most_ms = delays_s[attempt] * 1000;
+    return most_ms - most_ms / 5 * (int64_t)random / UINT32_MAX;
+}

@@ -1,0 +1,250 @@
+/* One job: song from the store -> decode, separate, encode (pipeline.c) -> stems into the store. Owns the files in the worker's
+ * folder. Worker's thread. What happens to the job afterwards, worker.c decides from the code. */
+#include "job_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "msaas/digest.h"
+#include "msaas/fault.h"
+#include "msaas/network.h"
+#include "msaas/pipeline.h"
+#include "msaas/sys.h"
+
+#define MAX_SONG_BYTES (INT64_C(8) << 30)
+#define MP3_PRESET 2 /* as `msaas separate` has it by default */
+/* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding and uploading after. */
+#define SEPARATE_FROM 0.02
+#define SEPARATE_TO 0.95
+/* How slow things are that nobody can watch, at the very least. */
+#define DECODE_BYTES_PER_S 100e3
+#define TRANSFER_BYTES_PER_S 100e3
+
+struct run {
+    const struct ms_job_work *work;
+    struct ms_job *job;
+    struct ms_job_outcome *outcome;
+    struct ms_pipeline_options options;
+    struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
+    int output_count;
+    double separate_begin_s; /* when the first segment began; 0: not yet */
+};
+
+/* ---- options -------------------------------------------------------------------------------------------------------------- */
+
+static int stem_index(const struct ms_model_info *model, const char *name, struct ms_error *err) {
+    for (int i = 0; i < model->stem_count; i++)
+        if (strcmp(model->stems[i], name) == 0)
+            return i;
+    return ms_error_set(err, MS_EUSAGE, "model %s has no stem \"%s\"", model->name, name);
+}
+
+static int choose_stems(const struct ms_job_options *from, const struct ms_model_info *model,
+                        struct ms_pipeline_options *to, struct ms_error *err) {
+    int rc = 0;
+
+    to->two_stems = -1;
+    if (from->two_stems[0] != '\0') {
+        rc = to->two_stems = stem_index(model, from->two_stems, err);
+        return rc < 0 ? rc : 0;
+    }
+    for (int i = 0; from->stem_count == 0 && i < model->stem_count; i++)
+        to->stems[i] = true;
+    for (int i = 0; i < from->stem_count; i++) {
+        rc = stem_index(model, from->stems[i], err);
+        if (rc < 0)
+            return rc;
+        to->stems[rc] = true;
+    }
+    return 0;
+}
+
+static int map_options(const struct ms_job_options *from, const struct ms_model_info *model,
+                       struct ms_pipeline_options *to, struct ms_error *err) {
+    int rc = ms_job_options_check(from, err);
+
+    *to = (struct ms_pipeline_options){
+        .separate = {.overlap = from->overlap,
+                     .shifts = from->shifts,
+                     .seed = (uint64_t)from->seed},
+        .encode = {.sample_type = MS_SAMPLE_INT16,
+                   .bitrate_kbps = from->bitrate_kbps,
+                   .mp3_preset = MP3_PRESET},
+        .clip = strcmp(from->clip, "clamp") == 0  ? MS_CLIP_CLAMP
+                : strcmp(from->clip, "none") == 0 ? MS_CLIP_NONE
+                                                  : MS_CLIP_RESCALE,
+        .other_method = MS_OTHER_ADD,
+    };
+    if (rc == 0)
+        rc = ms_audio_format_parse(from->format, &to->encode.format, err);
+    if (rc == 0 && from->model[0] != '\0' && strcmp(from->model, model->name) != 0)
+        rc = ms_error_set(err, MS_EMODEL, "the job asks for model %s; this worker serves %s",
+                          from->model, model->name);
+    return rc == 0 ? choose_stems(from, model, to, err) : rc;
+}
+
+/* ---- the steps ------------------------------------------------------------------------------------------------------------- */
+
+/* Notes whose fault it was. */
+static int of_store(struct run *run, int rc, const struct ms_error *err) {
+    run->outcome->store_failed |= ms_outage_note(run->work->store_outage, rc, err);
+    return rc;
+}
+
+static int fetch(struct run *run, const char *path, struct ms_error *err) {
+    const struct ms_job *job = run->job;
+    int rc;
+
+    run->work->moved(run->work->context, (double)job->input_bytes / TRANSFER_BYTES_PER_S);
+    rc = of_store(
+        run, ms_store_fetch(run->work->store, MS_BUCKET_SONGS, job->id, path, MAX_SONG_BYTES, err),
+        err);
+    if (rc == MS_ENOTFOUND)
+        rc = ms_error_set(err, rc, "the song is not in the store any more: send it again");
+    return rc;
+}
+
+static void on_progress(void *context, const struct ms_separate_progress *progress) {
+    struct run *run = context;
+    const double rate_hz = run->work->model->sample_rate_hz;
+    const double now_s = ms_monotonic_s();
+    const double done = (double)progress->segments_done, total = (double)progress->segments_total;
+    double eta_s = -1;
+
+    if (run->separate_begin_s <= 0)
+        run->separate_begin_s = now_s;
+    run->job->audio_seconds = (double)progress->frames_total / rate_hz;
+    if (done > 0)
+        eta_s = (now_s - run->separate_begin_s) * (total - done) / done;
+    /* After the last segment comes encoding, which is faster than the song's own time. */
+    run->work->moved(run->work->context, done < total ? 0 : run->job->audio_seconds);
+    ms_lease_progress(run->work->lease,
+                      SEPARATE_FROM +
+                          (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1),
+                      eta_s, run->job->audio_seconds);
+    if (done > 0)
+        ms_fault_point("mid-inference");
+}
+
+static int separate(struct run *run, const char *song, struct ms_error *err) {
+    const struct ms_job_work *work = run->work;
+    const struct ms_separate_hooks hooks = {
+        .context = run, .progress = on_progress, .cancel = ms_lease_halt(work->lease)};
+    struct ms_pipeline_stats stats = {0};
+    int rc;
+
+    for (int i = 0; i < run->output_count; i++) {
+        run->outputs[i].path = ms_strdupf("%s/%s.%s", work->folder, run->outputs[i].label,
+                                          ms_audio_format_extension(run->options.encode.format));
+        if (run->outputs[i].path == NULL)
+            return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    }
+    work->moved(work->context, (double)run->job->input_bytes / DECODE_BYTES_PER_S);
+    rc = ms_pipeline_run(work->separator, work->model, song, &run->options, run->outputs,
+                         run->output_count, work->folder, &hooks, &stats, err);
+    if (rc == 0)
+        run->job->audio_seconds = (double)stats.frames / work->model->sample_rate_hz;
+    return rc;
+}
+
+static int upload(struct run *run, int number, struct ms_error *err) {
+    const struct ms_job_work *work = run->work;
+    const struct ms_pipeline_output *output = &run->outputs[number];
+    struct ms_job_stem *stem = &run->job->stems[number];
+    struct ms_object_source source = {.path = output->path, .sha256 = stem->sha256};
+    char key[MS_JOB_KEY_MAX];
+    struct stat status;
+    int rc = ms_sha256_of_file(output->path, stem->sha256, err);
+
+    if (rc != 0)
+        return rc;
+    if (stat(output->path, &status) != 0)
+        return ms_error_set(err, MS_EIO, "%s: %s", output->path, strerror(errno));
+    (void)snprintf(stem->name, sizeof stem->name, "%s", output->label);
+    stem->bytes = source.size = (int64_t)status.st_size;
+    source.content_type = ms_job_mime(run->job->options.format);
+    ms_job_stem_key(run->job, stem->name, key);
+    rc = work->confirm(work->context, err);
+    if (rc != 0)
+        return rc;
+    work->moved(work->context, (double)stem->bytes / TRANSFER_BYTES_PER_S);
+    return of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, &source, NULL, err), err);
+}
+
+static int upload_all(struct run *run, struct ms_error *err) {
+    const double audio_s = run->job->audio_seconds;
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < run->output_count; i++) {
+        if (i == 1)
+            ms_fault_point("between-uploads");
+        ms_lease_progress(run->work->lease,
+                          SEPARATE_TO + (1 - SEPARATE_TO) * (i + 1) / (run->output_count + 2), 0,
+                          audio_s);
+        rc = upload(run, i, err);
+        run->outcome->uploaded += rc == 0;
+    }
+    run->job->stem_count = run->outcome->uploaded;
+    return rc;
+}
+
+/* Clients read the text: our folder is none of their business. */
+static void hide_folder(const char *folder, struct ms_error *err) {
+    const size_t length = strlen(folder);
+
+    for (char *at; (at = strstr(err->text, folder)) != NULL;) {
+        const size_t cut = length + (at[length] == '/');
+
+        memmove(at, at + cut, strlen(at + cut) + 1);
+    }
+}
+
+int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job_outcome *outcome,
+               struct ms_error *err) {
+    const double begin_s = ms_monotonic_s();
+    struct run run = {.work = work, .job = job, .outcome = outcome};
+    char *song = ms_strdupf("%s/song", work->folder);
+    int rc;
+
+    *outcome = (struct ms_job_outcome){0};
+    job->stem_count = 0;
+    if (song == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    rc = map_options(&job->options, work->model, &run.options, err);
+    if (rc == 0)
+        rc = ms_pipeline_labels(work->model, &run.options, run.outputs, &run.output_count, err);
+    if (rc == 0)
+        rc = fetch(&run, song, err);
+    if (rc == 0)
+        rc = separate(&run, song, err);
+    if (rc == 0)
+        rc = upload_all(&run, err);
+    outcome->seconds = ms_monotonic_s() - begin_s;
+    if (rc == 0) {
+        (void)snprintf(job->receipt.made_by, sizeof job->receipt.made_by,
+                       "msaas " MSAAS_VERSION ", libtorch %s", ms_network_libtorch_version());
+        (void)snprintf(job->receipt.model_sha256, sizeof job->receipt.model_sha256, "%s",
+                       work->model_sha256 != NULL ? work->model_sha256 : "");
+        job->receipt.seconds = outcome->seconds;
+    } else {
+        hide_folder(work->folder, err);
+    }
+    for (int i = 0; i < run.output_count; i++)
+        free(run.outputs[i].path);
+    free(song);
+    return rc;
+}
+
+void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song) {
+    char key[MS_JOB_KEY_MAX];
+
+    for (int i = 0; i < stems; i++) {
+        ms_job_stem_key(job, job->stems[i].name, key);
+        (void)!ms_store_remove(store, MS_BUCKET_STEMS, key, NULL);
+    }
+    if (song)
+        (void)!ms_store_remove(store, MS_BUCKET_SONGS, job->id, NULL);
+}

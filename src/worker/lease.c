@@ -1,0 +1,202 @@
+/* The heartbeat of the job at work. Owns a thread with a queue connection of its own, and the flag that ends work early. The
+ * thread wakes ten times a second for what is cheap (has the worker been asked to stop?) and renews the lease at least
+ * every third of it, but every second where that is longer: as often clients see progress, and a cancel is heard. */
+#include "lease.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "msaas/sys.h"
+
+#define TICK_MS 100
+#define RENEW_MS 1000
+
+struct ms_lease {
+    struct ms_lease_options options;
+    struct ms_queue *queue;
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool halt;
+    pthread_mutex_t lock; /* for all below */
+    pthread_cond_t wake;
+    bool ending;
+    bool has_job;
+    uint64_t number;   /* of the job: a late answer about an earlier one is dropped */
+    struct ms_job job; /* owns nothing: id and progress */
+    char token[MS_TOKEN_HEX];
+    enum ms_lease_end why;
+};
+
+static void set_why(struct ms_lease *lease, enum ms_lease_end why) {
+    if (lease->why == MS_LEASE_HELD || why == MS_LEASE_LOST)
+        lease->why = why;
+    atomic_store(&lease->halt, true);
+}
+
+/* Renews without the lock: the queue may take seconds. */
+static void renew(struct ms_lease *lease) {
+    const struct ms_job job = lease->job;
+    const uint64_t number = lease->number;
+    char token[MS_TOKEN_HEX];
+    struct ms_error err = {0};
+    int rc;
+
+    memcpy(token, lease->token, sizeof token);
+    (void)pthread_mutex_unlock(&lease->lock);
+    rc = ms_queue_change(lease->queue, MS_CHANGE_RENEW, &job, token, lease->options.lease_ms, &err);
+    (void)ms_outage_note(lease->options.outage, rc, &err);
+    (void)pthread_mutex_lock(&lease->lock);
+    if (!lease->has_job || lease->number != number)
+        return;
+    if (rc == MS_ECANCELED)
+        set_why(lease, MS_LEASE_CANCELED);
+    else if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
+        set_why(lease, MS_LEASE_LOST);
+}
+
+static void wait_tick(struct ms_lease *lease) {
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += TICK_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    (void)pthread_cond_timedwait(&lease->wake, &lease->lock, &until);
+}
+
+static void *beat(void *user) {
+    struct ms_lease *lease = user;
+    const double every_s =
+        (double)(lease->options.lease_ms / 3 < RENEW_MS ? lease->options.lease_ms / 3 : RENEW_MS) /
+        1000;
+    double renewed_s = 0, stopped_s = -1;
+    uint64_t number = 0;
+
+    (void)pthread_mutex_lock(&lease->lock);
+    while (!lease->ending) {
+        const double now_s = ms_monotonic_s();
+
+        if (stopped_s < 0 && atomic_load(lease->options.stop))
+            stopped_s = now_s;
+        if (stopped_s >= 0 &&
+            (!lease->has_job || (now_s - stopped_s) * 1000 >= (double)lease->options.grace_ms))
+            set_why(lease, MS_LEASE_STOPPED);
+        if (lease->has_job && lease->number != number) {
+            number = lease->number;
+            renewed_s = now_s; /* reserve() gave a fresh one */
+        }
+        if (lease->has_job && lease->why != MS_LEASE_LOST && now_s - renewed_s >= every_s) {
+            renew(lease);
+            renewed_s = now_s; /* from before the call: that is what the lease counts from */
+        }
+        if (!lease->ending)
+            wait_tick(lease);
+    }
+    (void)pthread_mutex_unlock(&lease->lock);
+    return NULL;
+}
+
+int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
+                 struct ms_error *err) {
+    struct ms_lease *lease = calloc(1, sizeof *lease);
+    pthread_condattr_t monotonic;
+    sigset_t all, before;
+    int rc;
+
+    *out = NULL;
+    if (lease == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a lease");
+    lease->options = *options;
+    (void)pthread_mutex_init(&lease->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&lease->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    rc = ms_queue_open(options->queue_url, &lease->queue, err);
+    if (rc == 0) {
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        lease->has_thread = pthread_create(&lease->thread, NULL, beat, lease) == 0;
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (!lease->has_thread)
+            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for the lease");
+    }
+    if (rc != 0) {
+        ms_lease_free(lease);
+        return rc;
+    }
+    *out = lease;
+    return 0;
+}
+
+void ms_lease_free(struct ms_lease *lease) {
+    if (lease == NULL)
+        return;
+    if (lease->has_thread) {
+        (void)pthread_mutex_lock(&lease->lock);
+        lease->ending = true;
+        (void)pthread_cond_signal(&lease->wake);
+        (void)pthread_mutex_unlock(&lease->lock);
+        (void)pthread_join(lease->thread, NULL);
+    }
+    ms_queue_close(lease->queue);
+    (void)pthread_cond_destroy(&lease->wake);
+    (void)pthread_mutex_destroy(&lease->lock);
+    free(lease);
+}
+
+void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char *token) {
+    (void)pthread_mutex_lock(&lease->lock);
+    lease->has_job = true;
+    lease->number++;
+    lease->job = (struct ms_job){.state = MS_JOB_RUNNING, .eta_seconds = -1};
+    memcpy(lease->job.id, job->id, sizeof job->id);
+    (void)snprintf(lease->token, sizeof lease->token, "%s", token);
+    lease->why = MS_LEASE_HELD;
+    atomic_store(&lease->halt,
+                 false); /* a stop that was there before comes again, with its grace */
+    (void)pthread_mutex_unlock(&lease->lock);
+}
+
+void ms_lease_end(struct ms_lease *lease) {
+    (void)pthread_mutex_lock(&lease->lock);
+    lease->has_job = false;
+    lease->why = MS_LEASE_HELD;
+    atomic_store(&lease->halt, false);
+    (void)pthread_mutex_unlock(&lease->lock);
+}
+
+void ms_lease_progress(struct ms_lease *lease, double progress, double eta_seconds,
+                       double audio_seconds) {
+    (void)pthread_mutex_lock(&lease->lock);
+    lease->job.progress = progress;
+    lease->job.eta_seconds = eta_seconds;
+    lease->job.audio_seconds = audio_seconds;
+    (void)pthread_mutex_unlock(&lease->lock);
+}
+
+const atomic_bool *ms_lease_halt(const struct ms_lease *lease) {
+    return &lease->halt;
+}
+
+enum ms_lease_end ms_lease_why(struct ms_lease *lease) {
+    enum ms_lease_end why;
+
+    (void)pthread_mutex_lock(&lease->lock);
+    why = lease->why;
+    (void)pthread_mutex_unlock(&lease->lock);
+    return why;
+}
+
+void ms_lease_note(struct ms_lease *lease, enum ms_lease_end why) {
+    (void)pthread_mutex_lock(&lease->lock);
+    set_why(lease, why);
+    (void)pthread_mutex_unlock(&lease->lock);
+}

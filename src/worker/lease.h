@@ -1,0 +1,46 @@
+/* The lease of the job at work: a thread renews it, carries the job's progress to the queue, and brings back why the work must
+ * end. Everything here may be called from the worker's thread while the lease's own thread runs. */
+#ifndef MSAAS_WORKER_LEASE_H
+#define MSAAS_WORKER_LEASE_H
+
+#include <stdatomic.h>
+
+#include "msaas/queue.h"
+#include "outage.h"
+
+enum ms_lease_end {
+    MS_LEASE_HELD,     /* go on */
+    MS_LEASE_CANCELED, /* a client asked for it */
+    MS_LEASE_LOST,     /* somebody else may have the job by now: touch nothing */
+    MS_LEASE_STOPPED,  /* the worker was asked to stop, and its grace is over */
+};
+
+struct ms_lease_options {
+    const char *queue_url;
+    int64_t lease_ms;
+    int64_t grace_ms;
+    const atomic_bool *stop;
+    struct ms_outage *outage; /* of the queue */
+};
+
+struct ms_lease;
+MS_MUST_CHECK int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
+                               struct ms_error *err);
+void ms_lease_free(struct ms_lease *lease); /* ends the thread; accepts NULL */
+
+/* From reserve() on. Takes what it needs from the job. */
+void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char *token);
+/* When the job has been given up: a renewal that is under way does no harm to the next one. */
+void ms_lease_end(struct ms_lease *lease);
+
+void ms_lease_progress(struct ms_lease *lease, double progress, double eta_seconds,
+                       double audio_seconds);
+
+/* True when work must end: the job's (see ms_lease_why), or all work, while there is no job. For hooks and stores; valid as
+ * long as the lease object. */
+const atomic_bool *ms_lease_halt(const struct ms_lease *lease);
+enum ms_lease_end ms_lease_why(struct ms_lease *lease);
+/* What the worker's own changes of the job found: no thread needs to ask again. */
+void ms_lease_note(struct ms_lease *lease, enum ms_lease_end why);
+
+#endif

@@ -1,0 +1,98 @@
+/* Folders for songs, spools and stems. Owns one per worker; the kernel lets go of its lock when the worker dies, however it dies,
+ * so that the next one to start finds what was left and removes it. */
+#include "scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "msaas/sys.h"
+
+#define PREFIX "msaas-work-"
+
+/* A worker's folder holds files only. */
+static void empty(const char *path) {
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        (void)unlinkat(dirfd(dir), entry->d_name, 0); /* "." and ".." stay: they are folders */
+    if (dir != NULL)
+        (void)closedir(dir);
+}
+
+static void remove_leftovers(const char *parent) {
+    DIR *dir = opendir(parent);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char *path;
+        int lock;
+
+        if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0)
+            continue;
+        path = ms_strdupf("%s/%s", parent, entry->d_name);
+        lock = path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+            empty(path);
+            (void)rmdir(path);
+        }
+        if (lock >= 0)
+            (void)close(lock);
+        free(path);
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+}
+
+int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error *err) {
+    int whole = -1, rc;
+
+    *out = (struct ms_scratch){.lock = -1};
+    rc = ms_make_dirs(parent, err);
+    if (rc != 0)
+        return rc;
+    out->path = ms_strdupf("%s/" PREFIX "XXXXXX", parent);
+    if (out->path == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    /* Nobody looks for leftovers while a folder is new and not yet locked. It takes others but a moment. */
+    whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (whole < 0 || flock(whole, LOCK_EX) != 0) {
+        rc = ms_error_set(err, MS_EIO, "%s: %s", parent, strerror(errno));
+        goto out;
+    }
+    remove_leftovers(parent);
+    if (mkdtemp(out->path) == NULL) {
+        rc = ms_error_set(err, MS_EIO, "%s: no folder can be made in it: %s", parent,
+                          strerror(errno));
+        goto out;
+    }
+    out->lock = open(out->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (out->lock < 0 || flock(out->lock, LOCK_EX | LOCK_NB) != 0)
+        rc = ms_error_set(err, MS_EIO, "%s: %s", out->path, strerror(errno));
+out:
+    if (whole >= 0)
+        (void)close(whole);
+    if (rc != 0)
+        ms_scratch_close(out);
+    return rc;
+}
+
+void ms_scratch_empty(const struct ms_scratch *scratch) {
+    empty(scratch->path);
+}
+
+void ms_scratch_close(struct ms_scratch *scratch) {
+    if (scratch->path != NULL && scratch->lock >= 0)
+        empty(scratch->path);
+    if (scratch->path != NULL)
+        (void)rmdir(scratch->path);
+    if (scratch->lock >= 0)
+        (void)close(scratch->lock);
+    free(scratch->path);
+    *scratch = (struct ms_scratch){.lock = -1};
+}

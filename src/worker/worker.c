@@ -1,0 +1,477 @@
+/* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it. Owns one worker's connections to
+ * queue and store, its folder, and its helpers: the lease's thread (lease.c), the reaper and the deliverer of callbacks
+ * (chores.c). Runs on the caller's thread. */
+#include "msaas/worker.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "chores.h"
+#include "job_run.h"
+#include "lease.h"
+#include "msaas/digest.h"
+#include "msaas/fault.h"
+#include "msaas/log.h"
+#include "msaas/metrics.h"
+#include "msaas/queue.h"
+#include "msaas/sys.h"
+#include "outage.h"
+#include "scratch.h"
+
+#define RESERVE_WAIT_MS 1000
+#define ALIVE_S 120.0
+#define RETRY_MAX_MS 60000
+/* A worker that stops tries that long to hand its job back to a queue that does not answer. */
+#define LAST_WORDS_S 5.0
+
+struct worker {
+    const struct ms_worker_options *options;
+    char name[100];
+    struct ms_outage queue_outage, store_outage;
+    struct ms_queue *queue;
+    struct ms_store *store;
+    struct ms_store *cleaner; /* a store that a canceled job does not stop */
+    struct ms_scratch scratch;
+    struct ms_lease *lease;
+    struct ms_chores *chores;
+    struct ms_job_work work;
+    bool store_suspect; /* a job failed because of it */
+    struct ms_job job;  /* the one at work */
+    char token[MS_TOKEN_HEX];
+    double alive_until_s; /* under alive_lock */
+    struct worker *next_alive;
+};
+
+/* ---- alive? -------------------------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t alive_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct worker *alive_workers; /* those of this process, linked by next_alive */
+
+static void moved(void *context, double allow_s) {
+    struct worker *worker = context;
+
+    (void)pthread_mutex_lock(&alive_lock);
+    worker->alive_until_s = ms_monotonic_s() + ALIVE_S + allow_s;
+    (void)pthread_mutex_unlock(&alive_lock);
+}
+
+static void alive_begin(struct worker *worker) {
+    moved(worker, 0);
+    (void)pthread_mutex_lock(&alive_lock);
+    worker->next_alive = alive_workers;
+    alive_workers = worker;
+    (void)pthread_mutex_unlock(&alive_lock);
+}
+
+static void alive_end(struct worker *worker) {
+    (void)pthread_mutex_lock(&alive_lock);
+    for (struct worker **at = &alive_workers; *at != NULL; at = &(*at)->next_alive)
+        if (*at == worker) {
+            *at = worker->next_alive;
+            break;
+        }
+    (void)pthread_mutex_unlock(&alive_lock);
+}
+
+bool ms_worker_is_alive(void) {
+    const double now_s = ms_monotonic_s();
+    bool alive = true;
+
+    (void)pthread_mutex_lock(&alive_lock);
+    for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
+        alive = alive && now_s < worker->alive_until_s;
+    (void)pthread_mutex_unlock(&alive_lock);
+    return alive;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------------------- */
+
+static bool stopped(const struct worker *worker) {
+    return atomic_load(worker->options->stop);
+}
+
+/* In short naps: `flag` (may be NULL) may be raised by a signal handler, which wakes nobody. */
+static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag) {
+    const double until_s = ms_monotonic_s() + (double)ms / 1000;
+    const struct timespec nap = {.tv_nsec = 50000000};
+
+    moved(worker, 0);
+    while ((flag == NULL || !atomic_load(flag)) && ms_monotonic_s() < until_s)
+        (void)nanosleep(&nap, NULL);
+}
+
+static void wait_for_queue(struct worker *worker) {
+    const char *warning = NULL;
+    struct ms_error err = {0};
+
+    for (int failures = 0; !stopped(worker); failures++) {
+        const int rc = ms_queue_ping(worker->queue, &warning, &err);
+
+        if (!ms_outage_note(&worker->queue_outage, rc, &err))
+            break;
+        pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
+    }
+    if (warning != NULL)
+        ms_log(MS_LOG_WARN, "%s", warning);
+}
+
+static void wait_for_store(struct worker *worker) {
+    struct ms_error err = {0};
+
+    for (int failures = 0; !stopped(worker); failures++) {
+        const int rc = ms_store_ping(worker->store, &err);
+
+        if (!ms_outage_note(&worker->store_outage, rc, &err))
+            break;
+        pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
+    }
+    worker->store_suspect = false;
+}
+
+/* ---- the queue hears of the job ------------------------------------------------------------------------------------------------ */
+
+/* One change of the job at work, repeated while the queue cannot be reached. Ends early, with the queue's failure, when the
+ * lease is known to be lost or a worker that stops has tried long enough. */
+static int change(struct worker *worker, enum ms_queue_change what, struct ms_error *err) {
+    double stopped_s = -1;
+
+    for (int failures = 0;; failures++) {
+        const int rc = ms_queue_change(worker->queue, what, &worker->job, worker->token,
+                                       worker->options->lease_ms, err);
+
+        if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
+            ms_lease_note(worker->lease, MS_LEASE_LOST);
+        else if (rc == MS_ECANCELED)
+            ms_lease_note(worker->lease, MS_LEASE_CANCELED);
+        if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc) ||
+            ms_lease_why(worker->lease) == MS_LEASE_LOST)
+            return rc;
+        if (stopped(worker) && stopped_s < 0)
+            stopped_s = ms_monotonic_s();
+        if (stopped_s >= 0 && ms_monotonic_s() - stopped_s > LAST_WORDS_S)
+            return rc;
+        if (stopped_s < 0)
+            pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
+        else
+            pause_ms(worker, 250, NULL);
+    }
+}
+
+/* See job_run.h. A worker that was frozen finds out here that its job is another's. */
+static int confirm(void *context, struct ms_error *err) {
+    struct worker *worker = context;
+    const atomic_bool *halt = ms_lease_halt(worker->lease);
+
+    for (int failures = 0; !atomic_load(halt); failures++) {
+        const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
+                                       worker->options->lease_ms, err);
+
+        if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
+            ms_lease_note(worker->lease, MS_LEASE_LOST);
+        else if (rc == MS_ECANCELED)
+            ms_lease_note(worker->lease, MS_LEASE_CANCELED);
+        else if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc))
+            return rc;
+        else
+            pause_ms(worker, ms_outage_pause_ms(failures), halt);
+    }
+    return ms_error_set(err, MS_ECANCELED, "canceled");
+}
+
+/* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together does not return together. */
+static int64_t retry_at_ms(const struct ms_job *job) {
+    const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
+    struct timespec now;
+    char hex[5];
+    int64_t random = 0;
+
+    if (ms_random_hex(hex, sizeof hex - 1, NULL) == 0)
+        random = strtol(hex, NULL, 16);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + most_ms -
+           most_ms / 2 * random / 0xffff;
+}
+
+/* Objects that no finished job will name. */
+static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
+    struct ms_store_options options = worker->options->store;
+
+    options.cancel = worker->options->stop;
+    if (worker->cleaner == NULL && ms_store_open(&options, &worker->cleaner, NULL) != 0)
+        return;
+    ms_job_discard(worker->cleaner, &worker->job, outcome->uploaded, song);
+}
+
+static void ended(const char *state) {
+    ms_metric_add(MS_METRIC_JOBS_DONE, 1, state, NULL);
+}
+
+static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
+    const struct ms_job *job = &worker->job;
+    const double speed = outcome->seconds > 0 ? job->audio_seconds / outcome->seconds : 0;
+    char audio[32], took[32], times[32], stems[16];
+
+    ms_chores_wake(worker->chores);
+    (void)snprintf(audio, sizeof audio, "%.1f", job->audio_seconds);
+    (void)snprintf(took, sizeof took, "%.1f", outcome->seconds);
+    (void)snprintf(times, sizeof times, "%.2f", speed);
+    (void)snprintf(stems, sizeof stems, "%d", job->stem_count);
+    ms_log_fields(MS_LOG_INFO, "job done", "job", job->id, "stems", stems, "audio_seconds", audio,
+                  "seconds", took, "speed", times, NULL);
+    ended("succeeded");
+    ms_metric_add(MS_METRIC_AUDIO_SECONDS, job->audio_seconds, NULL, NULL);
+    ms_metric_add(MS_METRIC_WORK_SECONDS, outcome->seconds, NULL, NULL);
+    ms_metric_set(MS_METRIC_SPEED, speed, NULL);
+}
+
+/* Fails it, or has it tried again, by the code of its error. */
+static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome, int code,
+                      const struct ms_error *failure, struct ms_error *err) {
+    struct ms_job *job = &worker->job;
+    const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
+    char attempt[16];
+    int rc;
+
+    (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
+    (void)snprintf(job->error_message, sizeof job->error_message, "%s", failure->text);
+    (void)snprintf(attempt, sizeof attempt, "%d", job->failures + 1);
+    job->stem_count = 0;
+    if (!again)
+        discard(worker, outcome, false);
+    if (ms_code_is_transient(code)) {
+        job->not_before_ms = retry_at_ms(job);
+        rc = change(worker, MS_CHANGE_RETRY, err);
+    } else {
+        rc = change(worker, MS_CHANGE_FAIL, err);
+    }
+    if (rc != 0)
+        return rc;
+    if (again) {
+        ms_metric_add(MS_METRIC_RETRIES, 1, job->error_code, NULL);
+        ms_log_fields(MS_LOG_WARN, "job will be tried again", "job", job->id, "code",
+                      job->error_code, "error", job->error_message, "attempt", attempt, NULL);
+        return 0;
+    }
+    ms_chores_wake(worker->chores);
+    ended("failed");
+    ms_log_fields(MS_LOG_ERROR, "job failed", "job", job->id, "code", job->error_code, "error",
+                  job->error_message, "attempt", attempt, NULL);
+    return 0;
+}
+
+static int end_canceled(struct worker *worker, const struct ms_job_outcome *outcome,
+                        struct ms_error *err) {
+    int rc;
+
+    /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of somebody who sends it anew stays. */
+    discard(worker, outcome, true);
+    worker->job.stem_count = 0;
+    rc = change(worker, MS_CHANGE_CANCEL, err);
+    if (rc != 0)
+        return rc;
+    ms_chores_wake(worker->chores);
+    ended("canceled");
+    ms_log_fields(MS_LOG_INFO, "job canceled", "job", worker->job.id, NULL);
+    return 0;
+}
+
+static int end_stopped(struct worker *worker, struct ms_error *err) {
+    int rc;
+
+    worker->job.stem_count = 0;
+    rc = change(worker, MS_CHANGE_REQUEUE, err);
+    if (rc == 0)
+        ms_log_fields(MS_LOG_INFO, "job put back: this worker stops", "job", worker->job.id, NULL);
+    return rc;
+}
+
+/* `code` and `failure` are what the work returned. */
+static void settle(struct worker *worker, const struct ms_job_outcome *outcome, int code,
+                   const struct ms_error *failure) {
+    struct ms_error err = {0};
+    int rc = 0;
+
+    if (code == 0) {
+        ms_fault_point("before-publish");
+        rc = change(worker, MS_CHANGE_FINISH, &err);
+        if (rc == 0) {
+            ms_fault_point("after-publish");
+            end_succeeded(worker, outcome);
+            return;
+        }
+    }
+    switch (ms_lease_why(worker->lease)) {
+    case MS_LEASE_LOST: break;
+    case MS_LEASE_CANCELED: rc = end_canceled(worker, outcome, &err); break;
+    case MS_LEASE_STOPPED:
+    case MS_LEASE_HELD:
+        if (code == MS_ECANCELED)
+            rc = end_stopped(worker, &err);
+        else if (code != 0)
+            rc = end_failed(worker, outcome, code, failure, &err);
+        break;
+    }
+    if (ms_lease_why(worker->lease) == MS_LEASE_LOST)
+        ms_log_fields(MS_LOG_WARN, "job dropped: its lease was lost, another worker may have it",
+                      "job", worker->job.id, NULL);
+    else if (rc != 0)
+        ms_log_fields(MS_LOG_ERROR, "job left to the reaper: the queue does not take its end",
+                      "job", worker->job.id, "error", err.text, NULL);
+}
+
+/* ---- one job -------------------------------------------------------------------------------------------------------------------- */
+
+static void run_job(struct worker *worker) {
+    struct ms_job *job = &worker->job;
+    struct ms_job_outcome outcome = {0};
+    struct ms_error err = {0};
+    char bytes[32], attempt[16];
+    int code;
+
+    ms_fault_point("after-move");
+    ms_lease_begin(worker->lease, job, worker->token);
+    ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
+    (void)snprintf(bytes, sizeof bytes, "%lld", (long long)job->input_bytes);
+    (void)snprintf(attempt, sizeof attempt, "%d", job->attempts);
+    ms_log_fields(MS_LOG_INFO, "job begun", "job", job->id, "bytes", bytes, "attempt", attempt,
+                  NULL);
+    if (stopped(worker)) {
+        ms_lease_note(worker->lease, MS_LEASE_STOPPED);
+        code = ms_error_set(&err, MS_ECANCELED, "canceled");
+    } else {
+        code = ms_job_run(&worker->work, job, &outcome, &err);
+    }
+    worker->store_suspect |= outcome.store_failed;
+    settle(worker, &outcome, code, &err);
+    ms_lease_end(worker->lease);
+    ms_metric_set(MS_METRIC_IN_FLIGHT, 0, NULL);
+    ms_scratch_empty(&worker->scratch);
+}
+
+static void work(struct worker *worker) {
+    int failures = 0;
+
+    while (!stopped(worker)) {
+        struct ms_error err = {0};
+        int rc;
+
+        moved(worker, 0);
+        if (worker->store_suspect)
+            wait_for_store(worker);
+        if (stopped(worker))
+            break;
+        rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
+                              RESERVE_WAIT_MS, &worker->job, worker->token, &err);
+        if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
+            pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
+            continue;
+        }
+        failures = 0;
+        if (rc == 0) {
+            run_job(worker);
+            ms_job_fini(&worker->job);
+        }
+    }
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------------------------------------------- */
+
+/* HOST-PID-RANDOM, of the characters that the queue takes. */
+static int make_name(char name[100], struct ms_error *err) {
+    char host[65] = "", random[9];
+    const int rc = ms_random_hex(random, sizeof random - 1, err);
+
+    if (rc != 0)
+        return rc;
+    (void)gethostname(host, sizeof host - 1);
+    for (char *at = host; *at != '\0'; at++)
+        if (!isalnum((unsigned char)*at) && strchr("._-", *at) == NULL)
+            *at = '_';
+    (void)snprintf(name, 100, "%s-%ld-%s", host[0] != '\0' ? host : "worker", (long)getpid(),
+                   random);
+    return 0;
+}
+
+static int begin(struct worker *worker, struct ms_error *err) {
+    const struct ms_worker_options *options = worker->options;
+    const struct ms_lease_options lease = {
+        .queue_url = options->queue_url,
+        .lease_ms = options->lease_ms,
+        .grace_ms = options->grace_ms,
+        .stop = options->stop,
+        .outage = &worker->queue_outage,
+    };
+    struct ms_store_options store = options->store;
+    int rc = make_name(worker->name, err);
+
+    if (options->fault != NULL)
+        ms_fault_choose(options->fault);
+    if (rc == 0)
+        rc = ms_scratch_open(options->scratch_dir, &worker->scratch, err);
+    if (rc == 0)
+        rc = ms_queue_open(options->queue_url, &worker->queue, err);
+    if (rc == 0)
+        rc = ms_lease_new(&lease, &worker->lease, err);
+    if (rc != 0)
+        return rc;
+    store.cancel = ms_lease_halt(worker->lease);
+    rc = ms_store_open(&store, &worker->store, err);
+    worker->work = (struct ms_job_work){
+        .model = ms_model_info(options->model),
+        .model_sha256 = options->model_sha256,
+        .separator = options->separator,
+        .store = worker->store,
+        .store_outage = &worker->store_outage,
+        .lease = worker->lease,
+        .folder = worker->scratch.path,
+        .confirm = confirm,
+        .moved = moved,
+        .context = worker,
+    };
+    return rc;
+}
+
+int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err) {
+    struct worker worker = {
+        .options = options,
+        .scratch = {.lock = -1},
+        .queue_outage = {.what = "the queue", .errors = MS_METRIC_QUEUE_ERRORS},
+        .store_outage = {.what = "the store", .errors = MS_METRIC_STORE_ERRORS},
+    };
+    const struct ms_chores_options chores = {
+        .queue_url = options->queue_url,
+        .lease_ms = options->lease_ms,
+        .webhook_secret = options->webhook_secret,
+        .callback_allow = options->callback_allow,
+        .outage = &worker.queue_outage,
+    };
+    int rc;
+
+    alive_begin(&worker);
+    rc = begin(&worker, err);
+    if (rc != 0)
+        goto out;
+    wait_for_queue(&worker);
+    wait_for_store(&worker);
+    rc = ms_chores_new(&chores, &worker.chores, err);
+    if (rc != 0)
+        goto out;
+    ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
+                  worker.work.model->name, NULL);
+    work(&worker);
+    ms_log_fields(MS_LOG_INFO, "worker stopped", "worker", worker.name, NULL);
+out:
+    alive_end(&worker);
+    ms_chores_free(worker.chores);
+    ms_store_close(worker.store);
+    ms_store_close(worker.cleaner);
+    ms_lease_free(worker.lease);
+    ms_queue_close(worker.queue);
+    ms_scratch_close(&worker.scratch);
+    return rc;
+}

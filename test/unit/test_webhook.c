@@ -1,0 +1,409 @@
+/* Callbacks: which addresses they may reach, their signature, and what a real receiver on loopback gets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <time.h>
+
+#include "address.h"
+#include "loopback.h"
+#include "msaas/webhook.h"
+#include "sign.h"
+
+/* ---- addresses -------------------------------------------------------------------------------------------------------- */
+
+static bool may_call(const char *text, const struct ms_networks *allowed) {
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
+        return ms_address_may_be_called((struct sockaddr *)&v4, allowed);
+    assert_int_equal(inet_pton(AF_INET6, text, &v6.sin6_addr), 1);
+    return ms_address_may_be_called((struct sockaddr *)&v6, allowed);
+}
+
+static void test_addresses(void **state) {
+    static const char *const refused[] = {
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "10.255.255.255",
+        "100.64.0.1",
+        "100.127.255.255",
+        "100.100.100.200",
+        "127.0.0.1",
+        "127.255.1.2",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.9",
+        "203.0.113.9",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        /* IPv6 itself */
+        "::",
+        "::1",
+        "fe80::1",
+        "febf::1",
+        "fec0::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "ff02::1",
+        "ff0e::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:db8::1",
+        "3fff::1",
+        "4000::1",
+        "5f00::1",
+        "64:ff9b:1::8.8.8.8",
+        /* IPv4 in other clothes */
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::10.1.2.3",
+        "64:ff9b::169.254.169.254",
+        "2002:7f00:1::",
+        "2002:a00:1::1",
+        "2002:a9fe:a9fe::",
+        "2002:c0a8:1::1",
+    };
+    static const char *const fine[] = {
+        "1.1.1.1",          "8.8.8.8",         "9.255.255.255",
+        "11.0.0.0",         "100.63.255.255",  "100.128.0.0",
+        "126.255.255.255",  "128.0.0.1",       "168.63.129.15",
+        "169.253.255.255",  "169.255.0.0",     "172.15.255.255",
+        "172.32.0.0",       "192.0.1.0",       "192.167.255.255",
+        "192.169.0.0",      "198.17.255.255",  "198.20.0.0",
+        "223.255.255.255",  "2606:4700::1111", "2a00:1450:4001::200e",
+        "2001:4860::8888",  "2001:200::1",     "::ffff:8.8.8.8",
+        "64:ff9b::8.8.8.8", "2002:808:808::1",
+    };
+    struct sockaddr other = {.sa_family = AF_UNIX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (may_call(refused[i], NULL))
+            fail_msg("%s may be called", refused[i]);
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+        if (!may_call(fine[i], NULL))
+            fail_msg("%s may not be called", fine[i]);
+    assert_false(ms_address_may_be_called(&other, NULL));
+}
+
+static void test_allowed_networks(void **state) {
+    struct ms_networks *allowed = NULL;
+
+    (void)state;
+    assert_int_equal(
+        ms_networks_parse(" 10.1.0.0/16,127.0.0.1 , fd00:1::/32\t,100.64.0.0/11", &allowed, NULL),
+        0);
+    assert_true(may_call("10.1.255.1", allowed));
+    assert_true(may_call("::ffff:10.1.255.1", allowed));
+    assert_true(may_call("64:ff9b::10.1.0.9", allowed));
+    assert_true(may_call("127.0.0.1", allowed));
+    assert_true(may_call("fd00:1:ffff::1", allowed));
+    assert_true(may_call("100.95.255.255", allowed));
+    assert_true(may_call("8.8.8.8", allowed));
+    assert_false(may_call("100.96.0.0", allowed));
+    assert_false(may_call("10.2.0.1", allowed));
+    assert_false(may_call("127.0.0.2", allowed));
+    assert_false(may_call("fd00:2::1", allowed));
+    assert_false(may_call("::1", allowed));
+    ms_networks_free(allowed);
+
+    assert_int_equal(ms_networks_parse("0.0.0.0/0", &allowed, NULL), 0);
+    assert_true(may_call("127.0.0.1", allowed));
+    assert_false(may_call("::1", allowed));
+    ms_networks_free(allowed);
+
+    static const char *const wrong[] = {"10.0.0.0/33",
+                                        "10.0.0/8",
+                                        "::/129",
+                                        "10.0.0.0/",
+                                        "localhost",
+                                        "10.0.0.0/-1",
+                                        "/8",
+                                        "10.0.0.0/8x",
+                                        "10.0.0.0/ 8",
+                                        "1::2::3",
+                                        "10.0.0.0/99999999999999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (ms_networks_parse(wrong[i], &allowed, NULL) != MS_EUSAGE)
+            fail_msg("%s is taken for a network", wrong[i]);
+}
+
+/* ---- signatures: computed by Python's hmac and base64 -------------------------------------------------------------------- */
+
+static void test_signature(void **state) {
+    static const unsigned char key[] = {0x31, 0xf2, 0x90, 0xf6, 0xbf, 0x06, 0x29, 0x8a,
+                                        0xab, 0x4f, 0x08, 0xd4, 0x3c, 0x3f, 0x08, 0x2c,
+                                        0xf6, 0x48, 0xa3, 0x62, 0xda, 0x2d, 0xa4, 0xb0};
+    char signature[MS_WEBHOOK_SIGNATURE_MAX];
+
+    (void)state;
+    /* The example of the Standard Webhooks specification. */
+    assert_int_equal(ms_webhook_sign(key, sizeof key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,
+                                     "{\"test\": 2432232314}", signature, NULL),
+                     0);
+    assert_string_equal(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    assert_int_equal(
+        ms_webhook_sign("plain text secret", 17, "msg_1", 1700000000, "{}", signature, NULL), 0);
+    assert_string_equal(signature, "v1,2vaQl105Q2LXYeLJkJiWFzXb5Sdpnh/Qx7vFX9fSAoI=");
+}
+
+/* ---- deliveries ------------------------------------------------------------------------------------------------------------- */
+
+struct receiver {
+    struct loopback server;
+    const char *answer;
+    atomic_int count;
+    struct loopback_request last;
+};
+
+static void answer(void *context, int fd, const struct loopback_request *request) {
+    struct receiver *receiver = context;
+
+    receiver->last = *request;
+    atomic_fetch_add(&receiver->count, 1);
+    loopback_send(fd, receiver->answer, strlen(receiver->answer));
+}
+
+static void start(struct receiver *receiver) {
+    *receiver = (struct receiver){.answer = "HTTP/1.1 204 No Content\r\n\r\n"};
+    receiver->server.answer = answer;
+    receiver->server.context = receiver;
+    loopback_start(&receiver->server);
+}
+
+static void make_due(struct ms_callback_due *due, int version, const struct receiver *receiver,
+                     const char *data) {
+    struct ms_job_options options;
+    char url[128];
+
+    *due = (struct ms_callback_due){0};
+    ms_job_options_default("tiny", &options);
+    assert_int_equal(ms_job_init(&due->job, "song", 4, &options, "tiny", NULL), 0);
+    due->job.state = MS_JOB_SUCCEEDED;
+    due->job.callback.version = version;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/hook?x=1", receiver->server.port);
+    due->job.callback.url = strdup(url);
+    due->job.callback.data = data != NULL ? strdup(data) : NULL;
+    strcpy(due->webhook_id, "msg_42");
+}
+
+static int deliver(const char *secret, const char *allow, const struct ms_callback_due *due,
+                   bool *give_up, struct ms_error *err) {
+    struct ms_webhook *webhook;
+    int rc;
+
+    assert_int_equal(ms_webhook_new(secret, allow, NULL, &webhook, NULL), 0);
+    rc = ms_webhook_deliver(webhook, due, give_up, err);
+    ms_webhook_free(webhook);
+    return rc;
+}
+
+/* The value of a header of the last request; "" where there is none. */
+static const char *header(const struct receiver *receiver, const char *name, char value[256]) {
+    const char *at = strstr(receiver->last.head, name);
+
+    value[0] = '\0';
+    if (at != NULL && at[strlen(name)] == ':')
+        sscanf(at + strlen(name) + 1, " %255[^\r\n]", value);
+    return value;
+}
+
+static void test_version_1(void **state) {
+    struct receiver receiver;
+    struct ms_callback_due due;
+    struct ms_error err = {0};
+    bool give_up = true;
+    char value[256];
+
+    (void)state;
+    start(&receiver);
+    make_due(&due, 1, &receiver, "{\"song\": [1, \"\xc3\xa4\"]}");
+    assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), 0); /* localhost is fine here */
+    assert_false(give_up);
+    assert_int_equal(strncmp(receiver.last.head, "POST /hook?x=1 HTTP/1.1\r\n", 25), 0);
+    assert_string_equal(receiver.last.body, "{\"song\": [1, \"\xc3\xa4\"]}");
+    assert_string_equal(header(&receiver, "Content-Type", value), "application/json");
+    assert_string_equal(header(&receiver, "webhook-id", value), "");
+    ms_job_fini(&due.job);
+
+    make_due(&due, 1, &receiver, NULL);
+    assert_int_equal(deliver("secret", NULL, &due, &give_up, &err), 0);
+    assert_string_equal(receiver.last.body, "null");
+    assert_string_equal(header(&receiver, "webhook-signature", value), "");
+    ms_job_fini(&due.job);
+    loopback_stop(&receiver.server);
+}
+
+static void test_version_2(void **state) {
+    static const char secret[] = "whsec_c2VjcmV0IG9mIGNhbGxiYWNrcw==";
+    struct receiver receiver;
+    struct ms_callback_due due;
+    struct ms_error err = {0};
+    bool give_up = true;
+    char value[256], signature[MS_WEBHOOK_SIGNATURE_MAX];
+    int64_t timestamp_s;
+
+    (void)state;
+    start(&receiver);
+    make_due(&due, 2, &receiver, NULL);
+    assert_int_equal(deliver(secret, "127.0.0.0/8", &due, &give_up, &err), 0);
+    assert_false(give_up);
+    assert_string_equal(header(&receiver, "webhook-id", value), "msg_42");
+    timestamp_s = strtoll(header(&receiver, "webhook-timestamp", value), NULL, 10);
+    assert_in_range(timestamp_s, (int64_t)time(NULL) - 300, (int64_t)time(NULL));
+    assert_int_equal(ms_webhook_sign("secret of callbacks", 19, "msg_42", timestamp_s,
+                                     receiver.last.body, signature, NULL),
+                     0);
+    assert_string_equal(header(&receiver, "webhook-signature", value), signature);
+    assert_string_equal(header(&receiver, "Content-Type", value), "application/json");
+    assert_non_null(strstr(receiver.last.body, due.job.id));
+    assert_non_null(strstr(receiver.last.body, "\"succeeded\""));
+
+    assert_int_equal(deliver(NULL, "127.0.0.0/8", &due, &give_up, &err), 0);
+    assert_string_equal(header(&receiver, "webhook-id", value), "msg_42");
+    assert_string_equal(header(&receiver, "webhook-signature", value), "");
+    ms_job_fini(&due.job);
+    loopback_stop(&receiver.server);
+}
+
+static void test_version_2_is_guarded(void **state) {
+    struct receiver receiver;
+    struct ms_callback_due due;
+    struct ms_error err = {0};
+    bool give_up = false;
+
+    (void)state;
+    start(&receiver);
+    make_due(&due, 2, &receiver, NULL);
+    assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_EDENIED);
+    assert_true(give_up);
+    assert_null(strstr(err.text, "x=1"));
+    /* By a name, too: what it stands for counts. */
+    free(due.job.callback.url);
+    due.job.callback.url = malloc(64);
+    snprintf(due.job.callback.url, 64, "http://localhost:%d/", receiver.server.port);
+    give_up = false;
+    assert_int_equal(deliver(NULL, "10.0.0.0/8", &due, &give_up, &err), MS_EDENIED);
+    assert_true(give_up);
+    assert_int_equal(atomic_load(&receiver.count), 0);
+    ms_job_fini(&due.job);
+    loopback_stop(&receiver.server);
+}
+
+static void test_answers(void **state) {
+    static const struct {
+        const char *answer;
+        int code;
+        bool give_up;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0, false},
+        {"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", 0, false},
+        {"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", MS_ENET, false},
+        {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", MS_ENET, false},
+        {"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", MS_ENET, true},
+        {"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", MS_ENET, false},
+        {"", MS_ENET, false},
+    };
+    struct receiver receiver;
+    struct ms_callback_due due;
+
+    (void)state;
+    start(&receiver);
+    for (int version = 1; version <= 2; version++) {
+        make_due(&due, version, &receiver, NULL);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const int before = atomic_load(&receiver.count);
+            struct ms_error err = {0};
+            bool give_up = !cases[i].give_up;
+
+            receiver.answer = cases[i].answer;
+            assert_int_equal(deliver(NULL, "127.0.0.1", &due, &give_up, &err), cases[i].code);
+            assert_int_equal(give_up, cases[i].give_up);
+            assert_int_equal(atomic_load(&receiver.count),
+                             before + 1); /* no redirect was followed */
+        }
+        ms_job_fini(&due.job);
+    }
+    loopback_stop(&receiver.server);
+}
+
+static void test_what_cannot_be_delivered(void **state) {
+    struct receiver receiver;
+    struct ms_callback_due due;
+    struct ms_error err = {0};
+    bool give_up = true;
+
+    (void)state;
+    start(&receiver);
+    make_due(&due, 1, &receiver, NULL);
+    loopback_stop(&receiver.server); /* nobody listens there now */
+    assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_ENET);
+    assert_false(give_up);
+    free(due.job.callback.url);
+    due.job.callback.url = strdup("ftp://127.0.0.1/");
+    assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_EUSAGE);
+    assert_true(give_up);
+    due.job.callback.version = 0;
+    give_up = false;
+    assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_EUSAGE);
+    assert_true(give_up);
+    ms_job_fini(&due.job);
+}
+
+static void test_settings(void **state) {
+    static const char *const wrong[] = {"", "whsec_", "whsec_%%%%", "whsec_YQ"};
+    struct ms_webhook *webhook = NULL;
+    struct ms_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(ms_webhook_new(wrong[i], NULL, NULL, &webhook, &err), MS_EUSAGE);
+    assert_null(strstr(err.text, "YQ")); /* secrets are not told */
+    assert_int_equal(ms_webhook_new(NULL, "nowhere", NULL, &webhook, &err), MS_EUSAGE);
+    assert_null(webhook);
+    ms_webhook_free(NULL);
+}
+
+static void test_backoff(void **state) {
+    static const int64_t delays_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
+
+    (void)state;
+    for (int i = 0; i < 7; i++)
+        assert_in_range(ms_webhook_again_ms(2, i), delays_s[i] * 800, delays_s[i] * 1000);
+    assert_true(ms_webhook_again_ms(2, 7) < 0);
+    assert_in_range(ms_webhook_again_ms(1, 0) + ms_webhook_again_ms(1, 1), 1, 60000);
+    assert_true(ms_webhook_again_ms(1, 2) < 0);
+    assert_true(ms_webhook_again_ms(2, -1) < 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses), cmocka_unit_test(test_allowed_networks),
+        cmocka_unit_test(test_signature), cmocka_unit_test(test_version_1),
+        cmocka_unit_test(test_version_2), cmocka_unit_test(test_version_2_is_guarded),
+        cmocka_unit_test(test_answers),   cmocka_unit_test(test_what_cannot_be_delivered),
+        cmocka_unit_test(test_settings),  cmocka_unit_test(test_backoff),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
