@@ -1,0 +1,106 @@
+{{- define "msaas.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else -}}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{- end -}}
+{{- end -}}
+
+{{- define "msaas.selector" -}}
+app.kubernetes.io/name: msaas
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "msaas.labels" -}}
+{{ include "msaas.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "msaas.metadata" -}}
+name: {{ include "msaas.fullname" .root }}-{{ .component }}
+labels: {{- include "msaas.labels" . | nindent 2 }}
+{{- end -}}
+
+{{- define "msaas.image" -}}
+{{- with .Values.image -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "msaas.secretName" -}}
+{{ .Values.secret.existingSecret | default (printf "%s-secret" (include "msaas.fullname" .)) }}
+{{- end -}}
+
+{{- define "msaas.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "msaas.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+privileged: false
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- /* Configuration of all roles; secrets come after, so that a MSAAS_QUEUE there wins. */ -}}
+{{- define "msaas.envFrom" -}}
+- configMapRef: {name: {{ include "msaas.fullname" . }}-config}
+- secretRef: {name: {{ include "msaas.secretName" . }}}
+{{- end -}}
+
+{{- define "msaas.podMeta" -}}
+labels:
+  {{- include "msaas.labels" . | nindent 2 }}
+  {{- with .root.Values.podLabels }}{{ toYaml . | nindent 2 }}{{ end }}
+annotations:
+  checksum/config: {{ include (print .root.Template.BasePath "/config.yaml") .root | sha256sum }}
+  {{- with .root.Values.podAnnotations }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end -}}
+
+{{- define "msaas.podCommon" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext: {{- include "msaas.podSecurity" .root | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* To Redis and S3: the trial pods, or the external ones. */ -}}
+{{- define "msaas.egressServices" -}}
+- to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- $parts := list }}
+{{- if and .Values.redis.enabled (not .Values.queue.url) }}{{ $parts = append $parts (list "redis" 6379) }}{{ end }}
+{{- if and .Values.minio.enabled (not .Values.store.endpoint) }}{{ $parts = append $parts (list "minio" 9000) }}{{ end }}
+{{- range $parts }}
+- to: [{podSelector: {matchLabels: {app.kubernetes.io/name: msaas, app.kubernetes.io/instance: {{ $.Release.Name }}, app.kubernetes.io/component: {{ first . }}}}}]
+  ports: [{protocol: TCP, port: {{ last . }}}]
+{{- end }}
+{{- if or .Values.queue.url .Values.store.endpoint .Values.secret.existingSecret }}
+- ports:
+    {{- range .Values.networkPolicy.servicePorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .Values.networkPolicy.serviceCIDRs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+{{- define "msaas.egressPublic" -}}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/4]
+    - ipBlock:
+        cidr: 2000::/3
+  ports: [{protocol: TCP, port: 80}, {protocol: TCP, port: 443}]
+{{- end -}}
