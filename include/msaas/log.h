@@ -1,4 +1,4 @@
-/* The process's log: lines on stderr, plain or JSON. Only cmd, http and worker call it. Any thread; never fails.
+/* The process's log: lines on stderr, plain or JSON. Only cmd, http and worker call it. Any thread; never blocks for long, never fails.
  *
  * A shipper (src/worker/logship.c) may be set: it gets every line in the course's form, "HOST.rest.info:text". */
 #ifndef MSAAS_LOG_H
@@ -10,15 +10,13 @@
 
 enum ms_log_level { MS_LOG_DEBUG, MS_LOG_INFO, MS_LOG_WARN, MS_LOG_ERROR };
 
-/* role: "rest", "worker", "logs": the course's names; borrowed, for ever. Before it: "msaas", plain, info. Call it before
- * there are threads. */
+/* role: "rest", "worker", "logs": the course's names. Before it: plain, info. */
 void ms_log_init(const char *role, enum ms_log_level least, bool json);
 /* Text in one line: control characters are escaped. Never secrets: URLs through ms_url_public. */
 void ms_log(enum ms_log_level level, const char *fmt, ...) MS_PRINTF(2, 3);
-/* With fields for JSON: "key", "value" pairs of strings ended by NULL; plain: appended as
- * key=value. Keys: [a-z_], none of time, level, role, host, text. */
+/* With fields for JSON: "key", "value" pairs ended by NULL; plain: appended as key=value. */
 void ms_log_fields(enum ms_log_level level, const char *text, ...) __attribute__((sentinel));
-/* ship must neither block nor log; NULL: none, and after the call none is under way. */
+/* ship must not block; NULL: none. */
 void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *context);
 
 #endif

@@ -1,243 +1,268 @@
-/* The process's metrics and their page in Prometheus' text format. Owns the table and all series, which live as long as the
- * process; any thread. */
+/* The process's metrics. Owns one table of metrics, each with its series (one for each combination of label values), under
+ * one lock. The page follows Prometheus' text format 0.0.4. Any thread. */
 #include "msaas/metrics.h"
 
-#include <math.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "msaas/buf.h"
+#define SERIES_MAX 512
+#define LABEL_MAX 96
 
-enum type { COUNTER, GAUGE, HISTOGRAM };
-static const char *const type_names[] = {"counter", "gauge", "histogram"};
-
-enum { MAX_SERIES = 512, MAX_LABEL = 64, BUCKETS = 12, MAX_PAGE_BYTES = 16 << 20 };
-
-static const double bucket_ends[BUCKETS] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                                            0.5,   1,    2.5,   5,    10,  INFINITY};
+enum kind { COUNTER, GAUGE, HISTOGRAM };
 
 static const struct {
-    const char *name, *help;
-    enum type type;
-    const char *label_a, *label_b; /* NULL: none */
+    const char *name;
+    enum kind kind;
+    const char *labels[2];
+    const char *help;
 } table[MS_METRIC_COUNT] = {
-    [MS_METRIC_HTTP_REQUESTS] = {"msaas_http_requests_total", "HTTP requests answered.", COUNTER,
-                                 "route", "code"},
-    [MS_METRIC_HTTP_SECONDS] = {"msaas_http_request_seconds", "Time to answer a request.",
-                                HISTOGRAM, "route", NULL},
-    [MS_METRIC_HTTP_CONNECTIONS] = {"msaas_http_connections", "Connections open.", GAUGE, NULL,
-                                    NULL},
-    [MS_METRIC_JOBS] = {"msaas_jobs", "Jobs in the queue by state.", GAUGE, "state", NULL},
-    [MS_METRIC_QUEUE_DEPTH] = {"msaas_queue_depth", "Jobs that wait.", GAUGE, NULL, NULL},
+    [MS_METRIC_HTTP_REQUESTS] = {"msaas_http_requests_total",
+                                 COUNTER,
+                                 {"route", "code"},
+                                 "Requests answered."},
+    [MS_METRIC_HTTP_SECONDS] = {"msaas_http_request_seconds",
+                                HISTOGRAM,
+                                {"route"},
+                                "From a request's first byte to its answer's last."},
+    [MS_METRIC_HTTP_CONNECTIONS] = {"msaas_http_connections", GAUGE, {NULL}, "Open connections."},
+    [MS_METRIC_JOBS] = {"msaas_jobs", GAUGE, {"state"}, "Jobs that the queue holds."},
+    [MS_METRIC_QUEUE_DEPTH] = {"msaas_queue_depth", GAUGE, {NULL}, "Jobs that wait for a worker."},
     [MS_METRIC_QUEUE_OLDEST] = {"msaas_queue_oldest_waiting_seconds",
-                                "Age of the job that has waited longest.", GAUGE, NULL, NULL},
-    [MS_METRIC_CALLBACKS_DUE] = {"msaas_callbacks_due", "Callbacks not delivered yet.", GAUGE, NULL,
-                                 NULL},
-    [MS_METRIC_JOBS_DONE] = {"msaas_jobs_finished_total", "Jobs that this worker ended, by state.",
-                             COUNTER, "state", NULL},
-    [MS_METRIC_IN_FLIGHT] = {"msaas_jobs_in_flight", "Jobs that this worker has in hand.", GAUGE,
-                             NULL, NULL},
-    [MS_METRIC_AUDIO_SECONDS] = {"msaas_audio_seconds_total", "Audio separated, in seconds.",
-                                 COUNTER, NULL, NULL},
-    [MS_METRIC_WORK_SECONDS] = {"msaas_work_seconds_total", "Time spent on jobs, in seconds.",
-                                COUNTER, NULL, NULL},
-    [MS_METRIC_SPEED] = {"msaas_speed_ratio", "Seconds of audio per second of work, last job.",
-                         GAUGE, NULL, NULL},
-    [MS_METRIC_RETRIES] = {"msaas_retries_total", "Jobs put back after a passing failure, by code.",
-                           COUNTER, "code", NULL},
-    [MS_METRIC_REAPED] = {"msaas_reaped_total", "Jobs taken from workers whose lease lapsed.",
-                          COUNTER, NULL, NULL},
-    [MS_METRIC_QUEUE_ERRORS] = {"msaas_queue_errors_total", "Failed calls of the queue.", COUNTER,
-                                NULL, NULL},
-    [MS_METRIC_STORE_ERRORS] = {"msaas_store_errors_total", "Failed calls of the store.", COUNTER,
-                                NULL, NULL},
-    [MS_METRIC_CALLBACKS] = {"msaas_callbacks_total", "Attempts of callbacks, by result.", COUNTER,
-                             "result", NULL},
+                                GAUGE,
+                                {NULL},
+                                "Age of the job that has waited longest."},
+    [MS_METRIC_CALLBACKS_DUE] = {"msaas_callbacks_due",
+                                 GAUGE,
+                                 {NULL},
+                                 "Callbacks not delivered yet."},
+    [MS_METRIC_JOBS_DONE] = {"msaas_jobs_finished_total",
+                             COUNTER,
+                             {"state"},
+                             "Jobs that this worker brought to an end."},
+    [MS_METRIC_IN_FLIGHT] = {"msaas_jobs_in_flight",
+                             GAUGE,
+                             {NULL},
+                             "Jobs at work in this process."},
+    [MS_METRIC_AUDIO_SECONDS] = {"msaas_audio_seconds_total",
+                                 COUNTER,
+                                 {NULL},
+                                 "Seconds of music separated."},
+    [MS_METRIC_WORK_SECONDS] = {"msaas_work_seconds_total",
+                                COUNTER,
+                                {NULL},
+                                "Seconds spent on jobs that succeeded."},
+    [MS_METRIC_SPEED] = {"msaas_speed_ratio",
+                         GAUGE,
+                         {NULL},
+                         "Seconds of music a second, of the last job."},
+    [MS_METRIC_RETRIES] = {"msaas_retries_total",
+                           COUNTER,
+                           {"code"},
+                           "Jobs put back after a failure that may pass."},
+    [MS_METRIC_REAPED] = {"msaas_reaped_total",
+                          COUNTER,
+                          {NULL},
+                          "Jobs of workers that went away, put back."},
+    [MS_METRIC_QUEUE_ERRORS] = {"msaas_queue_errors_total",
+                                COUNTER,
+                                {NULL},
+                                "Calls of the queue that failed."},
+    [MS_METRIC_STORE_ERRORS] = {"msaas_store_errors_total",
+                                COUNTER,
+                                {NULL},
+                                "Calls of the store that failed."},
+    [MS_METRIC_CALLBACKS] = {"msaas_callbacks_total",
+                             COUNTER,
+                             {"result"},
+                             "Attempts to deliver callbacks."},
 };
+
+static const double bounds[] = {0.005, 0.025, 0.1, 0.5, 1, 5, 30};
+#define BOUNDS (sizeof bounds / sizeof *bounds)
 
 struct series {
-    char label_a[MAX_LABEL], label_b[MAX_LABEL];
+    char labels[2][LABEL_MAX];
     double value; /* of a histogram: the sum */
-    uint64_t buckets[BUCKETS];
+    uint64_t buckets[BOUNDS + 1];
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for all below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct series *series;
-    int count, capacity;
+    size_t count, capacity;
 } metrics[MS_METRIC_COUNT];
 
-static time_t start_time;
-__attribute__((constructor)) static void note_start(void) {
-    start_time = time(NULL);
+static struct series *find(enum ms_metric metric, const char *a, const char *b) {
+    for (size_t i = 0; i < metrics[metric].count; i++) {
+        struct series *series = &metrics[metric].series[i];
+        if (strncmp(series->labels[0], a, LABEL_MAX - 1) == 0 &&
+            strncmp(series->labels[1], b, LABEL_MAX - 1) == 0)
+            return series;
+    }
+    return NULL;
 }
 
-/* NULL: no memory; what was to be counted is lost. With the mutex. */
-static struct series *find(enum ms_metric metric, const char *label_a, const char *label_b) {
-    struct series *series = metrics[metric].series;
-    char a[MAX_LABEL] = "", b[MAX_LABEL] = "";
-    if (table[metric].label_a != NULL)
-        (void)snprintf(a, sizeof a, "%s", label_a != NULL ? label_a : "");
-    if (table[metric].label_b != NULL)
-        (void)snprintf(b, sizeof b, "%s", label_b != NULL ? label_b : "");
-    for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < metrics[metric].count; i++)
-            if (strcmp(series[i].label_a, a) == 0 && strcmp(series[i].label_b, b) == 0)
-                return &series[i];
-        if (metrics[metric].count < MAX_SERIES - 1)
-            break;
-        (void)snprintf(a, sizeof a, "other");
-        (void)snprintf(b, sizeof b, "%s", table[metric].label_b != NULL ? "other" : "");
+/* NULL only when memory ran out. The caller holds the lock. */
+static struct series *get(enum ms_metric metric, const char *label_a, const char *label_b) {
+    const char *a = label_a != NULL ? label_a : "", *b = label_b != NULL ? label_b : "";
+    struct series *series = find(metric, a, b);
+    if (series != NULL)
+        return series;
+    if (metrics[metric].count >=
+        SERIES_MAX - 1) { /* whoever makes up labels shall not make us grow */
+        a = table[metric].labels[0] != NULL ? "other" : "";
+        b = table[metric].labels[1] != NULL ? "other" : "";
     }
+    series = find(metric, a, b);
+    if (series != NULL)
+        return series;
     if (metrics[metric].count == metrics[metric].capacity) {
-        const int capacity = metrics[metric].capacity == 0 ? 4 : 2 * metrics[metric].capacity;
-        series = realloc(series, (size_t)capacity * sizeof *series);
-        if (series == NULL)
+        const size_t capacity = metrics[metric].capacity == 0 ? 4 : 2 * metrics[metric].capacity;
+        struct series *more = realloc(metrics[metric].series, capacity * sizeof *more);
+        if (more == NULL)
             return NULL;
-        metrics[metric].series = series;
+        metrics[metric].series = more;
         metrics[metric].capacity = capacity;
     }
-    series = &series[metrics[metric].count++];
+    series = &metrics[metric].series[metrics[metric].count++];
     memset(series, 0, sizeof *series);
-    memcpy(series->label_a, a, sizeof a);
-    memcpy(series->label_b, b, sizeof b);
+    (void)snprintf(series->labels[0], LABEL_MAX, "%s", a);
+    (void)snprintf(series->labels[1], LABEL_MAX, "%s", b);
     return series;
 }
 
 void ms_metric_add(enum ms_metric metric, double value, const char *label_a, const char *label_b) {
-    (void)pthread_mutex_lock(&mutex);
-    struct series *series = find(metric, label_a, label_b);
+    (void)pthread_mutex_lock(&lock);
+    struct series *series = get(metric, label_a, label_b);
     if (series != NULL)
         series->value += value;
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&lock);
 }
 
 void ms_metric_set(enum ms_metric metric, double value, const char *label_a) {
-    (void)pthread_mutex_lock(&mutex);
-    struct series *series = find(metric, label_a, NULL);
+    (void)pthread_mutex_lock(&lock);
+    struct series *series = get(metric, label_a, NULL);
     if (series != NULL)
         series->value = value;
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&lock);
 }
 
 void ms_metric_observe(enum ms_metric metric, double value, const char *label_a) {
-    int bucket = 0;
-    while (bucket < BUCKETS - 1 && !(value <= bucket_ends[bucket]))
-        bucket++;
-    (void)pthread_mutex_lock(&mutex);
-    struct series *series = find(metric, label_a, NULL);
+    (void)pthread_mutex_lock(&lock);
+    struct series *series = get(metric, label_a, NULL);
     if (series != NULL) {
+        size_t i = 0;
+        while (i < BOUNDS && value > bounds[i])
+            i++;
+        series->buckets[i]++;
         series->value += value;
-        series->buckets[bucket]++;
     }
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&lock);
 }
 
-/* ---- the page ------------------------------------------------------------------------------------------------- */
+/* ---- the page ------------------------------------------------------------------------------------------------------ */
 
-static void put_value(struct ms_buf *page, double value) {
-    if (isnan(value))
-        ms_buf_puts(page, " NaN\n");
-    else if (isinf(value))
-        ms_buf_puts(page, value > 0 ? " +Inf\n" : " -Inf\n");
-    else
-        ms_buf_printf(page, " %.15g\n", value);
+static void print_escaped(FILE *page, const char *value) {
+    for (; *value != '\0'; value++) {
+        if (*value == '\\' || *value == '"')
+            (void)fputc('\\', page);
+        (void)fputc((unsigned char)*value < ' ' ? '?' : *value, page);
+    }
 }
 
-static void put_label(struct ms_buf *page, const char *name, const char *value, bool *any) {
-    if (name == NULL)
-        return;
-    ms_buf_printf(page, "%s%s=\"", *any ? "," : "{", name);
-    for (const char *c = value; *c != '\0'; c++) {
-        if (*c == '\n')
-            ms_buf_puts(page, "\\n");
+/* extra: a further label, as text ready to print; NULL: none. */
+static void print_sample(FILE *page, enum ms_metric metric, const struct series *series,
+                         const char *suffix, const char *extra, double value) {
+    bool open = false;
+    (void)fprintf(page, "%s%s", table[metric].name, suffix);
+    for (int i = 0; i < 2 && table[metric].labels[i] != NULL; i++) {
+        (void)fprintf(page, "%s%s=\"", open ? "," : "{", table[metric].labels[i]);
+        print_escaped(page, series->labels[i]);
+        (void)fputc('"', page);
+        open = true;
+    }
+    if (extra != NULL) {
+        (void)fprintf(page, "%s%s", open ? "," : "{", extra);
+        open = true;
+    }
+    (void)fprintf(page, "%s %.17g\n", open ? "}" : "", value);
+}
+
+static void print_histogram(FILE *page, enum ms_metric metric, const struct series *series) {
+    uint64_t below = 0;
+    char extra[40];
+    for (size_t i = 0; i <= BOUNDS; i++) {
+        below += series->buckets[i];
+        if (i < BOUNDS)
+            (void)snprintf(extra, sizeof extra, "le=\"%g\"", bounds[i]);
         else
-            ms_buf_printf(page, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
+            (void)snprintf(extra, sizeof extra, "le=\"+Inf\"");
+        print_sample(page, metric, series, "_bucket", extra, (double)below);
     }
-    ms_buf_puts(page, "\"");
-    *any = true;
+    print_sample(page, metric, series, "_sum", NULL, series->value);
+    print_sample(page, metric, series, "_count", NULL, (double)below);
 }
 
-/* NAME{labels}, le being one more label. */
-static void put_name(struct ms_buf *page, enum ms_metric metric, const struct series *series,
-                     const char *suffix, const char *le) {
-    bool any = false;
-    ms_buf_printf(page, "%s%s", table[metric].name, suffix);
-    put_label(page, table[metric].label_a, series->label_a, &any);
-    put_label(page, table[metric].label_b, series->label_b, &any);
-    put_label(page, le != NULL ? "le" : NULL, le, &any);
-    if (any)
-        ms_buf_puts(page, "}");
+static double resident_bytes(void) {
+    long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm == NULL)
+        return 0;
+    char line[100];
+    if (fgets(line, sizeof line, statm) != NULL) {
+        char *second = strchr(line, ' ');
+        pages = second != NULL ? strtol(second, NULL, 10) : 0;
+    }
+    (void)fclose(statm);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
-static void put_series(struct ms_buf *page, enum ms_metric metric, const struct series *series) {
-    uint64_t sum = 0;
-    if (table[metric].type != HISTOGRAM) {
-        put_name(page, metric, series, "", NULL);
-        put_value(page, series->value);
-        return;
-    }
-    for (int i = 0; i < BUCKETS; i++) {
-        char le[32] = "+Inf";
-        if (i < BUCKETS - 1)
-            (void)snprintf(le, sizeof le, "%g", bucket_ends[i]);
-        sum += series->buckets[i];
-        put_name(page, metric, series, "_bucket", le);
-        put_value(page, (double)sum);
-    }
-    put_name(page, metric, series, "_sum", NULL);
-    put_value(page, series->value);
-    put_name(page, metric, series, "_count", NULL);
-    put_value(page, (double)sum);
-}
+static time_t started;
 
-static void put_process(struct ms_buf *page, const char *role) {
-    long long pages = 0;
-    bool any = false;
-    FILE *file = fopen("/proc/self/statm", "re");
-    char line[128] = "";
-    if (file != NULL) {
-        if (fgets(line, sizeof line, file) != NULL && strchr(line, ' ') != NULL)
-            pages = strtoll(strchr(line, ' '), NULL, 10); /* the second of them */
-        (void)fclose(file);
-    }
-    ms_buf_puts(page, "# HELP msaas_build_info Which msaas this is.\n"
-                      "# TYPE msaas_build_info gauge\nmsaas_build_info");
-    put_label(page, "version", MSAAS_VERSION, &any);
-    put_label(page, "role", role, &any);
-    ms_buf_printf(
-        page,
-        "} 1\n# HELP process_resident_memory_bytes Resident memory.\n"
-        "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lld\n",
-        pages * (long long)sysconf(_SC_PAGESIZE));
-    ms_buf_printf(page,
-                  "# HELP process_start_time_seconds When the process began, Unix time.\n"
-                  "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld\n",
-                  (long long)start_time);
+__attribute__((constructor)) static void note_start(void) {
+    started = time(NULL);
 }
 
 char *ms_metrics_page(const char *role) {
-    static const struct series none;
-    struct ms_buf page = {.max = MAX_PAGE_BYTES};
-    put_process(&page, role);
-    (void)pthread_mutex_lock(&mutex);
-    for (int m = 0; m < MS_METRIC_COUNT; m++) {
-        /* A counter without labels begins at 0, so that its rate is known from the first event on. */
-        const bool zero =
-            metrics[m].count == 0 && table[m].type == COUNTER && table[m].label_a == NULL;
-        if (metrics[m].count == 0 && !zero)
+    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *page = open_memstream(&text, &size);
+    if (page == NULL)
+        return NULL;
+    (void)fprintf(page,
+                  "# HELP msaas_build_info What is running.\n# TYPE msaas_build_info gauge\n"
+                  "msaas_build_info{version=\"" MSAAS_VERSION "\",role=\"%s\"} 1\n"
+                  "# HELP process_resident_memory_bytes Memory in use.\n# TYPE "
+                  "process_resident_memory_bytes gauge\n"
+                  "process_resident_memory_bytes %.17g\n"
+                  "# HELP process_start_time_seconds Start, Unix time.\n# TYPE "
+                  "process_start_time_seconds gauge\n"
+                  "process_start_time_seconds %lld\n",
+                  role, resident_bytes(), (long long)started);
+    (void)pthread_mutex_lock(&lock);
+    for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
+        if (metrics[metric].count == 0)
             continue;
-        ms_buf_printf(&page, "# HELP %s %s\n# TYPE %s %s\n", table[m].name, table[m].help,
-                      table[m].name, type_names[table[m].type]);
-        if (zero)
-            put_series(&page, (enum ms_metric)m, &none);
-        for (int i = 0; i < metrics[m].count; i++)
-            put_series(&page, (enum ms_metric)m, &metrics[m].series[i]);
+        (void)fprintf(page, "# HELP %s %s\n# TYPE %s %s\n", table[metric].name, table[metric].help,
+                      table[metric].name, kinds[table[metric].kind]);
+        for (size_t i = 0; i < metrics[metric].count; i++) {
+            const struct series *series = &metrics[metric].series[i];
+            if (table[metric].kind == HISTOGRAM)
+                print_histogram(page, metric, series);
+            else
+                print_sample(page, metric, series, "", NULL, series->value);
+        }
     }
-    (void)pthread_mutex_unlock(&mutex);
-    return ms_buf_take(&page);
+    (void)pthread_mutex_unlock(&lock);
+    if (fclose(page) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
 }
