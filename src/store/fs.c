@@ -244,7 +244,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
     rc = open_object(fs, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
-    rc = ms_store_range(sink->info->bytes, &first, &last, err);
+    rc = ms_store_range(sink->info->bytes, first, &last, err);
     if (rc == 0)
         rc = ms_sha256_new(&digest, err);
     if (rc != 0)

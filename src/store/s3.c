@@ -106,7 +106,7 @@ static int see_object(void *context, const struct ms_http_response *response,
         return 0;
     rc = see_info(download->sink->info, response, err);
     if (rc == 0)
-        rc = ms_store_range(download->sink->info->bytes, &download->first, &download->last, err);
+        rc = ms_store_range(download->sink->info->bytes, download->first, &download->last, err);
     download->known = rc == 0;
     return rc;
 }

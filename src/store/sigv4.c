@@ -36,7 +36,7 @@ static void add_bytes(struct text *text, const char *bytes, size_t size) {
             text->capacity = capacity;
         }
     }
-    if (text->failed)
+    if (text->failed || text->bytes == NULL)
         return;
     memcpy(text->bytes + text->size, bytes, size);
     text->size += size;

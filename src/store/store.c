@@ -98,12 +98,12 @@ bool ms_store_canceled(const struct ms_store *store) {
     return store->cancel != NULL && atomic_load(store->cancel);
 }
 
-int ms_store_range(int64_t bytes, int64_t *first, int64_t *last, struct ms_error *err) {
+int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err) {
     if (*last < 0 || *last >= bytes)
         *last = bytes - 1;
-    if (*first > *last && *first > 0)
+    if (first > *last && first > 0)
         return ms_error_set(err, MS_EUSAGE, "byte %lld of an object of %lld bytes was asked for",
-                            (long long)*first, (long long)bytes);
+                            (long long)first, (long long)bytes);
     return 0;
 }
 

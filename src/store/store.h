@@ -64,9 +64,9 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
 /* ---- shared by the backends ---- */
 
 bool ms_store_canceled(const struct ms_store *store);
-/* The first and last byte that [first, last] means in an object of `bytes`; MS_EUSAGE where there are none. The last one
- * of nothing is -1. */
-int ms_store_range(int64_t bytes, int64_t *first, int64_t *last, struct ms_error *err);
+/* Sets the last byte that [first, *last] means in an object of `bytes`; MS_EUSAGE where there are none. That of nothing is
+ * -1. */
+int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
 /* All of [offset, offset + size): a file that became shorter is MS_EIO. */
 int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
                          size_t size, struct ms_error *err);

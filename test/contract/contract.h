@@ -50,7 +50,7 @@ extern struct world world;
 /* Bytes that arrive. */
 struct heap {
     char *bytes;
-    size_t size;
+    size_t size, capacity;
     size_t fail_at;           /* write_heap fails once it has so many; 0: never */
     atomic_bool *cancel_then; /* set instead of failing */
 };

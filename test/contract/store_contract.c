@@ -27,8 +27,11 @@ int write_heap(void *context, const void *bytes, size_t size, struct ms_error *e
             return ms_error_set(err, MS_ETOOLARGE, "enough");
         atomic_store(heap->cancel_then, true);
     }
-    heap->bytes = realloc(heap->bytes, heap->size + size + 1);
-    assert_non_null(heap->bytes);
+    if (heap->size + size + 1 > heap->capacity) {
+        heap->capacity = 2 * (heap->size + size + 1);
+        heap->bytes = realloc(heap->bytes, heap->capacity);
+        assert_non_null(heap->bytes);
+    }
     memcpy(heap->bytes + heap->size, bytes, size);
     heap->size += size;
     heap->bytes[heap->size] = '\0';

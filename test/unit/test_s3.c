@@ -1,0 +1,307 @@
+/* What the S3 store sends, and what it does with answers that a real server gives only on its bad days. The rest is in
+ * test/contract, against a real one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "loopback.h"
+#include "msaas/digest.h"
+#include "msaas/store.h"
+#include "msaas/sys.h"
+
+struct scene {
+    struct loopback server;
+    struct ms_store *store;
+    struct ms_store_options options;
+    char endpoint[60];
+    const char *answers[8]; /* in order; the last one again and again */
+    atomic_int requests;
+    char head[8192], body[8192]; /* of the last request */
+};
+
+static void answer(void *context, int fd, const struct loopback_request *request) {
+    struct scene *scene = context;
+    int number = atomic_fetch_add(&scene->requests, 1);
+
+    memcpy(scene->head, request->head, sizeof scene->head);
+    memcpy(scene->body, request->body, sizeof scene->body);
+    while (scene->answers[number] == NULL)
+        number--;
+    loopback_send(fd, scene->answers[number], strlen(scene->answers[number]));
+}
+
+static int set_up(void **state) {
+    struct scene *scene = calloc(1, sizeof *scene);
+
+    assert_non_null(scene);
+    scene->server.answer = answer;
+    scene->server.context = scene;
+    loopback_start(&scene->server);
+    snprintf(scene->endpoint, sizeof scene->endpoint, "http://127.0.0.1:%d/base/",
+             scene->server.port);
+    scene->options = (struct ms_store_options){.url = "s3://pre-",
+                                               .endpoint = scene->endpoint,
+                                               .access_key = "AKTEST",
+                                               .secret_key = "very secret",
+                                               .attempts = 4,
+                                               .backoff_ms = 1};
+    assert_int_equal(ms_store_open(&scene->options, &scene->store, NULL), 0);
+    *state = scene;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct scene *scene = *state;
+
+    ms_store_close(scene->store);
+    loopback_stop(&scene->server);
+    free(scene);
+    return 0;
+}
+
+static void answers_are(struct scene *scene, const char *first, const char *second) {
+    memset(scene->answers, 0, sizeof scene->answers);
+    scene->answers[0] = first;
+    scene->answers[1] = second;
+    atomic_store(&scene->requests, 0);
+}
+
+#define END "Connection: close\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: \"tag\"\r\n" END
+#define STATUS(text) "HTTP/1.1 " text " Status\r\nContent-Length: 0\r\n" END
+#define CODED(text, code) "HTTP/1.1 " text " S\r\n" END "<Error><Code>" code "</Code></Error>"
+
+static int put(struct scene *scene, struct ms_error *err) {
+    return ms_store_put(
+        scene->store, "queue", "a \xc3\xa4",
+        &(struct ms_object_source){.bytes = "hello", .size = 5, .content_type = "audio/mpeg"}, NULL,
+        err);
+}
+
+static void signs_and_describes_what_it_sends(void **state) {
+    struct scene *scene = *state;
+    char sha256[MS_SHA256_HEX], line[200];
+    struct ms_store *store;
+
+    assert_int_equal(ms_sha256_of("hello", 5, sha256, NULL), 0);
+    scene->options.session_token = "token+/=";
+    assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
+    ms_store_close(scene->store);
+    scene->store = store;
+    answers_are(scene, OK, NULL);
+    assert_int_equal(put(scene, NULL), 0);
+    assert_memory_equal(scene->head, "PUT /base/pre-queue/a%20%C3%A4 HTTP/1.1", 39);
+    assert_string_equal(scene->body, "hello");
+    snprintf(line, sizeof line, "x-amz-content-sha256: %s\r\n", sha256);
+    assert_non_null(strstr(scene->head, line));
+    snprintf(line, sizeof line, "x-amz-meta-sha256: %s\r\n", sha256);
+    assert_non_null(strstr(scene->head, line));
+    assert_non_null(strstr(scene->head, "content-type: audio/mpeg\r\n"));
+    assert_non_null(strstr(scene->head, "x-amz-security-token: token+/=\r\n"));
+    assert_non_null(strstr(scene->head, "SignedHeaders=content-type;host;x-amz-content-sha256;"
+                                        "x-amz-date;x-amz-meta-sha256;x-amz-security-token,"));
+    assert_null(strstr(scene->head, "Expect:"));
+    assert_null(strstr(scene->head, "very secret"));
+}
+
+static void tries_again_what_may_pass(void **state) {
+    struct scene *scene = *state;
+    static const char *const passing[] = {STATUS("429"),
+                                          STATUS("500"),
+                                          STATUS("502"),
+                                          STATUS("503"),
+                                          STATUS("504"),
+                                          "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n" END "short",
+                                          ""};
+    struct ms_error err;
+
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        answers_are(scene, passing[i], OK);
+        assert_int_equal(put(scene, &err), 0);
+        assert_int_equal(atomic_load(&scene->requests), 2);
+        assert_string_equal(scene->body, "hello");
+        answers_are(scene, passing[i], NULL);
+        assert_int_equal(put(scene, &err), MS_ENET);
+        assert_int_equal(atomic_load(&scene->requests), 4);
+        assert_null(strstr(err.text, "very secret"));
+        assert_int_equal(put(scene, NULL),
+                         MS_ENET); /* who does not care for the text gets the same code */
+    }
+    answers_are(scene, CODED("503", "SlowDown"), NULL);
+    assert_int_equal(put(scene, &err), MS_ENET);
+    assert_non_null(strstr(err.text, "503 SlowDown"));
+}
+
+static void never_tries_again_what_will_not_change(void **state) {
+    struct scene *scene = *state;
+    static const struct {
+        const char *answer;
+        int code;
+    } lasting[] = {
+        {CODED("400", "InvalidRequest"), MS_EINTERNAL},
+        {CODED("400", "XAmzContentSHA256Mismatch"), MS_ECORRUPT},
+        {CODED("400", "RequestTimeout"), MS_ENET}, /* a later run may be luckier */
+        {STATUS("401"), MS_EDENIED},
+        {CODED("403", "SignatureDoesNotMatch"), MS_EDENIED},
+        {CODED("403", "RequestTimeTooSkewed"), MS_EDENIED},
+        {CODED("404", "NoSuchBucket"), MS_ENOTFOUND},
+        {STATUS("408"), MS_ENET},
+        {STATUS("409"), MS_ECONFLICT},
+        {STATUS("412"), MS_ECONFLICT},
+        {STATUS("413"), MS_ETOOLARGE},
+        {STATUS("301"), MS_EUSAGE},
+        {STATUS("501"), MS_EINTERNAL},
+    };
+    struct ms_error err;
+
+    for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
+        answers_are(scene, lasting[i].answer, OK);
+        assert_int_equal(put(scene, &err), lasting[i].code);
+        assert_int_equal(atomic_load(&scene->requests), 1);
+        assert_non_null(strstr(err.text, "S3 answered"));
+    }
+}
+
+static void waits_as_long_as_the_server_asks(void **state) {
+    struct scene *scene = *state;
+    double start = ms_monotonic_s();
+
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 1\r\n" END, OK);
+    assert_int_equal(put(scene, NULL), 0);
+    assert_true(ms_monotonic_s() - start >= 1);
+}
+
+static void *cancel_soon(void *context) {
+    const struct timespec delay = {.tv_nsec = 100000000};
+
+    nanosleep(&delay, NULL);
+    atomic_store((atomic_bool *)context, true);
+    return NULL;
+}
+
+static void stops_waiting_when_told(void **state) {
+    struct scene *scene = *state;
+    atomic_bool cancel = false;
+    struct ms_store *store;
+    pthread_t thread;
+    const double start = ms_monotonic_s();
+
+    scene->options.cancel = &cancel;
+    scene->options.attempts = 100;
+    assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 900\r\n" END, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+    assert_int_equal(ms_store_remove(store, "queue", "a", NULL), MS_ECANCELED);
+    assert_true(ms_monotonic_s() - start < 15); /* what it waits at most when nobody tells it */
+    pthread_join(thread, NULL);
+    ms_store_close(store);
+}
+
+struct taken {
+    char bytes[64];
+    size_t size;
+};
+
+static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct taken *taken = context;
+
+    (void)err;
+    assert_true(taken->size + size < sizeof taken->bytes);
+    memcpy(taken->bytes + taken->size, bytes, size);
+    taken->size += size;
+    return 0;
+}
+
+static void believes_no_server_that_sends_other_bytes(void **state) {
+    struct scene *scene = *state;
+    struct taken taken = {0};
+    struct ms_object_info info;
+
+#define PART(range, bytes)                                                                         \
+    "HTTP/1.1 206 P\r\nETag: \"t\"\r\nContent-Range: bytes " range "\r\n" END bytes
+    static const char *const lies[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n" END "0123456789", /* all of it */
+        PART("3-5/10", "345"), PART("2-4/10", "234567"), "HTTP/1.1 206 P\r\n" END "234"};
+
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        answers_are(scene, lies[i], NULL);
+        taken.size = 0;
+        assert_int_not_equal(
+            ms_store_get(scene->store, "queue", "a", 2, 4, take, &taken, &info, NULL), 0);
+    }
+    /* Broken off, gone on; and replaced by another object meanwhile. */
+    answers_are(scene, "HTTP/1.1 200 OK\r\nETag: \"t\"\r\nContent-Length: 10\r\n" END "0123",
+                PART("4-9/10", "456789"));
+    taken.size = 0;
+    assert_int_equal(ms_store_get(scene->store, "queue", "a", 0, -1, take, &taken, &info, NULL), 0);
+    assert_int_equal(taken.size, 10);
+    assert_memory_equal(taken.bytes, "0123456789", 10);
+    assert_non_null(strstr(scene->head, "range: bytes=4-9\r\n"));
+    assert_non_null(strstr(scene->head, "if-match: \"t\"\r\n"));
+    answers_are(scene, "HTTP/1.1 200 OK\r\nETag: \"t\"\r\nContent-Length: 10\r\n" END "0123",
+                STATUS("412"));
+    taken.size = 0;
+    assert_int_equal(ms_store_get(scene->store, "queue", "a", 0, -1, take, &taken, &info, NULL),
+                     MS_ECONFLICT);
+    /* An object without length, and one with a date. */
+    answers_are(scene, "HTTP/1.1 200 OK\r\n" END "0123", NULL);
+    assert_int_equal(ms_store_get(scene->store, "queue", "a", 0, -1, take, &taken, &info, NULL),
+                     MS_ENET);
+    answers_are(scene,
+                "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nLast-Modified: Fri, 24 May 2013 00:00:01 "
+                "GMT\r\nx-amz-meta-sha256: none\r\n" END,
+                NULL);
+    assert_int_equal(ms_store_head(scene->store, "queue", "a", &info, NULL), 0);
+    assert_int_equal(info.modified_ms, 1369353601000);
+    assert_string_equal(info.sha256, "");
+    assert_int_equal(info.bytes, 10);
+}
+
+static void makes_buckets_only_when_it_may(void **state) {
+    struct scene *scene = *state;
+    struct ms_store *store;
+
+    answers_are(scene, CODED("404", "NoSuchBucket"), OK);
+    assert_int_equal(put(scene, NULL), MS_ENOTFOUND);
+    assert_int_equal(atomic_load(&scene->requests), 1);
+    scene->options.create_buckets = true;
+    assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
+    ms_store_close(scene->store);
+    scene->store = store;
+    answers_are(scene, CODED("404", "NoSuchBucket"), CODED("409", "BucketAlreadyOwnedByYou"));
+    scene->answers[2] = OK;
+    assert_int_equal(put(scene, NULL), 0);
+    assert_int_equal(atomic_load(&scene->requests), 3);
+}
+
+static void accepts_credentials_that_may_not_list(void **state) {
+    struct scene *scene = *state;
+
+    answers_are(scene, OK, NULL);
+    assert_int_equal(ms_store_ping(scene->store, NULL), 0);
+    assert_memory_equal(scene->head, "GET /base/ HTTP/1.1", 19);
+    answers_are(scene, CODED("403", "AccessDenied"), NULL);
+    assert_int_equal(ms_store_ping(scene->store, NULL), 0);
+    answers_are(scene, CODED("403", "InvalidAccessKeyId"), NULL);
+    assert_int_equal(ms_store_ping(scene->store, NULL), MS_EDENIED);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(signs_and_describes_what_it_sends),
+        TEST(tries_again_what_may_pass),
+        TEST(never_tries_again_what_will_not_change),
+        TEST(waits_as_long_as_the_server_asks),
+        TEST(stops_waiting_when_told),
+        TEST(believes_no_server_that_sends_other_bytes),
+        TEST(makes_buckets_only_when_it_may),
+        TEST(accepts_credentials_that_may_not_list),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
