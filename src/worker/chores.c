@@ -9,9 +9,9 @@
 #include <time.h>
 
 #include "msaas/fault.h"
-#include "msaas/url.h"
 #include "msaas/log.h"
 #include "msaas/queue.h"
+#include "msaas/url.h"
 #include "msaas/webhook.h"
 
 #define REAP_MS 5000 /* or a third of the lease, where that is shorter */

@@ -104,6 +104,8 @@ static int fetch(struct run *run, const char *path, struct ms_error *err) {
         err);
     if (rc == MS_ENOTFOUND)
         rc = ms_error_set(err, rc, "the song is not in the store any more: send it again");
+    if (rc == MS_ECONFLICT) /* the same song came again meanwhile */
+        rc = ms_error_set(err, MS_ENET, "the song was replaced while it was fetched");
     return rc;
 }
 

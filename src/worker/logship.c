@@ -1,0 +1,166 @@
+/* Log lines on their way to the queue. Owns a ring of lines and a thread with a queue connection; whoever logs only touches the
+ * ring. Nothing here logs: it would come back here. */
+#include "msaas/logship.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "msaas/queue.h"
+#include "msaas/sys.h"
+#include "outage.h"
+
+#define LAST_WORDS_S 2.0
+
+struct ms_logship {
+    struct ms_queue *queue;
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock; /* for all below */
+    pthread_cond_t wake;
+    char *lines[MS_LOGSHIP_LINES]; /* count of them from `first` on, wrapping round */
+    int first, count;
+    int64_t dropped;
+    bool ending;
+    double ending_s; /* since when */
+};
+
+void ms_logship_line(void *context, const char *line) {
+    struct ms_logship *ship = context;
+    char *copy = strdup(line);
+
+    (void)pthread_mutex_lock(&ship->lock);
+    if (copy != NULL && ship->count == MS_LOGSHIP_LINES) {
+        free(ship->lines[ship->first]);
+        ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
+        ship->count--;
+        ship->dropped++;
+    }
+    if (copy != NULL)
+        ship->lines[(ship->first + ship->count++) % MS_LOGSHIP_LINES] = copy;
+    else
+        ship->dropped++;
+    (void)pthread_cond_signal(&ship->wake);
+    (void)pthread_mutex_unlock(&ship->lock);
+}
+
+/* With the lock: the oldest line, now the caller's; NULL: the end. Waits for one. */
+static char *take(struct ms_logship *ship) {
+    char *line;
+
+    while (ship->count == 0 && !ship->ending)
+        (void)pthread_cond_wait(&ship->wake, &ship->lock);
+    if (ship->count == 0)
+        return NULL;
+    line = ship->lines[ship->first];
+    ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
+    ship->count--;
+    return line;
+}
+
+/* With the lock: whether to try again, after a pause. */
+static bool wait_to_retry(struct ms_logship *ship, int failures) {
+    const int64_t pause_ms = ms_outage_pause_ms(failures);
+    const double until_s = ms_monotonic_s() + (double)pause_ms / 1000;
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += pause_ms / 1000;
+    until.tv_nsec += pause_ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    while (!ship->ending && ms_monotonic_s() < until_s)
+        if (pthread_cond_timedwait(&ship->wake, &ship->lock, &until) != 0)
+            break;
+    return !ship->ending;
+}
+
+static void *run(void *user) {
+    struct ms_logship *ship = user;
+    char *line;
+
+    (void)pthread_mutex_lock(&ship->lock);
+    while ((line = take(ship)) != NULL) {
+        bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
+
+        for (int failures = 0; !lost; failures++) {
+            int rc;
+
+            (void)pthread_mutex_unlock(&ship->lock);
+            rc = ms_loglist_push(ship->queue, line, NULL);
+            (void)pthread_mutex_lock(&ship->lock);
+            if (rc == 0)
+                break;
+            /* What is wrong with the line itself stays wrong. */
+            lost = !ms_code_is_transient(rc) || !wait_to_retry(ship, failures);
+        }
+        ship->dropped += lost;
+        free(line);
+    }
+    (void)pthread_mutex_unlock(&ship->lock);
+    return NULL;
+}
+
+int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_error *err) {
+    struct ms_logship *ship = calloc(1, sizeof *ship);
+    pthread_condattr_t monotonic;
+    sigset_t all, before;
+    int rc;
+
+    *out = NULL;
+    if (ship == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for shipping log lines");
+    (void)pthread_mutex_init(&ship->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&ship->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    rc = ms_queue_open(queue_url, &ship->queue, err);
+    if (rc == 0) {
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        ship->has_thread = pthread_create(&ship->thread, NULL, run, ship) == 0;
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (!ship->has_thread)
+            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for shipping log lines");
+    }
+    if (rc != 0) {
+        ms_logship_free(ship);
+        return rc;
+    }
+    *out = ship;
+    return 0;
+}
+
+void ms_logship_free(struct ms_logship *ship) {
+    if (ship == NULL)
+        return;
+    if (ship->has_thread) {
+        (void)pthread_mutex_lock(&ship->lock);
+        ship->ending = true;
+        ship->ending_s = ms_monotonic_s();
+        (void)pthread_cond_signal(&ship->wake);
+        (void)pthread_mutex_unlock(&ship->lock);
+        (void)pthread_join(ship->thread, NULL);
+    }
+    for (int i = 0; i < ship->count; i++)
+        free(ship->lines[(ship->first + i) % MS_LOGSHIP_LINES]);
+    ms_queue_close(ship->queue);
+    (void)pthread_cond_destroy(&ship->wake);
+    (void)pthread_mutex_destroy(&ship->lock);
+    free(ship);
+}
+
+int64_t ms_logship_dropped(struct ms_logship *ship) {
+    int64_t dropped;
+
+    (void)pthread_mutex_lock(&ship->lock);
+    dropped = ship->dropped;
+    (void)pthread_mutex_unlock(&ship->lock);
+    return dropped;
+}

@@ -1,0 +1,306 @@
+/* Before a worker's first job: the model from the store onto this machine's disk. Caller's thread; owns nothing but what it writes:
+ *
+ *     CACHE/lock        held by whoever fetches; the others wait, and find what they want
+ *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which names the digests of all the rest
+ *     CACHE/at-DIGEST   a link to the model that bucket and key (their SHA-256) stood for the last time
+ *     CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is whole and good
+ */
+#include "msaas/model_cache.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "msaas/digest.h"
+#include "msaas/json.h"
+#include "msaas/model.h"
+#include "msaas/sys.h"
+
+#define MAX_JSON_BYTES (1 << 20)
+#define MAX_NETWORK_BYTES (INT64_C(16) << 30)
+#define LOCK_WAIT_S 3600.0
+#define NEW "new-"
+#define NAME_DIGITS 32 /* of a digest, for the names of folders */
+
+struct fetch {
+    struct ms_store *store;
+    const char *bucket, *key;
+    const char *name; /* the last part of key: NAME.json */
+    const char *cache;
+    char *new_folder, *link; /* full paths */
+};
+
+/* ---- folders ------------------------------------------------------------------------------------------------------------- */
+
+static void remove_folder(const char *path) {
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir != NULL)
+        (void)closedir(dir);
+    (void)rmdir(path);
+}
+
+/* What workers that died had begun. The lock is ours: nobody is at it. */
+static void remove_leftovers(const char *cache) {
+    DIR *dir = opendir(cache);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char *path = strncmp(entry->d_name, NEW, strlen(NEW)) == 0
+                         ? ms_strdupf("%s/%s", cache, entry->d_name)
+                         : NULL;
+
+        if (path != NULL && unlink(path) != 0)
+            remove_folder(path);
+        free(path);
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+}
+
+static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
+                     struct ms_error *err) {
+    const double until_s = ms_monotonic_s() + LOCK_WAIT_S;
+    const struct timespec nap = {.tv_nsec = 100000000};
+    char *path = ms_strdupf("%s/lock", cache);
+
+    *lock = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+    free(path);
+    if (*lock < 0)
+        return ms_error_set(err, MS_EIO, "%s: %s", cache, strerror(errno));
+    while (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return ms_error_set(err, MS_EIO, "%s/lock: %s", cache, strerror(errno));
+        if (cancel != NULL && atomic_load(cancel))
+            return ms_error_set(err, MS_ECANCELED, "canceled");
+        if (ms_monotonic_s() > until_s)
+            return ms_error_set(err, MS_EIO, "%s: another worker fetches a model and does not end",
+                                cache);
+        (void)nanosleep(&nap, NULL);
+    }
+    return 0;
+}
+
+/* CACHE/PREFIX and the first digits of a digest. */
+static char *cache_path(const struct fetch *fetch, const char *prefix, const char *digest) {
+    return ms_strdupf("%s/%s%.*s", fetch->cache, prefix, NAME_DIGITS, digest);
+}
+
+/* The model of that folder, where it is whole and good. */
+static char *good_model(const struct fetch *fetch, const char *folder) {
+    char *path = ms_strdupf("%s/%s", folder, fetch->name);
+
+    if (path != NULL && ms_model_verify(path, NULL, NULL) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
+/* The link is for bad times only: without it the model is as good. */
+static void set_link(const struct fetch *fetch, const char *folder) {
+    char *temporary = ms_strdupf("%s/" NEW "link", fetch->cache);
+
+    if (temporary != NULL && symlink(strrchr(folder, '/') + 1, temporary) == 0 &&
+        rename(temporary, fetch->link) != 0)
+        (void)unlink(temporary);
+    free(temporary);
+}
+
+/* ---- fetching -------------------------------------------------------------------------------------------------------------- */
+
+static int fetch_one(const struct fetch *fetch, const char *name, int64_t max_bytes,
+                     struct ms_error *err) {
+    char *key = ms_strdupf("%.*s%s", (int)(fetch->name - fetch->key), fetch->key, name);
+    char *path = ms_strdupf("%s/%s", fetch->new_folder, name);
+    int rc = key != NULL && path != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a name");
+
+    if (rc == 0)
+        rc = ms_store_fetch(fetch->store, fetch->bucket, key, path, max_bytes, err);
+    if (rc != 0 && key != NULL)
+        rc = ms_error_prefix(err, "model %s/%s", fetch->bucket, key);
+    free(key);
+    free(path);
+    return rc;
+}
+
+static int read_json(const char *path, struct ms_json **out, struct ms_error *err) {
+    char *text = malloc(MAX_JSON_BYTES + 1);
+    FILE *file = fopen(path, "rbe");
+    size_t size = 0;
+    int rc;
+
+    if (text != NULL && file != NULL)
+        size = fread(text, 1, MAX_JSON_BYTES + 1, file);
+    if (text == NULL)
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's JSON");
+    else if (file == NULL || ferror(file) || size > MAX_JSON_BYTES)
+        rc = ms_error_set(err, MS_EIO, "%s: cannot be read", path);
+    else
+        rc = ms_json_parse(text, size, out, err);
+    if (file != NULL)
+        (void)fclose(file);
+    free(text);
+    return rc;
+}
+
+/* All that the JSON in the new folder names, and that it is what it should be. */
+static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
+    char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
+    struct ms_json *document = NULL;
+    struct ms_model_info info;
+    int rc;
+
+    if (path == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    rc = ms_model_describe(path, &info, err); /* checks everything, the names among it */
+    if (rc == 0)
+        rc = read_json(path, &document, err);
+    for (const struct ms_json *network = ms_json_first(ms_json_get(document, "networks"));
+         rc == 0 && network != NULL; network = ms_json_next(network)) {
+        const char *name = ms_json_string(ms_json_get(network, "file"));
+
+        if (name == NULL || strchr(name, '/') != NULL || name[0] == '.')
+            rc = ms_error_set(err, MS_EMODEL, "model %s/%s names no file", fetch->bucket,
+                              fetch->key);
+        else
+            rc = fetch_one(fetch, name, MAX_NETWORK_BYTES, err);
+    }
+    if (rc == 0)
+        rc = ms_model_verify(path, NULL, err);
+    ms_json_free(document);
+    free(path);
+    return rc;
+}
+
+/* With the JSON in the new folder. */
+static int complete(const struct fetch *fetch, char **out, struct ms_error *err) {
+    char *json = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
+    char digest[MS_SHA256_HEX];
+    char *folder = NULL;
+    int rc = json != NULL ? ms_sha256_of_file(json, digest, err)
+                          : ms_error_set(err, MS_ENOMEM, "no memory for a path");
+
+    if (rc != 0)
+        goto out;
+    folder = cache_path(fetch, "", digest);
+    if (folder == NULL) {
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a path");
+        goto out;
+    }
+    *out = good_model(fetch, folder);
+    if (*out == NULL) {
+        rc = fetch_networks(fetch, err);
+        if (rc != 0)
+            goto out;
+        remove_folder(folder); /* one that went bad */
+        if (rename(fetch->new_folder, folder) != 0) {
+            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+            goto out;
+        }
+        *out = ms_strdupf("%s/%s", folder, fetch->name);
+        if (*out == NULL)
+            rc = ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    }
+    set_link(fetch, folder);
+out:
+    free(json);
+    free(folder);
+    return rc;
+}
+
+static int prepare(struct fetch *fetch, struct ms_error *err) {
+    char *where = ms_strdupf("%s/%s", fetch->bucket, fetch->key);
+    char digest[MS_SHA256_HEX];
+    int rc = where != NULL ? ms_sha256_of(where, strlen(where), digest, err)
+                           : ms_error_set(err, MS_ENOMEM, "no memory for a name");
+
+    free(where);
+    if (rc != 0)
+        return rc;
+    fetch->link = cache_path(fetch, "at-", digest);
+    fetch->new_folder = ms_strdupf("%s/" NEW "XXXXXX", fetch->cache);
+    if (fetch->link == NULL || fetch->new_folder == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+    if (mkdtemp(fetch->new_folder) == NULL || chmod(fetch->new_folder, 0755) != 0)
+        return ms_error_set(err, MS_EIO, "%s: %s", fetch->cache, strerror(errno));
+    return 0;
+}
+
+int ms_model_cache_fetch(struct ms_store *store, const char *bucket, const char *key,
+                         const char *cache_dir, const atomic_bool *cancel, char **path,
+                         struct ms_error *err) {
+    const char *slash = strrchr(key, '/');
+    struct fetch fetch = {.store = store,
+                          .bucket = bucket,
+                          .key = key,
+                          .name = slash != NULL ? slash + 1 : key,
+                          .cache = cache_dir};
+    int lock = -1;
+    int rc = ms_make_dirs(cache_dir, err);
+
+    *path = NULL;
+    if (rc == 0)
+        rc = take_lock(cache_dir, cancel, &lock, err);
+    if (rc != 0)
+        goto out;
+    remove_leftovers(cache_dir);
+    rc = prepare(&fetch, err);
+    if (rc != 0)
+        goto out;
+    rc = fetch_one(&fetch, fetch.name, MAX_JSON_BYTES, err);
+    if (rc == 0)
+        rc = complete(&fetch, path, err);
+    else if (rc == MS_ENET && (*path = good_model(&fetch, fetch.link)) != NULL)
+        rc = 0;
+out:
+    if (fetch.new_folder != NULL)
+        remove_folder(fetch.new_folder);
+    if (lock >= 0)
+        (void)close(lock);
+    free(fetch.new_folder);
+    free(fetch.link);
+    return rc;
+}
+
+/* ---- s3:// ------------------------------------------------------------------------------------------------------------------ */
+
+bool ms_model_is_remote(const char *word) {
+    return strncmp(word, "s3://", 5) == 0;
+}
+
+int ms_model_cache_get(const char *word, const struct ms_store_options *store,
+                       const char *cache_dir, char **path, struct ms_error *err) {
+    struct ms_store_options options = *store;
+    const size_t length = strlen(word);
+    struct ms_store *opened = NULL;
+    const char *key;
+    char *bucket;
+    int rc;
+
+    *path = NULL;
+    key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
+    if (key == NULL || key == word + 5 || length < 6 || strcmp(word + length - 5, ".json") != 0)
+        return ms_error_set(err, MS_EUSAGE,
+                            "'%.200s' is not of the form s3://BUCKET/PATH/NAME.json", word);
+    bucket = strndup(word + 5, (size_t)(key - word - 5));
+    if (bucket == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a name");
+    options.url = "s3://";
+    options.create_buckets = false;
+    rc = ms_store_open(&options, &opened, err);
+    if (rc == 0)
+        rc = ms_model_cache_fetch(opened, bucket, key + 1, cache_dir, options.cancel, path, err);
+    ms_store_close(opened);
+    free(bucket);
+    return rc;
+}
