@@ -1,4 +1,4 @@
-/* SHA-256 against the examples that its standard publishes. */
+/* SHA-2 and HMAC against the examples that their standards publish (FIPS 180-4, RFC 3874, RFC 4231). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,11 +60,64 @@ static void of_a_file(void **state) {
     assert_int_equal(ms_sha256_of_file("/tmp", hex, &err), MS_EIO);
 }
 
+static void sha224(void **state) {
+    (void)state;
+    char hex[MS_SHA224_HEX];
+    assert_int_equal(ms_sha224_of("abc", 3, hex, NULL), 0);
+    assert_string_equal(hex, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7");
+    assert_int_equal(
+        ms_sha224_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, hex, NULL), 0);
+    assert_string_equal(hex, "75388b16512776cc5dba5da1fd890150b0c6455cb4f58b1952522525");
+    assert_int_equal(ms_sha224_of("", 0, hex, NULL), 0);
+    assert_string_equal(hex, "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f");
+}
+
+static void expect_mac(const void *key, size_t key_size, const void *text, size_t size,
+                       const char *expected) {
+    unsigned char mac[MS_SHA256_BYTES];
+    char hex[2 * MS_SHA256_BYTES + 1];
+    assert_int_equal(ms_hmac_sha256(key, key_size, text, size, mac, NULL), 0);
+    for (size_t i = 0; i < sizeof mac; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", mac[i]);
+    assert_string_equal(hex, expected);
+}
+
+static void hmac(void **state) {
+    (void)state;
+    char key[131];
+    unsigned char mac[MS_SHA256_BYTES];
+    memset(key, 0x0b, 20);
+    expect_mac(key, 20, "Hi There", 8,
+               "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    expect_mac("Jefe", 4, "what do ya want for nothing?", 28,
+               "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof key);
+    expect_mac(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54,
+               "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    expect_mac(NULL, 0, "", 0, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+    memcpy(mac, "Jefe", 4); /* the key may be overwritten */
+    assert_int_equal(ms_hmac_sha256(mac, 4, "what do ya want for nothing?", 28, mac, NULL), 0);
+    assert_int_equal(mac[0], 0x5b);
+    assert_int_equal(mac[31], 0x43);
+}
+
+static void random_digits(void **state) {
+    (void)state;
+    char a[301], b[301];
+    for (size_t digits = 0; digits < 300; digits += 37) {
+        memset(a, 'x', sizeof a);
+        assert_int_equal(ms_random_hex(a, digits, NULL), 0);
+        assert_int_equal(strlen(a), digits);
+        assert_int_equal(strspn(a, "0123456789abcdef"), digits);
+        assert_int_equal(ms_random_hex(b, digits, NULL), 0);
+        assert_true(digits == 0 || strcmp(a, b) != 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(of_memory),
-        cmocka_unit_test(by_pieces),
-        cmocka_unit_test(of_a_file),
+        cmocka_unit_test(of_memory), cmocka_unit_test(by_pieces), cmocka_unit_test(of_a_file),
+        cmocka_unit_test(sha224),    cmocka_unit_test(hmac),      cmocka_unit_test(random_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,1 @@
+msaas_fuzz_target(job LINK msaas_job)

@@ -1,0 +1,1 @@
+msaas_unit_test(job LINK msaas_job)

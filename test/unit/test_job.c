@@ -1,0 +1,249 @@
+/* Jobs: ids, rules of options, labels, and JSON: round trip, hostile texts, what clients see. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/job.h"
+#include "msaas/json.h"
+
+#define ABC "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
+
+static struct ms_job_options standard(void) {
+    struct ms_job_options options;
+    ms_job_options_default("", &options);
+    return options;
+}
+
+static void id_of(const struct ms_job_options *options, char id[MS_JOB_ID_HEX]) {
+    struct ms_job job;
+    assert_int_equal(ms_job_init(&job, "abc", 3, options, "htdemucs", NULL), 0);
+    assert_true(ms_job_id_is_valid(job.id));
+    memcpy(id, job.id, MS_JOB_ID_HEX);
+    ms_job_fini(&job);
+}
+
+static void ids(void **state) {
+    (void)state;
+    struct ms_job_options options = standard();
+    char id[MS_JOB_ID_HEX], other[MS_JOB_ID_HEX];
+    id_of(&options, id);
+    assert_string_equal(id, ABC);
+    (void)snprintf(options.model, sizeof options.model, "htdemucs");
+    options.seed = 7; /* without shifts it changes nothing */
+    id_of(&options, id);
+    assert_string_equal(id, ABC);
+    options.shifts = 1;
+    id_of(&options, id);
+    assert_string_not_equal(id, ABC);
+    options.seed = 8;
+    id_of(&options, other);
+    assert_string_not_equal(id, other);
+    options = standard();
+    options.stem_count = 2;
+    (void)snprintf(options.stems[0], 32, "vocals");
+    (void)snprintf(options.stems[1], 32, "bass");
+    id_of(&options, id);
+    (void)snprintf(options.stems[0], 32, "bass");
+    (void)snprintf(options.stems[1], 32, "vocals");
+    id_of(&options, other);
+    assert_string_equal(id, other);
+    /* Ids are kept by clients: this one must never change. */
+    options = standard();
+    (void)snprintf(options.format, sizeof options.format, "flac");
+    id_of(&options, id);
+    assert_string_equal(id, "2e94ffec06ecd2c339ced1f22ab8e82f3c42855d4a329079a022695a");
+    assert_false(ms_job_id_is_valid(""));
+    assert_false(ms_job_id_is_valid(ABC "0"));
+    assert_false(ms_job_id_is_valid("23097D223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"));
+    assert_false(ms_job_id_is_valid("../../23405d8228642a477bda255b32aadbce4bda0b3f7e36c9da77"));
+}
+
+#define REFUSED(what)                                                                              \
+    do {                                                                                           \
+        struct ms_job_options options = standard();                                                \
+        struct ms_error err = {0};                                                                 \
+        what;                                                                                      \
+        assert_int_equal(ms_job_options_check(&options, &err), MS_EUSAGE);                         \
+        assert_true(err.text[0] != '\0');                                                          \
+    } while (0)
+
+static void rules_of_options(void **state) {
+    (void)state;
+    struct ms_job_options good = standard();
+    assert_int_equal(ms_job_options_check(&good, NULL), 0);
+    REFUSED(strcpy(options.model, "../x"));
+    REFUSED(strcpy(options.model, ".x"));
+    REFUSED(strcpy(options.format, "ogg"));
+    REFUSED(options.format[0] = '\0');
+    REFUSED(options.bitrate_kbps = 31);
+    REFUSED(options.bitrate_kbps = 321);
+    REFUSED(options.bitrate_kbps = -1);
+    REFUSED(strcpy(options.format, "wav"); options.bitrate_kbps = 128);
+    REFUSED(options.shifts = 21);
+    REFUSED(options.shifts = -1);
+    REFUSED(options.seed = -1);
+    REFUSED(options.overlap = 1);
+    REFUSED(options.overlap = -0.1);
+    REFUSED(options.overlap = NAN);
+    REFUSED(strcpy(options.clip, "loud"));
+    REFUSED(options.stem_count = 1);
+    REFUSED(options.stem_count = 18);
+    REFUSED(options.stem_count = 1; strcpy(options.stems[0], "a/b"));
+    REFUSED(options.stem_count = 2; strcpy(options.stems[0], "a"); strcpy(options.stems[1], "a"));
+    REFUSED(options.stem_count = 1; strcpy(options.stems[0], "a"); strcpy(options.two_stems, "a"));
+    REFUSED(strcpy(options.two_stems, "a b"));
+}
+
+static void labels_of_stems(void **state) {
+    (void)state;
+    static const char *const model[] = {"drums", "bass", "other", "vocals"};
+    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
+    struct ms_job_options options = standard();
+    struct ms_error err = {0};
+    int count = 0;
+    assert_int_equal(ms_job_labels(&options, model, 4, labels, &count, NULL), 0);
+    assert_int_equal(count, 4);
+    assert_string_equal(labels[3], "vocals");
+    strcpy(options.two_stems, "vocals");
+    assert_int_equal(ms_job_labels(&options, model, 4, labels, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(labels[1], "no_vocals");
+    strcpy(options.two_stems, "piano");
+    assert_int_equal(ms_job_labels(&options, model, 4, labels, &count, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, "drums, bass, other, vocals"));
+    options = standard();
+    options.stem_count = 2;
+    strcpy(options.stems[0], "vocals");
+    strcpy(options.stems[1], "bass");
+    assert_int_equal(ms_job_labels(&options, model, 4, labels, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(labels[0], "bass"); /* the model's order */
+}
+
+static void make_done(struct ms_job *job) {
+    struct ms_job_options options = standard();
+    assert_int_equal(ms_job_init(job, "abc", 3, &options, "htdemucs", NULL), 0);
+    strcpy(job->input_name, "a \"song\".mp3");
+    job->state = MS_JOB_SUCCEEDED;
+    job->created_ms = INT64_C(1764000000123);
+    job->started_ms = job->created_ms + 1000;
+    job->callback.version = 1;
+    job->callback.url = strdup("http://secret.example/");
+    job->callback.data = strdup("{\"a\":[1]}");
+    job->stem_count = 1;
+    strcpy(job->stems[0].name, "vocals");
+    job->stems[0].bytes = 12;
+    memset(job->stems[0].sha256, 'a', 64);
+    strcpy(job->receipt.made_by, "msaas 0.1.0");
+    job->receipt.seconds = 2.5;
+}
+
+static void round_trip(void **state) {
+    (void)state;
+    struct ms_job job, copy, again;
+    char *first = NULL, *second = NULL;
+    make_done(&job);
+    assert_int_equal(ms_job_copy(&job, &copy, NULL), 0);
+    assert_ptr_not_equal(job.callback.url, copy.callback.url);
+    ms_job_fini(&job);
+    assert_int_equal(ms_job_to_json(&copy, &first, NULL), 0);
+    assert_int_equal(ms_job_from_json(first, strlen(first), &again, NULL), 0);
+    assert_int_equal(ms_job_to_json(&again, &second, NULL), 0);
+    assert_string_equal(first, second);
+    assert_string_equal(again.callback.data, "{\"a\":[1]}");
+    assert_int_equal(again.position, -1);
+    assert_int_equal(again.created_ms, INT64_C(1764000000123));
+    /* Cut anywhere it is refused, and nothing leaks. */
+    for (size_t size = 0; size < strlen(first); size++)
+        assert_int_equal(ms_job_from_json(first, size, &job, NULL), MS_ECORRUPT);
+    ms_job_fini(&copy);
+    ms_job_fini(&again);
+    free(first);
+    free(second);
+}
+
+static void hostile_texts(void **state) {
+    (void)state;
+    static const char *const swaps[][2] = {
+        {"\"id\":\"2", "\"id\":\"/"},
+        {"\"succeeded\"", "\"done\""},
+        {"\"bytes\":3", "\"bytes\":-3"},
+        {"\"bytes\":3", "\"bytes\":1e300"},
+        {"\"shifts\":0", "\"shifts\":\"0\""},
+        {"\"mp3\"", "\"../\""},
+        {"\"vocals\"", "\"../x\""},
+        {"\"bytes\":12", "\"bytes\":1.5"},
+        {"aaaa\"", "AAAA\""},
+        {"\"version\":1", "\"version\":3"},
+        {"\"version\":1", "\"version\":0"},
+        {"\"stems\":[", "\"stamms\":["},
+        {"\"attempts\":0", "\"attempts\":99999999999"},
+        {"\"progress\":0", "\"progress\":2"},
+        {"\"cancel_asked\":false", "\"cancel_asked\":0"},
+        {"\"error\":null", "\"error\":[]"},
+    };
+    struct ms_job job, read;
+    char *text = NULL;
+    make_done(&job);
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++) {
+        char bad[4096];
+        struct ms_error err = {0};
+        const char *at = strstr(text, swaps[i][0]);
+        if (at == NULL)
+            fail_msg("%s is not in %s", swaps[i][0], text);
+        (void)snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - text), text, swaps[i][1],
+                       at + strlen(swaps[i][0]));
+        if (ms_job_from_json(bad, strlen(bad), &read, &err) != MS_ECORRUPT)
+            fail_msg("%s was taken", swaps[i][1]);
+        assert_null(read.callback.url);
+    }
+    assert_int_equal(ms_job_from_json("null", 4, &read, NULL), MS_ECORRUPT);
+    assert_int_equal(ms_job_from_json("[]", 2, &read, NULL), MS_ECORRUPT);
+    free(text);
+    ms_job_fini(&job);
+}
+
+static void what_clients_see(void **state) {
+    (void)state;
+    struct ms_job job;
+    char *text = NULL;
+    make_done(&job);
+    assert_int_equal(ms_job_to_public_json(&job, &text, NULL), 0);
+    assert_null(strstr(text, "secret"));
+    assert_non_null(strstr(text, "\"position\":null"));
+    assert_non_null(strstr(text, "\"created_at\":\"2025-11-24T16:00:00.123Z\""));
+    assert_non_null(strstr(text, "\"finished_at\":null"));
+    assert_non_null(strstr(text, "\"url\":\"/apiv2/jobs/" ABC "/stems/vocals.mp3\""));
+    assert_non_null(strstr(text, "\"error\":null"));
+    assert_non_null(strstr(text, "\"receipt\":{\"made_by\":\"msaas 0.1.0\""));
+    free(text);
+    job.state = MS_JOB_QUEUED;
+    job.position = 4;
+    strcpy(job.error_code, "network");
+    strcpy(job.error_message, "gone");
+    assert_int_equal(ms_job_to_public_json(&job, &text, NULL), 0);
+    assert_non_null(strstr(text, "\"position\":4"));
+    assert_non_null(strstr(text, "\"error\":{\"code\":\"network\",\"message\":\"gone\"}"));
+    free(text);
+    ms_job_fini(&job);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ids),
+        cmocka_unit_test(rules_of_options),
+        cmocka_unit_test(labels_of_stems),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(hostile_texts),
+        cmocka_unit_test(what_clients_see),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
