@@ -17,7 +17,7 @@
 #define MS_JOB_MAX_ATTEMPTS 5 /* of transient failures; then `failed` with the last one's code */
 #define MS_JOB_MAX_CRASHES 3  /* of workers that held it; then `failed`, code "poison" */
 #define MS_JOB_MAX_CALLBACK_URL 2048
-#define MS_JOB_MAX_CALLBACK_DATA (64 * 1024)
+#define MS_JOB_MAX_CALLBACK_DATA 65536
 
 enum ms_job_state {
     MS_JOB_QUEUED,
