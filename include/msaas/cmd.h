@@ -42,6 +42,11 @@ int ms_cmd_failed(const char *command_name, const struct ms_error *err);
 /* Text from outside (file names) for a terminal: control characters, which could steer it, become '?'. */
 void ms_cmd_print_plain(const char *text, FILE *to);
 
+/* The JSON file of the model that --model and --models-dir ask for; the caller's to free. */
+MS_MUST_CHECK int ms_cmd_locate_model(const struct ms_options *options, char **path,
+                                      struct ms_error *err);
+MS_MUST_CHECK int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err);
+
 /* The model that --model, --models-dir and --device ask for. */
 MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
                                     struct ms_error *err);

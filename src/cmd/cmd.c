@@ -82,23 +82,34 @@ static void name_installed(const char *folder, struct ms_error *err) {
     free(entries);
 }
 
-int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
-                      struct ms_error *err) {
-    const char *device = ms_options_string(options, MS_OPTION_DEVICE);
+int ms_cmd_locate_model(const struct ms_options *options, char **path, struct ms_error *err) {
     char *folder = NULL;
-    char *path = NULL;
-    if (!is_device(device))
-        return ms_error_set(err, MS_EUSAGE, "--device: must be cpu, cuda or cuda:N, not \"%s\"",
-                            device);
     int rc = ms_models_dir(ms_options_string(options, MS_OPTION_MODELS_DIR), &folder, err);
     if (rc == 0) {
-        rc = ms_model_locate(folder, ms_options_string(options, MS_OPTION_MODEL), &path, err);
+        rc = ms_model_locate(folder, ms_options_string(options, MS_OPTION_MODEL), path, err);
         if (rc == MS_ENOTFOUND)
             name_installed(folder, err);
     }
-    if (rc == 0)
-        rc = ms_model_open(path, device, out, err);
     free(folder);
+    return rc;
+}
+
+int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) {
+    const char *device = ms_options_string(options, MS_OPTION_DEVICE);
+    if (is_device(device))
+        return 0;
+    return ms_error_set(err, MS_EUSAGE, "--device: must be cpu, cuda or cuda:N, not \"%s\"",
+                        device);
+}
+
+int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
+                      struct ms_error *err) {
+    char *path = NULL;
+    int rc = ms_cmd_check_device(options, err);
+    if (rc == 0)
+        rc = ms_cmd_locate_model(options, &path, err);
+    if (rc == 0)
+        rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE), out, err);
     free(path);
     return rc;
 }

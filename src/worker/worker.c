@@ -238,7 +238,8 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
     int rc;
 
     (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
-    (void)snprintf(job->error_message, sizeof job->error_message, "%s", failure->text);
+    (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
+                   (int)sizeof job->error_message - 1, failure->text);
     (void)snprintf(attempt, sizeof attempt, "%d", job->failures + 1);
     job->stem_count = 0;
     if (!again)

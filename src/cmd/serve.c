@@ -1,0 +1,128 @@
+/* `msaas serve`: options -> models on offer, API, server -> the loop, until SIGTERM. The loop runs on the main thread; a
+ * second one waits for the signal and drains. */
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "msaas/api.h"
+#include "msaas/cmd.h"
+#include "msaas/http_server.h"
+#include "msaas/log.h"
+#include "offer.h"
+#include "service.h"
+
+static const char usage[] =
+    "Serves the REST API: takes songs in, puts them into the queue, hands out stems. Any\n"
+    "number of them may run on the same queue and store; workers are \"msaas work\".\n"
+    "\n"
+    "Usage: msaas serve [OPTIONS]\n"
+    "\n"
+    "Examples:\n"
+    "  msaas serve --queue redis://redis:6379/0 --store s3:// --s3-endpoint http://minio:9000\n"
+    "      with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment\n"
+    "  REDIS_HOST=redis MINIO_HOST=minio:9000 MINIO_USER=u MINIO_PASSWD=p msaas serve\n"
+    "  msaas serve --queue sqlite:/srv/queue.db --store file:/srv/objects --port 8080\n"
+    "  msaas config serve\n"
+    "      shows what it would run with\n"
+    "\n"
+    "GET /healthz tells that it lives, /readyz that queue and store answer, /metrics is\n"
+    "for Prometheus. While the queue is away it answers 503 and waits. SIGTERM: not ready\n"
+    "any more, what is at work is finished, exit code 0.\n";
+
+struct end {
+    struct ms_api *api;
+    struct ms_http_server *server;
+    int linger_ms, grace_ms;
+    atomic_bool over; /* the loop has ended by itself */
+};
+
+static void *wait_for_the_end(void *context) {
+    struct end *end = context;
+    while (!ms_cmd_wait_interrupted(1000))
+        if (atomic_load(&end->over))
+            return NULL;
+    ms_log(MS_LOG_INFO, "stopping: not ready any more, finishing what is at work");
+    ms_api_set_draining(end->api);
+    (void)poll(NULL, 0, end->linger_ms);
+    ms_http_server_stop(end->server, end->grace_ms);
+    return NULL;
+}
+
+static int run_server(struct ms_service *service, struct ms_api *api, struct ms_http_server *server,
+                      struct ms_error *err) {
+    struct end end = {
+        .api = api,
+        .server = server,
+        .linger_ms = (int)(ms_options_double(service->options, MS_OPTION_LINGER) * 1000),
+        .grace_ms = (int)(ms_options_double(service->options, MS_OPTION_GRACE) * 1000),
+    };
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_for_the_end, &end) != 0)
+        return ms_error_set(err, MS_ENOMEM, "no thread to be had");
+    int rc = ms_http_server_run(server, err);
+    atomic_store(&end.over, true);
+    (void)pthread_join(thread, NULL);
+    return rc;
+}
+
+static int serve(struct ms_service *service, struct ms_error *err) {
+    const struct ms_options *options = service->options;
+    const char *host = ms_options_string(options, MS_OPTION_HOST);
+    struct ms_offer offer = {0};
+    struct ms_api *api = NULL;
+    struct ms_http_server *server = NULL;
+    struct ms_logship *logship = NULL;
+    struct ms_http_server_options listen = {
+        .host = host != NULL ? host : "0.0.0.0",
+        .port = (int)ms_options_int(options, MS_OPTION_PORT),
+    };
+    int rc = ms_offer_gather(options, &offer, err);
+    if (rc != 0)
+        goto out;
+    const struct ms_api_options api_options = {
+        .queue_url = service->queue_url,
+        .store = service->store,
+        .models = offer.models,
+        .model_count = offer.count,
+        .max_song_bytes = ms_options_int(options, MS_OPTION_MAX_SONG_MB) * 1000000,
+        .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
+        .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
+    };
+    if (api_options.presign_s > 0 && strncmp(service->store.url, "s3:", 3) != 0) {
+        rc = ms_error_set(err, MS_EUSAGE, "--presign (MSAAS_PRESIGN) needs --store s3://, not %s",
+                          service->store.url);
+        goto out;
+    }
+    rc = ms_api_new(&api_options, &api, err);
+    if (rc != 0)
+        goto out;
+    ms_api_serve(api, &listen);
+    rc = ms_http_server_new(&listen, &server, err);
+    if (rc != 0) {
+        (void)ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_PORT)");
+        goto out;
+    }
+    ms_service_ship_log(service, &logship);
+    bool v6 = strchr(listen.host, ':') != NULL;
+    ms_log(MS_LOG_INFO, "listening on http://%s%s%s:%d, model %s", v6 ? "[" : "", listen.host,
+           v6 ? "]" : "", ms_http_server_port(server), offer.models[0].name);
+    rc = run_server(service, api, server, err);
+    ms_log(MS_LOG_INFO, "stopped");
+out:
+    ms_service_unship_log(logship);
+    ms_http_server_free(server);
+    ms_api_free(api);
+    ms_offer_fini(&offer);
+    return rc;
+}
+
+int ms_cmd_serve(int argc, char **argv) {
+    struct ms_service service;
+    struct ms_error err = {0};
+    int exit_code = MS_EXIT_OK;
+    if (!ms_service_begin(&service, MS_CMD_SERVE, "rest", usage, argc, argv, &exit_code))
+        return exit_code;
+    int rc = serve(&service, &err);
+    return ms_service_end(&service, rc, &err);
+}

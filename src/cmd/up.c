@@ -1,0 +1,369 @@
+/* `msaas up`: the whole service in one command. Owns its children, one `serve` and N `work` of this same program on sqlite:
+ * and file: in one folder: starts them, starts those anew that crash, ends them in order. They die with it. Main thread. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "msaas/cmd.h"
+#include "msaas/http_client.h"
+#include "msaas/log.h"
+#include "msaas/sys.h"
+#include "service.h"
+
+static const char usage[] =
+    "Runs the whole service on this machine: REST API, queue, store and workers in one\n"
+    "command, with nothing to install. Songs and stems lie in one folder.\n"
+    "\n"
+    "Usage: msaas up [OPTIONS]\n"
+    "\n"
+    "Examples:\n"
+    "  msaas up\n"
+    "      http://localhost:5000, for this machine only\n"
+    "  msaas up --host 0.0.0.0 --port 8080 --workers 2 --data /srv/msaas\n"
+    "      for the network, two songs at a time\n"
+    "  msaas submit --wait song.mp3\n"
+    "      in another terminal\n"
+    "\n"
+    "Ctrl-C or SIGTERM ends it; jobs that wait or are at work go on with the next msaas up.\n"
+    "\n"
+    "Exit code: 0 ended when asked to; 1 it could not run; 2 wrong usage.\n";
+
+#define MAX_ARGUMENTS (MS_OPTION_COUNT + 10)
+#define FIRST_LOOK_MS 50 /* at children and /readyz, until it is ready; */
+#define LOOK_MS 500      /* then at the children */
+#define BACKOFF_S 0.5    /* before a crashed child starts anew, doubled each time */
+#define BACKOFF_MAX_S 30
+#define STEADY_S 60   /* a child that ran so long starts with the smallest wait again */
+#define GIVEN_UP_S 20 /* one that ends by itself within so long of its first start has said why */
+#define LAST_WAIT_S 8 /* beyond --grace, before SIGKILL */
+
+struct child {
+    const char *command; /* "serve", "work" */
+    int number;          /* of workers: from 1 */
+    char *arguments[MAX_ARGUMENTS];
+    pid_t pid; /* 0: not running */
+    double started_s, again_s, backoff_s;
+    int starts;
+};
+
+struct up {
+    struct ms_options *options;
+    struct ms_http_client *http;
+    char *data; /* absolute */
+    const char *host;
+    int port;
+    char url[300];
+    struct child *children; /* [0] is serve */
+    int count;
+    bool ready;
+};
+
+/* ---- what children are given --------------------------------------------------------------------------------------- */
+
+static int add(struct child *child, char *word, struct ms_error *err) {
+    int count = 0;
+    while (child->arguments[count] != NULL)
+        count++;
+    if (word == NULL || count + 1 >= MAX_ARGUMENTS)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a command line");
+    child->arguments[count] = word;
+    return 0;
+}
+
+/* What the command line said and is the child's too; the environment it has anyway. */
+static int hand_on(const struct up *up, struct child *child, struct ms_error *err) {
+    unsigned its = ms_option_command_find(child->command);
+    int rc = 0;
+    for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
+        struct ms_option_view view;
+        bool own = id == MS_OPTION_PORT || id == MS_OPTION_HOST;
+        if (own || !ms_options_view(up->options, id, &view) || view.given == NULL ||
+            (view.commands & its) == 0)
+            continue;
+        rc = add(child,
+                 view.is_flag ? ms_strdupf("--%s", view.name)
+                              : ms_strdupf("--%s=%s", view.name, view.given),
+                 err);
+    }
+    return rc;
+}
+
+static int plan(struct up *up, struct child *child, const char *command, int number,
+                struct ms_error *err) {
+    const char *model = ms_options_string(up->options, MS_OPTION_MODEL);
+    child->command = command;
+    child->number = number;
+    child->backoff_s = BACKOFF_S;
+    int rc = add(child, strdup("msaas"), err);
+    if (rc == 0)
+        rc = add(child, strdup(command), err);
+    if (rc == 0)
+        rc = add(child, ms_strdupf("--queue=sqlite:%s/queue.db", up->data), err);
+    if (rc == 0)
+        rc = add(child, ms_strdupf("--store=file:%s/objects", up->data), err);
+    if (rc == 0)
+        rc = add(child, ms_strdupf("--host=%s", up->host), err);
+    if (rc == 0)
+        rc = add(child, ms_strdupf("--port=%d", number == 0 ? up->port : 0), err);
+    if (rc == 0 && number == 0) /* its workers have this one only */
+        rc = add(child, ms_strdupf("--models=%s", model), err);
+    return rc == 0 ? hand_on(up, child, err) : rc;
+}
+
+/* Refuses a port that is taken; 0: finds a free one. */
+static int check_port(struct up *up, struct ms_error *err) {
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    struct sockaddr_storage bound = {0};
+    socklen_t size = sizeof bound;
+    char service[8];
+    int one = 1;
+    (void)snprintf(service, sizeof service, "%d", up->port);
+    int fault = getaddrinfo(up->host, service, &hints, &found);
+    if (fault != 0)
+        return ms_error_set(err, MS_EUSAGE, "--host (MSAAS_HOST): %s: %s", up->host,
+                            gai_strerror(fault));
+    int rc = 0;
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
+        rc = ms_error_set(err, MS_EIO, "no socket: %s", strerror(errno));
+    else if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0)
+        rc =
+            errno == EADDRINUSE
+                ? ms_error_set(err, MS_EUSAGE,
+                               "port %d is taken, perhaps by another msaas up: end that, or "
+                               "choose another with --port (MSAAS_PORT)",
+                               up->port)
+                : ms_error_set(err, MS_EUSAGE, "--host, --port (MSAAS_HOST, MSAAS_PORT): %s:%d: %s",
+                               up->host, up->port, strerror(errno));
+    else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0) /* the place is the same: */
+        up->port = ntohs(bound.ss_family == AF_INET6                 /* sin_port, sin6_port */
+                             ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                             : ((struct sockaddr_in *)&bound)->sin_port);
+    if (fd >= 0)
+        (void)close(fd);
+    freeaddrinfo(found);
+    return rc;
+}
+
+static int make_data(struct up *up, struct ms_error *err) {
+    char *folder = NULL;
+    int rc = ms_service_folder(ms_options_string(up->options, MS_OPTION_DATA), "XDG_DATA_HOME",
+                               ".local/share", "data", &folder, err);
+    if (rc == 0)
+        rc = ms_make_dirs(folder, err);
+    if (rc == 0) {
+        up->data = realpath(folder, NULL);
+        if (up->data == NULL)
+            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+        else if (access(up->data, W_OK) != 0)
+            rc = ms_error_set(err, MS_EIO, "--data (MSAAS_DATA): %s: %s", folder, strerror(errno));
+    }
+    free(folder);
+    return rc;
+}
+
+static int prepare(struct up *up, struct ms_error *err) {
+    const char *host = ms_options_string(up->options, MS_OPTION_HOST);
+    char *model = NULL;
+    if (ms_options_argument_count(up->options) > 0)
+        return ms_error_set(err, MS_EUSAGE, "up takes no argument; it was given \"%s\"",
+                            ms_options_argument(up->options, 0));
+    up->host = host != NULL ? host : "127.0.0.1";
+    up->port = (int)ms_options_int(up->options, MS_OPTION_PORT);
+    up->count = 1 + (int)ms_options_int(up->options, MS_OPTION_WORKERS);
+    int rc = ms_cmd_check_device(up->options, err);
+    if (rc == 0)
+        rc = ms_cmd_locate_model(up->options, &model, err);
+    free(model);
+    if (rc == 0)
+        rc = make_data(up, err);
+    if (rc == 0)
+        rc = check_port(up, err);
+    if (rc != 0)
+        return rc;
+    bool any = strcmp(up->host, "0.0.0.0") == 0 || strcmp(up->host, "::") == 0;
+    bool v6 = !any && strchr(up->host, ':') != NULL;
+    (void)snprintf(up->url, sizeof up->url, "http://%s%s%s:%d", v6 ? "[" : "",
+                   any ? "localhost" : up->host, v6 ? "]" : "", up->port);
+    up->children = calloc((size_t)up->count, sizeof *up->children);
+    if (up->children == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for the children");
+    for (int i = 0; rc == 0 && i < up->count; i++)
+        rc = plan(up, &up->children[i], i == 0 ? "serve" : "work", i, err);
+    return rc == 0 ? ms_http_client_new(&up->http, err) : rc;
+}
+
+/* ---- children ------------------------------------------------------------------------------------------------------ */
+
+static const char *name_of(const struct child *child, char name[32]) {
+    if (child->number == 0)
+        (void)snprintf(name, 32, "%s", child->command);
+    else
+        (void)snprintf(name, 32, "%s %d", child->command, child->number);
+    return name;
+}
+
+/* In the child: async-signal-safe calls only. A group of its own, so that Ctrl-C reaches `up` alone. */
+static void become(struct child *child, pid_t parent) {
+    int null = open("/dev/null", O_RDONLY);
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent || setpgid(0, 0) != 0)
+        _exit(MS_EXIT_FAILED);
+    if (null > STDIN_FILENO && dup2(null, STDIN_FILENO) >= 0)
+        (void)close(null);
+    (void)execv("/proc/self/exe", child->arguments);
+    _exit(MS_EXIT_FAILED);
+}
+
+static int start(struct child *child, struct ms_error *err) {
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid < 0)
+        return ms_error_set(err, MS_EIO, "no process for %s: %s", child->command, strerror(errno));
+    if (pid == 0)
+        become(child, parent);
+    child->pid = pid;
+    child->started_s = ms_monotonic_s();
+    child->starts++;
+    return 0;
+}
+
+/* A child that ended, not asked to. The error: there is no use in starting it again. */
+static int ended(struct child *child, int status, struct ms_error *err) {
+    char name[32];
+    double now = ms_monotonic_s();
+    double ran_s = now - child->started_s;
+    child->pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && child->starts == 1 && ran_s < GIVEN_UP_S)
+        return ms_error_set(err, WEXITSTATUS(status) == MS_EXIT_USAGE ? MS_EUSAGE : MS_EINTERNAL,
+                            "%s cannot run; what it says stands above", name_of(child, name));
+    if (ran_s > STEADY_S)
+        child->backoff_s = BACKOFF_S;
+    ms_log(MS_LOG_ERROR, "%s ended (%s %d); it starts again in %.1f s", name_of(child, name),
+           WIFSIGNALED(status) ? "signal" : "exit code",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), child->backoff_s);
+    child->again_s = now + child->backoff_s;
+    child->backoff_s = child->backoff_s * 2 < BACKOFF_MAX_S ? child->backoff_s * 2 : BACKOFF_MAX_S;
+    return 0;
+}
+
+static int look_after(struct up *up, struct ms_error *err) {
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < up->count; i++) {
+        struct child *child = &up->children[i];
+        int status = 0;
+        if (child->pid != 0 && waitpid(child->pid, &status, WNOHANG) == child->pid)
+            rc = ended(child, status, err);
+        if (rc == 0 && child->pid == 0 && ms_monotonic_s() >= child->again_s)
+            rc = start(child, err);
+    }
+    return rc;
+}
+
+/* True when the child has ended. */
+static bool await_end(struct child *child, double until_s) {
+    while (child->pid != 0) {
+        pid_t got = waitpid(child->pid, NULL, WNOHANG);
+        if (got == child->pid || (got < 0 && errno != EINTR))
+            child->pid = 0;
+        else if (ms_monotonic_s() > until_s)
+            return false;
+        else
+            (void)usleep(20000);
+    }
+    return true;
+}
+
+/* serve first, so that nothing new comes in; then the workers, all at once. */
+static void stop_children(struct up *up) {
+    double patience_s = ms_options_double(up->options, MS_OPTION_GRACE) + LAST_WAIT_S;
+    for (int phase = 0; phase < 2; phase++) {
+        int first = phase == 0 ? 0 : 1;
+        int last = phase == 0 ? 1 : up->count;
+        for (int i = first; i < last; i++)
+            if (up->children[i].pid != 0)
+                (void)kill(up->children[i].pid, SIGTERM);
+        double until_s = ms_monotonic_s() + patience_s;
+        for (int i = first; i < last; i++) {
+            struct child *child = &up->children[i];
+            char name[32];
+            if (await_end(child, until_s))
+                continue;
+            ms_log(MS_LOG_WARN, "%s does not end: killed", name_of(child, name));
+            (void)kill(child->pid, SIGKILL);
+            (void)await_end(child, ms_monotonic_s() + 3600);
+        }
+    }
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+
+static bool answers(struct up *up) {
+    struct ms_http_response response;
+    char url[320];
+    (void)snprintf(url, sizeof url, "%s/readyz", up->url);
+    const struct ms_http_request request = {
+        .method = "GET",
+        .url = url,
+        .connect_timeout_s = 2,
+        .total_timeout_s = 5,
+        .cancel = ms_cmd_interrupted(),
+    };
+    return ms_http_send(up->http, &request, &response, NULL) == 0 && response.status == 200;
+}
+
+static void announce(const struct up *up) {
+    bool usual = up->port == 5000;
+    (void)printf("\nmsaas is ready at %s\n"
+                 "\n"
+                 "  curl --data-binary @song.mp3 -H 'Content-Type: audio/mpeg' %s/apiv2/jobs\n"
+                 "  msaas submit --wait%s%s song.mp3\n"
+                 "\n"
+                 "Songs and stems lie in %s. Ctrl-C ends it.\n\n",
+                 up->url, up->url, usual ? "" : " --server ", usual ? "" : up->url, up->data);
+    (void)fflush(stdout);
+}
+
+static int run(struct up *up, struct ms_error *err) {
+    int rc = prepare(up, err);
+    if (rc != 0)
+        return rc;
+    while (rc == 0 && !ms_cmd_wait_interrupted(up->ready ? LOOK_MS : FIRST_LOOK_MS)) {
+        rc = look_after(up, err);
+        if (rc == 0 && !up->ready && answers(up)) {
+            up->ready = true;
+            announce(up);
+        }
+    }
+    if (rc == 0)
+        ms_log(MS_LOG_INFO, "stopping");
+    stop_children(up);
+    return rc;
+}
+
+int ms_cmd_up(int argc, char **argv) {
+    struct up up = {0};
+    struct ms_error err = {0};
+    int exit_code = MS_EXIT_OK;
+    if (!ms_cmd_begin(MS_CMD_UP, usage, argc, argv, &up.options, &exit_code))
+        return exit_code;
+    (void)ms_cmd_interrupted();
+    ms_service_begin_log(up.options, "up");
+    int rc = run(&up, &err);
+    for (int i = 0; up.children != NULL && i < up.count; i++)
+        for (int j = 0; up.children[i].arguments[j] != NULL; j++)
+            free(up.children[i].arguments[j]);
+    free(up.children);
+    free(up.data);
+    ms_http_client_free(up.http);
+    struct ms_service service = {.options = up.options};
+    return ms_service_end(&service, rc, &err);
+}
