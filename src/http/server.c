@@ -10,13 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "msaas/log.h"
+
 #define BACKLOG 1024
+#define SPARE_DESCRIPTORS 256 /* for all that is no connection */
 #define ACCEPT_AGAIN_MS 100
 
 /* ---- from the pool, and from stop ---------------------------------------------------------------------------- */
@@ -153,6 +157,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 static void on_accept_failed(struct evconnlistener *listener, void *user) {
     struct ms_http_server *server = user;
 
+    ms_log(MS_LOG_WARN, "cannot take connections: %s; trying again", strerror(errno));
     (void)evconnlistener_disable(listener);
     set_timer(server->accept_again, ACCEPT_AGAIN_MS);
 }
@@ -185,6 +190,21 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->idle_ms = 60000;
     if (options->write_stall_ms <= 0)
         options->write_stall_ms = 60000;
+}
+
+/* A connection is a descriptor. Without this they would run out at 1024, for the queue and the store as well. */
+static void fit_descriptors(struct ms_http_server_options *options) {
+    const rlim_t wanted = (rlim_t)options->max_connections + SPARE_DESCRIPTORS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        options->max_connections = limit.rlim_cur > 2 * SPARE_DESCRIPTORS
+                                       ? (int)(limit.rlim_cur - SPARE_DESCRIPTORS)
+                                       : SPARE_DESCRIPTORS;
 }
 
 static int listen_on(const char *host, int port, int *out, struct ms_error *err) {
@@ -251,6 +271,7 @@ int ms_http_server_new(const struct ms_http_server_options *options, struct ms_h
     server->wake_fd = -1;
     server->options = *options;
     fill_in_defaults(&server->options);
+    fit_descriptors(&server->options);
     pthread_mutex_init(&server->lock, NULL);
     rc = ms_tasks_new(server->options.threads, 2 * server->options.max_connections + 64,
                       &server->tasks, err);

@@ -48,6 +48,8 @@ void ms_connection_close_idle(struct ms_http_server *server); /* those with no r
 void ms_connection_bury(struct ms_http_server *server);
 /* The pool is done with what it had to do for this exchange. */
 void ms_exchange_returned(struct ms_exchange *exchange);
+void ms_exchange_release(struct ms_exchange *exchange);   /* connection.c: no more needed */
+void ms_exchange_free_body(struct ms_exchange *exchange); /* connection.c */
 /* Called on the pool. */
 void ms_server_give_back(struct ms_exchange *exchange);
 

@@ -1,0 +1,261 @@
+/* What goes out: answers of handlers and of the server itself, streams with back-pressure. On the loop; only the streams' read() and close() run
+ * on the pool. A stream is asked for more when the client has taken most of what there was, so memory stays flat however slow it is. */
+#include "connection.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+
+#include "msaas/log.h"
+
+#define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
+#define LEAST_TAKEN_BYTES 1024     /* of an answer, by the client, in write_stall_ms */
+
+/* ---- answers ------------------------------------------------------------------------------------------------- */
+
+static const char *date_now(struct ms_http_server *server) {
+    const time_t now = time(NULL);
+    struct tm parts;
+
+    if (now != server->date_of && gmtime_r(&now, &parts) != NULL) {
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        server->date_of = now;
+    }
+    return server->date;
+}
+
+void ms_answer_send(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    struct ms_http_server *server = c->server;
+    int64_t length;
+
+    c->state = ANSWER;
+    if (e->out_of_memory || e->status == 0)
+        ms_exchange_error(e, 500,
+                          e->out_of_memory ? "no memory for the answer" : "there is no answer");
+    if (e->stream.read == NULL)
+        ms_exchange_free_body(e); /* nobody looks at it any more */
+    length = e->stream.read != NULL ? e->stream.length
+             : e->content != NULL   ? (int64_t)evbuffer_get_length(e->content)
+                                    : 0;
+    if ((c->eof && c->in_bytes == 0) || server->draining)
+        c->keep_alive = false; /* HTTP/1.0 never keeps it */
+    e->counted_status = e->status;
+    if (!ms_exchange_put_head(e, length, c->keep_alive, date_now(server), c->out)) {
+        ms_connection_close(c);
+        return;
+    }
+    e->head_queued = true;
+    c->complete = e->stream.read == NULL || !ms_exchange_has_body(e) || length == 0;
+    if (e->content != NULL && ms_exchange_has_body(e) &&
+        evbuffer_add_buffer(c->out, e->content) != 0) {
+        ms_connection_close(c);
+        return;
+    }
+    c->queued_bytes = (int64_t)evbuffer_get_length(c->out);
+    c->owed_bytes = c->queued_bytes;
+    c->taken_bytes = 0;
+    ms_connection_want_to_read(c, c->in_bytes < server->options.max_header_bytes);
+    ms_connection_set_timer(c, server->options.write_stall_ms);
+    ms_answer_flush(c);
+}
+
+void ms_answer_send_error(struct ms_connection *c, int status, const char *reason,
+                          bool close_after) {
+    struct ms_exchange *e = c->exchange;
+
+    ms_exchange_error(e, status, reason);
+    if (status == 503)
+        ms_http_add_header(&e->call, "Retry-After", "2");
+    if (close_after) {
+        c->keep_alive = false;
+        c->linger = true;
+    }
+    ms_answer_send(c);
+}
+
+/* ---- streams ------------------------------------------------------------------------------------------------- */
+
+static void run_read(void *user) {
+    ms_exchange_read(user);
+    ms_server_give_back(user);
+}
+
+static void ask_stream(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+
+    e->task = MS_TASK_READ;
+    if (ms_tasks_post(c->server->tasks, run_read, e, NULL) != 0) {
+        e->task = MS_TASK_NONE;
+        ms_connection_break_off(c);
+    }
+}
+
+static void free_chunk(const void *data, size_t size, void *chunk) {
+    (void)data;
+    (void)size;
+    free(chunk);
+}
+
+/* Hands exchange->chunk over to the connection, in the chunked coding if the answer is in that. */
+static bool queue_chunk(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    char *at = e->chunk + MS_HTTP_CHUNK_ROOM;
+    size_t size = e->chunk_bytes;
+
+    e->streamed_bytes += (int64_t)size;
+    if (e->stream.length < 0 && e->head.minor >= 1) {
+        char line[MS_HTTP_CHUNK_ROOM];
+        const int length = snprintf(line, sizeof line, "%zx\r\n", size);
+
+        at[size] = '\r';
+        at[size + 1] = '\n';
+        at -= length;
+        memcpy(at, line, (size_t)length);
+        size += (size_t)length + 2;
+    }
+    if (evbuffer_add_reference(c->out, at, size, free_chunk, e->chunk) != 0)
+        return false;
+    e->chunk = NULL;
+    c->queued_bytes += (int64_t)size;
+    return true;
+}
+
+static void end_stream(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+
+    if (e->stream.length < 0 && e->head.minor >= 1) {
+        if (evbuffer_add(c->out, "0\r\n\r\n", 5) != 0) {
+            ms_connection_break_off(c);
+            return;
+        }
+        c->queued_bytes += 5;
+    }
+    c->complete = true;
+    ms_answer_flush(c);
+}
+
+static void stream_returned(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+
+    if (e->read_rc != 0) {
+        ms_log_fields(MS_LOG_WARN, "an answer was broken off", "path", e->call.path, "error",
+                      e->read_err.text, "request_id", e->request_id, NULL);
+        ms_connection_break_off(c);
+    } else if (e->chunk_bytes > 0) {
+        if (!queue_chunk(c)) {
+            ms_connection_break_off(c);
+            return;
+        }
+        if (e->streamed_bytes == e->stream.length)
+            end_stream(c);
+        else
+            ms_answer_flush(c);
+    } else if (e->again_ms > 0 && c->eof) {
+        ms_connection_close(c); /* nobody listens */
+    } else if (e->again_ms > 0 && !c->server->draining) {
+        const struct timeval after = {e->again_ms / 1000, e->again_ms % 1000 * 1000};
+
+        (void)event_add(c->again, &after);
+    } else if (e->stream.length >= 0) {
+        ms_connection_break_off(c); /* shorter than it was to be */
+    } else {
+        end_stream(c); /* in a drain too: listeners come back to another server */
+    }
+}
+
+void ms_exchange_returned(struct ms_exchange *e) {
+    struct ms_connection *c = e->connection;
+    const enum ms_exchange_task task = e->task;
+
+    e->task = MS_TASK_NONE;
+    if (c == NULL)
+        ms_exchange_release(e);
+    else if (task == MS_TASK_HANDLE)
+        ms_answer_send(c);
+    else
+        stream_returned(c);
+}
+
+void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
+    struct ms_connection *c = user;
+
+    (void)fd;
+    (void)what;
+    if (c->fd >= 0)
+        ask_stream(c);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+static bool stream_may_read(const struct ms_connection *c) {
+    return c->state == ANSWER && c->exchange->head_queued && !c->complete &&
+           c->exchange->task == MS_TASK_NONE && event_pending(c->again, EV_TIMEOUT, NULL) == 0 &&
+           evbuffer_get_length(c->out) <= LOW_WATER_BYTES;
+}
+
+void ms_answer_flush(struct ms_connection *c) {
+    struct evbuffer_iovec pieces[16];
+
+    while (evbuffer_get_length(c->out) > 0) {
+        const int count = evbuffer_peek(c->out, -1, NULL, pieces, 16);
+        struct msghdr message = {.msg_iov = (struct iovec *)pieces,
+                                 .msg_iovlen = (size_t)(count < 16 ? count : 16)};
+        const ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            (void)event_add(c->writable, NULL);
+            break;
+        }
+        if (sent < 0) {
+            ms_connection_close(c);
+            return;
+        }
+        (void)evbuffer_drain(c->out, (size_t)sent);
+        if (c->exchange != NULL)
+            c->exchange->sent_bytes += sent;
+    }
+    if (evbuffer_get_length(c->out) == 0) {
+        (void)event_del(c->writable);
+        if (c->state == ANSWER && c->exchange->head_queued && c->complete) {
+            ms_connection_answered(c);
+            return;
+        }
+    }
+    if (stream_may_read(c))
+        ask_stream(c);
+}
+
+void ms_answer_on_writable(evutil_socket_t fd, short what, void *user) {
+    struct ms_connection *c = user;
+
+    (void)fd;
+    (void)what;
+    if (c->fd >= 0)
+        ms_answer_flush(c);
+}
+
+/* The kernel tells of room only when there is much, so a slow reader is judged by what it has acknowledged. */
+void ms_answer_check_stall(struct ms_connection *c) {
+    int unsent = 0;
+    int64_t taken;
+
+    (void)ioctl(c->fd, SIOCOUTQ, &unsent);
+    taken = c->queued_bytes - (int64_t)evbuffer_get_length(c->out) - unsent;
+    if (taken - c->taken_bytes < LEAST_TAKEN_BYTES && taken < c->owed_bytes) {
+        ms_connection_break_off(c);
+        return;
+    }
+    c->taken_bytes = taken;
+    c->owed_bytes = c->queued_bytes;
+    ms_connection_set_timer(c, c->server->options.write_stall_ms);
+}

@@ -1,0 +1,73 @@
+/* The inside of a connection, for the files that make it up: connection.c (its life), request.c (what comes in), answer.c (what goes out).
+ * All of it is the loop's. Any of these functions may close the connection: then fd is -1, and only that may be looked at. */
+#ifndef MSAAS_HTTP_CONNECTION_H
+#define MSAAS_HTTP_CONNECTION_H
+
+#include "server.h"
+
+struct evbuffer;
+struct event;
+
+enum ms_connection_state {
+    HEAD,   /* waits for a request, or has part of its head in `in` */
+    BODY,   /* has the head, reads the body */
+    ANSWER, /* a handler is at work, or the answer is being written */
+    LINGER, /* answered; reads and drops what the client still sends, so that the answer is not lost in a reset */
+};
+
+struct ms_connection {
+    struct ms_http_server *server;
+    struct ms_connection *previous, *next;
+    int fd; /* -1: closed, waits for burial */
+    enum ms_connection_state state;
+    struct event *readable, *writable;
+    struct event *timer; /* the deadline of the state */
+    struct event *again; /* a stream that had nothing waits for it */
+    char peer[64];
+    char *in;
+    size_t in_bytes, in_capacity, scanned;
+    bool blank_skipped; /* one empty line before a request is allowed */
+    double begun_s;     /* first byte of the request */
+    bool eof;           /* the client sends no more */
+    bool keep_alive;
+    bool linger; /* after the answer */
+    int64_t lingered_bytes;
+
+    struct ms_exchange *exchange; /* NULL in HEAD and LINGER */
+    struct ms_http_chunked chunked;
+    int64_t body_left;  /* of Content-Length */
+    int64_t max_body;   /* that the route takes */
+    int64_t body_taken; /* dropped bytes included */
+
+    struct evbuffer *out;
+    bool complete;        /* all of the answer is in `out` */
+    int64_t queued_bytes; /* ever put into out: to see whether the client reads */
+    int64_t taken_bytes;  /* of them, what the client's kernel had at the last look */
+    int64_t owed_bytes;   /* queued_bytes at the last look */
+};
+
+/* connection.c */
+void ms_connection_set_timer(struct ms_connection *c, int ms);
+void ms_connection_want_to_read(struct ms_connection *c, bool wanted);
+/* Closes so that the client notices, whatever framing it goes by: a reset. */
+void ms_connection_break_off(struct ms_connection *c);
+/* The answer is written: on to the next request, or the end. */
+void ms_connection_answered(struct ms_connection *c);
+
+/* request.c */
+void ms_request_on_readable(int fd, short what, void *connection);
+/* Answers what never became a request. */
+void ms_request_refuse(struct ms_connection *c, int status, const char *reason);
+
+/* answer.c */
+/* What c->exchange holds goes out. */
+void ms_answer_send(struct ms_connection *c);
+/* An error of the server's own; close_after: the request may not have come whole. */
+void ms_answer_send_error(struct ms_connection *c, int status, const char *reason,
+                          bool close_after);
+void ms_answer_flush(struct ms_connection *c); /* what is in `out`, as far as it goes */
+void ms_answer_check_stall(struct ms_connection *c);
+void ms_answer_on_writable(int fd, short what, void *connection);
+void ms_answer_on_again(int fd, short what, void *connection);
+
+#endif
