@@ -649,7 +649,11 @@ static void streams_to_slow_readers_in_little_memory(void **state) {
     assert_int_equal(heard, size);
     assert_int_equal(recv(fd, buffer, 1, 0), 0);
     close(fd);
+#if !defined __SANITIZE_ADDRESS__ && !defined __clang__ /* which keeps what is freed for a while */
     assert_true(ms_peak_rss_bytes() - before < 16 * MIB);
+#else
+    (void)before;
+#endif
     wait_until_equal(&closes, atomic_load(&opens));
 }
 
