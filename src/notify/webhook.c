@@ -18,7 +18,7 @@
 #include "sign.h"
 
 #define CONNECT_TIMEOUT_S 5
-#define TOTAL_TIMEOUT_S 15
+#define TOTAL_TIMEOUT_S 10
 #define MAX_ANSWER_BYTES (64 * 1024)
 #define MAX_SECRET_BYTES 1024
 

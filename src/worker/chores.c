@@ -16,7 +16,7 @@
 
 #define REAP_MS 5000 /* or a third of the lease, where that is shorter */
 #define OUTBOX_IDLE_MS 1000
-#define OUTBOX_HOLD_MS 60000 /* longer than a delivery may take */
+#define OUTBOX_HOLD_MS 15000 /* longer than a delivery may take */
 
 struct ms_chores {
     struct ms_chores_options options;
