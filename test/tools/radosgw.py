@@ -7,6 +7,7 @@
     with Radosgw() as s3:               the same for tests in Python: s3.endpoint, .access_key, .secret_key, .region, .env();
         s3.stop(); s3.start()           the gateway goes away at once, or freezes (s3.freeze(), s3.thaw()), and comes back
                                         with its objects on the same port
+    with Radosgw(tls=True) as s3:       on https, with a certificate that s3.ca_file (AWS_CA_BUNDLE) alone vouches for
 
 One monitor, one OSD that keeps everything in memory, one gateway; all on 127.0.0.1, in a temporary folder. Both are gone
 when the command or the block ends, and also when this process is killed: a guard waits for its end.
@@ -19,6 +20,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -69,7 +71,7 @@ memstore device bytes = 8589934592
 osd class load list = *
 osd class default list = *
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast {endpoint}
 rgw dns name = localhost
 rgw data = {folder}/rgw
 rgw enable usage log = false
@@ -94,7 +96,9 @@ def free_ports(count):
 class Radosgw:
     """The server, between start and end of a `with` block."""
 
-    def __init__(self):
+    def __init__(self, tls=False):
+        self.tls = tls
+        self.ca_file = None
         self.region = "us-east-1"
         self.access_key = "AK" + secrets.token_hex(9).upper()
         self.secret_key = secrets.token_hex(20)
@@ -109,7 +113,7 @@ class Radosgw:
 
     @property
     def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def env(self):
         """os.environ, and what S3 clients look for."""
@@ -122,7 +126,7 @@ class Radosgw:
             "AWS_DEFAULT_REGION": self.region,
             "no_proxy": own,
             "NO_PROXY": own,
-        }
+        } | ({"AWS_CA_BUNDLE": str(self.ca_file)} if self.tls else {})
 
     def __enter__(self):
         for attempt in range(3):  # somebody else may take a port that was free a moment ago
@@ -166,8 +170,18 @@ class Radosgw:
         mon_port, self.port = free_ports(2)
         fsid = str(uuid.uuid4())
         self.config = self.folder / "ceph.conf"
+        endpoint = f"endpoint=127.0.0.1:{self.port}"
+        if self.tls:
+            key = self.folder / "key.pem"
+            self.ca_file = self.folder / "ca.pem"
+            self._run(
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost",
+                "-keyout", key, "-out", self.ca_file,
+            )
+            endpoint = f"ssl_{endpoint} ssl_certificate={self.ca_file} ssl_private_key={key}"
         self.config.write_text(
-            CONFIG.format(fsid=fsid, folder=self.folder, mon_port=mon_port, port=self.port)
+            CONFIG.format(fsid=fsid, folder=self.folder, mon_port=mon_port, endpoint=endpoint)
         )
         for name in ("mon", "osd", "rgw", "crash"):
             (self.folder / name).mkdir()
@@ -200,7 +214,10 @@ class Radosgw:
     def _start_gateway(self):
         self._start("rgw", "radosgw", "-c", self.config, "-f", "-n", "client.rgw")
         deadline = time.monotonic() + DEADLINE_S
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca_file)),
+        )
         while True:
             try:
                 opener.open(self.endpoint, timeout=5).close()
