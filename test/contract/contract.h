@@ -1,5 +1,5 @@
 /* The files of the store's contract suite among themselves: store_contract.c holds what every backend must do, store_faults.c
- * what only one of them can be asked. */
+ * what only one of them can be asked, tools.c what both need. */
 #ifndef MSAAS_TEST_CONTRACT_H
 #define MSAAS_TEST_CONTRACT_H
 
@@ -58,6 +58,7 @@ int write_heap(void *context, const void *bytes, size_t size, struct ms_error *e
 void write_file(const char *path, int64_t bytes, unsigned seed); /* of random bytes */
 char *read_file(const char *path, size_t *size);
 int count_entries(const char *folder);
+long status_kib(const char *field); /* "VmRSS:", ... of this process */
 int put_text(struct ms_store *store, const char *key, const char *text);
 struct ms_store *open_store(const struct ms_store_options *options);
 

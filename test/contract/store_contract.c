@@ -4,7 +4,6 @@
  *                                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name (test/tools/radosgw.py starts one)
  *                                 (AWS_CA_BUNDLE: whom to trust)
  *   store_contract file|s3 MIB    stores and fetches one object of so many MiB; tells the time and how memory grew */
-#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -18,86 +17,7 @@
 
 struct world world;
 
-/* ---- tools --------------------------------------------------------------------------------------------------- */
-
-int write_heap(void *context, const void *bytes, size_t size, struct ms_error *err) {
-    struct heap *heap = context;
-
-    if (heap->fail_at > 0 && heap->size + size >= heap->fail_at) {
-        if (heap->cancel_then == NULL)
-            return ms_error_set(err, MS_ETOOLARGE, "enough");
-        atomic_store(heap->cancel_then, true);
-    }
-    if (heap->size + size + 1 > heap->capacity) {
-        heap->capacity = 2 * (heap->size + size + 1);
-        heap->bytes = realloc(heap->bytes, heap->capacity);
-        assert_non_null(heap->bytes);
-    }
-    memcpy(heap->bytes + heap->size, bytes, size);
-    heap->size += size;
-    heap->bytes[heap->size] = '\0';
-    return 0;
-}
-
-void write_file(const char *path, int64_t bytes, unsigned seed) {
-    const size_t block_bytes = 1 << 16;
-    uint32_t *block = malloc(block_bytes);
-    FILE *file = fopen(path, "wb");
-    uint64_t state = seed + 1;
-
-    assert_non_null(block);
-    assert_non_null(file);
-    while (bytes > 0) {
-        const size_t some = bytes < (int64_t)block_bytes ? (size_t)bytes : block_bytes;
-
-        for (size_t i = 0; i < block_bytes / sizeof *block; i++) {
-            state = state * 6364136223846793005u + 1442695040888963407u;
-            block[i] = (uint32_t)(state >> 32);
-        }
-        assert_int_equal(fwrite(block, 1, some, file), some);
-        bytes -= (int64_t)some;
-    }
-    assert_int_equal(fclose(file), 0);
-    free(block);
-}
-
-char *read_file(const char *path, size_t *size) {
-    struct heap heap = {0};
-    char block[1 << 14];
-    FILE *file = fopen(path, "rb");
-    size_t some;
-
-    assert_non_null(file);
-    while ((some = fread(block, 1, sizeof block, file)) > 0)
-        assert_int_equal(write_heap(&heap, block, some, NULL), 0);
-    fclose(file);
-    *size = heap.size;
-    return heap.bytes;
-}
-
-int count_entries(const char *folder) {
-    DIR *entries = opendir(folder);
-    int count = -2; /* . and .. */
-
-    assert_non_null(entries);
-    while (readdir(entries) != NULL)
-        count++;
-    closedir(entries);
-    return count;
-}
-
-int put_text(struct ms_store *store, const char *key, const char *text) {
-    return ms_store_put(store, BUCKET, key,
-                        &(struct ms_object_source){.bytes = text, .size = (int64_t)strlen(text)},
-                        NULL, NULL);
-}
-
-struct ms_store *open_store(const struct ms_store_options *options) {
-    struct ms_store *store = NULL;
-
-    expect(0, ms_store_open(options, &store, &err));
-    return store;
-}
+/* ---- what every backend must do ------------------------------------------------------------------------------ */
 
 static void check_text(const char *key, const char *text) {
     struct heap heap = {0};
@@ -116,8 +36,6 @@ static int put_file(const char *key, const char *path, struct ms_object_info *in
     return ms_store_put(world.store, BUCKET, key, &(struct ms_object_source){.path = path}, info,
                         err);
 }
-
-/* ---- what every backend must do ------------------------------------------------------------------------------ */
 
 static void stores_describes_gives_back_and_removes(void **state) {
     const struct ms_object_source source = {
@@ -545,20 +463,6 @@ static void never_shows_torn_writes(void **state) {
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
-
-static long status_kib(const char *field) {
-    char line[200];
-    long value = -1;
-    FILE *file = fopen("/proc/self/status", "r");
-
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, field, strlen(field)) == 0)
-            value = strtol(line + strlen(field), NULL, 10);
-    }
-    fclose(file);
-    return value;
-}
 
 /* How far the peak of resident memory rises above what there was before, in KiB. */
 static long growth_of(int64_t bytes, bool tell) {
