@@ -219,6 +219,7 @@ static int sign(const struct ms_sigv4_request *request, const char *scope, const
     for (size_t i = 0; i < sizeof key; i++)
         snprintf(signature + 2 * i, 3, "%02x", key[i]);
 out:
+    explicit_bzero(key, sizeof key);
     if (secret != NULL)
         explicit_bzero(secret, strlen(secret));
     free(secret);
