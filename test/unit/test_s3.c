@@ -262,6 +262,70 @@ static void believes_no_server_that_sends_other_bytes(void **state) {
     assert_int_equal(info.bytes, 10);
 }
 
+#define BEGUN                                                                                      \
+    "HTTP/1.1 200 OK\r\n" END "<InitiateMultipartUploadResult><UploadId>a&amp;b/c</UploadId></"    \
+                              "InitiateMultipartUploadResult>"
+
+/* Nine MiB: a request that begins the upload, two parts, one that completes it. */
+static int put_parts(struct scene *scene, struct ms_object_info *info) {
+    static char bytes[9 << 20];
+
+    return ms_store_put(scene->store, "queue", "a",
+                        &(struct ms_object_source){.bytes = bytes, .size = sizeof bytes}, info,
+                        NULL);
+}
+
+static void completes_uploads_although_the_first_answer_was_an_error(void **state) {
+    struct scene *scene = *state;
+    struct ms_object_info info;
+
+    answers_are(scene, BEGUN, OK);
+    scene->answers[2] = OK;
+    scene->answers[3] = CODED("200", "InternalError");
+    scene->answers[4] =
+        "HTTP/1.1 200 OK\r\n" END "<CompleteMultipartUploadResult><ETag>&quot;whole-2&quot;</ETag>"
+        "</CompleteMultipartUploadResult>";
+    assert_int_equal(put_parts(scene, &info), 0);
+    assert_int_equal(atomic_load(&scene->requests), 5);
+    assert_string_equal(info.etag, "\"whole-2\"");
+    assert_memory_equal(scene->head, "POST /base/pre-queue/a?uploadId=a%26b%2Fc HTTP", 46);
+    assert_string_equal(scene->body, "<CompleteMultipartUpload>"
+                                     "<Part><PartNumber>1</PartNumber><ETag>\"tag\"</ETag></Part>"
+                                     "<Part><PartNumber>2</PartNumber><ETag>\"tag\"</ETag></Part>"
+                                     "</CompleteMultipartUpload>");
+}
+
+static void aborts_uploads_that_failed(void **state) {
+    struct scene *scene = *state;
+    static const struct {
+        const char *part;
+        int parts; /* requests for parts */
+        const char *completion;
+        int code;
+    } failures[] = {
+        {CODED("403", "AccessDenied"), 1, NULL, MS_EDENIED},
+        {STATUS("500"), 4, NULL, MS_ENET},
+        {OK, 2, CODED("400", "InvalidPart"), MS_EINTERNAL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" END, 1, NULL, MS_ENET}, /* without tag */
+        {OK, 2, CODED("200", "Strange"), MS_ENET},
+    };
+
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+        int number = 0;
+
+        answers_are(scene, NULL, NULL);
+        scene->answers[number++] = BEGUN;
+        for (int part = 0; part < failures[i].parts; part++)
+            scene->answers[number++] = failures[i].part;
+        if (failures[i].completion != NULL)
+            scene->answers[number++] = failures[i].completion;
+        scene->answers[number++] = "HTTP/1.1 204 No Content\r\n" END;
+        assert_int_equal(put_parts(scene, NULL), failures[i].code);
+        assert_int_equal(atomic_load(&scene->requests), number);
+        assert_memory_equal(scene->head, "DELETE /base/pre-queue/a?uploadId=a%26b%2Fc HTTP", 48);
+    }
+}
+
 static void makes_buckets_only_when_it_may(void **state) {
     struct scene *scene = *state;
     struct ms_store *store;
@@ -300,6 +364,8 @@ int main(void) {
         TEST(waits_as_long_as_the_server_asks),
         TEST(stops_waiting_when_told),
         TEST(believes_no_server_that_sends_other_bytes),
+        TEST(completes_uploads_although_the_first_answer_was_an_error),
+        TEST(aborts_uploads_that_failed),
         TEST(makes_buckets_only_when_it_may),
         TEST(accepts_credentials_that_may_not_list),
     };
