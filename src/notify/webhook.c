@@ -19,7 +19,7 @@
 
 #define CONNECT_TIMEOUT_S 5
 #define TOTAL_TIMEOUT_S 10
-#define MAX_ANSWER_BYTES (64 * 1024)
+#define MAX_ANSWER_BYTES 65536
 #define MAX_SECRET_BYTES 1024
 
 struct ms_webhook {
@@ -237,7 +237,7 @@ int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due 
 
 int64_t ms_webhook_again_ms(int version, int attempt) {
     static const int64_t v1_s[] = {5, 30};
-    static const int64_t v2_s[] = {5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600};
+    static const int64_t v2_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
     const int64_t *delays_s = version == 1 ? v1_s : v2_s;
     const int count =
         version == 1 ? (int)(sizeof v1_s / sizeof *v1_s) : (int)(sizeof v2_s / sizeof *v2_s);

@@ -14,7 +14,7 @@
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 
-#define REAP_MS 5000 /* or a third of the lease, where that is shorter */
+#define REAP_MS 2000 /* or a third of the lease, where that is shorter; retries wait for it too */
 #define OUTBOX_IDLE_MS 1000
 #define OUTBOX_HOLD_MS 15000 /* longer than a delivery may take */
 

@@ -229,7 +229,9 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
         (void)snprintf(job->receipt.made_by, sizeof job->receipt.made_by,
                        "msaas " MSAAS_VERSION ", libtorch %s", ms_network_libtorch_version());
         (void)snprintf(job->receipt.model_sha256, sizeof job->receipt.model_sha256, "%s",
-                       work->model_sha256 != NULL ? work->model_sha256 : "");
+                       work->model_sha256 != NULL && strlen(work->model_sha256) == MS_SHA256_HEX - 1
+                           ? work->model_sha256
+                           : "");
         job->receipt.seconds = outcome->seconds;
     } else {
         hide_folder(work->folder, err);

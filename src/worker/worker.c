@@ -23,7 +23,7 @@
 #include "outage.h"
 #include "scratch.h"
 
-#define RESERVE_WAIT_MS 1000
+#define RESERVE_WAIT_MS 500
 #define ALIVE_S 120.0
 #define RETRY_MAX_MS 60000
 /* A worker that stops tries that long to hand its job back to a queue that does not answer. */
@@ -197,9 +197,17 @@ static int64_t retry_at_ms(const struct ms_job *job) {
            most_ms / 2 * random / 0xffff;
 }
 
-/* Objects that no finished job will name. */
+/* Removes objects that no finished job will name; not, if another worker has the job by now: they would be that one's. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
+    int rc;
+
+    if (outcome->uploaded == 0 && !song)
+        return;
+    rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
+                         worker->options->lease_ms, NULL);
+    if (rc != 0 && rc != MS_ECANCELED)
+        return;
 
     options.cancel = worker->options->stop;
     if (worker->cleaner == NULL && ms_store_open(&options, &worker->cleaner, NULL) != 0)
