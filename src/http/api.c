@@ -1,0 +1,147 @@
+/* The API: routes for the server, and what their handlers share. Owns the links to queue and store that no handler has in hand. Handlers run on
+ * the server's pool, so that there are never more links than it has threads. */
+#include "api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/log.h"
+#include "msaas/metrics.h"
+#include "msaas/sys.h"
+
+#define MAX_SONG_BYTES (INT64_C(256) << 20)
+#define FORM_BYTES (INT64_C(1) << 20) /* of a body beside its song */
+#define MAX_WAITING_JOBS 100000
+#define STORE_ATTEMPTS 3 /* a client waits: it would rather be told to come back */
+
+/* ---- links ------------------------------------------------------------------------------------------------------ */
+
+static void close_link(struct ms_api_link *link) {
+    ms_queue_close(link->queue);
+    ms_store_close(link->store);
+    free(link);
+}
+
+static int open_link(const struct ms_api *api, struct ms_api_link **out, struct ms_error *err) {
+    struct ms_api_link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a connection");
+    int rc = ms_queue_open(api->options.queue_url, &link->queue, err);
+    if (rc == 0)
+        rc = ms_store_open(&api->options.store, &link->store, err);
+    if (rc != 0) {
+        close_link(link);
+        return rc;
+    }
+    *out = link;
+    return 0;
+}
+
+struct ms_api_link *ms_api_borrow(struct ms_api *api, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    (void)pthread_mutex_lock(&api->lock);
+    struct ms_api_link *link = api->idle;
+    if (link != NULL)
+        api->idle = link->next;
+    (void)pthread_mutex_unlock(&api->lock);
+    if (link == NULL && open_link(api, &link, &err) != 0) {
+        (void)ms_problem_of_queue(problem, &err);
+        return NULL;
+    }
+    return link;
+}
+
+void ms_api_give_back(struct ms_api *api, struct ms_api_link *link) {
+    if (link == NULL)
+        return;
+    (void)pthread_mutex_lock(&api->lock);
+    link->next = api->idle;
+    api->idle = link;
+    (void)pthread_mutex_unlock(&api->lock);
+}
+
+/* ---- routes ----------------------------------------------------------------------------------------------------- */
+
+/* Bodies of 1 and 2 stand for those that bring a song, by version. */
+static const struct ms_http_route table[] = {
+    {"GET", "/", ms_api_page, true, 0},
+    {"GET", "/healthz", ms_api_healthz, true, 0},
+    {"GET", "/readyz", ms_api_readyz, false, 0},
+    {"GET", "/metrics", ms_api_metrics, false, 0},
+    {"POST", "/apiv1/separate", ms_api_v1_separate, false, 1},
+    {"GET", "/apiv1/queue", ms_api_v1_queue, false, 0},
+    {"GET", "/apiv1/queue/", ms_api_v1_queue, false, 0},
+    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, false, 0},
+    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, false, 0},
+    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, false, 0},
+    {"POST", "/apiv2/jobs", ms_api_v2_submit, false, 2},
+    {"GET", "/apiv2/jobs", ms_api_v2_list, false, 0},
+    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, false, 0},
+    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, false, 0},
+    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, false, 0},
+    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, false, 0},
+    {"GET", "/apiv2/models", ms_api_v2_models, true, 0},
+    {NULL, NULL, NULL, false, 0},
+};
+_Static_assert(sizeof table / sizeof *table <= MS_API_ROUTES, "MS_API_ROUTES is too small");
+
+static void fill_routes(struct ms_api *api) {
+    const int64_t song = api->options.max_song_bytes;
+    memcpy(api->routes, table, sizeof table);
+    for (struct ms_http_route *route = api->routes; route->method != NULL; route++) {
+        if (route->max_body_bytes == 1) /* base64 */
+            route->max_body_bytes = song + song / 3 + FORM_BYTES;
+        else if (route->max_body_bytes == 2)
+            route->max_body_bytes = song + FORM_BYTES;
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct ms_error *err) {
+    *out = NULL;
+    if (options->model_count < 1)
+        return ms_error_set(err, MS_EUSAGE, "no model is on offer: name at least one");
+    struct ms_api *api = calloc(1, sizeof *api);
+    if (api == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for the API");
+    api->options = *options;
+    if (api->options.max_song_bytes <= 0)
+        api->options.max_song_bytes = MAX_SONG_BYTES;
+    if (api->options.max_waiting_jobs <= 0)
+        api->options.max_waiting_jobs = MAX_WAITING_JOBS;
+    if (api->options.store.attempts <= 0)
+        api->options.store.attempts = STORE_ATTEMPTS;
+    (void)pthread_mutex_init(&api->lock, NULL);
+    fill_routes(api);
+    int rc = open_link(api, &api->idle, err); /* wrong URLs are told now */
+    if (rc != 0) {
+        ms_api_free(api);
+        return rc;
+    }
+    *out = api;
+    return 0;
+}
+
+void ms_api_free(struct ms_api *api) {
+    if (api == NULL)
+        return;
+    while (api->idle != NULL) {
+        struct ms_api_link *link = api->idle;
+        api->idle = link->next;
+        close_link(link);
+    }
+    (void)pthread_mutex_destroy(&api->lock);
+    free(api);
+}
+
+void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
+    options->routes = api->routes;
+    options->context = api;
+    options->error_body = ms_api_error_body;
+    options->done = ms_api_done;
+}
+
+void ms_api_set_draining(struct ms_api *api) {
+    atomic_store(&api->draining, true);
+}

@@ -1,0 +1,39 @@
+/* Bodies of POST that bring a song, in all the forms that they come in, and what is wrong with them. Pure functions on bytes; any thread. */
+#ifndef MSAAS_HTTP_SONG_REQUEST_H
+#define MSAAS_HTTP_SONG_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "msaas/job.h"
+
+struct ms_problem { /* an error as clients see it: RFC 9457 for /apiv2, a reason elsewhere */
+    int status;
+    const char *code;  /* stable, for programs: a constant */
+    int retry_after_s; /* 0: none */
+    char text[400];    /* for people */
+};
+/* Always false. */
+bool ms_problem_set(struct ms_problem *problem, int status, const char *code, const char *fmt, ...)
+    MS_PRINTF(4, 5);
+
+struct ms_song_request {
+    struct ms_job_options options; /* a model of "": the server's */
+    struct ms_job_callback callback;
+    char input_name[256];
+    const void *song; /* in the request's body, or in `decoded` */
+    size_t song_bytes;
+    unsigned char *decoded;
+};
+void ms_song_request_fini(struct ms_song_request *request);
+
+/* /apiv1: JSON. Whatever is returned, *out is the caller's to fini. */
+bool ms_song_request_v1(const void *body, size_t size, int64_t max_song_bytes,
+                        struct ms_song_request *out, struct ms_problem *problem);
+/* /apiv2: multipart/form-data, JSON that names an upload, or the song itself, by content_type (NULL: the song). query: raw. */
+bool ms_song_request_v2(const char *content_type, const char *query, const void *body, size_t size,
+                        int64_t max_song_bytes, struct ms_song_request *out,
+                        struct ms_problem *problem);
+
+#endif

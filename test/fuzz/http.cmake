@@ -1,0 +1,5 @@
+msaas_fuzz_target(song_request LINK msaas_http)
+target_include_directories(replay_song_request PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
+if(MSAAS_FUZZ)
+    target_include_directories(fuzz_song_request PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
+endif()
