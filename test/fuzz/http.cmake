@@ -1,5 +1,8 @@
-msaas_fuzz_target(song_request LINK msaas_http)
-target_include_directories(replay_song_request PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
-if(MSAAS_FUZZ)
-    target_include_directories(fuzz_song_request PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
-endif()
+# What strangers send to the HTTP server.
+foreach(name http_request multipart song_request)
+    msaas_fuzz_target(${name} LINK msaas_http)
+    target_include_directories(replay_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
+    if(MSAAS_FUZZ)
+        target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
+    endif()
+endforeach()
