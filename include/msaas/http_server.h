@@ -1,4 +1,4 @@
-/* The HTTP/1.1 server: the engine behind one header, so that it can be changed in one file (src/http/server*.c). RFC 9110, 9112.
+/* The HTTP/1.1 server: the engine behind one header, so that it can be changed in one file (src/http). RFC 9110, 9112.
  *
  * One event loop on the thread that calls ms_http_server_run. Handlers run on a pool of threads and may block (queue, store, disk),
  * except routes marked `quick`, which run on the loop and must not. The loop itself never waits on anything.

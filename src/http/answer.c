@@ -161,7 +161,7 @@ static void stream_returned(struct ms_connection *c) {
     } else if (e->again_ms > 0 && c->eof) {
         ms_connection_close(c); /* nobody listens */
     } else if (e->again_ms > 0 && !c->server->draining) {
-        const struct timeval after = {e->again_ms / 1000, e->again_ms % 1000 * 1000};
+        const struct timeval after = {e->again_ms / 1000, e->again_ms % 1000 * 1000L};
 
         (void)event_add(c->again, &after);
     } else if (e->stream.length >= 0) {
@@ -221,8 +221,7 @@ void ms_answer_flush(struct ms_connection *c) {
             return;
         }
         (void)evbuffer_drain(c->out, (size_t)sent);
-        if (c->exchange != NULL)
-            c->exchange->sent_bytes += sent;
+        c->exchange->sent_bytes += sent; /* there is one as long as there is something in `out` */
     }
     if (evbuffer_get_length(c->out) == 0) {
         (void)event_del(c->writable);

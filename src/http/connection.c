@@ -66,7 +66,7 @@ static void tell(struct ms_exchange *e, int status) {
 /* ---- the connection's life ----------------------------------------------------------------------------------- */
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
-    const struct timeval after = {ms / 1000, ms % 1000 * 1000};
+    const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
 
     (void)event_add(c->timer, &after);
 }

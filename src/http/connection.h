@@ -55,7 +55,7 @@ void ms_connection_break_off(struct ms_connection *c);
 void ms_connection_answered(struct ms_connection *c);
 
 /* request.c */
-void ms_request_on_readable(int fd, short what, void *connection);
+void ms_request_on_readable(int fd, short what, void *user);
 /* Answers what never became a request. */
 void ms_request_refuse(struct ms_connection *c, int status, const char *reason);
 
@@ -67,7 +67,7 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
                           bool close_after);
 void ms_answer_flush(struct ms_connection *c); /* what is in `out`, as far as it goes */
 void ms_answer_check_stall(struct ms_connection *c);
-void ms_answer_on_writable(int fd, short what, void *connection);
-void ms_answer_on_again(int fd, short what, void *connection);
+void ms_answer_on_writable(int fd, short what, void *user);
+void ms_answer_on_again(int fd, short what, void *user);
 
 #endif

@@ -10,8 +10,8 @@
 #include "range.h"
 
 #define MAX_BOUNDARY_BYTES 70
-#define MAX_HEADERS_BYTES 8192                            /* of one part */
-#define MAX_VALUE_BYTES (3 * MS_MULTIPART_MAX_NAME_BYTES) /* percent-encoded */
+#define MAX_HEADERS_BYTES 8192                                    /* of one part */
+#define MAX_VALUE_BYTES ((size_t)3 * MS_MULTIPART_MAX_NAME_BYTES) /* percent-encoded */
 
 struct span {
     const char *at, *end;
@@ -86,7 +86,7 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
     if (take(text, '"'))
         return take_quoted(text, out) ? 1 : -1;
     value = take_token(text);
-    if (value.end - value.at > MAX_VALUE_BYTES)
+    if ((size_t)(value.end - value.at) > MAX_VALUE_BYTES)
         return -1;
     memcpy(out, value.at, (size_t)(value.end - value.at));
     out[value.end - value.at] = '\0';

@@ -9,7 +9,7 @@
 
 #include "msaas/sys.h"
 
-#define MIB (1 << 20)
+#define MIB ((size_t)1 << 20)
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 #define POST(path, headers, body)                                                                  \
     "POST " path " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" headers "\r\n" body
@@ -48,8 +48,12 @@ static void no_answer(const struct ms_http_call *call) {
     (void)call;
 }
 
+static int64_t number(const char *text) {
+    return strtoll(text, NULL, 10);
+}
+
 static void status(const struct ms_http_call *call) {
-    ms_http_reply(call, atoi(call->params[0]), "text/plain", "body", 4);
+    ms_http_reply(call, (int)number(call->params[0]), "text/plain", "body", 4);
 }
 
 static void wait_for_gate(const struct ms_http_call *call) {
@@ -100,11 +104,11 @@ static void stream(const struct ms_http_call *call) {
     struct ms_http_stream answer = {.read = source_read, .close = source_close, .context = source};
 
     assert_non_null(source);
-    source->left = atoll(call->params[0]);
-    source->fails_at = fails_at != NULL ? atoll(fails_at) : -1;
-    source->again = again != NULL ? atoi(again) : 0;
+    source->left = number(call->params[0]);
+    source->fails_at = fails_at != NULL ? number(fails_at) : -1;
+    source->again = again != NULL ? (int)number(again) : 0;
     source->byte = 's';
-    answer.length = atoll(call->params[1]);
+    answer.length = number(call->params[1]);
     free(fails_at);
     free(again);
     atomic_fetch_add(&opens, 1);
@@ -124,7 +128,7 @@ static void twice(const struct ms_http_call *call) {
 
 static const struct ms_http_route routes[] = {
     {"GET", "/hello", hello, true, 0},         {"GET", "/pool", hello, false, 0},
-    {"POST", "/echo", echo, false, 4 * MIB},   {"POST", "/quick", echo, true, 4 * MIB},
+    {"POST", "/echo", echo, false, 4 << 20},   {"POST", "/quick", echo, true, 4 << 20},
     {"POST", "/small", echo, false, 10},       {"GET", "/call/{}/{}", tell_call, false, 0},
     {"GET", "/none", no_answer, false, 0},     {"GET", "/status/{}", status, true, 0},
     {"GET", "/wait", wait_for_gate, false, 0}, {"GET", "/stream/{}/{}", stream, false, 0},
@@ -461,7 +465,7 @@ static void counts_bodies_in_flight(void **state) {
 
     (void)state;
     assert_non_null(filler);
-    options.max_inflight_bytes = MIB;
+    options.max_inflight_bytes = 1 << 20;
     peer_start(&peer, &options);
     /* What is only promised costs nothing: ten of these are more than there may be. */
     for (int i = 0; i < 10; i++) {
@@ -537,7 +541,7 @@ static void caps_connections(void **state) {
     answer = ask(peer.port, "");
     assert_int_equal(status_of(answer), 503);
     assert_non_null(strstr(answer, "\r\nRetry-After: "));
-    assert_int_equal(atoi(strstr(answer, "Content-Length: ") + 16), strlen(body_of(answer)));
+    assert_int_equal((int)number(strstr(answer, "Content-Length: ") + 16), strlen(body_of(answer)));
     free(answer);
     close(fds[0]);
     for (int status = 503; status != 200;) { /* until the server has seen it */
@@ -628,7 +632,7 @@ static void breaks_off_what_fails(void **state) {
 
 static void streams_to_slow_readers_in_little_memory(void **state) {
     static char buffer[8192];
-    const int64_t size = 64 * MIB;
+    const int64_t size = 64 << 20;
     const int fd = dial(shared.port);
     int64_t heard = 0, before;
     char *head;
@@ -650,7 +654,7 @@ static void streams_to_slow_readers_in_little_memory(void **state) {
     assert_int_equal(recv(fd, buffer, 1, 0), 0);
     close(fd);
 #if !defined __SANITIZE_ADDRESS__ && !defined __clang__ /* which keeps what is freed for a while */
-    assert_true(ms_peak_rss_bytes() - before < 16 * MIB);
+    assert_true(ms_peak_rss_bytes() - before < (16 << 20));
 #else
     (void)before;
 #endif

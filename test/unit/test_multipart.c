@@ -172,7 +172,7 @@ static void bounds_what_it_keeps(void **state) {
         at += sprintf(at, "--XyZ\r\n" NAMED("n%d") "\r\n%d\r\n", i, i);
         if (i + 1 < MS_MULTIPART_MAX_PARTS)
             continue;
-        strcpy(at, "--XyZ--");
+        memcpy(at, "--XyZ--", 8);
         assert_int_equal(parse(FORM, body, strlen(body), &form),
                          i < MS_MULTIPART_MAX_PARTS ? 0 : MS_ETOOLARGE);
         ms_multipart_free(&form);

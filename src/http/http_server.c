@@ -70,7 +70,7 @@ static void take_finished(struct ms_http_server *server) {
 }
 
 static void set_timer(struct event *timer, int ms) {
-    const struct timeval after = {ms / 1000, ms % 1000 * 1000};
+    const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
 
     (void)event_add(timer, &after);
 }
@@ -202,7 +202,7 @@ static void fit_descriptors(struct ms_http_server_options *options) {
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted)
-        options->max_connections = limit.rlim_cur > 2 * SPARE_DESCRIPTORS
+        options->max_connections = limit.rlim_cur / 2 > SPARE_DESCRIPTORS
                                        ? (int)(limit.rlim_cur - SPARE_DESCRIPTORS)
                                        : SPARE_DESCRIPTORS;
 }
@@ -240,13 +240,16 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
 }
 
 static int port_of(int fd) {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.v6 = {0}};
     socklen_t size = sizeof address;
 
-    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+    if (getsockname(fd, &address.any, &size) != 0)
         return 0;
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 static struct event_base *new_base(void) {
