@@ -1,0 +1,215 @@
+/* See redis.h. Owns the connection; one thread at a time. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/embedded.h"
+#include "msaas/url.h"
+#include "redis.h"
+#include "redis_tls.h"
+
+#define WORDS_MAX 64
+#define SCRIPTS_MAX 4
+#define SHA1_HEX 41
+
+struct ms_redis {
+    struct ms_url url;
+    char shown[320]; /* for messages: no password */
+    redisContext *context;
+    char digests[SCRIPTS_MAX]
+                [SHA1_HEX]; /* of the scripts that this connection has loaded; "": not yet */
+};
+
+static struct timeval to_timeval(int64_t ms) {
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
+
+int ms_redis_new(const char *url, struct ms_redis **out, struct ms_error *err) {
+    struct ms_redis *redis = calloc(1, sizeof *redis);
+    *out = NULL;
+    if (redis == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for the queue");
+    int rc = ms_url_parse(url, &redis->url, err);
+    const char *db = redis->url.path[0] == '/' ? redis->url.path + 1 : redis->url.path;
+    if (rc == 0 &&
+        (redis->url.host[0] == '\0' || strspn(db, "0123456789") != strlen(db) || strlen(db) > 5))
+        rc = ms_error_set(err, MS_EUSAGE,
+                          "the queue's URL must be redis://[USER:PASSWORD@]HOST[:PORT][/DB]");
+    if (rc == 0 && strcmp(redis->url.scheme, "rediss") == 0)
+        rc = ms_redis_tls_check(err);
+    if (rc != 0) {
+        free(redis);
+        return rc;
+    }
+    ms_url_public(url, redis->shown, sizeof redis->shown);
+    *out = redis;
+    return 0;
+}
+
+static void disconnect(struct ms_redis *redis) {
+    if (redis->context != NULL)
+        redisFree(redis->context);
+    redis->context = NULL;
+    memset(redis->digests, 0, sizeof redis->digests);
+}
+
+void ms_redis_free(struct ms_redis *redis) {
+    if (redis == NULL)
+        return;
+    disconnect(redis);
+    free(redis);
+}
+
+static int lost(struct ms_redis *redis, struct ms_error *err) {
+    const bool late = redis->context != NULL && redis->context->err == REDIS_ERR_IO &&
+                      (errno == EAGAIN || errno == EWOULDBLOCK);
+    int rc = ms_error_set(err, MS_ENET, "Redis %s: %s", redis->shown,
+                          redis->context == NULL ? "no memory for a connection"
+                          : late                 ? "no answer in time"
+                                                 : redis->context->errstr);
+    disconnect(redis);
+    return rc;
+}
+
+/* An error that the server answered with. */
+static int refused(struct ms_redis *redis, const redisReply *reply, struct ms_error *err) {
+    static const char *const passing[] = {"LOADING", "READONLY",   "OOM",      "MISCONF",
+                                          "BUSY",    "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"};
+    static const char *const denied[] = {"NOAUTH",   "WRONGPASS",
+                                         "NOPERM",   "ERR invalid password",
+                                         "ERR AUTH", "ERR Client sent AUTH"};
+    int code = MS_EINTERNAL;
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0)
+            code = MS_ENET;
+    for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
+        if (strncmp(reply->str, denied[i], strlen(denied[i])) == 0)
+            code = MS_EDENIED;
+    return ms_error_set(err, code, "Redis %s: %.300s", redis->shown, reply->str);
+}
+
+static int exchange(struct ms_redis *redis, int argc, const char *const *argv, const size_t *sizes,
+                    redisReply **reply, struct ms_error *err) {
+    /* hiredis takes an array of pointers that it does not write to. */
+    const char **words = (const char **)(uintptr_t)argv;
+    *reply = redisCommandArgv(redis->context, argc, words, sizes);
+    if (*reply == NULL)
+        return lost(redis, err);
+    if ((*reply)->type != REDIS_REPLY_ERROR)
+        return 0;
+    int rc = refused(redis, *reply, err);
+    if (strncmp((*reply)->str, "NOSCRIPT", 8) == 0)
+        rc = MS_ENOTFOUND;
+    freeReplyObject(*reply);
+    *reply = NULL;
+    return rc;
+}
+
+static int introduce(struct ms_redis *redis, int argc, const char *const *argv,
+                     struct ms_error *err) {
+    redisReply *reply = NULL;
+    int rc = exchange(redis, argc, argv, NULL, &reply, err);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return rc;
+}
+
+static int connect_to(struct ms_redis *redis, struct ms_error *err) {
+    if (redis->context != NULL)
+        return 0;
+    const struct ms_url *url = &redis->url;
+    const int port = url->port[0] != '\0' ? (int)strtol(url->port, NULL, 10) : 6379;
+    const char *db = url->path[0] == '/' ? url->path + 1 : url->path;
+    int rc = 0;
+    redis->context = redisConnectWithTimeout(url->host, port, to_timeval(MS_REDIS_DEADLINE_MS));
+    if (redis->context == NULL || redis->context->err != 0)
+        return lost(redis, err);
+    if (redisSetTimeout(redis->context, to_timeval(MS_REDIS_DEADLINE_MS)) != REDIS_OK)
+        return lost(redis, err);
+    (void)redisEnableKeepAlive(redis->context);
+    if (strcmp(url->scheme, "rediss") == 0)
+        rc = ms_redis_tls_begin(redis->context, url->host, err);
+    if (rc == 0 && url->password[0] != '\0' && url->user[0] != '\0')
+        rc = introduce(redis, 3, (const char *[]){"AUTH", url->user, url->password}, err);
+    else if (rc == 0 && url->password[0] != '\0')
+        rc = introduce(redis, 2, (const char *[]){"AUTH", url->password}, err);
+    if (rc == 0 && db[0] != '\0' && strcmp(db, "0") != 0)
+        rc = introduce(redis, 2, (const char *[]){"SELECT", db}, err);
+    if (rc != 0)
+        disconnect(redis);
+    return rc;
+}
+
+int ms_redis_call(struct ms_redis *redis, int argc, const char *const *argv, const size_t *sizes,
+                  int64_t wait_ms, redisReply **reply, struct ms_error *err) {
+    *reply = NULL;
+    int rc = connect_to(redis, err);
+    if (rc == 0 &&
+        redisSetTimeout(redis->context, to_timeval(MS_REDIS_DEADLINE_MS + wait_ms)) != REDIS_OK)
+        rc = lost(redis, err);
+    return rc != 0 ? rc : exchange(redis, argc, argv, sizes, reply, err);
+}
+
+int ms_redis_ask(struct ms_redis *redis, int64_t wait_ms, redisReply **reply, struct ms_error *err,
+                 const char *fmt, ...) {
+    char text[1024], *rest = NULL;
+    const char *words[WORDS_MAX];
+    int count = 0;
+    va_list args;
+    va_start(args, fmt);
+    const int size = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    *reply = NULL;
+    if (size < 0 || (size_t)size >= sizeof text)
+        return ms_error_set(err, MS_EINTERNAL, "a command for Redis is too long");
+    for (char *word = strtok_r(text, " ", &rest); word != NULL && count < WORDS_MAX;
+         word = strtok_r(NULL, " ", &rest))
+        words[count++] = word;
+    return ms_redis_call(redis, count, words, NULL, wait_ms, reply, err);
+}
+
+static int load_script(struct ms_redis *redis, size_t index, struct ms_error *err) {
+    const struct ms_embedded *script = &ms_embedded_lua[index];
+    redisReply *reply = NULL;
+    int rc =
+        ms_redis_call(redis, 3, (const char *[]){"SCRIPT", "LOAD", (const char *)script->bytes},
+                      (const size_t[]){6, 4, script->size}, 0, &reply, err);
+    if (rc == 0 && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
+        memcpy(redis->digests[index], reply->str, SHA1_HEX);
+    else if (rc == 0)
+        rc = ms_error_set(err, MS_EINTERNAL, "Redis %s does not load scripts", redis->shown);
+    freeReplyObject(reply);
+    return rc;
+}
+
+int ms_redis_script(struct ms_redis *redis, const char *name, int key_count, int argc,
+                    const char *const *argv, redisReply **reply, struct ms_error *err) {
+    const char *words[WORDS_MAX];
+    char keys[12];
+    size_t index = 0;
+    while (index < SCRIPTS_MAX && ms_embedded_lua[index].name != NULL &&
+           strcmp(ms_embedded_lua[index].name, name) != 0)
+        index++;
+    if (index == SCRIPTS_MAX || ms_embedded_lua[index].name == NULL || argc + 3 > WORDS_MAX)
+        return ms_error_set(err, MS_EINTERNAL, "no script %s", name);
+    (void)snprintf(keys, sizeof keys, "%d", key_count);
+    words[0] = "EVALSHA";
+    words[2] = keys;
+    for (int i = 0; i < argc; i++)
+        words[3 + i] = argv[i];
+    /* Twice: a server that forgot its scripts on the same connection (SCRIPT FLUSH) gets them again. */
+    int rc = MS_ENOTFOUND;
+    for (int i = 0; i < 2 && rc == MS_ENOTFOUND; i++) {
+        rc = redis->context == NULL || redis->digests[index][0] == '\0' || i > 0
+                 ? load_script(redis, index, err)
+                 : 0;
+        words[1] = redis->digests[index];
+        if (rc == 0)
+            rc = ms_redis_call(redis, argc + 3, words, NULL, 0, reply, err);
+    }
+    return rc == MS_ENOTFOUND
+               ? ms_error_set(err, MS_EINTERNAL, "Redis %s forgets its scripts", redis->shown)
+               : rc;
+}

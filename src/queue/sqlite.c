@@ -1,0 +1,573 @@
+/* The queue in a file: SQLite, in WAL mode, for the processes of one host. Owns its connection. Waiting is looking again
+ * every few milliseconds, which a file on the same disk bears. */
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "msaas/sys.h"
+#include "queue.h"
+
+#define BUSY_MS 5000
+#define POLL_MS 25
+#define SCHEMA 1
+
+struct sqlite {
+    sqlite3 *db;
+    char path[1024];
+    sqlite3_stmt *statements[32];
+};
+
+enum statement {
+    LOAD,
+    INSERT,
+    UPDATE,
+    ERASE,
+    NEXT,
+    DUE_LEASES,
+    DUE_DELAYED,
+    DUE_CALLBACKS,
+    LIST_WAITING,
+    LIST_ALL,
+    LIST_STATE,
+    POSITION,
+    COUNTS,
+    OLDEST,
+    CALLBACKS,
+    LOG_PUSH,
+    LOG_TRIM,
+    LOG_NEXT,
+    LOG_ERASE
+};
+
+/* seq orders the waiting ones: the smallest is served next. */
+static const char schema[] =
+    "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL, state "
+    "INTEGER NOT NULL,"
+    " place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL, created INTEGER NOT NULL,"
+    " lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL, flags INTEGER NOT NULL, due "
+    "INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
+    "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
+    "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
+    "CREATE INDEX jobs_due ON jobs (due) WHERE due > 0;"
+    "CREATE INDEX jobs_created ON jobs (created, id);"
+    "CREATE INDEX jobs_state ON jobs (state, created, id);"
+    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
+    "PRAGMA user_version = 1;";
+
+/* ?12: in front. Waiting ones that change their place in the list get a new seq. */
+#define SEQ                                                                                        \
+    "CASE WHEN ?5 <> 0 THEN 0 WHEN ?12 THEN (SELECT ifnull(min(seq), 0) - 1 FROM jobs WHERE "      \
+    "place = 0)"                                                                                   \
+    " ELSE (SELECT ifnull(max(seq), 0) + 1 FROM jobs WHERE place = 0) END"
+
+static const char *const texts[] = {
+    [LOAD] = "SELECT doc, revision, place, token, lease_until, flags, due, attempt FROM jobs WHERE "
+             "id = ?1",
+    [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until, "
+               "not_before, flags, due,"
+               " attempt, seq) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ
+               " WHERE ?14 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
+    [UPDATE] = "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4, seq = CASE WHEN place = 0 AND "
+               "?5 = 0 AND NOT ?12 THEN"
+               " seq ELSE " SEQ
+               " END, place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9,"
+               " flags = ?10, due = ?11, attempt = ?13 WHERE id = ?1 AND revision = ?14",
+    [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
+    [NEXT] = "SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1",
+    [DUE_LEASES] =
+        "SELECT id FROM jobs WHERE place = 2 AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
+    /* The last first: each is put in front of all. */
+    [DUE_DELAYED] = "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before "
+                    "DESC LIMIT ?2",
+    [DUE_CALLBACKS] = "SELECT id FROM jobs WHERE due > 0 AND due <= ?1 ORDER BY due LIMIT ?2",
+    [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?3",
+    [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2) ORDER BY created "
+                 "DESC, id DESC LIMIT ?3",
+    [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
+                   " ORDER BY created DESC, id DESC LIMIT ?3",
+    [POSITION] =
+        "SELECT (SELECT count(*) FROM jobs o WHERE o.place = 0 AND o.seq < j.seq) FROM jobs j"
+        " WHERE j.id = ?1 AND j.place = 0",
+    [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
+    [OLDEST] = "SELECT id FROM jobs WHERE place = 0 ORDER BY created LIMIT 1",
+    [CALLBACKS] = "SELECT count(*) FROM jobs WHERE due > 0",
+    [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
+    [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
+    [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",
+    [LOG_ERASE] = "DELETE FROM log WHERE seq = ?1",
+};
+
+static int64_t now_of_day_ms(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int failed(struct sqlite *s, struct ms_error *err) {
+    const int code = s->db != NULL ? sqlite3_errcode(s->db) & 255 : SQLITE_NOMEM;
+    const char *text = s->db != NULL ? sqlite3_errmsg(s->db) : "no memory";
+    const bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
+    const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    return ms_error_set(err,
+                        busy      ? MS_ENET
+                        : corrupt ? MS_ECORRUPT
+                                  : MS_EIO,
+                        "queue %s: %s", s->path, text);
+}
+
+static void disconnect(struct sqlite *s) {
+    for (size_t i = 0; i < sizeof s->statements / sizeof *s->statements; i++) {
+        (void)sqlite3_finalize(s->statements[i]);
+        s->statements[i] = NULL;
+    }
+    (void)sqlite3_close(s->db);
+    s->db = NULL;
+}
+
+static int execute(struct sqlite *s, const char *sql, struct ms_error *err) {
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(s, err);
+}
+
+static int read_version(struct sqlite *s, int *version, struct ms_error *err) {
+    sqlite3_stmt *statement = NULL;
+    int rc = 0;
+    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        rc = failed(s, err);
+    else
+        *version = sqlite3_column_int(statement, 0);
+    (void)sqlite3_finalize(statement);
+    return rc;
+}
+
+/* Of several processes that come first at the same time, one makes the tables. */
+static int make_tables(struct sqlite *s, struct ms_error *err) {
+    int version = 0;
+    int rc = execute(s, "BEGIN IMMEDIATE", err);
+    if (rc != 0)
+        return rc;
+    rc = read_version(s, &version, err);
+    if (rc == 0 && version == 0)
+        rc = execute(s, schema, err);
+    else if (rc == 0 && version != SCHEMA)
+        rc = ms_error_set(err, MS_EUNSUPPORTED,
+                          "queue %s was written by another release of msaas (version %d, not %d)",
+                          s->path, version, SCHEMA);
+    if (rc == 0)
+        return execute(s, "COMMIT", err);
+    (void)execute(s, "ROLLBACK", NULL);
+    return rc;
+}
+
+static int connect_to(struct sqlite *s, struct ms_error *err) {
+    if (s->db != NULL)
+        return 0;
+    int version = 0;
+    int rc = 0;
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
+        rc = failed(s, err);
+    if (rc == 0 && sqlite3_busy_timeout(s->db, BUSY_MS) != SQLITE_OK)
+        rc = failed(s, err);
+    if (rc == 0)
+        rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
+    if (rc == 0)
+        rc = read_version(s, &version, err);
+    if (rc == 0 && version != SCHEMA)
+        rc = make_tables(s, err);
+    if (rc != 0)
+        disconnect(s);
+    return rc;
+}
+
+/* The statement, ready to be bound; the caller resets it. */
+static int prepare(struct sqlite *s, enum statement which, sqlite3_stmt **out,
+                   struct ms_error *err) {
+    int rc = connect_to(s, err);
+    if (rc == 0 && s->statements[which] == NULL &&
+        sqlite3_prepare_v3(s->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                           &s->statements[which], NULL) != SQLITE_OK)
+        rc = failed(s, err);
+    *out = s->statements[which];
+    return rc;
+}
+
+/* Runs a bound statement that gives no rows. */
+static int run(struct sqlite *s, sqlite3_stmt *statement, int *changes, struct ms_error *err) {
+    const int step = sqlite3_step(statement);
+    int rc = step == SQLITE_DONE ? 0 : failed(s, err);
+    if (changes != NULL)
+        *changes = sqlite3_changes(s->db);
+    (void)sqlite3_reset(statement);
+    (void)sqlite3_clear_bindings(statement);
+    return rc;
+}
+
+static void put_text(sqlite3_stmt *statement, int at, const char *text) {
+    (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
+}
+
+static void put_int(sqlite3_stmt *statement, int at, int64_t value) {
+    (void)sqlite3_bind_int64(statement, at, value);
+}
+
+static void copy_text(sqlite3_stmt *statement, int column, char *out, size_t capacity) {
+    const unsigned char *text = sqlite3_column_text(statement, column);
+    (void)snprintf(out, capacity, "%s", text != NULL ? (const char *)text : "");
+}
+
+static void wait_a_little(void) {
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* ---- operations ---------------------------------------------------------------------------------------------------- */
+
+static void op_close(void *backend) {
+    disconnect(backend);
+    free(backend);
+}
+
+static int op_ping(void *backend, const char **warning, struct ms_error *err) {
+    struct sqlite *s = backend;
+    (void)warning;
+    int rc = connect_to(s, err);
+    if (rc == 0)
+        rc = execute(s, "BEGIN IMMEDIATE; ROLLBACK", err);
+    return rc;
+}
+
+static int op_now(void *backend, int64_t *now_ms, struct ms_error *err) {
+    (void)backend;
+    (void)err;
+    *now_ms = now_of_day_ms();
+    return 0;
+}
+
+static int op_load(void *backend, const char *id, struct ms_record *out, struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    memset(out, 0, sizeof *out);
+    int rc = prepare(s, LOAD, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, id);
+    const int step = sqlite3_step(statement);
+    if (step == SQLITE_DONE)
+        rc = ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+    else if (step != SQLITE_ROW)
+        rc = failed(s, err);
+    if (rc == 0) {
+        const unsigned char *doc = sqlite3_column_text(statement, 0);
+        rc = ms_job_from_json(doc != NULL ? (const char *)doc : "",
+                              (size_t)sqlite3_column_bytes(statement, 0), &out->job, err);
+        out->revision = sqlite3_column_int64(statement, 1);
+        out->place = (enum ms_place)sqlite3_column_int(statement, 2);
+        copy_text(statement, 3, out->token, sizeof out->token);
+        out->lease_until_ms = sqlite3_column_int64(statement, 4);
+        const int flags = sqlite3_column_int(statement, 5);
+        out->erase_asked = flags & 1;
+        out->stripped = flags & 2;
+        out->callback_due_ms = sqlite3_column_int64(statement, 6);
+        out->callback_attempt = sqlite3_column_int(statement, 7);
+    }
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
+                 struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, ERASE, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, record->job.id);
+    put_int(statement, 2, record->revision);
+    return run(s, statement, changes, err);
+}
+
+static int store(struct sqlite *s, const struct ms_record *record, const char *doc, int *changes,
+                 struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, record->job.id);
+    put_int(statement, 2, record->revision + 1);
+    put_text(statement, 3, doc);
+    put_int(statement, 4, (int64_t)record->job.state);
+    put_int(statement, 5, (int64_t)record->place);
+    put_text(statement, 6, record->token);
+    put_int(statement, 7, record->job.created_ms);
+    put_int(statement, 8, record->lease_until_ms);
+    put_int(statement, 9, record->job.not_before_ms);
+    put_int(statement, 10, (record->erase_asked ? 1 : 0) | (record->stripped ? 2 : 0));
+    put_int(statement, 11, record->callback_due_ms);
+    put_int(statement, 12, record->in_front);
+    put_int(statement, 13, record->callback_attempt);
+    put_int(statement, 14, record->revision);
+    return run(s, statement, changes, err);
+}
+
+static int op_save(void *backend, struct ms_record *record, bool gone, struct ms_error *err) {
+    struct sqlite *s = backend;
+    char *doc = NULL;
+    int changes = 0;
+    int rc = gone ? 0 : ms_job_to_json(&record->job, &doc, err);
+    if (rc == 0)
+        rc = gone ? erase(s, record, &changes, err) : store(s, record, doc, &changes, err);
+    free(doc);
+    if (rc == 0 && changes == 0)
+        return ms_error_set(err, MS_ECONFLICT, "the job was changed meanwhile");
+    if (rc == 0)
+        record->revision++;
+    return rc;
+}
+
+/* The first column of the first row. MS_ENOTFOUND: none. */
+static int first_id(struct sqlite *s, enum statement which, char *id, size_t capacity,
+                    struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, which, &statement, err);
+    if (rc != 0)
+        return rc;
+    const int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW)
+        copy_text(statement, 0, id, capacity);
+    else
+        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no job waits") : failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, size_t capacity,
+                  struct ms_error *err) {
+    (void)
+        worker; /* nothing is moved before the claim: a worker that dies here leaves nothing behind */
+    const double until = ms_monotonic_s() + (double)wait_ms / 1000;
+    for (;;) {
+        int rc = first_id(backend, NEXT, id, capacity, err);
+        if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until)
+            return rc;
+        wait_a_little();
+    }
+}
+
+static int op_drop(void *backend, const char *worker, const char *id, struct ms_error *err) {
+    (void)backend, (void)worker, (void)id, (void)err;
+    return 0;
+}
+
+static int op_rescue(void *backend, int64_t silent_ms, int *count, struct ms_error *err) {
+    (void)backend, (void)silent_ms, (void)count, (void)err;
+    return 0;
+}
+
+static int op_due(void *backend, enum ms_due what, int64_t now_ms, char (*ids)[MS_JOB_ID_HEX],
+                  int max, int *count, struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    *count = 0;
+    int rc = prepare(s,
+                     what == MS_DUE_LEASES    ? DUE_LEASES
+                     : what == MS_DUE_DELAYED ? DUE_DELAYED
+                                              : DUE_CALLBACKS,
+                     &statement, err);
+    if (rc != 0)
+        return rc;
+    put_int(statement, 1, now_ms);
+    put_int(statement, 2, max);
+    int step;
+    while ((step = sqlite3_step(statement)) == SQLITE_ROW && *count < max)
+        copy_text(statement, 0, ids[(*count)++], MS_JOB_ID_HEX);
+    if (step != SQLITE_DONE && step != SQLITE_ROW)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+/* Cursors: "SEQ" in waiting order, "CREATED:ID" else. */
+static int op_list(void *backend, const struct ms_queue_filter *filter, char (*ids)[MS_JOB_ID_HEX],
+                   int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    const char *cursor = filter->cursor != NULL ? filter->cursor : "";
+    char *colon = NULL;
+    errno = 0;
+    int64_t from = cursor[0] != '\0'       ? strtoll(cursor, &colon, 10)
+                   : filter->waiting_order ? INT64_MIN
+                                           : INT64_MAX;
+    const char *id = colon != NULL && *colon == ':' ? colon + 1 : "";
+    *count = 0;
+    if (errno != 0 || (colon != NULL && *colon != (filter->waiting_order ? '\0' : ':')))
+        return ms_error_set(err, MS_EUSAGE, "cursor: not one that a list has given");
+    int rc = prepare(s,
+                     filter->waiting_order ? LIST_WAITING
+                     : filter->state < 0   ? LIST_ALL
+                                           : LIST_STATE,
+                     &statement, err);
+    if (rc != 0)
+        return rc;
+    put_int(statement, 1, from);
+    if (!filter->waiting_order)
+        put_text(statement, 2, id);
+    put_int(statement, 3, filter->limit);
+    if (!filter->waiting_order && filter->state >= 0)
+        put_int(statement, 4, filter->state);
+    int step = SQLITE_DONE;
+    while (*count < filter->limit && (step = sqlite3_step(statement)) == SQLITE_ROW) {
+        copy_text(statement, 0, ids[*count], MS_JOB_ID_HEX);
+        from = sqlite3_column_int64(statement, 1);
+        (*count)++;
+    }
+    if (step != SQLITE_DONE && step != SQLITE_ROW)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    if (rc == 0 && *count == filter->limit)
+        (void)snprintf(next, MS_CURSOR_MAX, filter->waiting_order ? "%lld" : "%lld:%s",
+                       (long long)from, ids[*count - 1]);
+    return rc;
+}
+
+static int op_position(void *backend, const char *id, int64_t *position, struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    int rc = prepare(s, POSITION, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, id);
+    const int step = sqlite3_step(statement);
+    *position = step == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int op_stats(void *backend, struct ms_queue_stats *out, char oldest[MS_JOB_ID_HEX],
+                    struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    int rc = prepare(s, COUNTS, &statement, err);
+    if (rc != 0)
+        return rc;
+    int step;
+    while ((step = sqlite3_step(statement)) == SQLITE_ROW) {
+        const int state = sqlite3_column_int(statement, 0);
+        if (state >= 0 && state < MS_JOB_STATES)
+            out->jobs[state] = sqlite3_column_int64(statement, 1);
+    }
+    if (step != SQLITE_DONE)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    if (rc == 0)
+        rc = prepare(s, CALLBACKS, &statement, err);
+    if (rc != 0)
+        return rc;
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        out->callbacks_due = sqlite3_column_int64(statement, 0);
+    (void)sqlite3_reset(statement);
+    rc = first_id(s, OLDEST, oldest, MS_JOB_ID_HEX, err);
+    return rc == MS_ENOTFOUND ? 0 : rc;
+}
+
+static int op_log_push(void *backend, const char *line, struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    int rc = prepare(s, LOG_PUSH, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, line);
+    rc = run(s, statement, NULL, err);
+    if (rc == 0 && sqlite3_last_insert_rowid(s->db) % 64 == 0)
+        rc = prepare(s, LOG_TRIM, &statement, err);
+    else
+        return rc;
+    if (rc != 0)
+        return rc;
+    put_int(statement, 1, MS_LOG_LIST_MAX);
+    return run(s, statement, NULL, err);
+}
+
+/* Of several readers, each line goes to the one that erases it. */
+static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int64_t seq = 0;
+    int changes = 0;
+    int rc = prepare(s, LOG_NEXT, &statement, err);
+    if (rc != 0)
+        return rc;
+    const int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW) {
+        seq = sqlite3_column_int64(statement, 0);
+        const unsigned char *text = sqlite3_column_text(statement, 1);
+        *line = strdup(text != NULL ? (const char *)text : "");
+        rc = *line != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a line of the log");
+    } else {
+        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no line") : failed(s, err);
+    }
+    (void)sqlite3_reset(statement);
+    if (rc == 0)
+        rc = prepare(s, LOG_ERASE, &statement, err);
+    if (rc == 0) {
+        put_int(statement, 1, seq);
+        rc = run(s, statement, &changes, err);
+    }
+    if (rc == 0 && changes == 0)
+        rc = ms_error_set(err, MS_ECONFLICT, "another reader took the line");
+    if (rc != 0) {
+        free(*line);
+        *line = NULL;
+    }
+    return rc;
+}
+
+static int op_log_pop(void *backend, int64_t wait_ms, char **line, struct ms_error *err) {
+    const double until = ms_monotonic_s() + (double)wait_ms / 1000;
+    for (;;) {
+        int rc = take_line(backend, line, err);
+        if (rc == MS_ECONFLICT)
+            continue;
+        if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until)
+            return rc;
+        wait_a_little();
+    }
+}
+
+int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops, void **backend,
+                         struct ms_error *err) {
+    static const struct ms_queue_ops table = {
+        .close = op_close,
+        .ping = op_ping,
+        .now = op_now,
+        .load = op_load,
+        .save = op_save,
+        .pop = op_pop,
+        .drop = op_drop,
+        .rescue = op_rescue,
+        .due = op_due,
+        .list = op_list,
+        .position = op_position,
+        .stats = op_stats,
+        .log_push = op_log_push,
+        .log_pop = op_log_pop,
+    };
+    const char *path = url + strlen("sqlite:");
+    struct sqlite *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for the queue");
+    if (path[0] == '\0' || strlen(path) >= sizeof s->path) {
+        free(s);
+        return ms_error_set(err, MS_EUSAGE,
+                            "the queue's URL sqlite:FILE lacks the file, or its name is too long");
+    }
+    (void)snprintf(s->path, sizeof s->path, "%s", path);
+    *ops = &table;
+    *backend = s;
+    return 0;
+}

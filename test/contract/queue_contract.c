@@ -1,0 +1,761 @@
+/* The queue's contract, run unchanged against every backend:
+ *
+ *   queue_contract sqlite      in a folder of its own
+ *   queue_contract redis       on a redis-server with AOF of its own, on a free port
+ */
+#include "msaas/queue.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "msaas/sys.h"
+
+#define DEADLINE_S 60
+#define LEASE_MS 60000
+#define SHORT_MS 150
+
+static bool redis;
+static char folder[64], url[128], port[8];
+static pid_t server;
+static struct ms_queue *queue;
+static struct ms_error err;
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        int rc_ = (call);                                                                          \
+        if (rc_ != 0)                                                                              \
+            fail_msg("%s: %d %s", #call, rc_, err.text);                                           \
+    } while (0)
+
+/* ---- servers ------------------------------------------------------------------------------------------------------- */
+
+static void nap(void) {
+    const struct timespec pause = {.tv_nsec = 10 * 1000000L};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* Waits for a condition, not for time. */
+#define UNTIL(condition)                                                                           \
+    for (double until_ = ms_monotonic_s() + DEADLINE_S; !(condition); nap())                       \
+    assert_true(ms_monotonic_s() < until_)
+
+static void find_port(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    (void)snprintf(port, sizeof port, "%d", ntohs(address.sin_port));
+    (void)close(fd);
+}
+
+static void start_server(void) {
+    server = fork();
+    assert_true(server >= 0);
+    if (server == 0) {
+        (void)execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir",
+                     folder, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                     "--logfile", "redis.log", "--requirepass", "s3cret", (char *)NULL);
+        _exit(127);
+    }
+    const char *warning;
+    UNTIL(ms_queue_ping(queue, &warning, &err) == 0);
+}
+
+static void kill_server(void) {
+    (void)kill(server, SIGKILL);
+    (void)waitpid(server, NULL, 0);
+    server = 0;
+}
+
+static int start(void **state) {
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/msaas-queue-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    if (redis) {
+        find_port();
+        (void)snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%s/3", port);
+    } else {
+        (void)snprintf(url, sizeof url, "sqlite:%s/queue.db", folder);
+    }
+    OK(ms_queue_open(url, &queue, &err));
+    if (redis)
+        start_server();
+    return 0;
+}
+
+static int stop(void **state) {
+    char command[100];
+    (void)state;
+    ms_queue_close(queue);
+    if (server > 0)
+        kill_server();
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+
+static void make_job(int number, struct ms_job *job) {
+    struct ms_job_options options;
+    char song[32];
+    (void)snprintf(song, sizeof song, "song %d", number);
+    ms_job_options_default("htdemucs", &options);
+    OK(ms_job_init(job, song, strlen(song), &options, "htdemucs", &err));
+}
+
+static void put(int number, char id[MS_JOB_ID_HEX]) {
+    struct ms_job job;
+    bool created;
+    make_job(number, &job);
+    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+    assert_true(created);
+    memcpy(id, job.id, MS_JOB_ID_HEX);
+    ms_job_fini(&job);
+}
+
+static enum ms_job_state state_of(const char *id) {
+    struct ms_job job;
+    OK(ms_queue_get(queue, id, &job, &err));
+    const enum ms_job_state state = job.state;
+    ms_job_fini(&job);
+    return state;
+}
+
+static void erase(const char *id) {
+    bool gone;
+    OK(ms_queue_erase(queue, id, NULL, &gone, NULL, &err));
+    assert_true(gone);
+    struct ms_job job;
+    assert_int_equal(ms_queue_get(queue, id, &job, &err), MS_ENOTFOUND);
+}
+
+static void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms) {
+    OK(ms_queue_reserve(queue, "worker-1", lease_ms, 2000, job, token, &err));
+    assert_int_equal(job->state, MS_JOB_RUNNING);
+}
+
+static void expect_none(void) {
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    assert_int_equal(ms_queue_reserve(queue, "worker-1", LEASE_MS, 0, &job, token, &err),
+                     MS_ENOTFOUND);
+}
+
+static int change(enum ms_queue_change what, const struct ms_job *job, const char *token) {
+    return ms_queue_change(queue, what, job, token, LEASE_MS, &err);
+}
+
+static void add_stem(struct ms_job *job, const char *name) {
+    struct ms_job_stem *stem = &job->stems[job->stem_count++];
+    (void)snprintf(stem->name, sizeof stem->name, "%s", name);
+    stem->bytes = 1234;
+    memset(stem->sha256, 'a', 64);
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------------------- */
+
+static void a_job_goes_its_way(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job, seen;
+    (void)state;
+    put(1, id);
+    OK(ms_queue_get(queue, id, &seen, &err));
+    assert_int_equal(seen.state, MS_JOB_QUEUED);
+    assert_int_equal(seen.position, 0);
+    assert_true(seen.created_ms > 0);
+    ms_job_fini(&seen);
+    reserve(&job, token, LEASE_MS);
+    assert_string_equal(job.id, id);
+    assert_int_equal(job.attempts, 1);
+    expect_none();
+    job.progress = 0.5;
+    job.eta_seconds = 7;
+    OK(change(MS_CHANGE_RENEW, &job, token));
+    OK(ms_queue_get(queue, id, &seen, &err));
+    assert_int_equal(seen.state, MS_JOB_RUNNING);
+    assert_int_equal(seen.position, -1);
+    assert_true(seen.progress == 0.5 && seen.eta_seconds == 7);
+    ms_job_fini(&seen);
+    add_stem(&job, "bass");
+    add_stem(&job, "vocals");
+    OK(change(MS_CHANGE_FINISH, &job, token));
+    assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ECONFLICT);
+    ms_job_fini(&job);
+    OK(ms_queue_get(queue, id, &seen, &err));
+    assert_int_equal(seen.state, MS_JOB_SUCCEEDED);
+    assert_int_equal(seen.stem_count, 2);
+    assert_string_equal(seen.stems[1].name, "vocals");
+    assert_true(seen.progress == 1 && seen.finished_ms >= seen.started_ms &&
+                seen.started_ms >= seen.created_ms);
+    ms_job_fini(&seen);
+    erase(id);
+}
+
+static void the_oldest_is_served_first(void **state) {
+    char ids[5][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
+    struct ms_job jobs[5];
+    int count = 0;
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        put(10 + i, ids[i]);
+    struct ms_queue_filter filter = {
+        .state = MS_JOB_QUEUED, .waiting_order = true, .limit = 3, .cursor = ""};
+    OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+    assert_int_equal(count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(jobs[i].id, ids[i]);
+        ms_job_fini(&jobs[i]);
+    }
+    char cursor[MS_CURSOR_MAX];
+    memcpy(cursor, next, sizeof cursor);
+    filter.cursor = cursor;
+    OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+    assert_int_equal(count, 2);
+    assert_string_equal(jobs[1].id, ids[4]);
+    assert_string_equal(next, "");
+    for (int i = 0; i < 2; i++)
+        ms_job_fini(&jobs[i]);
+    struct ms_queue_stats stats;
+    OK(ms_queue_stats(queue, &stats, &err));
+    assert_int_equal(stats.jobs[MS_JOB_QUEUED], 5);
+    UNTIL(ms_queue_stats(queue, &stats, &err) == 0 && stats.oldest_waiting_ms > 0);
+    for (int i = 0; i < 5; i++) {
+        struct ms_job job;
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[i]);
+        if (i == 0) { /* handed back: in front, and nothing counted */
+            OK(change(MS_CHANGE_REQUEUE, &job, token));
+            ms_job_fini(&job);
+            reserve(&job, token, LEASE_MS);
+            assert_string_equal(job.id, ids[0]);
+            assert_int_equal(job.attempts, 1);
+        }
+        OK(change(MS_CHANGE_FAIL, &job, token));
+        ms_job_fini(&job);
+    }
+    for (int i = 0; i < 5; i++)
+        erase(ids[i]);
+}
+
+static void lists_go_back_in_time(void **state) {
+    char ids[7][MS_JOB_ID_HEX], next[MS_CURSOR_MAX] = "", cursor[MS_CURSOR_MAX];
+    bool seen[7] = {false};
+    int total = 0;
+    (void)state;
+    for (int i = 0; i < 7; i++)
+        put(20 + i, ids[i]);
+    int64_t last = INT64_MAX;
+    do {
+        struct ms_job jobs[2];
+        int count = 0;
+        memcpy(cursor, next, sizeof cursor);
+        const struct ms_queue_filter filter = {.state = -1, .limit = 2, .cursor = cursor};
+        OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+        for (int i = 0; i < count; i++) {
+            assert_true(jobs[i].created_ms <= last);
+            last = jobs[i].created_ms;
+            for (int k = 0; k < 7; k++)
+                if (strcmp(jobs[i].id, ids[k]) == 0) {
+                    assert_false(seen[k]);
+                    seen[k] = true;
+                    total++;
+                }
+            ms_job_fini(&jobs[i]);
+        }
+    } while (next[0] != '\0');
+    assert_int_equal(total, 7);
+    struct ms_job job;
+    int count = 0;
+    const struct ms_queue_filter none = {.state = MS_JOB_CANCELED, .limit = 1, .cursor = ""};
+    OK(ms_queue_list(queue, &none, &job, &count, next, &err));
+    assert_int_equal(count, 0);
+    const struct ms_queue_filter bad = {.state = -1, .limit = 1, .cursor = "nonsense"};
+    assert_int_equal(ms_queue_list(queue, &bad, &job, &count, next, &err), MS_EUSAGE);
+    for (int i = 0; i < 7; i++)
+        erase(ids[i]);
+}
+
+static atomic_int created_count;
+
+static void *enqueue_one(void *argument) {
+    struct ms_queue *own = NULL;
+    struct ms_error mine;
+    bool created = false;
+    if (ms_queue_open(url, &own, &mine) == 0 &&
+        ms_queue_enqueue(own, argument, &created, NULL, &mine) == 0)
+        atomic_fetch_add(&created_count, created ? 1 : 0);
+    else
+        atomic_fetch_add(&created_count, 1000); /* an error is no success */
+    ms_queue_close(own);
+    return NULL;
+}
+
+static void of_many_at_once_one_creates(void **state) {
+    struct ms_job job;
+    pthread_t threads[16];
+    (void)state;
+    make_job(30, &job);
+    atomic_store(&created_count, 0);
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, enqueue_one, &job), 0);
+    for (int i = 0; i < 16; i++)
+        (void)pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&created_count), 1);
+    struct ms_job taken;
+    char token[MS_TOKEN_HEX];
+    reserve(&taken, token, LEASE_MS);
+    expect_none();
+    OK(change(MS_CHANGE_REQUEUE, &taken, token));
+    ms_job_fini(&taken);
+    erase(job.id);
+    ms_job_fini(&job);
+}
+
+static void a_song_that_comes_again(void **state) {
+    struct ms_job job, now, taken;
+    char token[MS_TOKEN_HEX];
+    bool created;
+    (void)state;
+    make_job(31, &job);
+    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+    reserve(&taken, token, LEASE_MS);
+    add_stem(&taken, "bass");
+    add_stem(&taken, "drums");
+    OK(change(MS_CHANGE_FINISH, &taken, token));
+    ms_job_fini(&taken);
+    OK(ms_queue_enqueue(queue, &job, &created, &now, &err));
+    assert_false(created);
+    assert_int_equal(now.state, MS_JOB_SUCCEEDED);
+    ms_job_fini(&now);
+    bool gone;
+    OK(ms_queue_erase(queue, job.id, "bass", &gone, &now, &err));
+    assert_false(gone);
+    assert_int_equal(now.stem_count, 2);
+    ms_job_fini(&now);
+    assert_int_equal(ms_queue_erase(queue, job.id, "bass", &gone, NULL, &err), MS_ENOTFOUND);
+    OK(ms_queue_enqueue(queue, &job, &created, &now, &err)); /* a stem is missing: once more */
+    assert_true(created);
+    assert_int_equal(now.state, MS_JOB_QUEUED);
+    assert_int_equal(now.stem_count, 0);
+    ms_job_fini(&now);
+    reserve(&taken, token, LEASE_MS);
+    (void)snprintf(taken.error_code, sizeof taken.error_code, "input");
+    (void)snprintf(taken.error_message, sizeof taken.error_message, "no song");
+    OK(change(MS_CHANGE_FAIL, &taken, token));
+    ms_job_fini(&taken);
+    OK(ms_queue_get(queue, job.id, &now, &err));
+    assert_int_equal(now.state, MS_JOB_FAILED);
+    assert_string_equal(now.error_message, "no song");
+    ms_job_fini(&now);
+    OK(ms_queue_enqueue(queue, &job, &created, &now, &err)); /* what failed may be tried again */
+    assert_true(created);
+    assert_string_equal(now.error_code, "");
+    assert_int_equal(now.attempts, 0);
+    ms_job_fini(&now);
+    reserve(&taken, token, LEASE_MS);
+    add_stem(&taken, "bass");
+    OK(change(MS_CHANGE_FINISH, &taken, token));
+    ms_job_fini(&taken);
+    OK(ms_queue_erase(queue, job.id, "bass", &gone, NULL, &err)); /* the last one */
+    assert_true(gone);
+    ms_job_fini(&job);
+}
+
+static void a_lapsed_lease_goes_back(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], second[MS_TOKEN_HEX];
+    struct ms_job job, again;
+    int count = 0;
+    (void)state;
+    put(40, id);
+    for (int crash = 1; crash <= MS_JOB_MAX_CRASHES; crash++) {
+        reserve(&job, token, SHORT_MS);
+        assert_int_equal(job.crashes, crash - 1);
+        UNTIL(ms_queue_reap(queue, SHORT_MS, &count, &err) == 0 && state_of(id) != MS_JOB_RUNNING);
+        assert_int_equal(count, 1);
+        add_stem(&job, "bass");
+        assert_int_equal(change(MS_CHANGE_FINISH, &job, token),
+                         MS_ECONFLICT); /* the sleeper wakes up */
+        assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ECONFLICT);
+        ms_job_fini(&job);
+        if (crash == 1) { /* another has it meanwhile */
+            reserve(&again, second, LEASE_MS);
+            struct ms_job stale;
+            OK(ms_job_copy(&again, &stale, &err));
+            assert_int_equal(change(MS_CHANGE_FAIL, &stale, token), MS_ECONFLICT);
+            ms_job_fini(&stale);
+            OK(change(MS_CHANGE_REQUEUE, &again, second));
+            ms_job_fini(&again);
+        }
+    }
+    OK(ms_queue_get(queue, id, &job, &err));
+    assert_int_equal(job.state, MS_JOB_FAILED);
+    assert_string_equal(job.error_code, "poison");
+    ms_job_fini(&job);
+    erase(id);
+}
+
+static void a_renewed_lease_holds(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job;
+    int count = 0;
+    (void)state;
+    put(41, id);
+    reserve(&job, token, 1);
+    OK(change(MS_CHANGE_RENEW, &job, token)); /* from a millisecond to a minute */
+    nap();
+    OK(ms_queue_reap(queue, LEASE_MS, &count, &err));
+    assert_int_equal(count, 0);
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    ms_job_fini(&job);
+    erase(id);
+}
+
+static void failures_that_pass_are_tried_again(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job;
+    int count = 0;
+    (void)state;
+    put(50, id);
+    for (int failure = 1; failure <= MS_JOB_MAX_ATTEMPTS; failure++) {
+        OK(ms_queue_reserve(queue, "worker-1", LEASE_MS, 0, &job, token, &err));
+        assert_int_equal(job.failures, failure - 1);
+        (void)snprintf(job.error_code, sizeof job.error_code, "network");
+        struct timespec now;
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        job.not_before_ms =
+            (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + (failure == 1 ? 300 : 0);
+        OK(change(MS_CHANGE_RETRY, &job, token));
+        ms_job_fini(&job);
+        if (failure == MS_JOB_MAX_ATTEMPTS)
+            break;
+        if (failure == 1) { /* not yet */
+            OK(ms_queue_reap(queue, LEASE_MS, &count, &err));
+            expect_none();
+        }
+        for (bool found = false; !found; nap()) {
+            struct ms_job seen;
+            OK(ms_queue_reap(queue, LEASE_MS, &count, &err));
+            OK(ms_queue_get(queue, id, &seen, &err));
+            found = seen.position == 0;
+            ms_job_fini(&seen);
+        }
+    }
+    OK(ms_queue_get(queue, id, &job, &err));
+    assert_int_equal(job.state, MS_JOB_FAILED);
+    assert_string_equal(job.error_code, "network");
+    ms_job_fini(&job);
+    expect_none();
+    erase(id);
+}
+
+static void cancel_is_answered_by_the_worker(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job, was;
+    bool gone;
+    (void)state;
+    put(60, id);
+    reserve(&job, token, LEASE_MS);
+    OK(ms_queue_erase(queue, id, NULL, &gone, &was, &err));
+    assert_false(gone);
+    assert_int_equal(was.state, MS_JOB_RUNNING);
+    ms_job_fini(&was);
+    assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ECANCELED);
+    assert_int_equal(change(MS_CHANGE_FINISH, &job, token), MS_ECANCELED);
+    OK(change(MS_CHANGE_CANCEL, &job, token));
+    ms_job_fini(&job);
+    assert_int_equal(ms_queue_get(queue, id, &job, &err), MS_ENOTFOUND);
+    put(61, id); /* one that waits vanishes at once */
+    erase(id);
+    expect_none();
+    assert_int_equal(ms_queue_erase(queue, id, NULL, &gone, NULL, &err), MS_ENOTFOUND);
+    put(62, id); /* a worker that dies after the cancel */
+    reserve(&job, token, SHORT_MS);
+    ms_job_fini(&job);
+    OK(ms_queue_erase(queue, id, NULL, &gone, NULL, &err));
+    int count;
+    UNTIL(ms_queue_reap(queue, SHORT_MS, &count, &err) == 0 &&
+          ms_queue_get(queue, id, &job, &err) == MS_ENOTFOUND);
+    expect_none();
+}
+
+static void callbacks_wait_in_the_outbox(void **state) {
+    struct ms_job job, taken;
+    struct ms_callback_due due, second;
+    char token[MS_TOKEN_HEX];
+    bool created;
+    (void)state;
+    make_job(70, &job);
+    job.callback.version = 1;
+    job.callback.url = strdup("http://localhost/done");
+    job.callback.data = strdup("{\"a\": 1}");
+    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &due, &err), MS_ENOTFOUND);
+    reserve(&taken, token, LEASE_MS);
+    add_stem(&taken, "bass");
+    OK(change(MS_CHANGE_FINISH, &taken, token));
+    ms_job_fini(&taken);
+    OK(ms_outbox_take(queue, LEASE_MS, &due, &err));
+    assert_string_equal(due.job.id, job.id);
+    assert_string_equal(due.job.callback.data, "{\"a\": 1}");
+    assert_int_equal(due.attempt, 0);
+    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &second, &err), MS_ENOTFOUND); /* held */
+    struct ms_queue_stats stats;
+    OK(ms_queue_stats(queue, &stats, &err));
+    assert_int_equal(stats.callbacks_due, 1);
+    OK(ms_outbox_settle(queue, &due, 0, &err)); /* again, at once */
+    OK(ms_outbox_take(queue, 1, &second, &err));
+    assert_int_equal(second.attempt, 1);
+    assert_string_equal(second.webhook_id, due.webhook_id);
+    ms_job_fini(&second.job);
+    ms_job_fini(&due.job);
+    UNTIL(ms_outbox_take(queue, LEASE_MS, &second, &err) == 0); /* whoever held it died */
+    OK(ms_outbox_settle(queue, &second, -1, &err));
+    ms_job_fini(&second.job);
+    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &due, &err), MS_ENOTFOUND);
+    OK(ms_queue_enqueue(queue, &job, &created, NULL,
+                        &err)); /* the same song: there is the result, call again */
+    assert_false(created);
+    OK(ms_outbox_take(queue, LEASE_MS, &due, &err));
+    OK(ms_outbox_settle(queue, &due, -1, &err));
+    ms_job_fini(&due.job);
+    erase(job.id);
+    ms_job_fini(&job);
+}
+
+static void the_log_comes_in_order_and_has_an_end(void **state) {
+    char *line = NULL, text[40];
+    (void)state;
+    assert_int_equal(ms_loglist_pop(queue, 0, &line, &err), MS_ENOTFOUND);
+    for (int i = 0; i < MS_LOG_LIST_MAX + 100; i++) {
+        (void)snprintf(text, sizeof text, "host.rest.info:line %d", i);
+        OK(ms_loglist_push(queue, text, &err));
+    }
+    int last = -1, count = 0;
+    while (ms_loglist_pop(queue, 0, &line, &err) == 0) {
+        const int number = (int)strtol(strrchr(line, ' '), NULL, 10);
+        assert_true(number > last);
+        last = number;
+        count++;
+        free(line);
+    }
+    assert_int_equal(last, MS_LOG_LIST_MAX + 99);
+    assert_true(count >= MS_LOG_LIST_MAX && count < MS_LOG_LIST_MAX + 100);
+    OK(ms_loglist_push(queue, "waited for", &err));
+    OK(ms_loglist_pop(queue, 2000, &line, &err));
+    assert_string_equal(line, "waited for");
+    free(line);
+}
+
+static void other_processes_share_it(void **state) {
+    enum { CHILDREN = 4, JOBS = 24 };
+    char id[MS_JOB_ID_HEX];
+    pid_t children[CHILDREN];
+    int done = 0;
+    (void)state;
+    for (int i = 0; i < JOBS; i++)
+        put(100 + i, id);
+    for (int c = 0; c < CHILDREN; c++) {
+        children[c] = fork();
+        assert_true(children[c] >= 0);
+        if (children[c] != 0)
+            continue;
+        struct ms_queue *own = NULL;
+        struct ms_job job;
+        char name[20], token[MS_TOKEN_HEX];
+        int mine = 0;
+        (void)snprintf(name, sizeof name, "child-%d", c);
+        int rc = ms_queue_open(url, &own, &err);
+        while (rc == 0 && ms_queue_reserve(own, name, LEASE_MS, 0, &job, token, &err) == 0) {
+            rc = ms_queue_change(own, MS_CHANGE_FINISH, &job, token, LEASE_MS, &err);
+            ms_job_fini(&job);
+            mine++;
+        }
+        _exit(rc == 0 ? mine : 255);
+    }
+    for (int c = 0; c < CHILDREN; c++) {
+        int status;
+        assert_int_equal(waitpid(children[c], &status, 0), children[c]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 255);
+        done += WEXITSTATUS(status);
+    }
+    assert_int_equal(done, JOBS); /* each once */
+    struct ms_queue_stats stats;
+    OK(ms_queue_stats(queue, &stats, &err));
+    assert_int_equal(stats.jobs[MS_JOB_SUCCEEDED], JOBS);
+}
+
+static void a_waiting_worker_wakes_up(void **state) {
+    struct ms_job job, taken;
+    char token[MS_TOKEN_HEX];
+    pthread_t thread;
+    (void)state;
+    make_job(80, &job);
+    const double begun = ms_monotonic_s();
+    assert_int_equal(pthread_create(&thread, NULL, enqueue_one, &job), 0);
+    OK(ms_queue_reserve(queue, "worker-1", LEASE_MS, 30000, &taken, token, &err));
+    (void)pthread_join(thread, NULL);
+    assert_true(ms_monotonic_s() - begun < 25);
+    OK(change(MS_CHANGE_FAIL, &taken, token));
+    ms_job_fini(&taken);
+    erase(job.id);
+    ms_job_fini(&job);
+}
+
+static void nonsense_is_refused(void **state) {
+    static const char *const bad[] = {"",        "http://h",   "redis://", "redis://h/x",
+                                      "sqlite:", "redis://h:0"};
+    struct ms_queue *none = NULL;
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(ms_queue_open(bad[i], &none, &err), MS_EUSAGE);
+    assert_int_equal(ms_queue_get(queue, "../etc", &job, &err), MS_ENOTFOUND);
+    assert_int_equal(ms_queue_reserve(queue, "a b", 1, 0, &job, token, &err), MS_EUSAGE);
+}
+
+/* ---- Redis alone --------------------------------------------------------------------------------------------------- */
+
+static void killed_and_started_again_it_has_lost_nothing(void **state) {
+    char ids[10][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job;
+    (void)state;
+    if (!redis)
+        skip();
+    for (int i = 0; i < 10; i++)
+        put(200 + i, ids[i]);
+    reserve(&job, token, LEASE_MS);
+    kill_server();
+    assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ENET);
+    assert_null(strstr(err.text, "s3cret"));
+    start_server();
+    OK(change(MS_CHANGE_FINISH, &job, token));
+    ms_job_fini(&job);
+    for (int i = 1; i < 10; i++) {
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[i]);
+        OK(change(MS_CHANGE_FINISH, &job, token));
+        ms_job_fini(&job);
+    }
+    expect_none();
+    for (int i = 0; i < 10; i++)
+        erase(ids[i]);
+}
+
+static void ask_server(const char *command) {
+    char line[300];
+    (void)snprintf(line, sizeof line,
+                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning -n 3 %s >/dev/null",
+                   port, command);
+    assert_int_equal(system(line), 0);
+}
+
+static void what_a_dead_worker_popped_comes_back(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_job job;
+    int count = 0;
+    (void)state;
+    if (!redis)
+        skip();
+    put(90, id);
+    ask_server("lmove toWorker msaas:worker:dead right left");
+    ask_server("zadd msaas:workers 1 dead"); /* heard of in 1970 */
+    expect_none();
+    OK(ms_queue_reap(queue, SHORT_MS, &count, &err));
+    assert_int_equal(count, 1);
+    reserve(&job, token, LEASE_MS);
+    assert_string_equal(job.id, id);
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    ms_job_fini(&job);
+    erase(id);
+}
+
+static void a_strangers_item_becomes_a_job(void **state) {
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    (void)state;
+    if (!redis)
+        skip();
+    ask_server("lpush toWorker 'not an id' '{\"hash\": 1}'");
+    ask_server("lpush toWorker 0123456789abcdef0123456789abcdef0123456789abcdef01234567");
+    reserve(&job, token, LEASE_MS);
+    assert_string_equal(job.id, "0123456789abcdef0123456789abcdef0123456789abcdef01234567");
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    erase(job.id);
+    ms_job_fini(&job);
+    expect_none();
+}
+
+static void the_warnings_name_what_could_lose_jobs(void **state) {
+    const char *warning;
+    (void)state;
+    OK(ms_queue_ping(queue, &warning, &err));
+    assert_null(warning);
+    if (!redis)
+        return;
+    ask_server("config set maxmemory 100mb");
+    ask_server("config set maxmemory-policy allkeys-lru");
+    OK(ms_queue_ping(queue, &warning, &err));
+    assert_non_null(warning);
+    assert_non_null(strstr(warning, "allkeys-lru"));
+    ask_server("config set maxmemory-policy noeviction");
+    ask_server("config set appendonly no");
+    OK(ms_queue_ping(queue, &warning, &err));
+    assert_non_null(warning);
+    assert_non_null(strstr(warning, "appendonly"));
+    ask_server("config set appendonly yes");
+}
+
+static void a_wrong_password_is_denied(void **state) {
+    struct ms_queue *other = NULL;
+    const char *warning;
+    char wrong[100];
+    (void)state;
+    if (!redis)
+        skip();
+    (void)snprintf(wrong, sizeof wrong, "redis://:wr0ng@127.0.0.1:%s", port);
+    OK(ms_queue_open(wrong, &other, &err));
+    assert_int_equal(ms_queue_ping(other, &warning, &err), MS_EDENIED);
+    assert_null(strstr(err.text, "wr0ng"));
+    ms_queue_close(other);
+}
+
+int main(int argc, char **argv) {
+    redis = argc > 1 && strcmp(argv[1], "redis") == 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_goes_its_way),
+        cmocka_unit_test(the_oldest_is_served_first),
+        cmocka_unit_test(lists_go_back_in_time),
+        cmocka_unit_test(of_many_at_once_one_creates),
+        cmocka_unit_test(a_song_that_comes_again),
+        cmocka_unit_test(a_lapsed_lease_goes_back),
+        cmocka_unit_test(a_renewed_lease_holds),
+        cmocka_unit_test(failures_that_pass_are_tried_again),
+        cmocka_unit_test(cancel_is_answered_by_the_worker),
+        cmocka_unit_test(callbacks_wait_in_the_outbox),
+        cmocka_unit_test(the_log_comes_in_order_and_has_an_end),
+        cmocka_unit_test(a_waiting_worker_wakes_up),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
+        cmocka_unit_test(what_a_dead_worker_popped_comes_back),
+        cmocka_unit_test(a_strangers_item_becomes_a_job),
+        cmocka_unit_test(the_warnings_name_what_could_lose_jobs),
+        cmocka_unit_test(a_wrong_password_is_denied),
+        cmocka_unit_test(other_processes_share_it),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
