@@ -1,6 +1,7 @@
 /* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is signed with each request,
- * and that of the whole object is kept with it. A broken upload is aborted: nothing of it is ever seen. Runs on the caller's
- * thread. */
+ * and that of the whole object is kept with it. A broken upload is aborted: nothing of it is ever seen. What a
+ * killed process began is never seen either, but takes room until the bucket's life-cycle rule for broken uploads removes it.
+ * Runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
