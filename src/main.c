@@ -19,6 +19,10 @@ static const struct {
     {"separate", ms_cmd_separate, "separate songs into stems: vocals, drums, bass, other", true},
     {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
     {"model", ms_cmd_model, "fetch, import, list and check models", false},
+    {"up", ms_cmd_up, "run the whole service on this machine", false},
+    {"serve", ms_cmd_serve, "the service's REST API, on a queue and a store", false},
+    {"work", ms_cmd_work, "work on the service's jobs", true},
+    {"logs", ms_cmd_logs, "print the service's log as it comes", false},
     {"submit", ms_cmd_submit, "send songs to a server", false},
     {"status", ms_cmd_status, "tell how far a job has come", false},
     {"fetch", ms_cmd_fetch, "bring the stems of a job", false},
@@ -31,16 +35,19 @@ static const struct {
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void print_overview(void) {
-    (void)puts("msaas separates music into its stems with Meta's Demucs v4.\n"
-               "\n"
-               "Usage: msaas COMMAND [OPTIONS] [ARGUMENTS]\n"
-               "\n"
-               "Examples:\n"
-               "  msaas separate song.mp3                      four stems, as WAV, in "
-               "separated/htdemucs/song\n"
-               "  msaas separate --two-stems vocals --mp3 *.flac\n"
-               "\n"
-               "Commands:");
+    (void)puts(
+        "msaas separates music into its stems with Meta's Demucs v4.\n"
+        "\n"
+        "Usage: msaas COMMAND [OPTIONS] [ARGUMENTS]\n"
+        "\n"
+        "Examples:\n"
+        "  msaas separate song.mp3                      four stems, as WAV, in "
+        "separated/htdemucs/song\n"
+        "  msaas separate --two-stems vocals --mp3 *.flac\n"
+        "  msaas up                                     a service at http://localhost:5000\n"
+        "  msaas submit --wait song.mp3                 a song for it, from another terminal\n"
+        "\n"
+        "Commands:");
     for (size_t i = 0; i < COMMANDS; i++)
         (void)printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");

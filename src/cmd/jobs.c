@@ -5,6 +5,7 @@
 #include "client.h"
 #include "msaas/cmd.h"
 #include "msaas/sys.h"
+#include "msaas/url.h"
 
 #define PAGE_JOBS 100
 #define MAX_PAGES 100
@@ -150,28 +151,36 @@ static int add_page(struct ms_client *client, const struct ms_json *list, struct
     return rc;
 }
 
+static int read_page(struct ms_client *client, const char *cursor, struct ms_json **page,
+                     struct ms_error *err) {
+    char *encoded = ms_percent_encode(cursor, false);
+    char *path = encoded == NULL ? NULL
+                                 : ms_strdupf("/apiv2/jobs?state=queued&limit=%d%s%s", PAGE_JOBS,
+                                              cursor[0] != '\0' ? "&cursor=" : "", encoded);
+    int rc = path == NULL ? ms_error_set(err, MS_ENOMEM, "no memory for a URL")
+                          : ms_client_call(client, path, (struct ms_http_request){.method = "GET"},
+                                           page, err);
+    free(path);
+    free(encoded);
+    return rc;
+}
+
 static int read_queue(struct ms_client *client, struct waiting *waiting, struct ms_error *err) {
     char cursor[400] = "";
-    for (int page = 0; page < MAX_PAGES; page++) {
-        struct ms_json *document = NULL;
-        char path[500];
-        (void)snprintf(path, sizeof path, "/apiv2/jobs?state=queued&limit=%d%s%s", PAGE_JOBS,
-                       cursor[0] != '\0' ? "&cursor=" : "", cursor);
-        int rc =
-            ms_client_call(client, path, (struct ms_http_request){.method = "GET"}, &document, err);
+    int rc = 0;
+    bool more = true;
+    for (int i = 0; rc == 0 && more && i < MAX_PAGES; i++) {
+        struct ms_json *page = NULL;
+        rc = read_page(client, cursor, &page, err);
         if (rc == 0)
-            rc = add_page(client, ms_json_get(document, "jobs"), waiting, err);
-        const char *next = ms_json_string(ms_json_get(document, "next_cursor"));
-        bool more = rc == 0 && next != NULL && next[0] != '\0' && strlen(next) < sizeof cursor &&
-                    next[strspn(next, "0123456789abcdefghijklmnopqrstuvwxyz"
-                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.~%:")] == '\0';
+            rc = add_page(client, ms_json_get(page, "jobs"), waiting, err);
+        const char *next = ms_json_string(ms_json_get(page, "next_cursor"));
+        more = next != NULL && next[0] != '\0' && strlen(next) < sizeof cursor;
         if (more)
             (void)snprintf(cursor, sizeof cursor, "%s", next);
-        ms_json_free(document);
-        if (!more)
-            return rc;
+        ms_json_free(page);
     }
-    return 0;
+    return rc;
 }
 
 static void print_queue(const struct ms_client *client, const struct waiting *waiting) {

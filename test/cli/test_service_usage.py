@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+"""The service's commands without a service: help, what they refuse at start and how they say it, what config shows, clients
+that find no server or a strange one, up without what it needs."""
+
+import hashlib
+import http.server
+import json
+import pathlib
+import signal
+import socket
+import threading
+import time
+
+import cli
+
+COMMANDS = ("up", "serve", "work", "logs", "submit", "status", "fetch", "queue", "rm", "health", "config")
+CLIENTS = (["submit", "x.wav"], ["status", "0" * 56], ["fetch", "0" * 56], ["queue"], ["rm", "0" * 56])
+IDENT = "0123456789abcdef" * 3 + "01234567"
+
+
+class Case(cli.Case):
+    """`variables` go into the environment, beside what every test has; nothing else of a service is in it."""
+
+    variables = {}
+
+    def environment(self):
+        ours = ("REDIS_", "MINIO_", "AWS_", "XDG_")
+        kept = {name: value for name, value in super().environment().items() if not name.startswith(ours)}
+        return {**kept, "no_proxy": "*", **self.variables}
+
+    def message(self, *arguments, expect=2, **variables):
+        """What it says in its one line on standard error."""
+        self.variables = variables
+        out, err = self.run_msaas(*arguments, expect=expect)
+        self.assertEqual(out, "")
+        self.assertRegex(err, r"\Amsaas: [^\n]+\n(Try: msaas [a-z]+ --help\n)?\Z")
+        return err.splitlines()[0]
+
+
+class Help(Case):
+    def test_of_every_command(self):
+        overview = self.run_msaas("--help")[0]
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                out, err = self.run_msaas(command, "--help")
+                self.assertEqual(err, "")
+                self.assertIn(f"Usage: msaas {command}", out)
+                self.assertRegex(out, r"Examples?:\n  ")
+                self.assertIn("xit code", " ".join(out.split()))
+                self.assertLessEqual(max(map(len, out.splitlines())), 90)
+                self.assertRegex(overview, rf"(?m)^  {command} +\S")
+                self.assertEqual(self.run_msaas("help", command)[0], out)
+
+
+class Services(Case):
+    """What is missing or contradicts itself ends them at once, in one line that names option and variable."""
+
+    S3 = {"MSAAS_QUEUE": "sqlite:q.db", "MSAAS_STORE": "s3://", "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hush"}
+    FILE = {"MSAAS_QUEUE": "sqlite:q.db", "MSAAS_STORE": "file:objects"}
+
+    def test_missing(self):
+        for command in ("serve", "work", "logs"):
+            self.assertRegex(self.message(command), "--queue .*MSAAS_QUEUE")
+        for command in ("serve", "work"):
+            self.assertRegex(self.message(command, REDIS_HOST="127.0.0.1"), "--store .*MSAAS_STORE")
+            for name, option in (("AWS_ACCESS_KEY_ID", "--s3-access-key"), ("AWS_SECRET_ACCESS_KEY", "--s3-secret-key-file")):
+                without = {key: value for key, value in self.S3.items() if key != name}
+                self.assertRegex(self.message(command, **without), f"{option} .*{name}")
+
+    def test_wrong(self):
+        for arguments, variables, says in [
+            (["serve"], {**self.FILE, "MSAAS_QUEUE": "ftp://x"}, "--queue .MSAAS_QUEUE.: "),
+            (["work"], {**self.FILE, "MSAAS_QUEUE": "nonsense"}, "--queue .MSAAS_QUEUE.: "),
+            (["serve"], {**self.FILE, "MSAAS_STORE": "what:"}, "--store .MSAAS_STORE.: "),
+            (["work"], {**self.FILE, "MSAAS_STORE": "objects"}, "--store .MSAAS_STORE.: "),
+            (["serve", "--s3-endpoint", "http://x"], self.FILE, "--s3-endpoint .*--store s3://"),
+            (["serve", "--presign", "60"], self.FILE, "--presign .MSAAS_PRESIGN. .*s3://"),
+            (["serve", "--models", "tiny,,x"], self.FILE, "--models"),
+            (["serve"], {**self.FILE, "MSAAS_PORT": "many"}, "MSAAS_PORT .--port.: "),
+            (["work"], {**self.FILE, "MSAAS_LEASE": "0"}, "MSAAS_LEASE .--lease.: "),
+            (["work", "--device", "abacus"], self.FILE, "--device"),
+            (["serve", "x"], self.FILE, '"x"'),
+            (["work"], {**self.FILE, "MSAAS_S3_VIRTUAL_HOST": "maybe"}, "MSAAS_S3_VIRTUAL_HOST"),
+        ]:
+            with self.subTest(arguments=arguments, variables=variables):
+                self.assertRegex(self.message(*arguments, **variables), says)
+
+    def test_unknown_model(self):
+        for command in (["serve"], ["work", "--port", "0"], ["up"]):
+            self.assertIn("nonesuch", self.message(*command, "--model", "nonesuch", expect=1, **self.FILE))
+
+    def test_secrets_stay_off_the_command_line(self):
+        message = self.message("work", "--webhook-secret", "hunter2", **self.FILE)
+        self.assertIn("MSAAS_WEBHOOK_SECRET", message)
+        self.assertIn("--webhook-secret-file", message)
+        self.assertNotIn("hunter2", message)
+        self.assertNotIn("hunter2", self.message("serve", "--queue", "redis://:hunter2@[", **self.FILE))
+
+    def test_taken_port(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            for command in (["serve"], ["up", "--data", "data"]):
+                message = self.message(*command, "--host", "127.0.0.1", "--port", port, **self.FILE)
+                self.assertIn(port, message)
+                self.assertIn("--port", message)
+            message = self.message("work", "--host", "127.0.0.1", "--port", port, **self.FILE)
+            self.assertIn("MSAAS_WORKER_PORT", message)
+
+    def test_up_without_a_place(self):
+        self.assertIn("/proc/nowhere", self.message("up", "--data", "/proc/nowhere", expect=1))
+
+
+class Config(Case):
+    def config(self, *arguments, **variables):
+        self.variables = variables
+        return json.loads(self.run_msaas("config", *arguments, "--json")[0])
+
+    def test_where_values_come_from(self):
+        serve = self.config("serve", "--port", "80", REDIS_HOST="redis", MSAAS_LINGER="3")["serve"]
+        self.assertEqual(serve["port"], {"value": "80", "from": "command line"})
+        self.assertEqual(serve["queue"]["value"], "redis://redis:6379/0")
+        self.assertIn("REDIS_HOST", serve["queue"]["from"])
+        self.assertEqual(serve["linger"], {"value": "3", "from": "environment: MSAAS_LINGER"})
+        self.assertEqual(serve["grace"]["from"], "default")
+        self.assertEqual(serve["store"], {"value": None, "from": "not set"})
+
+    def test_the_course_s_variables(self):
+        names = {"REDIS_HOST": "r", "REDIS_PORT": "7", "MINIO_HOST": "m:9000", "MINIO_USER": "u", "MINIO_PASSWD": "hush"}
+        both = self.config(**names)
+        self.assertEqual(list(both), ["serve", "work", "logs"])
+        for command in ("serve", "work"):
+            values = {name: row["value"] for name, row in both[command].items()}
+            self.assertEqual(values["queue"], "redis://r:7/0")
+            self.assertEqual(values["store"], "s3://")
+            self.assertEqual(values["s3-endpoint"], "http://m:9000")
+            self.assertEqual(values["s3-access-key"], "u")
+            self.assertEqual(values["s3-secret-key-file"], "***")
+
+    def test_no_secret_is_shown(self):
+        secret = self.folder / "secret"
+        secret.write_text("hunter2\n")
+        self.variables = {
+            "MSAAS_QUEUE": "redis://user:hunter2@redis:6379/0",
+            "AWS_SECRET_ACCESS_KEY": "hunter2",
+            "AWS_SESSION_TOKEN": "hunter2",
+            "MSAAS_WEBHOOK_SECRET": "hunter2",
+        }
+        for arguments in ([], ["--json"], ["work"], ["work", "--webhook-secret-file", secret]):
+            out, err = self.run_msaas("config", *arguments)
+            self.assertIn("***", out)
+            self.assertIn("redis:6379", out)
+            self.assertNotIn("hunter2", out + err)
+
+    def test_refusals(self):
+        self.assertIn('"sing"', self.message("config", "sing"))
+        self.assertIn("--port", self.message("config", "serve", "--port", "x"))
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers every request from `answers`: {(method, path without query): (status, body)}."""
+
+    def reply(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        self.server.got.append((self.command, self.path, self.rfile.read(length)))
+        status, body = self.server.answers.get((self.command, self.path.split("?")[0]), (404, {"detail": "none such", "code": "not_found"}))
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = reply
+
+    def log_message(self, *_):
+        pass
+
+
+class Clients(Case):
+    def setUp(self):
+        super().setUp()
+        cli.make_wav(self.folder / "x.wav", 0.1)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.got, self.server.answers = [], {}
+        self.variables = {"MSAAS_SERVER": f"http://127.0.0.1:{self.server.server_port}/"}
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+
+    def answer(self, method, path, body, status=200):
+        self.server.answers[method, path] = (status, body)
+
+    def job(self, state="succeeded", **more):
+        return {
+            "id": IDENT, "state": state, "progress": 1, "position": None, "options": {"format": "mp3", "model": "tiny"},
+            "input": {"name": "x.wav", "bytes": 5}, "stems": [], "error": None, **more,
+        }
+
+    def test_no_server(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        for arguments in CLIENTS:
+            message = self.message(*arguments, expect=1, MSAAS_SERVER=url)
+            self.assertIn(f"no server at {url}: start one with \"msaas up\"", message)
+            self.assertIn("MSAAS_SERVER", message)
+        self.message("health", "--port", url.rpartition(":")[2], expect=1, MSAAS_WORKER_PORT="0")
+
+    def test_wrong_usage(self):
+        for arguments, says in [
+            (["submit"], "which file?"),
+            (["submit", "--mp3", "--wav", "x.wav"], "exclude each other"),
+            (["submit", "--stems", "a", "--two-stems", "a", "x.wav"], "exclude each other"),
+            (["status"], "which job?"),
+            (["fetch", IDENT.upper()], "no job's ID"),
+            (["rm", IDENT[:-1]], "no job's ID"),
+            (["queue", "x"], "no argument"),
+            (["fetch", "-o", "x", IDENT, IDENT], "--out"),
+            (["queue", "--server", "ftp://x"], "MSAAS_SERVER"),
+        ]:
+            with self.subTest(arguments=arguments):
+                self.assertIn(says, self.message(*arguments, **self.variables))
+        self.assertEqual(self.server.got, [])
+
+    def test_strange_servers(self):
+        for body in (b"", b"<html>", b"[]", b"{}", {"id": "../../etc", "state": "succeeded"}, {"id": IDENT, "state": "singing"}):
+            self.answer("GET", f"/apiv2/jobs/{IDENT}", body)
+            self.message("status", IDENT, expect=1, **self.variables)
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", b"\x1b[2J", status=500)
+        self.assertNotIn("\x1b", self.message("status", IDENT, expect=1, **self.variables))
+
+    def test_submit(self):
+        self.answer("POST", "/apiv2/jobs", self.job("queued"), status=202)
+        out, err = self.run_msaas("submit", "--two-stems", "vocals", "--flac", "--shifts", "2", "x.wav")
+        self.assertEqual((out, err), (IDENT + "\n", ""))
+        method, path, body = self.server.got[0]
+        self.assertEqual(body, (self.folder / "x.wav").read_bytes())
+        self.assertEqual(set(path.partition("?")[2].split("&")), {"two_stems=vocals", "format=flac", "shifts=2", "name=x.wav"})
+        self.answer("POST", "/apiv2/jobs", {"detail": "that is no song", "code": "input"}, status=422)
+        message = self.message("submit", "x.wav", expect=1, **self.variables)
+        self.assertIn("x.wav", message)
+        self.assertIn("that is no song", message)
+
+    def test_submit_what_is_no_file(self):
+        (self.folder / "empty.wav").touch()
+        for name in ("none.wav", "empty.wav", "."):
+            self.assertIn(name, self.message("submit", name, expect=1, **self.variables))
+        self.assertEqual(self.server.got, [])
+
+    def test_wait(self):
+        self.answer("POST", "/apiv2/jobs", self.job("queued"), status=202)
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("running"))
+        process = self.popen("submit", "--wait", "--json", "x.wav")
+        with process:
+            self.until(lambda: len(self.server.got) > 2)
+            self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job())
+            out, _ = process.communicate(timeout=cli.DEADLINE_S)
+        self.assertEqual((process.returncode, json.loads(out)["state"]), (0, "succeeded"))
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("failed", error={"code": "input", "message": "no music in it"}))
+        out, err = self.run_msaas("submit", "--wait", "x.wav", expect=1)
+        self.assertEqual(out, "")
+        self.assertIn("no music in it", err)
+
+    def until(self, condition):
+        deadline = time.monotonic() + cli.DEADLINE_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+    def test_interrupted(self):
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("running"))
+        process = self.popen("fetch", "--wait", IDENT)
+        with process:
+            self.until(lambda: self.server.got)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=cli.DEADLINE_S)
+        self.assertEqual(process.returncode, 130)
+
+    def stems(self, content=b"music", sha256=None, **more):
+        sha256 = sha256 or hashlib.sha256(b"music").hexdigest()
+        self.answer("GET", f"/apiv2/jobs/{IDENT}/stems/vocals.mp3", content)
+        stem = {"name": "vocals", "bytes": 5, "sha256": sha256, **more}
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job(stems=[stem]))
+
+    def test_fetch(self):
+        self.stems()
+        out, _ = self.run_msaas("fetch", IDENT)
+        path = f"separated/{IDENT}/vocals.mp3"
+        self.assertEqual(out, path + "\n")
+        self.assertEqual((self.folder / path).read_bytes(), b"music")
+        out, _ = self.run_msaas("fetch", "--json", "-o", "here", IDENT)
+        self.assertEqual(json.loads(out), {"id": IDENT, "stems": [{"name": "vocals", "path": "here/vocals.mp3"}]})
+
+    def test_fetch_what_is_not_whole(self):
+        for content, more in (
+            (b"musik", {}), (b"music, and more", {}), (b"mus", {}), (b"music", {"sha256": "0" * 64}), (b"music", {"bytes": 6}),
+            (b"music", {"name": "../vocals"}), (b"music", {"name": ""}), (b"music", {"name": None}),
+        ):
+            with self.subTest(content=content, more=more):
+                self.stems(content, **more)
+                self.message("fetch", "-o", "there", IDENT, expect=1, **self.variables)
+                self.assertEqual(self.files("there"), [])
+        self.assertFalse((self.folder / "vocals.mp3").exists())
+
+    def test_fetch_before_the_end(self):
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("running", progress=0.4))
+        self.assertIn("--wait", self.message("fetch", IDENT, expect=1, **self.variables))
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("failed", error={"code": "poison", "message": "three crashes"}))
+        self.assertIn("three crashes", self.message("fetch", IDENT, expect=1, **self.variables))
+
+    def test_status_and_queue_and_rm(self):
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job("running", progress=0.43, input={"name": "x\x1b.wav", "bytes": 5}))
+        out, _ = self.run_msaas("status", IDENT)
+        self.assertIn("running, 43 %", out)
+        self.assertNotIn("\x1b", out)
+        jobs = [self.job("queued", id=digit * 56, position=position) for digit, position in (("b", 1), ("a", 0))]
+        self.answer("GET", "/apiv2/jobs", {"jobs": jobs, "next_cursor": None})
+        out, _ = self.run_msaas("queue")
+        self.assertEqual([line.split()[1] for line in out.splitlines()], ["a" * 56, "b" * 56])
+        out, _ = self.run_msaas("queue", "--json")
+        self.assertEqual([json.loads(line)["position"] for line in out.splitlines()], [0, 1])
+        self.answer("DELETE", f"/apiv2/jobs/{IDENT}", b"", status=204)
+        self.assertIn(IDENT, self.run_msaas("rm", IDENT)[0])
+        out, err = self.run_msaas("rm", "f" * 56, IDENT, expect=1)
+        self.assertIn("none such", err)
+        self.assertIn(IDENT, out)
+
+    def test_health(self):
+        self.answer("GET", "/healthz", b"ok")
+        port = self.server.server_port
+        self.run_msaas("health", "--port", port)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            other = free.getsockname()[1]
+        self.variables = {"MSAAS_WORKER_PORT": str(port)}
+        self.run_msaas("health", "--port", other)
+        self.answer("GET", "/healthz", b"stuck", status=503)
+        self.message("health", "--port", port, expect=1, MSAAS_WORKER_PORT=str(other))
+
+
+if __name__ == "__main__":
+    cli.main()
