@@ -223,9 +223,11 @@ void ms_exchange_error(struct ms_exchange *exchange, int status, const char *rea
     const char *content_type = "application/json";
     char body[2048] = "";
 
+    /* raw where it could not be decoded: it still says whose API it was to be */
+    const char *path = *exchange->call.path != '\0' ? exchange->call.path : exchange->head.path;
     if (options->error_body != NULL)
-        options->error_body(options->context, exchange->call.path, status, reason, body,
-                            sizeof body, &content_type);
+        options->error_body(options->context, path, status, reason, body, sizeof body,
+                            &content_type);
     else
         snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n", reason); /* ours: nothing to escape */
     ms_http_reply(&exchange->call, status, content_type, body, strlen(body));

@@ -41,14 +41,15 @@ static bool check_song(const struct ms_song_request *request, struct ms_problem 
     return true;
 }
 
-/* Looked up at most once a second: a limit that guards memory and disk needs no more. */
+/* While there is room, looked up at most once a second: a limit that guards memory and disk needs no more. */
 static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_problem *problem) {
     struct ms_queue_stats stats;
     struct ms_error err = {0};
     const double now_s = ms_monotonic_s();
     (void)pthread_mutex_lock(&api->lock);
-    const bool known = api->waiting_at_s > 0 && now_s - api->waiting_at_s < 1;
     int64_t waiting = api->waiting;
+    const bool known = api->waiting_at_s > 0 && now_s - api->waiting_at_s < 1 &&
+                       waiting < api->options.max_waiting_jobs;
     (void)pthread_mutex_unlock(&api->lock);
     if (!known) {
         if (ms_queue_stats(link->queue, &stats, &err) != 0)
@@ -79,7 +80,7 @@ static bool put_song(struct ms_api_link *link, const struct ms_job *job,
 
 /* Whether the queue would leave the job as it is, so that its song is in the store already. */
 static bool stays(const struct ms_job *job, int label_count) {
-    return job->state == MS_JOB_QUEUED || (job->state == MS_JOB_RUNNING && !job->cancel_asked) ||
+    return job->state == MS_JOB_QUEUED || job->state == MS_JOB_RUNNING ||
            (job->state == MS_JOB_SUCCEEDED && job->stem_count == label_count);
 }
 

@@ -1,0 +1,524 @@
+/* The API from song to stems. The test is the worker: it reserves jobs, puts stems into the store and finishes them. */
+#include "api_site.h"
+
+/* ---- /apiv1 -------------------------------------------------------------------------------------------------- */
+
+static void separate(const char *song, size_t size, const char *more, char id[MS_JOB_ID_HEX]) {
+    char *text = ms_base64_encode(song, size), digest[MS_SHA224_HEX];
+    assert_non_null(text);
+    char *json = ms_strdupf("{\"mp3\": \"%s\"%s}", text, more);
+    assert_non_null(json);
+    struct answer answer = post("/apiv1/separate", "application/json", json, strlen(json));
+    expect("separate", &answer, 200);
+    assert_string_equal(member(&answer, "reason"), "Song enqueued for separation");
+    (void)snprintf(id, MS_JOB_ID_HEX, "%s", member(&answer, "hash"));
+    assert_int_equal(ms_json_count(answer.json), 2);
+    assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
+    if (more[0] != ',' || strstr(more, "model") == NULL)
+        assert_string_equal(id, digest);
+    answer_free(&answer);
+    free(json);
+    free(text);
+}
+
+static struct answer track(const char *method, const char *call_name, const char *id,
+                           const char *name) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "/apiv1/%s/%s/%s", call_name, id, name);
+    return call(method, path);
+}
+
+static void expect_stem(const char *what, const struct answer *answer, const char *stem) {
+    static char bytes[STEM_BYTES];
+    expect(what, answer, 200);
+    stem_bytes(stem, bytes, sizeof bytes);
+    assert_int_equal(answer->body_bytes, sizeof bytes);
+    assert_memory_equal(answer->body, bytes, sizeof bytes);
+}
+
+static void test_v1_from_song_to_tracks(void **state) {
+    static const char *const names[][2] = {{"bass", "bass"},     {"bass.mp3", "bass"},
+                                           {"base", "bass"},     {"base.mp3", "bass"},
+                                           {"vocals", "vocals"}, {"drums.mp3", "drums"}};
+    char song[64], other[64], id[MS_JOB_ID_HEX], second[MS_JOB_ID_HEX], text[256];
+    const size_t size = new_song(song), other_size = new_song(other);
+    (void)state;
+    separate(song, size,
+             ", \"callback\": {\"url\": \"http://localhost:5000\", \"data\": {\"a\": 1}}", id);
+    separate(other, other_size, ", \"model\": null, \"callback\": null, \"stray\": 1", second);
+    separate(song, size, "", id); /* the same is the same */
+    assert_true(is_stored(MS_BUCKET_SONGS, id));
+    assert_int_equal(object_count(), 2);
+
+    (void)snprintf(text, sizeof text, "{\"queue\":[\"%s\",\"%s\"]}", id, second);
+    struct answer answer =
+        call_at(peer.port, "GET", "/apiv1/queue", "Content-Type: application/json\r\n", "null", 4);
+    expect("the queue", &answer, 200);
+    assert_string_equal(answer.body, text);
+    assert_string_equal(header(&answer, "Content-Type"), "application/json");
+    answer_free(&answer);
+    answer = call("GET", "/apiv1/queue/");
+    assert_string_equal(answer.body, text);
+    answer_free(&answer);
+    expect_problem("too early", track("GET", "track", id, "bass"), 409, NULL);
+
+    work(id, four);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        answer = track("GET", "track", id, names[i][0]);
+        expect_stem(names[i][0], &answer, names[i][1]);
+        assert_string_equal(header(&answer, "Content-Type"), "audio/mpeg");
+        assert_non_null(strstr(header(&answer, "Content-Disposition"), "attachment"));
+        answer_free(&answer);
+    }
+    expect_problem("no such track", track("GET", "track", id, "guitar"), 404, NULL);
+    expect_problem("no such suffix", track("GET", "track", id, "bass.wav"), 404, NULL);
+
+    struct ms_job job;
+    assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
+    assert_int_equal(job.callback.version, 1);
+    assert_string_equal(job.callback.url, "http://localhost:5000");
+    assert_string_equal(job.callback.data, "{\"a\":1}");
+    ms_job_fini(&job);
+
+    for (int i = 0; four[i] != NULL; i++) {
+        char key[MS_JOB_KEY_MAX];
+        (void)snprintf(key, sizeof key, "%s-%s.mp3", id, four[i]);
+        assert_true(is_stored(MS_BUCKET_STEMS, key));
+        answer = track(i % 2 == 0 ? "GET" : "DELETE", "remove", id, four[i]);
+        expect("remove", &answer, 200);
+        assert_string_equal(member(&answer, "hash"), id);
+        assert_string_equal(member(&answer, "track"), four[i]);
+        assert_string_equal(member(&answer, "reason"), "Track removed");
+        answer_free(&answer);
+        assert_false(is_stored(MS_BUCKET_STEMS, key));
+        expect_problem("removed", track("GET", "track", id, four[i]), 404, NULL);
+        expect_problem("again", track("DELETE", "remove", id, four[i]), 404, NULL);
+    }
+    assert_false(is_stored(MS_BUCKET_SONGS, id)); /* the last track took the job with it */
+    erase(second);
+    expect_empty();
+}
+
+static void test_v1_failed_and_other_models(void **state) {
+    static const char *const six[] = {"drums", "bass", "other", "vocals", "guitar", "piano", NULL};
+    char song[64], id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], digest[MS_SHA224_HEX];
+    size_t size = new_song(song);
+    struct ms_job job;
+    (void)state;
+    separate(song, size, "", id);
+    reserve(&job, token);
+    expect_problem("running", track("GET", "track", id, "bass"), 409, NULL);
+    (void)snprintf(job.error_code, sizeof job.error_code, "input");
+    (void)snprintf(job.error_message, sizeof job.error_message, "no audio in it");
+    change(MS_CHANGE_FAIL, &job, token);
+    ms_job_fini(&job);
+    struct answer answer = track("GET", "track", id, "bass");
+    assert_string_equal(member(&answer, "reason"), "no audio in it");
+    expect_problem("failed", answer, 410, NULL);
+    erase(id);
+
+    size = new_song(song);
+    separate(song, size, ", \"model\": \"six\"", id);
+    assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
+    assert_string_not_equal(id, digest);
+    work(id, six);
+    answer = track("GET", "track", id, "piano.mp3");
+    expect_stem("piano", &answer, "piano");
+    answer_free(&answer);
+    erase(id);
+    expect_empty();
+}
+
+/* ---- /apiv2 -------------------------------------------------------------------------------------------------- */
+
+static void test_v2_forms_of_submitting(void **state) {
+    static const char form[] =
+        "--x\r\nContent-Disposition: form-data; name=\"stems\"\r\n\r\nvocals,drums\r\n"
+        "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"C:\\\\a\\\\my "
+        "song.wav\"\r\n"
+        "Content-Type: audio/wav\r\n\r\n" WAV "\r\n"
+        "--x\r\nContent-Disposition: form-data; name=\"format\"\r\n\r\nflac\r\n"
+        "--x\r\nContent-Disposition: form-data; name=\"clip\"\r\n\r\n\r\n--x--\r\n";
+    struct ms_job job;
+    char id[MS_JOB_ID_HEX], path[128];
+    (void)state;
+    struct answer answer =
+        post("/apiv2/jobs?shifts=2", "multipart/form-data; boundary=x", form, sizeof form - 1);
+    expect("a form", &answer, 202);
+    (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
+    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
+    assert_string_equal(header(&answer, "Location"), path);
+    assert_string_equal(header(&answer, "Content-Type"), "application/json");
+    assert_string_equal(member(&answer, "state"), "queued");
+    answer_free(&answer);
+    assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
+    assert_int_equal(job.options.stem_count, 2);
+    assert_string_equal(job.options.stems[1], "drums");
+    assert_string_equal(job.options.format, "flac");
+    assert_string_equal(job.options.clip, "rescale");
+    assert_string_equal(job.options.model, "tiny");
+    assert_int_equal(job.options.shifts, 2);
+    assert_string_equal(job.input_name, "my song.wav");
+    assert_int_equal(job.input_bytes, sizeof WAV - 1);
+    ms_job_fini(&job);
+    erase(id);
+
+    answer = post("/apiv2/jobs?model=six&two_stems=piano&format=opus&bitrate=96&seed=7&overlap=0.5"
+                  "&clip=clamp&name=a%20b%2Fc+d.mp3&callback_url=https%3A%2F%2Fhook.example%2F%3Fa",
+                  NULL, WAV, sizeof WAV - 1);
+    expect("the song itself", &answer, 202);
+    (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
+    answer_free(&answer);
+    assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
+    assert_string_equal(job.options.model, "six");
+    assert_string_equal(job.options.two_stems, "piano");
+    assert_int_equal(job.options.bitrate_kbps, 96);
+    assert_int_equal(job.options.seed, 7);
+    assert_true(job.options.overlap == 0.5);
+    assert_string_equal(job.input_name, "c d.mp3");
+    assert_int_equal(job.callback.version, 2);
+    assert_string_equal(job.callback.url, "https://hook.example/?a");
+    ms_job_fini(&job);
+    erase(id);
+    expect_empty();
+}
+
+static void test_v2_the_same_song_is_one_job(void **state) {
+    char song[64], first[MS_JOB_ID_HEX], digest[MS_SHA224_HEX];
+    const size_t size = new_song(song);
+    static const char key[] = "Content-Type: audio/wav\r\nIdempotency-Key: once\r\n";
+    (void)state;
+    struct answer answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
+    expect("first", &answer, 202);
+    (void)snprintf(first, sizeof first, "%s", member(&answer, "id"));
+    answer_free(&answer);
+    assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
+    assert_string_equal(first, digest); /* /apiv1 would call it the same */
+    answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
+    expect("again", &answer, 202);
+    assert_string_equal(member(&answer, "id"), first);
+    answer_free(&answer);
+    assert_int_equal(object_count(), 1);
+    work(first, four);
+    /* It is there: not queued, and the song is not stored, again. */
+    assert_int_equal(ms_store_remove(store, MS_BUCKET_SONGS, first, NULL), 0);
+    answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
+    expect("done", &answer, 202);
+    assert_string_equal(member(&answer, "state"), "succeeded");
+    answer_free(&answer);
+    assert_false(is_stored(MS_BUCKET_SONGS, first));
+    /* With a track less it is made anew. */
+    answer = track("DELETE", "remove", first, "bass");
+    answer_free(&answer);
+    answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
+    assert_string_equal(member(&answer, "state"), "queued");
+    answer_free(&answer);
+    assert_true(is_stored(MS_BUCKET_SONGS, first));
+    work(first, four);
+    erase(first);
+    expect_problem(
+        "a bad key",
+        call_at(peer.port, "POST", "/apiv2/jobs", "Idempotency-Key: \xc3\xa9\r\n", song, size), 400,
+        "invalid_idempotency_key");
+    expect_empty();
+}
+
+static void test_v2_queue_has_an_end(void **state) {
+    char ids[5][MS_JOB_ID_HEX], song[64];
+    const size_t size = new_song(song);
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        submit("", ids[i]);
+    /* the count may be a second old */
+    struct answer answer = post("/apiv2/jobs", "audio/wav", song, size);
+    for (int tries = 0; answer.status == 202 && tries < 1000; tries++) {
+        erase(member(&answer, "id"));
+        answer_free(&answer);
+        (void)usleep(10000);
+        answer = post("/apiv2/jobs", "audio/wav", song, size);
+    }
+    expect_problem("one too many", answer, 503, "queue_full");
+
+    /* and pages of the list */
+    char path[256] = "/apiv2/jobs?state=queued&limit=2";
+    int seen = 0, pages = 0;
+    do {
+        answer = call("GET", path);
+        expect(path, &answer, 200);
+        const struct ms_json *jobs = ms_json_get(answer.json, "jobs");
+        for (const struct ms_json *job = ms_json_first(jobs); job != NULL;
+             job = ms_json_next(job)) {
+            assert_true(seen < 5);
+            assert_string_equal(ms_json_string(ms_json_get(job, "id")),
+                                ids[4 - seen]); /* newest first */
+            seen++;
+        }
+        pages++;
+        (void)snprintf(path, sizeof path, "/apiv2/jobs?state=queued&limit=2&cursor=%s",
+                       member(&answer, "next_cursor"));
+        const bool more = member(&answer, "next_cursor")[0] != '\0';
+        answer_free(&answer);
+        if (!more)
+            break;
+    } while (pages < 10);
+    assert_int_equal(seen, 5);
+    assert_int_equal(pages, 3);
+    for (int i = 0; i < 5; i++)
+        erase(ids[i]);
+    expect_empty();
+}
+
+static struct answer get_stem(const char *id, const char *method, const char *headers) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/drums.mp3", id);
+    return call_at(peer.port, method, path, headers, NULL, 0);
+}
+
+static void test_v2_stems(void **state) {
+    static char bytes[STEM_BYTES];
+    char id[MS_JOB_ID_HEX], etag[100], headers[256], path[256];
+    (void)state;
+    submit("", id);
+    expect_problem("too early", get_stem(id, "GET", ""), 409, "not_finished");
+    work(id, four);
+    stem_bytes("drums", bytes, sizeof bytes);
+
+    struct answer answer = get_stem(id, "GET", "");
+    expect_stem("whole", &answer, "drums");
+    assert_string_equal(header(&answer, "Accept-Ranges"), "bytes");
+    assert_string_equal(header(&answer, "Content-Type"), "audio/mpeg");
+    assert_string_equal(header(&answer, "Content-Length"), "600000");
+    (void)snprintf(etag, sizeof etag, "%s", header(&answer, "ETag"));
+    assert_int_equal(strlen(etag), 66);
+    answer_free(&answer);
+
+    static const struct {
+        const char *range;
+        int first, last;
+    } ranges[] = {{"0-0", 0, 0},
+                  {"10-19", 10, 19},
+                  {"-7", STEM_BYTES - 7, STEM_BYTES - 1},
+                  {"200000-599999", 200000, STEM_BYTES - 1},
+                  {"5-99999999", 5, STEM_BYTES - 1}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        (void)snprintf(headers, sizeof headers, "Range: bytes=%s\r\n", ranges[i].range);
+        answer = get_stem(id, "GET", headers);
+        expect(headers, &answer, 206);
+        (void)snprintf(headers, sizeof headers, "bytes %d-%d/%d", ranges[i].first, ranges[i].last,
+                       STEM_BYTES);
+        assert_string_equal(header(&answer, "Content-Range"), headers);
+        assert_int_equal(answer.body_bytes, ranges[i].last - ranges[i].first + 1);
+        assert_memory_equal(answer.body, bytes + ranges[i].first, answer.body_bytes);
+        answer_free(&answer);
+    }
+    answer = get_stem(id, "GET", "Range: bytes=600000-\r\n");
+    assert_string_equal(header(&answer, "Content-Range"), "bytes */600000");
+    expect_problem("beyond", answer, 416, "range_not_satisfiable");
+    answer = get_stem(id, "GET", "Range: bytes=0-1\r\nIf-Range: \"other\"\r\n");
+    expect_stem("If-Range", &answer, "drums");
+    answer_free(&answer);
+    (void)snprintf(headers, sizeof headers, "If-None-Match: \"x\", %s\r\n", etag);
+    answer = get_stem(id, "GET", headers);
+    expect("If-None-Match", &answer, 304);
+    assert_int_equal(answer.body_bytes, 0);
+    assert_string_equal(header(&answer, "ETag"), etag);
+    answer_free(&answer);
+    answer = get_stem(id, "HEAD", "");
+    expect("HEAD", &answer, 200);
+    assert_int_equal(answer.body_bytes, 0);
+    assert_string_equal(header(&answer, "Content-Length"), "600000");
+    assert_string_equal(header(&answer, "ETag"), etag);
+    answer_free(&answer);
+
+    static const char *const wrong[] = {"guitar.mp3", "drums.wav", "drums", ".mp3",
+                                        "drums.mp3.mp3"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/%s", id, wrong[i]);
+        expect_problem(wrong[i], call("GET", path), 404, "unknown_stem");
+    }
+    (void)snprintf(path, sizeof path, "%s-drums.mp3", id);
+    assert_int_equal(ms_store_remove(store, MS_BUCKET_STEMS, path, NULL), 0);
+    expect_problem("gone from the store", get_stem(id, "GET", ""), 404, "unknown_stem");
+    erase(id);
+    expect_empty();
+}
+
+static void test_v2_cancel(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], path[128];
+    struct ms_job job;
+    (void)state;
+    submit("", id);
+    reserve(&job, token);
+    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
+    struct answer answer = call("DELETE", path);
+    expect("cancel", &answer, 202);
+    answer_free(&answer);
+    assert_int_equal(ms_queue_change(queue, MS_CHANGE_RENEW, &job, token, 30000, NULL),
+                     MS_ECANCELED);
+    change(MS_CHANGE_CANCEL, &job, token);
+    ms_job_fini(&job);
+    expect_problem("gone", call("GET", path), 404, "unknown_job");
+    expect_empty();
+}
+
+/* ---- events -------------------------------------------------------------------------------------------------- */
+
+static int listen_to(const char *id, const char *last) {
+    char text[512];
+    const int fd = dial(peer.port);
+    (void)snprintf(
+        text, sizeof text,
+        "GET /apiv2/jobs/%s/events HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s%s%s\r\n", id,
+        last[0] != '\0' ? "Last-Event-ID: " : "", last, last[0] != '\0' ? "\r\n" : "");
+    assert_true(say_text(fd, text));
+    return fd;
+}
+
+/* The id of the last event in it. */
+static void last_id(const char *text, char id[64]) {
+    const char *at = NULL;
+    for (const char *next = text; (next = strstr(next, "id: ")) != NULL; next++)
+        at = next;
+    assert_non_null(at);
+    (void)snprintf(id, 64, "%.*s", (int)strcspn(at + 4, "\n"), at + 4);
+}
+
+static void test_events(void **state) {
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], seen[64], path[128];
+    struct ms_job job;
+    (void)state;
+    submit("", id);
+    int fd = listen_to(id, "");
+    char *text = hear_until(fd, "\"state\":\"queued\"");
+    assert_int_equal(status_of(text), 200);
+    assert_non_null(strstr(text, "Content-Type: text/event-stream"));
+    assert_non_null(strstr(text, "event: state\n"));
+    free(text);
+    reserve(&job, token);
+    free(hear_until(fd, "\"state\":\"running\""));
+    job.progress = 0.25;
+    job.eta_seconds = 12;
+    change(MS_CHANGE_RENEW, &job, token);
+    text = hear_until(fd, "\"progress\":0.25");
+    assert_non_null(strstr(text, "event: progress\n"));
+    last_id(text, seen);
+    free(text);
+    close(fd);
+
+    /* Whoever has seen that is told what comes next, and not that again. */
+    fd = listen_to(id, seen);
+    job.progress = 0.5;
+    change(MS_CHANGE_RENEW, &job, token);
+    text = hear_until(fd, "\"progress\":0.5");
+    assert_null(strstr(text, "0.25"));
+    free(text);
+    change(MS_CHANGE_FINISH, &job, token);
+    ms_job_fini(&job);
+    bool reset = true;
+    text = hear_all(fd, NULL, &reset);
+    close(fd);
+    assert_false(reset);
+    assert_non_null(strstr(text, "\"state\":\"succeeded\""));
+    last_id(text, seen);
+    free(text);
+
+    fd = listen_to(id, ""); /* late: the end, at once */
+    text = hear_all(fd, NULL, NULL);
+    close(fd);
+    assert_int_equal(count_of(text, "event: "), 1);
+    assert_non_null(strstr(text, "\"state\":\"succeeded\""));
+    free(text);
+    fd = listen_to(id, seen); /* seen to the end: do not come back */
+    text = hear_all(fd, NULL, NULL);
+    close(fd);
+    assert_int_equal(status_of(text), 204);
+    free(text);
+    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
+    erase(id);
+
+    submit("", id);
+    fd = listen_to(id, "");
+    free(hear_until(fd, "\"state\":\"queued\""));
+    erase(id);
+    text = hear_all(fd, NULL, NULL);
+    close(fd);
+    assert_non_null(strstr(text, "\"state\":\"canceled\""));
+    free(text);
+    expect_empty();
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------------------ */
+
+static void test_health_and_models(void **state) {
+    char id[MS_JOB_ID_HEX];
+    (void)state;
+    struct answer answer = call("GET", "/");
+    expect("the page", &answer, 200);
+    assert_non_null(strstr(header(&answer, "Content-Type"), "text/html"));
+    answer_free(&answer);
+    answer = call("GET", "/healthz");
+    expect("liveness", &answer, 200);
+    answer_free(&answer);
+    answer = call("GET", "/readyz");
+    expect("readiness", &answer, 200);
+    answer_free(&answer);
+    submit("", id);
+    answer = call("GET", "/metrics");
+    expect("metrics", &answer, 200);
+    assert_non_null(strstr(answer.body, "\nmsaas_jobs{state=\"queued\"} 1\n"));
+    assert_non_null(strstr(answer.body, "\nmsaas_queue_depth 1\n"));
+    assert_non_null(
+        strstr(answer.body, "msaas_http_requests_total{route=\"/apiv2/jobs\",code=\"202\"}"));
+    answer_free(&answer);
+    erase(id);
+    answer = call("GET", "/apiv2/models");
+    expect("models", &answer, 200);
+    assert_string_equal(answer.body,
+                        "{\"models\":[{\"name\":\"tiny\",\"default\":true,\"licence\":\"MIT\","
+                        "\"stems\":[\"drums\",\"bass\",\"other\",\"vocals\"]},"
+                        "{\"name\":\"six\",\"default\":false,\"licence\":null,\"stems\":[\"drums\","
+                        "\"bass\",\"other\",\"vocals\",\"guitar\",\"piano\"]}]}");
+    answer_free(&answer);
+}
+
+static bool alive = true;
+static bool is_alive(void) {
+    return alive;
+}
+
+static void test_the_workers_listener(void **state) {
+    struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
+    struct peer worker;
+    (void)state;
+    ms_api_serve_worker(&options, is_alive);
+    peer_start(&worker, &options);
+    struct answer answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
+    expect("alive", &answer, 200);
+    answer_free(&answer);
+    alive = false;
+    answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
+    expect("stuck", &answer, 503);
+    answer_free(&answer);
+    answer = call_at(worker.port, "GET", "/metrics", "", NULL, 0);
+    expect("metrics", &answer, 200);
+    answer_free(&answer);
+    expect_problem("nothing else", call_at(worker.port, "GET", "/apiv1/queue", "", NULL, 0), 404,
+                   NULL);
+    peer_stop(&worker, 1000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_v1_from_song_to_tracks),
+        cmocka_unit_test(test_v1_failed_and_other_models),
+        cmocka_unit_test(test_v2_forms_of_submitting),
+        cmocka_unit_test(test_v2_the_same_song_is_one_job),
+        cmocka_unit_test(test_v2_queue_has_an_end),
+        cmocka_unit_test(test_v2_stems),
+        cmocka_unit_test(test_v2_cancel),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_health_and_models),
+        cmocka_unit_test(test_the_workers_listener),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,282 @@
+/* What the API refuses, and how: the right status in the right form, and nothing stored or queued. */
+#include "api_site.h"
+
+/* ---- what is refused ----------------------------------------------------------------------------------------- */
+
+struct refusal {
+    const char *what, *method, *path, *type;
+    const char *body;
+    size_t size;
+    int status;
+    const char *code; /* NULL: a reason */
+};
+
+#define V1(what, body, status)                                                                     \
+    { what, "POST", "/apiv1/separate", "application/json", body, sizeof body - 1, status, NULL }
+#define V2(query, status, code)                                                                    \
+    { query, "POST", "/apiv2/jobs?" query, "audio/wav", WAV, sizeof WAV - 1, status, code }
+#define RAW(what, type, body, status, code)                                                        \
+    { what, "POST", "/apiv2/jobs", type, body, sizeof body - 1, status, code }
+#define FORM(what, body, status, code)                                                             \
+    RAW(what, "multipart/form-data; boundary=x", body, status, code)
+#define PLAIN(method, path, status, code)                                                          \
+    { path, method, path, NULL, "", 0, status, code }
+#define SONG64 "UklGRiQIAABXQVZFZm10IA==" /* WAV in base64 */
+
+static const struct refusal refusals[] = {
+    V1("no body", "", 400),
+    V1("no JSON", "mp3=abc", 400),
+    V1("half JSON", "{\"mp3\": \"AAAA\"", 400),
+    V1("null", "null", 400),
+    V1("a list", "[]", 400),
+    V1("no mp3", "{}", 400),
+    V1("null mp3", "{\"mp3\": null}", 400),
+    V1("mp3 a number", "{\"mp3\": 7}", 400),
+    V1("bad base64", "{\"mp3\": \"@@@@\"}", 400),
+    V1("cut base64", "{\"mp3\": \"QUJDR\"}", 400),
+    V1("empty", "{\"mp3\": \"\"}", 422),
+    V1("text", "{\"mp3\": \"aGVsbG8sIHRoaXMgaXMgdGV4dA==\"}", 422),
+    V1("unknown model", "{\"mp3\": \"" SONG64 "\", \"model\": \"nobody\"}", 422),
+    V1("a path for a model", "{\"mp3\": \"" SONG64 "\", \"model\": \"../../etc/passwd\"}", 422),
+    V1("model a number", "{\"mp3\": \"" SONG64 "\", \"model\": 3}", 400),
+    V1("callback a string", "{\"mp3\": \"" SONG64 "\", \"callback\": \"http://h/\"}", 400),
+    V1("callback a list", "{\"mp3\": \"" SONG64 "\", \"callback\": []}", 400),
+    V1("no URL", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"data\": 1}}", 400),
+    V1("ftp", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"url\": \"ftp://localhost/\"}}", 400),
+    V1("no host", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"url\": \"http://\"}}", 400),
+    V1("port", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"url\": \"http://h:99999/\"}}", 400),
+    V1("lines", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"url\": \"http://h\\r\\nX: y\"}}", 400),
+    {"v1, audio itself", "POST", "/apiv1/separate", "audio/wav", WAV, sizeof WAV - 1, 415, NULL},
+
+    V2("model=nobody", 422, "unknown_model"),
+    V2("stems=vocals,kazoo", 422, "unknown_stem"),
+    V2("stems=guitar", 422, "unknown_stem"), /* another model's */
+    V2("stems=vocals,", 422, "invalid_option"),
+    V2("two_stems=kazoo", 422, "unknown_stem"),
+    V2("two_stems=vocals&stems=vocals", 422, "invalid_option"),
+    V2("format=exe", 422, "invalid_option"),
+    V2("format=aaaaaaaaaaaaaaaaaaaaaa", 422, "invalid_option"),
+    V2("colour=blue", 422, "unknown_option"),
+    V2("shifts=many", 422, "invalid_option"),
+    V2("shifts=1000000000000000000000", 422, "invalid_option"),
+    V2("shifts=21", 422, "invalid_option"),
+    V2("shifts=-1", 422, "invalid_option"),
+    V2("seed=9007199254740993", 422, "invalid_option"),
+    V2("overlap=nan", 422, "invalid_option"),
+    V2("overlap=1.5", 422, "invalid_option"),
+    V2("overlap=0.1.2", 422, "invalid_option"),
+    V2("clip=maybe", 422, "invalid_option"),
+    V2("bitrate=-5", 422, "invalid_option"),
+    V2("bitrate=1000", 422, "invalid_option"),
+    V2("callback_url=ftp://h/", 422, "invalid_callback"),
+    V2("callback_url=h", 422, "invalid_callback"),
+    V2("name=%ff", 400, "invalid_query"),
+    V2("name=%00", 400, "invalid_query"),
+    RAW("empty", "audio/wav", "", 422, "empty_audio"),
+    RAW("text", "audio/wav", "hello, this is text", 422, "not_audio"),
+    RAW("text/plain", "text/plain", WAV, 415, "unsupported_media_type"),
+    RAW("application/xml", "application/xml", WAV, 415, "unsupported_media_type"),
+    RAW("image/png", "image/png", WAV, 415, "unsupported_media_type"),
+    RAW("an upload", "application/json", "{\"source\": {\"upload\": \"a\"}}", 422,
+        "unknown_upload"),
+    RAW("no source", "application/json", "{}", 422, "missing_source"),
+    RAW("no JSON", "application/json", "{", 400, "invalid_json"),
+    RAW("no boundary", "multipart/form-data", "--x\r\n", 400, "invalid_multipart"),
+    FORM("no parts", "--x--\r\n", 400, "missing_file"),
+    FORM("no end", "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n" WAV, 400,
+         "invalid_multipart"),
+    FORM("no file",
+         "--x\r\nContent-Disposition: form-data; name=\"format\"\r\n\r\nmp3\r\n--x--\r\n", 400,
+         "missing_file"),
+    FORM("two files",
+         "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n" WAV
+         "\r\n--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n" WAV "\r\n--x--\r\n",
+         422, "too_many_files"),
+    FORM("unknown field",
+         "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n" WAV
+         "\r\n--x\r\nContent-Disposition: form-data; name=\"colour\"\r\n\r\nblue\r\n--x--\r\n",
+         422, "unknown_option"),
+
+    PLAIN("GET", "/apiv1/track/" ID0 "/bass", 404, NULL),
+    PLAIN("GET", "/apiv1/track/x/bass", 404, NULL),
+    PLAIN("GET", "/apiv1/track/" ID0 "/%2e%2e", 400, NULL),
+    PLAIN("GET", "/apiv1/track/%2e%2e%2f%2e%2e/bass", 400, NULL),
+    PLAIN("GET", "/apiv1/track/" ID0 "%00/bass", 400, NULL),
+    PLAIN("GET", "/apiv1/track/../../etc/passwd", 400, NULL),
+    PLAIN("GET", "/apiv1/track/" ID0 "/.mp3", 404, NULL),
+    PLAIN("GET", "/apiv1/remove/" ID0 "/bass", 404, NULL),
+    PLAIN("DELETE", "/apiv1/remove/x/bass", 404, NULL),
+    PLAIN("PUT", "/apiv1/track/" ID0 "/bass", 405, NULL),
+    PLAIN("POST", "/apiv1/queue", 405, NULL),
+    PLAIN("GET", "/apiv1/separate", 405, NULL),
+    PLAIN("GET", "/apiv1/", 404, NULL),
+    PLAIN("GET", "/nothing", 404, NULL),
+    PLAIN("POST", "/healthz", 405, NULL),
+    PLAIN("GET", "/apiv2/nothing", 404, "not_found"),
+    PLAIN("PUT", "/apiv2/jobs", 405, "method_not_allowed"),
+    PLAIN("GET", "/apiv2/jobs/" ID0, 404, "unknown_job"),
+    PLAIN("GET", "/apiv2/jobs/x", 404, "unknown_job"),
+    PLAIN("DELETE", "/apiv2/jobs/" ID0, 404, "unknown_job"),
+    PLAIN("GET", "/apiv2/jobs/" ID0 "/events", 404, "unknown_job"),
+    PLAIN("GET", "/apiv2/jobs/" ID0 "/stems/bass.mp3", 404, "unknown_job"),
+    PLAIN("GET", "/apiv2/jobs/%2e%2e/stems/bass.mp3", 400, "bad_request"),
+    PLAIN("GET", "/apiv2/jobs?limit=0", 422, "invalid_limit"),
+    PLAIN("GET", "/apiv2/jobs?limit=100000", 422, "invalid_limit"),
+    PLAIN("GET", "/apiv2/jobs?limit=x", 422, "invalid_limit"),
+    PLAIN("GET", "/apiv2/jobs?state=asleep", 422, "invalid_state"),
+    PLAIN("GET", "/apiv2/jobs?cursor=%27%20or%201", 422, "invalid_cursor"),
+};
+
+static void test_refusals(void **state) {
+    (void)state;
+    expect_empty();
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        const struct refusal *r = &refusals[i];
+        char type[128] = "";
+        if (r->type != NULL)
+            (void)snprintf(type, sizeof type, "Content-Type: %s\r\n", r->type);
+        expect_problem(r->what, call_at(peer.port, r->method, r->path, type, r->body, r->size),
+                       r->status, r->code);
+    }
+    expect_empty();
+}
+
+static void test_long_names_and_methods(void **state) {
+    char *path = malloc(11000), *song;
+    (void)state;
+    assert_non_null(path);
+    memset(path, 'a', 11000);
+    memcpy(path, "/apiv1/track/" ID0 "/", 14 + 56);
+    path[7900] = '\0';
+    expect_problem("a long track", call("GET", path), 404, NULL);
+    memset(path, 'a', 7900);
+    memcpy(path, "/apiv2/jobs/", 12);
+    path[7000] = '\0';
+    expect_problem("a long id", call("GET", path), 404, "unknown_job");
+    free(path);
+    song = ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);
+    assert_non_null(song);
+    for (char *c = strstr(song, "h/ ") + 2; *c == ' '; c++)
+        *c = 'a';
+    expect_problem("a long URL", post("/apiv1/separate", "application/json", song, strlen(song)),
+                   400, NULL);
+    free(song);
+    struct answer answer = call("PUT", "/apiv1/remove/" ID0 "/bass");
+    assert_string_equal(header(&answer, "Allow"), "GET, HEAD, DELETE");
+    answer_free(&answer);
+    answer = call("HEAD", "/apiv1/remove/" ID0 "/bass");
+    assert_int_equal(answer.status, 405);
+    assert_string_equal(header(&answer, "Allow"), "GET, DELETE");
+    answer_free(&answer);
+    expect_empty();
+}
+
+static void test_too_large(void **state) {
+    const size_t size = 3 * MAX_SONG;
+    char *song = calloc(1, size + 100), *json, *text;
+    (void)state;
+    assert_non_null(song);
+    memcpy(song, WAV, sizeof WAV - 1);
+    expect_problem("v2", post("/apiv2/jobs", "audio/wav", song, MAX_SONG + 1), 413, "too_large");
+    text = ms_base64_encode(song, MAX_SONG + 1);
+    json = ms_strdupf("{\"mp3\":\"%s\"}", text);
+    assert_non_null(json);
+    expect_problem("v1", post("/apiv1/separate", "application/json", json, strlen(json)), 413,
+                   NULL);
+    expect_problem("by its length",
+                   call_at(peer.port, "POST", "/apiv2/jobs",
+                           "Content-Type: audio/wav\r\nContent-Length: 999999999999\r\n", NULL, 0),
+                   400, "bad_request"); /* two lengths */
+    free(json);
+    free(text);
+    json =
+        ms_strdupf("POST /apiv2/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999999\r\n\r\n");
+    assert_non_null(json);
+    text = ask(peer.port, json);
+    assert_int_equal(status_of(text), 413);
+    assert_non_null(strstr(text, "\"code\":\"too_large\""));
+    free(text);
+    free(json);
+    free(song);
+    expect_empty();
+}
+
+static void test_nothing_reaches_a_lost_queue(void **state) {
+    static const struct {
+        const char *method, *path, *type, *code;
+        const char *body;
+    } calls[] = {
+        {"POST", "/apiv1/separate", "application/json", NULL, "{\"mp3\": \"" SONG64 "\"}"},
+        {"GET", "/apiv1/queue", NULL, NULL, ""},
+        {"GET", "/apiv1/track/" ID0 "/bass", NULL, NULL, ""},
+        {"DELETE", "/apiv1/remove/" ID0 "/bass", NULL, NULL, ""},
+        {"POST", "/apiv2/jobs", "application/octet-stream", "queue_unavailable", "fLaC"},
+        {"GET", "/apiv2/jobs", NULL, "queue_unavailable", ""},
+        {"GET", "/apiv2/jobs/" ID0, NULL, "queue_unavailable", ""},
+        {"GET", "/apiv2/jobs/" ID0 "/events", NULL, "queue_unavailable", ""},
+        {"DELETE", "/apiv2/jobs/" ID0, NULL, "queue_unavailable", ""},
+        {"GET", "/readyz", NULL, NULL, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        char type[128] = "";
+        if (calls[i].type != NULL)
+            (void)snprintf(type, sizeof type, "Content-Type: %s\r\n", calls[i].type);
+        expect_problem(calls[i].path,
+                       call_at(lost_peer.port, calls[i].method, calls[i].path, type, calls[i].body,
+                               strlen(calls[i].body)),
+                       503, calls[i].code);
+    }
+    static const char *const alive[] = {"/", "/healthz", "/metrics", "/apiv2/models"};
+    for (size_t i = 0; i < sizeof alive / sizeof *alive; i++) {
+        struct answer answer = call_at(lost_peer.port, "GET", alive[i], "", NULL, 0);
+        expect(alive[i], &answer, 200);
+        answer_free(&answer);
+    }
+    expect_empty();
+}
+
+static void test_a_lost_store(void **state) {
+    static const char song[] = "{\"mp3\":\"" SONG64 "\"}";
+    static const char json[] = "Content-Type: application/json\r\n";
+    struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 2};
+    const struct ms_store_options nowhere = {.url = "s3://",
+                                             .endpoint = "http://127.0.0.1:1",
+                                             .access_key = "key",
+                                             .secret_key = "secret"};
+    struct ms_api *without = new_api(queue_url, &nowhere);
+    struct peer there;
+    (void)state;
+    ms_api_serve(without, &options);
+    peer_start(&there, &options);
+    expect_problem("v1",
+                   call_at(there.port, "POST", "/apiv1/separate", json, song, sizeof song - 1), 503,
+                   NULL);
+    expect_problem("v2", call_at(there.port, "POST", "/apiv2/jobs", "", WAV, sizeof WAV - 1), 503,
+                   "store_unavailable");
+    expect_problem("readiness", call_at(there.port, "GET", "/readyz", "", NULL, 0), 503, NULL);
+    struct answer answer = call_at(there.port, "GET", "/apiv1/queue", "", NULL, 0);
+    expect("the queue", &answer, 200);
+    answer_free(&answer);
+    peer_stop(&there, 1000);
+    ms_api_free(without);
+    expect_empty();
+}
+
+static void test_draining(void **state) { /* the last: there is no way back */
+    (void)state;
+    ms_api_set_draining(api);
+    expect_problem("readiness", call("GET", "/readyz"), 503, NULL);
+    struct answer answer = call("GET", "/healthz");
+    expect("liveness", &answer, 200);
+    answer_free(&answer);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_names_and_methods),
+        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_nothing_reaches_a_lost_queue),
+        cmocka_unit_test(test_a_lost_store), cmocka_unit_test(test_draining),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
