@@ -13,18 +13,19 @@ enum ms_metric {
     MS_METRIC_HTTP_CONNECTIONS, /* msaas_http_connections */
     MS_METRIC_JOBS,             /* msaas_jobs{state}: gauge, from the queue */
     MS_METRIC_QUEUE_DEPTH,      /* msaas_queue_depth */
-    MS_METRIC_QUEUE_OLDEST,     /* msaas_queue_oldest_waiting_seconds */
-    MS_METRIC_CALLBACKS_DUE,    /* msaas_callbacks_due */
-    MS_METRIC_JOBS_DONE,        /* msaas_jobs_finished_total{state} by this worker */
-    MS_METRIC_IN_FLIGHT,        /* msaas_jobs_in_flight */
-    MS_METRIC_AUDIO_SECONDS,    /* msaas_audio_seconds_total */
-    MS_METRIC_WORK_SECONDS,     /* msaas_work_seconds_total */
-    MS_METRIC_SPEED,            /* msaas_speed_ratio: audio seconds per second, last job */
-    MS_METRIC_RETRIES,          /* msaas_retries_total{code} */
-    MS_METRIC_REAPED,           /* msaas_reaped_total */
-    MS_METRIC_QUEUE_ERRORS,     /* msaas_queue_errors_total */
-    MS_METRIC_STORE_ERRORS,     /* msaas_store_errors_total */
-    MS_METRIC_CALLBACKS,        /* msaas_callbacks_total{result} */
+    MS_METRIC_UNFINISHED, /* msaas_jobs_unfinished: waiting and running, what workers are scaled by */
+    MS_METRIC_QUEUE_OLDEST,  /* msaas_queue_oldest_waiting_seconds */
+    MS_METRIC_CALLBACKS_DUE, /* msaas_callbacks_due */
+    MS_METRIC_JOBS_DONE,     /* msaas_jobs_finished_total{state} by this worker */
+    MS_METRIC_IN_FLIGHT,     /* msaas_jobs_in_flight */
+    MS_METRIC_AUDIO_SECONDS, /* msaas_audio_seconds_total */
+    MS_METRIC_WORK_SECONDS,  /* msaas_work_seconds_total */
+    MS_METRIC_SPEED,         /* msaas_speed_ratio: audio seconds per second, last job */
+    MS_METRIC_RETRIES,       /* msaas_retries_total{code} */
+    MS_METRIC_REAPED,        /* msaas_reaped_total */
+    MS_METRIC_QUEUE_ERRORS,  /* msaas_queue_errors_total */
+    MS_METRIC_STORE_ERRORS,  /* msaas_store_errors_total */
+    MS_METRIC_CALLBACKS,     /* msaas_callbacks_total{result} */
     MS_METRIC_COUNT
 };
 /* label_a, label_b: values of the metric's labels in order, NULL beyond. At most 512 combinations a metric; more fall under "other". */

@@ -32,6 +32,7 @@ static const struct {
     [MS_METRIC_HTTP_CONNECTIONS] = {"msaas_http_connections", GAUGE, {NULL}, "Open connections."},
     [MS_METRIC_JOBS] = {"msaas_jobs", GAUGE, {"state"}, "Jobs that the queue holds."},
     [MS_METRIC_QUEUE_DEPTH] = {"msaas_queue_depth", GAUGE, {NULL}, "Jobs that wait for a worker."},
+    [MS_METRIC_UNFINISHED] = {"msaas_jobs_unfinished", GAUGE, {NULL}, "Jobs that wait or run."},
     [MS_METRIC_QUEUE_OLDEST] = {"msaas_queue_oldest_waiting_seconds",
                                 GAUGE,
                                 {NULL},

@@ -103,6 +103,8 @@ static void look_at_queue(struct ms_api *api) {
         ms_metric_set(MS_METRIC_JOBS, (double)stats.jobs[i],
                       ms_job_state_name((enum ms_job_state)i));
     ms_metric_set(MS_METRIC_QUEUE_DEPTH, (double)stats.jobs[MS_JOB_QUEUED], NULL);
+    ms_metric_set(MS_METRIC_UNFINISHED,
+                  (double)(stats.jobs[MS_JOB_QUEUED] + stats.jobs[MS_JOB_RUNNING]), NULL);
     ms_metric_set(MS_METRIC_QUEUE_OLDEST, (double)stats.oldest_waiting_ms / 1e3, NULL);
     ms_metric_set(MS_METRIC_CALLBACKS_DUE, (double)stats.callbacks_due, NULL);
 }
