@@ -152,8 +152,12 @@ class Radosgw:
         self._start_gateway()
 
     def freeze(self):
-        """Connections stay open, nothing is answered."""
-        self._daemons["rgw"].send_signal(signal.SIGSTOP)
+        """Connections stay open, nothing is answered. Returns when every thread stands still."""
+        daemon = self._daemons["rgw"]
+        daemon.send_signal(signal.SIGSTOP)
+        threads = pathlib.Path(f"/proc/{daemon.pid}/task")
+        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T" for t in threads.iterdir()):
+            time.sleep(0.01)
 
     def thaw(self):
         self._daemons["rgw"].send_signal(signal.SIGCONT)
