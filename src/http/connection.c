@@ -18,7 +18,6 @@
 #include "msaas/sys.h"
 
 #define UNSENT_BYTES (256 << 10) /* in the kernel's send buffer */
-#define LINGER_MS 5000
 
 /* ---- exchanges ----------------------------------------------------------------------------------------------- */
 
@@ -140,6 +139,8 @@ void ms_connection_close_idle(struct ms_http_server *server) {
         next = c->next;
         if (c->state == HEAD && c->in_bytes == 0)
             ms_connection_close(c);
+        else if (c->state == LINGER)
+            ms_connection_set_timer(c, MS_LINGER_DRAIN_MS);
     }
 }
 
@@ -179,7 +180,8 @@ void ms_connection_answered(struct ms_connection *c) {
         begin_request(c);
     } else if ((c->linger || c->in_bytes > 0) && !c->eof && shutdown(c->fd, SHUT_WR) == 0) {
         c->state = LINGER;
-        ms_connection_set_timer(c, LINGER_MS);
+        c->begun_s = ms_monotonic_s();
+        ms_connection_set_timer(c, c->server->draining ? MS_LINGER_DRAIN_MS : MS_LINGER_IDLE_MS);
         ms_connection_want_to_read(c, true);
     } else {
         ms_connection_close(c);

@@ -8,6 +8,9 @@
 struct evbuffer;
 struct event;
 
+#define MS_LINGER_IDLE_MS 5000  /* without a byte from the client */
+#define MS_LINGER_DRAIN_MS 1000 /* in all, when the server is to end */
+
 enum ms_connection_state {
     HEAD,   /* waits for a request, or has part of its head in `in` */
     BODY,   /* has the head, reads the body */

@@ -17,7 +17,8 @@
 #define BODY_STEP_BYTES (64 << 10) /* reserved at first, whatever Content-Length promises */
 #define MAX_READ_BYTES (256 << 10) /* at one go, to be fair to the others */
 #define DROP_BYTES (64 << 10)      /* of a body that the route does not want */
-#define LINGER_BYTES (INT64_C(64) << 20)
+#define LINGER_S 30
+#define LINGER_BYTES (INT64_C(256) << 20)
 
 /* ---- requests ------------------------------------------------------------------------------------------------ */
 
@@ -338,8 +339,10 @@ static void drop_input(struct ms_connection *c) {
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     c->lingered_bytes += got;
-    if (got <= 0 || c->lingered_bytes > LINGER_BYTES)
+    if (got <= 0 || c->lingered_bytes > LINGER_BYTES || ms_monotonic_s() - c->begun_s > LINGER_S)
         ms_connection_close(c);
+    else if (!c->server->draining)
+        ms_connection_set_timer(c, MS_LINGER_IDLE_MS);
 }
 
 static void read_request(struct ms_connection *c) {
