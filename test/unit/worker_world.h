@@ -1,0 +1,65 @@
+/* All that a worker lives among, in a temporary folder: an sqlite: queue, a file: store, a stand-in network, a receiver of
+ * callbacks. The worker runs on a thread, or in a process of its own where a test stops or kills it. */
+#ifndef MSAAS_TEST_WORKER_WORLD_H
+#define MSAAS_TEST_WORKER_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/types.h>
+
+#include "fake_network.h"
+#include "loopback.h"
+#include "msaas/queue.h"
+#include "msaas/worker.h"
+
+#define WORLD_RATE_HZ 44100
+#define WORLD_SEGMENT 4096
+#define WORLD_MODEL_SHA256 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+struct world {
+    char root[64];
+    char queue_url[128], store_url[128], scratch[128];
+    struct ms_queue *queue; /* the test's own connections */
+    struct ms_store *store;
+    struct ms_model model;
+    struct ms_separator *separator;
+    atomic_bool stop;
+    struct ms_worker_options options;
+    pthread_t thread;
+    bool running;
+    int result; /* of ms_worker_run */
+    struct loopback receiver;
+    atomic_int callbacks, early; /* received; received before the job had ended */
+    char callback_body[MS_JOB_ID_HEX];
+    struct ms_queue *receiver_queue;
+    char job_id[MS_JOB_ID_HEX];
+};
+
+/* Nothing is opened before world_open, so that a test may fork first. */
+void world_begin(struct world *world);
+void world_open(struct world *world);
+void world_end(struct world *world); /* stops a worker that runs, checks that its folder is empty */
+
+void world_start(struct world *world);
+int world_stop(struct world *world); /* what ms_worker_run returned */
+/* The same in a child, whose standard error goes to the file `log` in root. */
+pid_t world_fork(struct world *world, const char *fault);
+
+/* A WAV of that many frames goes into the store as the job's song; a callback of version 1 goes to the receiver. */
+void world_submit(struct world *world, int64_t frames);
+void world_submit_bytes(struct world *world, const void *bytes, size_t size, const char *model);
+
+/* Waits for the job to be in that state. */
+void world_wait(struct world *world, enum ms_job_state state, struct ms_job *out);
+void world_wait_until(struct world *world, bool (*holds)(struct world *world), const char *what);
+bool world_has_stem(struct world *world, const char *stem);
+bool world_has_song(struct world *world);
+bool world_log_says(struct world *world, const char *text);
+bool world_was_called_back(struct world *world);
+
+#endif
