@@ -97,7 +97,7 @@ static bool read_limit(const struct ms_http_call *call, int *out, struct ms_prob
     *out = PAGE_JOBS;
     if (text != NULL && text[0] != '\0') {
         const size_t digits = strspn(text, "0123456789");
-        *out = digits > 0 && digits < 9 && text[digits] == '\0' ? atoi(text) : 0;
+        *out = digits > 0 && digits < 9 && text[digits] == '\0' ? (int)strtol(text, NULL, 10) : 0;
     }
     free(text);
     return (*out >= 1 && *out <= MAX_PAGE_JOBS) ||
@@ -167,7 +167,7 @@ void ms_api_v2_list(const struct ms_http_call *call) {
         ms_api_reply_problem(call, &problem);
         return;
     }
-    struct ms_job *jobs = calloc((size_t)filter.limit, sizeof *jobs);
+    struct ms_job *jobs = calloc(MAX_PAGE_JOBS, sizeof *jobs);
     if (jobs == NULL)
         return; /* 500 */
     if (get_page(call->context, &filter, jobs, &count, next, &problem))

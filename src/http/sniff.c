@@ -6,7 +6,7 @@
 
 #define MAX_PADDING_BYTES                                                                          \
     65536 /* zeros that encoders' and editors' mistakes leave before the first frame of an MP3 */
-#define TS_PACKET_BYTES 188
+#define TS_PACKET_BYTES ((size_t)188)
 
 /* Fixed bytes at a fixed place; `rest`, if any, 8 bytes after the beginning of `magic`. */
 static const struct {

@@ -8,7 +8,7 @@
 #include "range.h"
 
 /* Got from the store at once, and held for each download: few requests to S3, little memory for many slow clients. */
-#define PIECE_BYTES (256 * 1024)
+#define PIECE_BYTES ((size_t)256 << 10)
 
 struct download {
     struct ms_api *api;
@@ -59,7 +59,7 @@ static int get_piece(struct download *d, struct ms_store *store, struct ms_error
     struct ms_object_info info = {0};
     const int64_t left = d->end - d->next;
     d->piece_bytes = d->piece_used = 0;
-    d->piece_wanted = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+    d->piece_wanted = left < (int64_t)PIECE_BYTES ? (size_t)left : PIECE_BYTES;
     const bool whole = (int64_t)d->piece_wanted == d->object_bytes; /* then it is verified */
     if (d->piece == NULL)
         d->piece = malloc(d->piece_wanted);
