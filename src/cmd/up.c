@@ -1,6 +1,5 @@
 /* `msaas up`: the whole service in one command. Owns its children, one `serve` and N `work` of this same program on sqlite:
  * and file: in one folder: starts them, starts those anew that crash, ends them in order. They die with it. Main thread. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -144,10 +143,10 @@ static int check_port(struct up *up, struct ms_error *err) {
                                up->port)
                 : ms_error_set(err, MS_EUSAGE, "--host, --port (MSAAS_HOST, MSAAS_PORT): %s:%d: %s",
                                up->host, up->port, strerror(errno));
-    else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0) /* the place is the same: */
-        up->port = ntohs(bound.ss_family == AF_INET6                 /* sin_port, sin6_port */
-                             ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                             : ((struct sockaddr_in *)&bound)->sin_port);
+    else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
+             getnameinfo((struct sockaddr *)&bound, size, NULL, 0, service, sizeof service,
+                         NI_NUMERICSERV) == 0)
+        up->port = atoi(service);
     if (fd >= 0)
         (void)close(fd);
     freeaddrinfo(found);

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """The service's commands without a service: help, what they refuse at start and how they say it, what config shows, clients
-that find no server or a strange one, up without what it needs."""
+that find no server or a strange one, up without what it needs; up's children."""
 
 import hashlib
 import http.server
 import json
+import os
 import pathlib
 import signal
 import socket
@@ -333,6 +334,63 @@ class Clients(Case):
         self.run_msaas("health", "--port", other)
         self.answer("GET", "/healthz", b"stuck", status=503)
         self.message("health", "--port", port, expect=1, MSAAS_WORKER_PORT=str(other))
+
+
+class Up(Case):
+    """Its children: they come back when they crash, and go when it goes."""
+
+    def start(self):
+        log = (self.folder / "log").open("w")
+        self.addCleanup(log.close)
+        up = self.popen("up", "--data", "data", "--port", "0", "--grace", "5", stdout=log, stderr=log)
+        self.addCleanup(lambda: (up.kill(), up.wait()))
+        self.until(lambda: "curl" in self.text() and "worker ready" in self.text())
+        return up
+
+    def text(self):
+        return (self.folder / "log").read_text()
+
+    def children(self, up):
+        """Their processes by command."""
+        found = {}
+        for pid in pathlib.Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if len(words) > 1:
+                found[words[1].decode()] = int(pid)
+        return found
+
+    def until(self, condition):
+        deadline = time.monotonic() + cli.DEADLINE_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, self.text())
+            time.sleep(0.05)
+
+    def test_crashed_children_come_back_and_the_end_is_orderly(self):
+        up = self.start()
+        for command, says in (("work", "worker ready"), ("serve", "listening on")):
+            before = self.children(up)[command]
+            os.kill(before, signal.SIGKILL)
+            self.until(lambda: self.children(up).get(command, before) != before and self.text().count(says) == 2)
+        children = self.children(up).values()
+        up.send_signal(signal.SIGINT)
+        self.assertEqual(up.wait(cli.DEADLINE_S), 0)
+        self.assertFalse([pid for pid in children if os.path.exists(f"/proc/{pid}")])
+
+    def test_children_die_with_it(self):
+        up = self.start()
+        children = self.children(up)
+        self.assertEqual(sorted(children), ["serve", "work"])
+        up.kill()
+        up.wait()
+        # whoever reaps orphans here may be slow: a zombie is dead too
+        self.until(lambda: all(self.state(pid) in ("Z", None) for pid in children.values()))
+
+    @staticmethod
+    def state(pid):
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return None
 
 
 if __name__ == "__main__":
