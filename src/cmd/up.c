@@ -146,7 +146,7 @@ static int check_port(struct up *up, struct ms_error *err) {
     else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
              getnameinfo((struct sockaddr *)&bound, size, NULL, 0, service, sizeof service,
                          NI_NUMERICSERV) == 0)
-        up->port = atoi(service);
+        up->port = (int)strtol(service, NULL, 10);
     if (fd >= 0)
         (void)close(fd);
     freeaddrinfo(found);
