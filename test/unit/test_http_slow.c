@@ -1,0 +1,422 @@
+/* The HTTP server over real sockets: slow and greedy clients, streams, and the end. */
+#include "http_routes.h"
+
+#include <poll.h>
+
+/* ---- slow and greedy clients --------------------------------------------------------------------------------- */
+
+static void ends_slow_heads_bodies_and_idlers(void **state) {
+    static const struct {
+        const char *begin;
+        char drip;
+        int status; /* 0: closed without a word */
+    } cases[] = {
+        {"", '\0', 0},
+        {"GET /hello HTTP/1.1\r\nX: ", 'a', 408},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", 'a', 408},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", '\0', 408},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nFFFFF\r\n", 'a', 408},
+        {"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", '\0', 200}, /* then closed for idling */
+    };
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+
+    (void)state;
+    options.header_deadline_ms = options.body_deadline_ms = options.idle_ms = 300;
+    peer_start(&peer, &options);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int fd = dial(peer.port);
+        struct pollfd heard = {.fd = fd, .events = POLLIN};
+        const double until = ms_monotonic_s() + PATIENCE_S;
+        char *answer;
+
+        assert_true(say_text(fd, cases[i].begin));
+        while (poll(&heard, 1, 20) == 0) { /* a byte now and then does not help it */
+            assert_true(ms_monotonic_s() < until);
+            if (cases[i].drip != '\0')
+                (void)say(fd, &cases[i].drip, 1);
+        }
+        answer = hear_all(fd, NULL, NULL);
+        assert_int_equal(status_of(answer), cases[i].status);
+        free(answer);
+        close(fd);
+    }
+    peer_stop(&peer, 0);
+}
+
+static void counts_bodies_in_flight(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    const double until = ms_monotonic_s() + PATIENCE_S;
+    int first, second;
+    char *answer, *filler = calloc(1, MIB);
+
+    (void)state;
+    assert_non_null(filler);
+    options.max_inflight_bytes = 1 << 20;
+    peer_start(&peer, &options);
+    /* What is only promised costs nothing: ten of these are more than there may be. */
+    for (int i = 0; i < 10; i++) {
+        first = dial(peer.port);
+        assert_true(say_text(
+            first, POST("/echo", "Expect: 100-continue\r\nContent-Length: 900000\r\n", "")));
+        answer = hear_until(first, "\r\n\r\n");
+        assert_int_equal(status_of(answer), 100);
+        free(answer);
+        close(first);
+    }
+    first = dial(peer.port);
+    assert_true(say_text(first, POST("/echo", "Content-Length: 900000\r\n", "")) &&
+                say(first, filler, 899999));
+    /* The first one's bytes must have come before the second's: it is refused as soon as they have. */
+    for (int code = 0; code != 503;) {
+        assert_true(ms_monotonic_s() < until);
+        second = dial(peer.port);
+        assert_true(say_text(
+            second, POST("/echo", "Expect: 100-continue\r\nContent-Length: 600000\r\n", "")));
+        answer = hear_until(second, "\r\n\r\n");
+        code = status_of(answer);
+        if (code == 503)
+            assert_non_null(strstr(answer, "\r\nRetry-After: "));
+        free(answer);
+        close(second);
+    }
+    second = dial(peer.port);
+    assert_true(say_text(second, POST("/echo", "Transfer-Encoding: chunked\r\n", "AAE60\r\n")));
+    (void)say(second, filler, 700000);
+    answer = hear_all(second, NULL, NULL);
+    assert_int_equal(status_of(answer), 503);
+    free(answer);
+    close(second);
+    /* The first is whole and answered; then there is room again. */
+    assert_true(say(first, filler, 1));
+    answer = hear_all(first, NULL, NULL);
+    assert_int_equal(status_of(answer), 200);
+    free(answer);
+    close(first);
+    answer = ask(peer.port, GET("/hello"));
+    assert_int_equal(status_of(answer), 200);
+    free(answer);
+    second = dial(peer.port);
+    assert_true(say_text(second, POST("/echo", "Content-Length: 900000\r\n", "")) &&
+                say(second, filler, 900000));
+    answer = hear_all(second, NULL, NULL);
+    assert_int_equal(status_of(answer), 200);
+    free(answer);
+    close(second);
+    answer = ask(peer.port, POST("/echo", "Content-Length: 2000000\r\n", ""));
+    assert_int_equal(status_of(answer), 503); /* never possible */
+    free(answer);
+    free(filler);
+    peer_stop(&peer, 0);
+}
+
+static void caps_connections(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    int fds[3];
+    char *answer;
+
+    (void)state;
+    options.max_connections = 3;
+    peer_start(&peer, &options);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(peer.port);
+        assert_true(say_text(fds[i], "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"));
+        answer = hear_until(fds[i], "hello");
+        free(answer);
+    }
+    answer = ask(peer.port, "");
+    assert_int_equal(status_of(answer), 503);
+    assert_non_null(strstr(answer, "\r\nRetry-After: "));
+    assert_int_equal((int)number(strstr(answer, "Content-Length: ") + 16), strlen(body_of(answer)));
+    free(answer);
+    close(fds[0]);
+    for (int status = 503; status != 200;) { /* until the server has seen it */
+        answer = ask(peer.port, GET("/hello"));
+        status = status_of(answer);
+        free(answer);
+    }
+    close(fds[1]);
+    close(fds[2]);
+    peer_stop(&peer, 0);
+}
+
+static void lets_early_errors_be_heard(void **state) {
+    const int fd = dial(shared.port);
+    char *answer, *filler = calloc(1, 8 * MIB);
+
+    (void)state;
+    assert_non_null(filler);
+    assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 8388608\r\n\r\n"));
+    assert_true(say(fd, filler, 8 * MIB)); /* as clients do that hear only then */
+    answer = hear_all(fd, NULL, NULL);
+    assert_int_equal(status_of(answer), 413);
+    free(answer);
+    free(filler);
+    close(fd);
+}
+
+/* ---- streams ------------------------------------------------------------------------------------------------- */
+
+static void streams_whole_answers(void **state) {
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *holds;
+    } cases[] = {
+        {GET("/stream/1000000/1000000"), 1000000, "\r\nContent-Length: 1000000\r\n"},
+        {GET("/stream/-1/1000000"), 1000000, "\r\nContent-Length: 1000000\r\n"},
+        {GET("/stream/0/0"), 0, "\r\nContent-Length: 0\r\n"},
+        {"GET /stream/1000000/-1 HTTP/1.0\r\n\r\n", 1000000, "\r\nConnection: close\r\n"},
+        {GET("/stream/0/-1"), 5, "\r\n0\r\n\r\n"},
+        {GET("/stream/100/-1?again=2"), 10 * (3 + 10 + 2) + 5, "\r\n\r\na\r\nssssssssss\r\na\r\ns"},
+        {GET("/twice"), 2, "HTTP/1.1 404 "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t size;
+        bool reset;
+        const int fd = dial(shared.port);
+        char *answer;
+
+        assert_true(say_text(fd, cases[i].text));
+        answer = hear_all(fd, &size, &reset);
+        assert_false(reset);
+        assert_non_null(strstr(answer, cases[i].holds));
+        assert_int_equal(answer + size - body_of(answer), cases[i].size);
+        free(answer);
+        close(fd);
+    }
+    wait_until_equal(&closes, atomic_load(&opens));
+}
+
+static void breaks_off_what_fails(void **state) {
+    static const char *const cases[] = {
+        GET("/stream/1000000/1000000?fails_at=500000"),
+        GET("/stream/1000000/-1?fails_at=500000"),
+        GET("/stream/1000/2000"), /* less than promised */
+        "GET /stream/1000000/-1?fails_at=500000 HTTP/1.0\r\n\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t size;
+        bool reset;
+        const int fd = dial(shared.port);
+        char *answer;
+
+        assert_true(say_text(fd, cases[i]));
+        answer = hear_all(fd, &size, &reset);
+        assert_true(reset);
+        assert_true(size < 1000000);
+        assert_null(strstr(answer, "\r\n0\r\n\r\n"));
+        free(answer);
+        close(fd);
+    }
+    wait_until_equal(&closes, atomic_load(&opens));
+}
+
+/* What was taken from the stream and has not come yet lies somewhere: in the kernel's buffers, at most 16 MiB, and in the server's, hardly anything. */
+static void streams_to_slow_readers_in_little_memory(void **state) {
+    static char buffer[65536];
+    const int64_t size = 128 << 20;
+    const int fd = dial(shared.port);
+    int64_t heard = 0;
+
+    (void)state;
+    atomic_store(&given, 0);
+    assert_true(say_text(fd, GET("/stream/-1/134217728")));
+    free(hear_until(fd, "\r\n\r\n"));
+    while (heard < size) {
+        const ssize_t some = recv(fd, buffer, sizeof buffer, 0);
+
+        assert_true(some > 0);
+        heard += some;
+        assert_true(atomic_load(&given) - heard < (24 << 20));
+        if (heard < 32 << 20)
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    assert_int_equal(heard, size);
+    assert_int_equal(recv(fd, buffer, 1, 0), 0);
+    close(fd);
+    wait_until_equal(&closes, atomic_load(&opens));
+}
+
+static void closes_the_stream_when_the_client_is_gone(void **state) {
+    static const char *const cases[] = {
+        "GET /stream/-1/-1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /stream/-1/-1?again=1000000 HTTP/1.1\r\nHost: h\r\n\r\n", /* has nothing to say */
+        "GET /stream/-1/-1?again=2 HTTP/1.1\r\nHost: h\r\n\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int before = atomic_load(&told), fd = dial(shared.port);
+        char *head;
+
+        assert_true(say_text(fd, cases[i]));
+        head = hear_until(fd, "\r\n\r\n");
+        free(head);
+        assert_true(atomic_load(&opens) == atomic_load(&closes) + 1);
+        close(fd);
+        wait_until_equal(&closes, atomic_load(&opens));
+        wait_until_equal(&told, before + 1);
+    }
+}
+
+static void ends_readers_that_stall(void **state) {
+    struct ms_http_server_options options = options_of();
+    const int closes_before = atomic_load(&closes);
+    struct peer peer;
+    char *head;
+    int fd;
+
+    (void)state;
+    options.write_stall_ms = 200;
+    peer_start(&peer, &options);
+    fd = dial(peer.port);
+    assert_true(say_text(fd, GET("/stream/-1/-1")));
+    wait_until_equal(&closes, closes_before + 1); /* without a byte taken */
+    close(fd);
+    /* One with little to say does not stall. */
+    fd = dial(peer.port);
+    assert_true(say_text(fd, GET("/stream/100/-1?again=10")));
+    head = hear_all(fd, NULL, NULL);
+    assert_non_null(strstr(head, "\r\n0\r\n\r\n"));
+    free(head);
+    close(fd);
+    wait_until_equal(&closes, closes_before + 2);
+    peer_stop(&peer, 0);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------- */
+
+static void finishes_what_is_at_work(void **state) {
+    const struct ms_http_server_options options = options_of();
+    const int closes_before = atomic_load(&closes);
+    struct peer peer;
+    int working, idle, events, late;
+    char *answer;
+
+    (void)state;
+    peer_start(&peer, &options);
+    idle = dial(peer.port);
+    assert_true(say_text(idle, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"));
+    free(hear_until(idle, "hello"));
+    events = dial(peer.port);
+    assert_true(say_text(events, "GET /stream/-1/-1?again=3 HTTP/1.1\r\nHost: h\r\n\r\n"));
+    free(hear_until(events, "ssssss"));
+    working = dial(peer.port);
+    assert_true(say_text(working, "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"));
+    sem_wait(&entered);
+    ms_http_server_stop(peer.server, 1000 * PATIENCE_S);
+    answer = hear_all(idle, NULL, NULL); /* closed at once */
+    assert_string_equal(answer, "");
+    free(answer);
+    answer = hear_all(events, NULL, NULL); /* ended in order */
+    assert_string_equal(answer + strlen(answer) - 5, "0\r\n\r\n");
+    free(answer);
+    late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    {
+        struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)peer.port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+        assert_int_not_equal(connect(late, (struct sockaddr *)&address, sizeof address), 0);
+    }
+    sem_post(&gate);
+    answer = hear_all(working, NULL, NULL);
+    assert_string_equal(body_of(answer), "waited");
+    assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
+    free(answer);
+    pthread_join(peer.thread, NULL);
+    ms_http_server_free(peer.server);
+    close(late);
+    close(idle);
+    close(events);
+    close(working);
+    assert_int_equal(atomic_load(&closes), closes_before + 1);
+}
+
+static void drains_no_longer_than_it_may(void **state) {
+    const struct ms_http_server_options options = options_of();
+    struct peer peer;
+    int working, uploading;
+    char *answer;
+
+    (void)state;
+    peer_start(&peer, &options);
+    uploading = dial(peer.port);
+    assert_true(
+        say_text(uploading, POST("/echo", "Expect: 100-continue\r\nContent-Length: 10\r\n", "")));
+    free(hear_until(uploading, "\r\n\r\n"));
+    working = dial(peer.port);
+    assert_true(say_text(working, GET("/wait")));
+    sem_wait(&entered);
+    ms_http_server_stop(peer.server, 100);
+    answer = hear_all(working, NULL, NULL);
+    assert_string_equal(answer, "");
+    free(answer);
+    pthread_join(peer.thread, NULL); /* though the handler still waits */
+    sem_post(&gate);
+    ms_http_server_free(peer.server);
+    close(working);
+    close(uploading);
+}
+
+static void forgets_clients_that_left_during_the_work(void **state) {
+    const int before = atomic_load(&told), fd = dial(shared.port);
+    const struct linger now = {1, 0};
+
+    (void)state;
+    assert_true(say_text(fd, GET("/wait")));
+    sem_wait(&entered);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    close(fd);
+    wait_until_equal(&told, before + 1);
+    assert_int_equal(atomic_load(&told_status), 499);
+    sem_post(&gate);
+}
+
+static void names_what_it_cannot_listen_on(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct ms_http_server *server;
+    struct ms_error err = {0};
+
+    (void)state;
+    options.port = shared.port;
+    assert_int_equal(ms_http_server_new(&options, &server, &err), MS_EUSAGE);
+    assert_non_null(strstr(err.text, "port"));
+    assert_null(server);
+    options.port = 0;
+    options.host = "999.1.1.1";
+    assert_int_equal(ms_http_server_new(&options, &server, &err), MS_EUSAGE);
+    options.host = "::1";
+    if (ms_http_server_new(&options, &server, &err) == 0) { /* where there is IPv6 */
+        assert_true(ms_http_server_port(server) > 0);
+        ms_http_server_free(server);
+    }
+    ms_http_server_free(NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ends_slow_heads_bodies_and_idlers),
+        cmocka_unit_test(counts_bodies_in_flight),
+        cmocka_unit_test(caps_connections),
+        cmocka_unit_test(lets_early_errors_be_heard),
+        cmocka_unit_test(streams_whole_answers),
+        cmocka_unit_test(breaks_off_what_fails),
+        cmocka_unit_test(streams_to_slow_readers_in_little_memory),
+        cmocka_unit_test(closes_the_stream_when_the_client_is_gone),
+        cmocka_unit_test(ends_readers_that_stall),
+        cmocka_unit_test(finishes_what_is_at_work),
+        cmocka_unit_test(drains_no_longer_than_it_may),
+        cmocka_unit_test(forgets_clients_that_left_during_the_work),
+        cmocka_unit_test(names_what_it_cannot_listen_on),
+    };
+
+    return cmocka_run_group_tests(tests, start_shared, stop_shared);
+}
