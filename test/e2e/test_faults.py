@@ -140,7 +140,7 @@ class Load:
         assert sorted(songs) == sorted(self.tone_of)
         assert sorted(stems) == sorted(f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in ("bass", "drums", "other", "vocals"))
         done = collections.Counter(
-            ident for process in self.site.processes for ident in re.findall(r"\bsucceeded\b.*?\b([0-9a-f]{56})\b", process.text())
+            ident for process in self.site.processes for ident in re.findall(r"\bjob done job=([0-9a-f]{56})\b", process.text())
         )
         twice = [ident for ident, count in done.items() if count > 1]
         assert not twice, twice
@@ -279,7 +279,8 @@ def test_frozen_worker_cannot_overwrite(site):
         assert again == job
         assert site.check_result(again) == digests
         assert set(before[1]) <= set(stored(site)[1])
-        assert not re.search(rf"\bsucceeded\b.*{ident}", sleeper.text()), sleeper.text()
+        assert f"job done job={ident}" not in sleeper.text(), sleeper.text()
+        assert re.search(rf"job dropped.*{ident}", sleeper.text()), sleeper.text()
         refused += 1
         assert sleeper.terminate() == 0
     say(f"{refused} workers frozen for twice the lease and woken: {refused} stale results refused")
