@@ -194,7 +194,7 @@ class Site:
         """A command that ends by itself; returns its standard output."""
         done = subprocess.run(
             [MSAAS, *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=self.environment(MSAAS_SERVER=self.url, **(env or {})), cwd=cwd or self.folder, timeout=DEADLINE_S,
+            env=self.environment(**{"MSAAS_SERVER": self.url} | (env or {})), cwd=cwd or self.folder, timeout=DEADLINE_S,
             check=False,
         )
         assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -192,10 +192,7 @@ def test_unknown_song_and_track(course):
 def test_a_song_that_cannot_be_used_is_gone_with_its_reason(course, worker):
     ident = separate(course, b"ID3\x03\0\0\0\0\0\0" + b"\xff\xfb\x90\x00" + b"no music at all " * 20)
 
-    def ended():
-        answer = track(course, ident, "bass")
-        return answer if answer.status_code != 409 else None
-
-    answer = wait_for("the job to fail", ended)
+    wait_for("the job to end", lambda: track(course, ident, "bass").status_code != 409)
+    answer = track(course, ident, "bass")
     assert answer.status_code == 410, answer.text
     assert answer.json()["reason"]
