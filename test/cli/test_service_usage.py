@@ -344,7 +344,8 @@ class Up(Case):
         self.addCleanup(log.close)
         up = self.popen("up", "--data", "data", "--port", "0", "--grace", "5", stdout=log, stderr=log)
         self.addCleanup(lambda: (up.kill(), up.wait()))
-        self.until(lambda: "curl" in self.text() and "worker ready" in self.text())
+        self.until(lambda: up.poll() is not None or ("curl" in self.text() and "worker ready" in self.text()))
+        self.assertIsNone(up.poll(), self.text())
         return up
 
     def text(self):
