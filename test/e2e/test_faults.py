@@ -102,8 +102,9 @@ class Load:
         """The records of all jobs, by id; notes who has succeeded, and that this does not change any more."""
         jobs, cursor = {}, ""
         while True:
-            answer = self.site.get("/apiv2/jobs", params={"limit": 1000} | ({"cursor": cursor} if cursor else {}))
-            if answer.status_code != 200:
+            answer = self.site.get("/apiv2/jobs", params={"limit": 200} | ({"cursor": cursor} if cursor else {}))
+            assert answer.status_code in (200, 503), answer.text
+            if answer.status_code == 503:
                 raise requests.ConnectionError(answer.text)
             page = answer.json()
             jobs |= {job["id"]: job for job in page["jobs"]}
