@@ -1,6 +1,7 @@
 """Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of backends."""
 
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -11,6 +12,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools")
 import radosgw  # noqa: E402  (its folder was just added)
 
 SITES = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy(request, tmp_path_factory):
+    """Leaves nothing behind where all went well: pytest would keep the last three runs' folders."""
+    yield
+    if not request.session.testsfailed:
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
