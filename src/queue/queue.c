@@ -55,6 +55,14 @@ static void record_fini(struct ms_record *record) {
     memset(record, 0, sizeof *record);
 }
 
+static int get_record(struct ms_queue *queue, const char *id, struct ms_record *out,
+                      struct ms_error *err) {
+    memset(out, 0, sizeof *out);
+    if (!ms_job_id_is_valid(id))
+        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+    return queue->ops->load(queue->backend, id, out, err);
+}
+
 /* ---- the rules ----------------------------------------------------------------------------------------------------- */
 
 static void end(struct ms_record *record, enum ms_job_state state, int64_t now_ms) {
@@ -185,6 +193,8 @@ static int claim(struct ms_queue *queue, const char *worker, const char *id, int
         rc = queue->ops->load(queue->backend, id, record, err);
         if (rc == MS_ENOTFOUND)
             adopt(record, id, now_ms);
+        else if (rc == MS_ECORRUPT)
+            goto drop; /* the record stays, for whoever looks into it */
         else if (rc != 0)
             return rc;
         else if (record->job.state != MS_JOB_QUEUED || record->place != MS_PLACE_WAITING)
@@ -352,8 +362,8 @@ static int reap_all(struct ms_queue *queue, enum ms_due what, int *count, struct
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record;
         bool gone = false;
-        rc = queue->ops->load(queue->backend, ids[i], &record, err);
-        if (rc == MS_ENOTFOUND) {
+        rc = get_record(queue, ids[i], &record, err);
+        if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT) { /* which must not hold up the others */
             rc = 0;
             continue;
         }
@@ -386,14 +396,6 @@ int ms_queue_reap(struct ms_queue *queue, int64_t lease_ms, int *count, struct m
 
 /* ---- looking ------------------------------------------------------------------------------------------------------- */
 
-static int get_record(struct ms_queue *queue, const char *id, struct ms_record *out,
-                      struct ms_error *err) {
-    memset(out, 0, sizeof *out);
-    if (!ms_job_id_is_valid(id))
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
-    return queue->ops->load(queue->backend, id, out, err);
-}
-
 int ms_queue_get(struct ms_queue *queue, const char *id, struct ms_job *out, struct ms_error *err) {
     struct ms_record record;
     int rc = get_record(queue, id, &record, err);
@@ -423,8 +425,8 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
     int rc = queue->ops->list(queue->backend, filter, ids, &found, next, err);
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record;
-        rc = queue->ops->load(queue->backend, ids[i], &record, err);
-        if (rc == MS_ENOTFOUND) { /* erased meanwhile */
+        rc = get_record(queue, ids[i], &record, err);
+        if (rc == MS_ENOTFOUND) { /* erased meanwhile, or a stranger's item */
             rc = 0;
             continue;
         }
@@ -531,7 +533,7 @@ int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms, struct ms_callback_d
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record;
         rc = get_record(queue, ids[i], &record, err);
-        if (rc == MS_ENOTFOUND) {
+        if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT) {
             rc = 0;
             continue;
         }

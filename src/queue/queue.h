@@ -42,11 +42,11 @@ struct ms_queue_ops {
     int (*load)(void *backend, const char *id, struct ms_record *out, struct ms_error *err);
     /* Stores the record, and moves it to its place, if its revision is still the stored one (0: there is none), as one
      * atomic step, else MS_ECONFLICT. A job that leaves WAITING is taken off the list, also off the worker's own. `gone`:
-     * erases it instead. On success the revision has grown. */
+     * erases it instead. On success the revision has grown. MS_ENOTFOUND: a popped id without a record was erased. */
     int (*save)(void *backend, struct ms_record *record, bool gone, struct ms_error *err);
 
     /* The id of the next waiting job, for the claim that a save is; waits up to wait_ms. MS_ENOTFOUND: none. The id is kept
-     * on a list of the worker's until it is saved as something else, or dropped. */
+     * on a list of the worker's until it is saved as something else, or dropped; until then the next pop gives it again. */
     int (*pop)(void *backend, const char *worker, int64_t wait_ms, char *id, size_t capacity,
                struct ms_error *err);
     int (*drop)(void *backend, const char *worker, const char *id, struct ms_error *err);

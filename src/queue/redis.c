@@ -18,7 +18,7 @@ struct backend {
     struct ms_redis *redis;
     char warning[200];
     char worker[MS_WORKER_NAME_MAX];
-    char popped[MS_JOB_ID_HEX]; /* on the worker's list */
+    redisReply *popped; /* the item on the worker's list, byte for byte; NULL: none */
 };
 
 static const char *const places[] = {"waiting", "delayed", "leased", "ended"};
@@ -46,8 +46,14 @@ static int ask_int(struct backend *b, int64_t *value, struct ms_error *err, cons
 
 static void op_close(void *backend) {
     struct backend *b = backend;
+    freeReplyObject(b->popped);
     ms_redis_free(b->redis);
     free(b);
+}
+
+static void forget_popped(struct backend *b) {
+    freeReplyObject(b->popped);
+    b->popped = NULL;
 }
 
 /* The value behind "\nname:" of INFO, or of CONFIG GET's pair; "" where there is none. */
@@ -148,7 +154,7 @@ static int op_load(void *backend, const char *id, struct ms_record *out, struct 
 static int op_save(void *backend, struct ms_record *record, bool gone, struct ms_error *err) {
     struct backend *b = backend;
     const struct ms_job *job = &record->job;
-    const bool popped = strcmp(job->id, b->popped) == 0;
+    const bool popped = b->popped != NULL && strcmp(job->id, b->popped->str) == 0;
     char key[80], list[140] = "", revision[NUMBER_MAX], created[NUMBER_MAX], not_before[NUMBER_MAX],
                   lease[NUMBER_MAX], due[NUMBER_MAX], attempt[NUMBER_MAX], *doc = NULL;
     redisReply *reply = NULL;
@@ -193,13 +199,15 @@ static int op_save(void *backend, struct ms_record *record, bool gone, struct ms
     free(doc);
     if (rc != 0)
         return rc;
-    const bool saved = to_int(reply) == 1;
+    const int64_t saved = to_int(reply);
     freeReplyObject(reply);
-    if (!saved)
+    if (saved < 0)
+        return ms_error_set(err, MS_ENOTFOUND, "the job was erased after it was popped");
+    if (saved == 0)
         return ms_error_set(err, MS_ECONFLICT, "the job was changed meanwhile");
     record->revision++;
     if (popped)
-        b->popped[0] = '\0';
+        forget_popped(b);
     return 0;
 }
 
@@ -213,16 +221,25 @@ static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, 
     int rc = op_now(b, &now_ms, err);
     if (rc != 0)
         return rc;
+    forget_popped(b);
     (void)snprintf(b->worker, sizeof b->worker, "%s", worker);
     rc = ms_redis_ask(b->redis, 0, &reply, err, "ZADD msaas:workers %" PRId64 " %s",
                       now_ms + wait_ms, worker);
     freeReplyObject(reply);
     reply = NULL;
-    if (rc == 0 && wait_ms > 0)
+    /* First what an earlier pop moved here, if its answer or the claim's was lost on the way. */
+    if (rc == 0)
+        rc = ms_redis_ask(b->redis, 0, &reply, err, "LINDEX msaas:worker:%s -1", worker);
+    const bool left_over = rc == 0 && reply->type == REDIS_REPLY_STRING;
+    if (rc == 0 && !left_over) {
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    if (rc == 0 && !left_over && wait_ms > 0)
         rc = ms_redis_ask(b->redis, wait_ms, &reply, err,
                           "BLMOVE toWorker msaas:worker:%s RIGHT LEFT %.3f", worker,
                           (double)wait_ms / 1000);
-    else if (rc == 0)
+    else if (rc == 0 && !left_over)
         rc = ms_redis_ask(b->redis, 0, &reply, err, "LMOVE toWorker msaas:worker:%s RIGHT LEFT",
                           worker);
     if (rc != 0)
@@ -233,7 +250,8 @@ static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, 
         rc = unexpected(err);
     } else {
         (void)snprintf(id, capacity, "%s", reply->str);
-        (void)snprintf(b->popped, sizeof b->popped, "%s", reply->str);
+        b->popped = reply;
+        reply = NULL;
     }
     freeReplyObject(reply);
     return rc;
@@ -243,12 +261,16 @@ static int op_drop(void *backend, const char *worker, const char *id, struct ms_
     struct backend *b = backend;
     redisReply *reply = NULL;
     char list[140];
+    (void)id; /* perhaps cut: a stranger's item may be of any form */
+    if (b->popped == NULL)
+        return 0;
     (void)snprintf(list, sizeof list, "msaas:worker:%s", worker);
-    b->popped[0] = '\0';
-    /* All of the list: it holds one id at a time, and a stranger's item may be of any form. */
-    (void)id;
-    int rc = ms_redis_call(b->redis, 2, (const char *[]){"DEL", list}, NULL, 0, &reply, err);
+    const char *const argv[] = {"LREM", list, "0", b->popped->str};
+    const size_t sizes[] = {4, strlen(list), 1, (size_t)b->popped->len};
+    int rc = ms_redis_call(b->redis, 4, argv, sizes, 0, &reply, err);
     freeReplyObject(reply);
+    if (rc == 0)
+        forget_popped(b);
     return rc;
 }
 

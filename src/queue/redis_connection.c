@@ -93,7 +93,8 @@ static int refused(struct ms_redis *redis, const redisReply *reply, struct ms_er
 static int exchange(struct ms_redis *redis, int argc, const char *const *argv, const size_t *sizes,
                     redisReply **reply, struct ms_error *err) {
     /* hiredis takes an array of pointers that it does not write to. */
-    const char **words = (const char **)(uintptr_t)argv;
+    const char **words;
+    memcpy(&words, &argv, sizeof words);
     *reply = redisCommandArgv(redis->context, argc, words, sizes);
     if (*reply == NULL)
         return lost(redis, err);
@@ -104,6 +105,8 @@ static int exchange(struct ms_redis *redis, int argc, const char *const *argv, c
         rc = MS_ENOTFOUND;
     freeReplyObject(*reply);
     *reply = NULL;
+    if (rc == MS_ENET) /* another server may have its name by now (READONLY after a failover) */
+        disconnect(redis);
     return rc;
 }
 
@@ -176,7 +179,7 @@ static int load_script(struct ms_redis *redis, size_t index, struct ms_error *er
     int rc =
         ms_redis_call(redis, 3, (const char *[]){"SCRIPT", "LOAD", (const char *)script->bytes},
                       (const size_t[]){6, 4, script->size}, 0, &reply, err);
-    if (rc == 0 && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
+    if (rc == 0 && reply != NULL && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
         memcpy(redis->digests[index], reply->str, SHA1_HEX);
     else if (rc == 0)
         rc = ms_error_set(err, MS_EINTERNAL, "Redis %s does not load scripts", redis->shown);

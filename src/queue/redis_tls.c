@@ -24,8 +24,10 @@ int ms_redis_tls_begin(redisContext *context, const char *host, struct ms_error 
         SSL_free(ssl);
         return ms_error_set(err, MS_EINTERNAL, "Redis %s: TLS cannot be set up", host);
     }
-    if (redisInitiateSSL(context, ssl) != REDIS_OK) /* which frees ssl */
+    if (redisInitiateSSL(context, ssl) != REDIS_OK) { /* only on success the context owns ssl */
+        SSL_free(ssl);
         return ms_error_set(err, MS_EDENIED, "Redis %s: TLS: %s", host, context->errstr);
+    }
     return 0;
 }
 

@@ -7,7 +7,8 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', 'msaas:workers', '-inf', now
     local list = 'msaas:worker:' .. worker
     for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do
         local state = redis.call('HGET', 'msaas:job:' .. id, 'state')
-        if not state or state == 'queued' then
+        local erased = not state and redis.call('DEL', 'msaas:erased:' .. id) == 1
+        if state == 'queued' or (not state and not erased) then
             redis.call('RPUSH', 'toWorker', id)
             back = back + 1
         end
