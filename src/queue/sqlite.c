@@ -17,6 +17,7 @@
 struct sqlite {
     sqlite3 *db;
     char path[1024];
+    double busy_until_s; /* see on_busy */
     sqlite3_stmt *statements[32];
 };
 
@@ -120,6 +121,17 @@ static int failed(struct sqlite *s, struct ms_error *err) {
                         "queue %s: %s", s->path, text);
 }
 
+/* Another connection writes. SQLite's own pauses grow to a tenth of a second, in which nobody gets ahead; a write here takes
+ * a millisecond. */
+static int on_busy(void *context, int times) {
+    const struct timespec pause = {.tv_nsec = (1 + times % 2) * 500000L};
+    struct sqlite *s = context;
+    if (times == 0)
+        s->busy_until_s = ms_monotonic_s() + BUSY_MS / 1000.0;
+    (void)nanosleep(&pause, NULL);
+    return ms_monotonic_s() < s->busy_until_s;
+}
+
 static void disconnect(struct sqlite *s) {
     for (size_t i = 0; i < sizeof s->statements / sizeof *s->statements; i++) {
         (void)sqlite3_finalize(s->statements[i]);
@@ -172,7 +184,7 @@ static int connect_to(struct sqlite *s, struct ms_error *err) {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
         rc = failed(s, err);
-    if (rc == 0 && sqlite3_busy_timeout(s->db, BUSY_MS) != SQLITE_OK)
+    if (rc == 0 && sqlite3_busy_handler(s->db, on_busy, s) != SQLITE_OK)
         rc = failed(s, err);
     if (rc == 0)
         rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);

@@ -109,6 +109,13 @@ static int fetch(struct run *run, const char *path, struct ms_error *err) {
     return rc;
 }
 
+/* Into the job too: each renewal of the lease says how far it is, whichever thread sends it. */
+static void tell_progress(struct run *run, double progress, double eta_s) {
+    run->job->progress = progress;
+    run->job->eta_seconds = eta_s;
+    ms_lease_progress(run->work->lease, progress, eta_s, run->job->audio_seconds);
+}
+
 static void on_progress(void *context, const struct ms_separate_progress *progress) {
     struct run *run = context;
     const double rate_hz = run->work->model->sample_rate_hz;
@@ -123,10 +130,8 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
         eta_s = (now_s - run->separate_begin_s) * (total - done) / done;
     /* After the last segment comes encoding, which is faster than the song's own time. */
     run->work->moved(run->work->context, done < total ? 0 : run->job->audio_seconds);
-    ms_lease_progress(run->work->lease,
-                      SEPARATE_FROM +
-                          (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1),
-                      eta_s, run->job->audio_seconds);
+    tell_progress(
+        run, SEPARATE_FROM + (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1), eta_s);
     if (done > 0)
         ms_fault_point("mid-inference");
 }
@@ -177,15 +182,12 @@ static int upload(struct run *run, int number, struct ms_error *err) {
 }
 
 static int upload_all(struct run *run, struct ms_error *err) {
-    const double audio_s = run->job->audio_seconds;
     int rc = 0;
 
     for (int i = 0; rc == 0 && i < run->output_count; i++) {
         if (i == 1)
             ms_fault_point("between-uploads");
-        ms_lease_progress(run->work->lease,
-                          SEPARATE_TO + (1 - SEPARATE_TO) * (i + 1) / (run->output_count + 2), 0,
-                          audio_s);
+        tell_progress(run, SEPARATE_TO + (1 - SEPARATE_TO) * (i + 1) / (run->output_count + 2), 0);
         rc = upload(run, i, err);
         run->outcome->uploaded += rc == 0;
     }
