@@ -6,10 +6,12 @@ E2E_FULL=1 takes the numbers that the service is held to (ctest -C Full -R e2e_f
 
 import base64
 import collections
+import contextlib
 import os
 import random
 import re
 import signal
+import sqlite3
 import threading
 import time
 
@@ -251,6 +253,21 @@ def test_three_crashes_are_poison(site):
     site.finished(site.separate(wav(tone=2)))
 
 
+def freeze(site, process):
+    """SQLite has one lock for all who write: whoever is frozen in its milliseconds of writing holds everybody up until it goes
+    on, and there is nothing to be seen then. So it is frozen at another moment."""
+    while True:
+        process.signal(signal.SIGSTOP)
+        if not hasattr(site, "data"):
+            return
+        with contextlib.closing(sqlite3.connect(site.data / "queue.db", timeout=2, isolation_level=None)) as queue:
+            with contextlib.suppress(sqlite3.OperationalError):
+                queue.execute("BEGIN IMMEDIATE")
+                queue.execute("ROLLBACK")
+                return
+        process.signal(signal.SIGCONT)
+
+
 def test_frozen_worker_cannot_overwrite(site):
     """SIGSTOP for twice the lease, then SIGCONT: the job was somebody else's meanwhile."""
     rounds = scaled_to(1, 10)
@@ -263,7 +280,7 @@ def test_frozen_worker_cannot_overwrite(site):
         song = wav(8.0, TONES[0], tag=f"frozen {number}")
         ident = site.separate(song)
         site.wait_state(ident, "running")
-        sleeper.signal(signal.SIGSTOP)
+        freeze(site, sleeper)
         stopped = time.monotonic()
         assert site.job(ident)["state"] == "running"
         other = site.work(lease_s=LEASE_S)
