@@ -71,7 +71,7 @@ memstore device bytes = 8589934592
 osd class load list = *
 osd class default list = *
 [client.rgw]
-rgw frontends = beast {endpoint}
+rgw frontends = beast {endpoint} tcp_nodelay=1
 rgw dns name = localhost
 rgw data = {folder}/rgw
 rgw enable usage log = false
