@@ -264,7 +264,7 @@ static void believes_no_server_that_sends_other_bytes(void **state) {
 
 #define BEGUN                                                                                      \
     "HTTP/1.1 200 OK\r\n" END "<InitiateMultipartUploadResult><UploadId>a&amp;b/c</UploadId></"    \
-                              "InitiateMultipartUploadResult>"
+    "InitiateMultipartUploadResult>"
 
 /* Nine MiB: a request that begins the upload, two parts, one that completes it. */
 static int put_parts(struct scene *scene, struct ms_object_info *info) {

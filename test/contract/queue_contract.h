@@ -1,0 +1,67 @@
+/* What the files of the queue's contract share: the backend under test, jobs, waiting for conditions. */
+#ifndef MSAAS_TEST_QUEUE_CONTRACT_H
+#define MSAAS_TEST_QUEUE_CONTRACT_H
+
+#include "msaas/queue.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "msaas/sys.h"
+
+#define DEADLINE_S 60
+#define LEASE_MS 60000
+#define SHORT_MS 150
+
+extern bool redis; /* the backend: Redis, else SQLite */
+extern char folder[64], url[128], port[8];
+extern struct ms_queue *queue;
+extern struct ms_error err;
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        int rc_ = (call);                                                                          \
+        if (rc_ != 0)                                                                              \
+            fail_msg("%s: %d %s", #call, rc_, err.text);                                           \
+    } while (0)
+
+/* Waits for a condition, not for time. */
+#define UNTIL(condition)                                                                           \
+    for (double until_ = ms_monotonic_s() + DEADLINE_S; !(condition); nap())                       \
+    assert_true(ms_monotonic_s() < until_)
+
+/* queue_tools.c */
+void nap(void);
+void start_server(void);
+void kill_server(void);
+int start(void **state);
+int stop(void **state);
+void ask_server(const char *command);
+void make_job(int number, struct ms_job *job);
+void put(int number, char id[MS_JOB_ID_HEX]);
+enum ms_job_state state_of(const char *id);
+void erase(const char *id);
+void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms);
+void expect_none(void);
+int change(enum ms_queue_change what, const struct ms_job *job, const char *token);
+void add_stem(struct ms_job *job, const char *name);
+
+/* queue_redis.c: tests of Redis alone */
+void killed_and_started_again_it_has_lost_nothing(void **state);
+void what_a_dead_worker_popped_comes_back(void **state);
+void what_a_living_worker_popped_is_served(void **state);
+void what_was_erased_after_the_pop_stays_so(void **state);
+void a_strangers_item_becomes_a_job(void **state);
+void the_warnings_name_what_could_lose_jobs(void **state);
+void a_wrong_password_is_denied(void **state);
+
+#endif

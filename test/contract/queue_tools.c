@@ -1,0 +1,142 @@
+/* See queue_contract.h. */
+#include "queue_contract.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+bool redis;
+char folder[64], url[128], port[8];
+struct ms_queue *queue;
+struct ms_error err;
+static pid_t server;
+
+/* ---- servers ------------------------------------------------------------------------------------------------------- */
+
+void nap(void) {
+    const struct timespec pause = {.tv_nsec = 10 * 1000000L};
+    (void)nanosleep(&pause, NULL);
+}
+
+static void find_port(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    (void)snprintf(port, sizeof port, "%d", ntohs(address.sin_port));
+    (void)close(fd);
+}
+
+void start_server(void) {
+    server = fork();
+    assert_true(server >= 0);
+    if (server == 0) {
+        (void)execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir",
+                     folder, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                     "--logfile", "redis.log", "--requirepass", "s3cret", (char *)NULL);
+        _exit(127);
+    }
+    const char *warning;
+    UNTIL(ms_queue_ping(queue, &warning, &err) == 0);
+}
+
+void kill_server(void) {
+    (void)kill(server, SIGKILL);
+    (void)waitpid(server, NULL, 0);
+    server = 0;
+}
+
+int start(void **state) {
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/msaas-queue-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    if (redis) {
+        find_port();
+        (void)snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%s/3", port);
+    } else {
+        (void)snprintf(url, sizeof url, "sqlite:%s/queue.db", folder);
+    }
+    OK(ms_queue_open(url, &queue, &err));
+    if (redis)
+        start_server();
+    return 0;
+}
+
+int stop(void **state) {
+    char command[100];
+    (void)state;
+    ms_queue_close(queue);
+    if (server > 0)
+        kill_server();
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+void ask_server(const char *command) {
+    char line[300];
+    (void)snprintf(line, sizeof line,
+                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning -n 3 %s >/dev/null",
+                   port, command);
+    assert_int_equal(system(line), 0);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+
+void make_job(int number, struct ms_job *job) {
+    struct ms_job_options options;
+    char song[32];
+    (void)snprintf(song, sizeof song, "song %d", number);
+    ms_job_options_default("htdemucs", &options);
+    OK(ms_job_init(job, song, strlen(song), &options, "htdemucs", &err));
+}
+
+void put(int number, char id[MS_JOB_ID_HEX]) {
+    struct ms_job job;
+    bool created;
+    make_job(number, &job);
+    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+    assert_true(created);
+    memcpy(id, job.id, MS_JOB_ID_HEX);
+    ms_job_fini(&job);
+}
+
+enum ms_job_state state_of(const char *id) {
+    struct ms_job job;
+    OK(ms_queue_get(queue, id, &job, &err));
+    const enum ms_job_state state = job.state;
+    ms_job_fini(&job);
+    return state;
+}
+
+void erase(const char *id) {
+    bool gone;
+    OK(ms_queue_erase(queue, id, NULL, &gone, NULL, &err));
+    assert_true(gone);
+    struct ms_job job;
+    assert_int_equal(ms_queue_get(queue, id, &job, &err), MS_ENOTFOUND);
+}
+
+void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms) {
+    OK(ms_queue_reserve(queue, "worker-1", lease_ms, 2000, job, token, &err));
+    assert_int_equal(job->state, MS_JOB_RUNNING);
+}
+
+void expect_none(void) {
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    assert_int_equal(ms_queue_reserve(queue, "worker-1", LEASE_MS, 0, &job, token, &err),
+                     MS_ENOTFOUND);
+}
+
+int change(enum ms_queue_change what, const struct ms_job *job, const char *token) {
+    return ms_queue_change(queue, what, job, token, LEASE_MS, &err);
+}
+
+void add_stem(struct ms_job *job, const char *name) {
+    struct ms_job_stem *stem = &job->stems[job->stem_count++];
+    (void)snprintf(stem->name, sizeof stem->name, "%s", name);
+    stem->bytes = 1234;
+    memset(stem->sha256, 'a', 64);
+}
