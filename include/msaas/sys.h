@@ -21,6 +21,7 @@ void ms_limits_read(const char *root, struct ms_limits *out);
 int ms_limits_lanes(const struct ms_limits *limits, int64_t base_bytes, int64_t lane_bytes);
 
 double ms_monotonic_s(void);     /* seconds, CLOCK_MONOTONIC */
+int64_t ms_unix_ms(void);        /* milliseconds of Unix time, CLOCK_REALTIME */
 int64_t ms_peak_rss_bytes(void); /* of this process so far */
 
 /* mkdir -p. Existing folders are fine. The text names the folder and the cause. */

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/digest.h"
+#include "msaas/sys.h"
 
 /* ---- states --------------------------------------------------------------------------------------------------- */
 
@@ -190,7 +190,6 @@ static int make_id(const void *song, size_t song_bytes, const struct ms_job_opti
 int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                 const struct ms_job_options *options, const char *default_model,
                 struct ms_error *err) {
-    struct timespec now;
     memset(job, 0, sizeof *job);
     int rc = ms_job_options_check(options, err);
     if (rc != 0)
@@ -202,8 +201,7 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
     job->input_bytes = (int64_t)song_bytes;
     job->eta_seconds = -1;
     job->position = -1;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    job->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    job->created_ms = ms_unix_ms();
     return make_id(song, song_bytes, &job->options, default_model, job->id, err);
 }
 

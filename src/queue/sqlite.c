@@ -103,12 +103,6 @@ static const char *const texts[] = {
     [LOG_ERASE] = "DELETE FROM log WHERE seq = ?1",
 };
 
-static int64_t now_of_day_ms(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int failed(struct sqlite *s, struct ms_error *err) {
     const int code = s->db != NULL ? sqlite3_errcode(s->db) & 255 : SQLITE_NOMEM;
     const char *text = s->db != NULL ? sqlite3_errmsg(s->db) : "no memory";
@@ -257,7 +251,7 @@ static int op_ping(void *backend, const char **warning, struct ms_error *err) {
 static int op_now(void *backend, int64_t *now_ms, struct ms_error *err) {
     (void)backend;
     (void)err;
-    *now_ms = now_of_day_ms();
+    *now_ms = ms_unix_ms();
     return 0;
 }
 

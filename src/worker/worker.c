@@ -186,15 +186,12 @@ static int confirm(void *context, struct ms_error *err) {
 /* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together does not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
-    struct timespec now;
     char hex[5];
     int64_t random = 0;
 
     if (ms_random_hex(hex, sizeof hex - 1, NULL) == 0)
         random = strtol(hex, NULL, 16);
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + most_ms -
-           most_ms / 2 * random / 0xffff;
+    return ms_unix_ms() + most_ms - most_ms / 2 * random / 0xffff;
 }
 
 /* Removes objects that no finished job will name; not, if another worker has the job by now: they would be that one's. */
