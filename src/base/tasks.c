@@ -2,9 +2,10 @@
 #include "msaas/tasks.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "msaas/thread.h"
 
 struct task {
     void (*run)(void *argument);
@@ -51,14 +52,9 @@ int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out, struct ms_
     tasks->ring = calloc(tasks->capacity, sizeof *tasks->ring);
     (void)pthread_mutex_init(&tasks->lock, NULL);
     (void)pthread_cond_init(&tasks->arrived, NULL);
-    /* Signals are for the thread that asked for the pool. */
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     while (tasks->ring != NULL && tasks->thread_count < threads &&
-           pthread_create(&tasks->threads[tasks->thread_count], NULL, work, tasks) == 0)
+           ms_thread_start(&tasks->threads[tasks->thread_count], 0, work, tasks) == 0)
         tasks->thread_count++;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (tasks->thread_count < threads) {
         ms_tasks_free(tasks);
         return ms_error_set(err, MS_ENOMEM, "no room for a pool of %d threads", threads);

@@ -6,13 +6,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/network.h"
 #include "msaas/separate.h"
+#include "msaas/sys.h"
+#include "msaas/thread.h"
 
 #define LANE_STACK_BYTES (8u << 20)
 #define CANCEL_POLL_MS 50
@@ -122,37 +122,21 @@ static void *lane_main(void *argument) {
 /* ---- on the caller's thread ------------------------------------------------------------------------------------- */
 
 static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
-    pthread_condattr_t monotonic;
-    int code = pthread_condattr_init(&monotonic);
-    if (code == 0) {
-        (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-        if ((code = pthread_mutex_init(&lanes->lock, NULL)) == 0 &&
-            (code = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
-            code = pthread_cond_init(&lanes->to_caller, &monotonic);
-        pthread_condattr_destroy(&monotonic);
-    }
+    int code = pthread_mutex_init(&lanes->lock, NULL);
+    if (code == 0 && (code = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
+        code = ms_cond_init(&lanes->to_caller);
     if (code != 0)
         return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
     lanes->locks_made = true;
     return 0;
 }
 
-/* Lanes leave signals to the threads that expect them: they inherit a full mask. */
 static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
-    sigset_t all, before;
-    pthread_attr_t attributes;
-    int code = pthread_attr_init(&attributes);
-    if (code != 0)
-        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
-    (void)pthread_attr_setstacksize(&attributes, LANE_STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = 0;
     for (; code == 0 && lanes->threads < lanes->lane_count; lanes->threads += code == 0) {
         struct lane *lane = &lanes->lane[lanes->threads];
-        code = pthread_create(&lane->thread, &attributes, lane_main, lane);
+        code = ms_thread_start(&lane->thread, LANE_STACK_BYTES, lane_main, lane);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     if (code != 0)
         return ms_error_set(err, MS_ENOMEM, "cannot start lane %d of %d: %s", lanes->threads + 1,
                             lanes->lane_count, strerror(code));
@@ -299,14 +283,8 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
             break;
         }
         /* The flag is set by a signal's handler or another thread, neither of which can wake this one. */
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += CANCEL_POLL_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_nsec -= 1000000000L;
-            until.tv_sec++;
-        }
-        pthread_cond_timedwait(&lanes->to_caller, &lanes->lock, &until);
+        (void)ms_cond_wait_until(&lanes->to_caller, &lanes->lock,
+                                 ms_monotonic_s() + CANCEL_POLL_MS / 1000.0);
     }
     pthread_mutex_unlock(&lanes->lock);
     *out = slot;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/sys.h"
 #include "msaas/url.h"
@@ -205,7 +204,6 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
     struct ms_s3 *s3 = (struct ms_s3 *)store;
     char hex[MS_SHA256_HEX], digest[100], etag[80] = "";
     char *type = NULL;
-    struct timespec now;
     int rc = 0;
 
     if (source->sha256 != NULL)
@@ -240,10 +238,9 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
     free(type);
     if (rc != 0)
         return rc;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
     *info = (struct ms_object_info){
         .bytes = source->size,
-        .modified_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+        .modified_ms = ms_unix_ms(),
     };
     memcpy(info->sha256, hex, sizeof hex);
     memcpy(info->etag, etag, sizeof etag);

@@ -3,14 +3,14 @@
 #include "chores.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "msaas/fault.h"
 #include "msaas/log.h"
 #include "msaas/queue.h"
+#include "msaas/sys.h"
+#include "msaas/thread.h"
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 
@@ -32,19 +32,12 @@ struct ms_chores {
 
 /* Waits at most so long, less when the chores end (and, with due, when a callback is due). False: they end. */
 static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms, bool *due) {
-    struct timespec until;
-    int rc = 0;
+    const double until_s = ms_monotonic_s() + (double)ms / 1000;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
     (void)pthread_mutex_lock(&chores->lock);
-    while (rc == 0 && !atomic_load(&chores->ending) && (due == NULL || !*due))
-        rc = pthread_cond_timedwait(wake, &chores->lock, &until);
+    while (!atomic_load(&chores->ending) && (due == NULL || !*due))
+        if (!ms_cond_wait_until(wake, &chores->lock, until_s))
+            break;
     if (due != NULL)
         *due = false;
     (void)pthread_mutex_unlock(&chores->lock);
@@ -151,13 +144,8 @@ void ms_chores_wake(struct ms_chores *chores) {
 /* ---- both ----------------------------------------------------------------------------------------------------------------- */
 
 static int start_threads(struct ms_chores *chores, struct ms_error *err) {
-    sigset_t all, before;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    chores->has_reaper = pthread_create(&chores->reaper, NULL, reap, chores) == 0;
-    chores->has_deliverer = pthread_create(&chores->deliverer, NULL, deliver_all, chores) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    chores->has_reaper = ms_thread_start(&chores->reaper, 0, reap, chores) == 0;
+    chores->has_deliverer = ms_thread_start(&chores->deliverer, 0, deliver_all, chores) == 0;
     if (chores->has_reaper && chores->has_deliverer)
         return 0;
     return ms_error_set(err, MS_ENOMEM, "no threads can be had for the worker's chores");
@@ -166,7 +154,6 @@ static int start_threads(struct ms_chores *chores, struct ms_error *err) {
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
                   struct ms_error *err) {
     struct ms_chores *chores = calloc(1, sizeof *chores);
-    pthread_condattr_t monotonic;
     int rc;
 
     *out = NULL;
@@ -174,11 +161,8 @@ int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **ou
         return ms_error_set(err, MS_ENOMEM, "no memory for the worker's chores");
     chores->options = *options;
     (void)pthread_mutex_init(&chores->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&chores->wake_reaper, &monotonic);
-    (void)pthread_cond_init(&chores->wake_deliverer, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    (void)ms_cond_init(&chores->wake_reaper);
+    (void)ms_cond_init(&chores->wake_deliverer);
     rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
                         &chores->webhook, err);
     if (rc == 0)

@@ -5,13 +5,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/sys.h"
+#include "msaas/thread.h"
 
 #define TICK_MS 100
 #define RENEW_MS 1000
@@ -60,15 +59,7 @@ static void renew(struct ms_lease *lease) {
 }
 
 static void wait_tick(struct ms_lease *lease) {
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
-    (void)pthread_cond_timedwait(&lease->wake, &lease->lock, &until);
+    (void)ms_cond_wait_until(&lease->wake, &lease->lock, ms_monotonic_s() + TICK_MS / 1000.0);
 }
 
 static void *beat(void *user) {
@@ -106,8 +97,6 @@ static void *beat(void *user) {
 int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
                  struct ms_error *err) {
     struct ms_lease *lease = calloc(1, sizeof *lease);
-    pthread_condattr_t monotonic;
-    sigset_t all, before;
     int rc;
 
     *out = NULL;
@@ -115,16 +104,10 @@ int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
         return ms_error_set(err, MS_ENOMEM, "no memory for a lease");
     lease->options = *options;
     (void)pthread_mutex_init(&lease->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&lease->wake, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    (void)ms_cond_init(&lease->wake);
     rc = ms_queue_open(options->queue_url, &lease->queue, err);
     if (rc == 0) {
-        (void)sigfillset(&all);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        lease->has_thread = pthread_create(&lease->thread, NULL, beat, lease) == 0;
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        lease->has_thread = ms_thread_start(&lease->thread, 0, beat, lease) == 0;
         if (!lease->has_thread)
             rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for the lease");
     }

@@ -3,14 +3,13 @@
 #include "msaas/logship.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/queue.h"
 #include "msaas/sys.h"
+#include "msaas/thread.h"
 #include "outage.h"
 
 #define LAST_WORDS_S 2.0
@@ -63,19 +62,10 @@ static char *take(struct ms_logship *ship) {
 
 /* With the lock: whether to try again, after a pause. */
 static bool wait_to_retry(struct ms_logship *ship, int failures) {
-    const int64_t pause_ms = ms_outage_pause_ms(failures);
-    const double until_s = ms_monotonic_s() + (double)pause_ms / 1000;
-    struct timespec until;
+    const double until_s = ms_monotonic_s() + (double)ms_outage_pause_ms(failures) / 1000;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += pause_ms / 1000;
-    until.tv_nsec += pause_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
-    while (!ship->ending && ms_monotonic_s() < until_s)
-        if (pthread_cond_timedwait(&ship->wake, &ship->lock, &until) != 0)
+    while (!ship->ending)
+        if (!ms_cond_wait_until(&ship->wake, &ship->lock, until_s))
             break;
     return !ship->ending;
 }
@@ -108,24 +98,16 @@ static void *run(void *user) {
 
 int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_error *err) {
     struct ms_logship *ship = calloc(1, sizeof *ship);
-    pthread_condattr_t monotonic;
-    sigset_t all, before;
     int rc;
 
     *out = NULL;
     if (ship == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for shipping log lines");
     (void)pthread_mutex_init(&ship->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&ship->wake, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    (void)ms_cond_init(&ship->wake);
     rc = ms_queue_open(queue_url, &ship->queue, err);
     if (rc == 0) {
-        (void)sigfillset(&all);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        ship->has_thread = pthread_create(&ship->thread, NULL, run, ship) == 0;
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        ship->has_thread = ms_thread_start(&ship->thread, 0, run, ship) == 0;
         if (!ship->has_thread)
             rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for shipping log lines");
     }

@@ -7,7 +7,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 
 #include "msaas/fault.h"
 #include "msaas/sys.h"
+#include "msaas/thread.h"
 #include "spool.h"
 
 /* ---- what to write ---------------------------------------------------------------------------------------------- */
@@ -215,14 +215,10 @@ static void *finish_outputs(void *context) {
 static int finish_all(struct run *run, int threads, struct ms_error *err) {
     pthread_t helpers[MS_PIPELINE_MAX_OUTPUTS];
     int helper_count = 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     /* A thread that cannot be had is no fault: the others do its part. */
     while (helper_count + 1 < threads && helper_count + 1 < run->plan.count &&
-           pthread_create(&helpers[helper_count], NULL, finish_outputs, run) == 0)
+           ms_thread_start(&helpers[helper_count], 0, finish_outputs, run) == 0)
         helper_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)finish_outputs(run);
     for (int i = 0; i < helper_count; i++)
         pthread_join(helpers[i], NULL);
