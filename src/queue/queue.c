@@ -160,6 +160,11 @@ int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *cre
         if (rc == 0 && now != NULL) {
             *now = record.job;
             memset(&record.job, 0, sizeof record.job);
+            /* The job is acknowledged: that its place cannot be had is no failure. */
+            now->position = -1;
+            if (now->state == MS_JOB_QUEUED &&
+                queue->ops->position(queue->backend, now->id, &now->position, NULL) != 0)
+                now->position = -1;
         }
         record_fini(&record);
         if (rc != MS_ECONFLICT)

@@ -180,6 +180,7 @@ static void a_song_that_comes_again(void **state) {
     OK(ms_queue_enqueue(queue, &job, &created, &now, &err));
     assert_false(created);
     assert_int_equal(now.state, MS_JOB_SUCCEEDED);
+    assert_int_equal(now.position, -1);
     ms_job_fini(&now);
     bool gone;
     OK(ms_queue_erase(queue, job.id, "bass", &gone, &now, &err));
@@ -191,6 +192,7 @@ static void a_song_that_comes_again(void **state) {
     assert_true(created);
     assert_int_equal(now.state, MS_JOB_QUEUED);
     assert_int_equal(now.stem_count, 0);
+    assert_int_equal(now.position, 0);
     ms_job_fini(&now);
     reserve(&taken, token, LEASE_MS);
     (void)snprintf(taken.error_code, sizeof taken.error_code, "input");

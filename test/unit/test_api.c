@@ -190,6 +190,9 @@ static void test_v2_the_same_song_is_one_job(void **state) {
     (void)state;
     struct answer answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
     expect("first", &answer, 202);
+    int64_t position = -1;
+    assert_true(ms_json_int(ms_json_get(answer.json, "position"), &position));
+    assert_int_equal(position, 0);
     (void)snprintf(first, sizeof first, "%s", member(&answer, "id"));
     answer_free(&answer);
     assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
