@@ -6,6 +6,14 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 quiet_log=$(mktemp "${TMPDIR:-/tmp}/msaas-XXXXXX.log")
 trap 'rm -f -- "$quiet_log"' EXIT
 
+# Every script says how it is used: its opening comment.
+case ${1-} in
+-h | --help)
+    sed -n '2,${/^#/!q;/^# shellcheck/!s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+esac
+
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1

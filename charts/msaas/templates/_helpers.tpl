@@ -59,6 +59,8 @@ labels:
   {{- with .root.Values.podLabels }}{{ toYaml . | nindent 2 }}{{ end }}
 annotations:
   checksum/config: {{ include (print .root.Template.BasePath "/config.yaml") .root | sha256sum }}
+  {{- /* Of the values, not of the Secret: a generated key is another one each time it is rendered. */}}
+  checksum/secret: {{ .root.Values.secret | toJson | sha256sum }}
   {{- with .root.Values.podAnnotations }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end -}}
 
@@ -71,10 +73,17 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{- /* The cluster's name servers: their pods, or the cache on each node (NodeLocal DNSCache's address). */ -}}
+{{- define "msaas.egressDNS" -}}
+- to:
+    - {namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}
+    - {ipBlock: {cidr: 169.254.20.10/32}}
+  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- end -}}
+
 {{- /* To Redis and S3: the trial pods, or the external ones. */ -}}
 {{- define "msaas.egressServices" -}}
-- to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
-  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{ include "msaas.egressDNS" . }}
 {{- $parts := list }}
 {{- if and .Values.redis.enabled (not .Values.queue.url) }}{{ $parts = append $parts (list "redis" 6379) }}{{ end }}
 {{- if and .Values.minio.enabled (not .Values.store.endpoint) }}{{ $parts = append $parts (list "minio" 9000) }}{{ end }}
@@ -82,7 +91,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: msaas, app.kubernetes.io/instance: {{ $.Release.Name }}, app.kubernetes.io/component: {{ first . }}}}}]
   ports: [{protocol: TCP, port: {{ last . }}}]
 {{- end }}
-{{- if or .Values.queue.url .Values.store.endpoint .Values.secret.existingSecret }}
+{{- if or .Values.queue.url .Values.store.endpoint .Values.secret.existingSecret .Values.model.url }}
 - ports:
     {{- range .Values.networkPolicy.servicePorts }}
     - {protocol: TCP, port: {{ . }}}
