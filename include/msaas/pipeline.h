@@ -17,6 +17,7 @@ struct ms_pipeline_options {
     bool stems[MS_MODEL_MAX_STEMS]; /* which stems to write; ignored with two_stems */
     int two_stems;                  /* index of the stem kept apart from the rest; -1: off */
     enum ms_other_method other_method;
+    double max_seconds; /* longer songs are MS_EINPUT; 0: any */
 };
 
 /* One output: its label ("vocals", "no_vocals", "minus_vocals") and where it goes. */

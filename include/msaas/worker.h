@@ -20,7 +20,11 @@ struct ms_worker_options {
     const char *
         scratch_dir; /* for songs, spools and stems of the job at work; emptied of leftovers of its own */
     int64_t lease_ms; /* renewed every third of it */
-    int64_t grace_ms; /* after `stop`: finish the job if it can within so long, else put it back */
+    /* A job that has not moved for so long (longer where much is to be read or sent) ends the process, by _exit(1): what hangs
+     * in another's code cannot be ended alone. Past grace_ms by much, a job that does not end does so too. */
+    double stall_s;
+    double max_song_s; /* longer songs are `failed`, code "input" */
+    int64_t grace_ms;  /* after `stop`: finish the job if it can within so long, else put it back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
     const char *
         callback_allow; /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
@@ -32,7 +36,7 @@ struct ms_worker_options {
 /* Until stop; 0 then. Waits for ever for queue and store (backoff, log lines). */
 MS_MUST_CHECK int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err);
 
-/* For /metrics and /healthz of the worker's listener: whether the loop has moved within two minutes (a job's progress counts). */
+/* For /metrics and /healthz of the worker's listener: whether the loop has moved within stall_s (a job's progress counts). */
 bool ms_worker_is_alive(void);
 
 #endif

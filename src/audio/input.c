@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libavutil/avstring.h>
@@ -22,6 +23,7 @@
 #define ANALYSE_BYTES (4 << 20) /* read to find out the streams' parameters */
 #define MAX_STREAMS 64
 #define MAX_ID3_TAGS 8
+#define MAX_OPEN_S 2            /* of processor time; any honest file takes milliseconds */
 #define MAX_PRIMING_FRAMES 8192 /* no encoder delays its audio by more */
 
 /* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls, concat, dash, sdp,
@@ -35,9 +37,21 @@ static const char codecs[] =
     "s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2";
 
+static double thread_cpu_s(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* FFmpeg keeps tags in a list that it searches for each one more: 50,000 of them take minutes, out of anybody's reach but
+ * for its next read. */
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
     ssize_t got;
+    if (input->open_until_s > 0 && thread_cpu_s() > input->open_until_s)
+        input->open_too_long = true;
+    if (input->open_too_long)
+        return AVERROR_EXIT;
     do
         got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
     while (got < 0 && errno == EINTR);
@@ -170,6 +184,10 @@ static void close_demuxer(struct ms_input *input) {
 /* What went wrong while FFmpeg read: the disk's fault before the file's. */
 static int read_error(struct ms_input *input, int av_error, const char *what,
                       struct ms_error *err) {
+    if (input->open_too_long)
+        return ms_error_set(
+            err, MS_EINPUT,
+            "%s: takes too long to open: it has too many tags or too large an index", input->path);
     if (input->read_errno != 0)
         return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
                             strerror(input->read_errno));
@@ -182,6 +200,8 @@ static int read_error(struct ms_input *input, int av_error, const char *what,
 static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_error *err) {
     close_demuxer(input);
     input->at_bytes = 0;
+    input->open_too_long = false;
+    input->open_until_s = thread_cpu_s() + MAX_OPEN_S;
     AVDictionary *options = NULL;
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
@@ -226,7 +246,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
         if (format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
             format->streams[i]->discard = AVDISCARD_ALL;
     rc = avformat_find_stream_info(format, NULL);
-    if (rc < 0) {
+    if (rc < 0 || input->open_too_long) { /* which to some demuxers is the end of the file */
         rc = read_error(input, rc, "cannot be read as audio", err);
         goto out;
     }
@@ -241,6 +261,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
             format->streams[i]->discard = AVDISCARD_ALL;
     rc = 0;
 out:
+    input->open_until_s = 0;
     av_dict_free(&options);
     return rc;
 }

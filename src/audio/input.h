@@ -3,6 +3,7 @@
 #ifndef MSAAS_AUDIO_INPUT_H
 #define MSAAS_AUDIO_INPUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <libavcodec/avcodec.h>
@@ -16,6 +17,9 @@ struct ms_input {
     int64_t size_bytes;
     int64_t at_bytes; /* where FFmpeg reads next */
     int read_errno;   /* why the disk failed; 0: it did not */
+    /* Processor time of this thread at which opening, which some tags and indices make quadratic work, is given up. */
+    double open_until_s; /* 0: not opening */
+    bool open_too_long;
     const AVInputFormat *container;
 
     /* From _start to _stop. */

@@ -1,16 +1,24 @@
-/* Where tests kill the process. Owns the choice, made once at start; any thread comes to the points. */
+/* Where tests kill or hang the process. Owns the choice, made once at start; any thread comes to the points. */
 #include "msaas/fault.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define HANG "hang@"
+
 static char chosen[64];
+static bool hangs;
 static atomic_int left; /* times to come to it still; 0: none is chosen */
 
 void ms_fault_choose(const char *spec) {
+    hangs = spec != NULL && strncmp(spec, HANG, strlen(HANG)) == 0;
+    if (hangs)
+        spec += strlen(HANG);
     const char *colon = spec != NULL ? strchr(spec, ':') : NULL;
     long times = colon != NULL ? strtol(colon + 1, NULL, 10) : 1;
 
@@ -24,6 +32,9 @@ void ms_fault_choose(const char *spec) {
 
 void ms_fault_point(const char *name) {
     if (atomic_load_explicit(&left, memory_order_relaxed) > 0 && strcmp(name, chosen) == 0 &&
-        atomic_fetch_sub(&left, 1) == 1)
+        atomic_fetch_sub(&left, 1) == 1) {
+        while (hangs)
+            (void)poll(NULL, 0, -1);
         (void)raise(SIGKILL);
+    }
 }

@@ -142,6 +142,9 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
                          "the models' folder."},
     [MS_OPTION_MAX_SONG_MB] = {"max-song-mb", 0, INT, UP | SERVE, "MB", "MSAAS_MAX_SONG_MB", "256",
                                1, 2000, "Larger songs are refused."},
+    [MS_OPTION_MAX_SONG_MINUTES] = {"max-song-minutes", 0, REAL, UP | WORK, "MIN",
+                                    "MSAAS_MAX_SONG_MINUTES", "120", 0.01, 100000,
+                                    "Longer songs fail. The scratch folder needs 90 MB a minute."},
     [MS_OPTION_MAX_WAITING] = {"max-waiting", 0, INT, UP | SERVE, "N", "MSAAS_MAX_WAITING",
                                "100000", 1, 1e9,
                                "With so many jobs waiting, new ones are refused."},
@@ -153,6 +156,9 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
          "Go on so long after SIGTERM, not ready, until load balancers look away."},
     [MS_OPTION_LEASE] = {"lease", 0, REAL, UP | WORK, "SECONDS", "MSAAS_LEASE", "30", 0.1, 3600,
                          "A worker that is silent for so long loses its job to another."},
+    [MS_OPTION_STALL] = {"stall", 0, REAL, UP | WORK, "SECONDS", "MSAAS_STALL", "120", 1, 86400,
+                         "A job that stands still for so long ends its worker, and is tried again "
+                         "by the next; three times."},
     [MS_OPTION_GRACE] =
         {"grace", 0, REAL, UP | SERVE | WORK, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
          "Time to finish what is at work after SIGTERM; then a job goes back to the queue."},

@@ -130,6 +130,8 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .model_sha256 = work->sha256,
         .scratch_dir = work->scratch,
         .lease_ms = (int64_t)(ms_options_double(options, MS_OPTION_LEASE) * 1000),
+        .stall_s = ms_options_double(options, MS_OPTION_STALL),
+        .max_song_s = ms_options_double(options, MS_OPTION_MAX_SONG_MINUTES) * 60,
         .grace_ms = (int64_t)(ms_options_double(options, MS_OPTION_GRACE) * 1000),
         .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
         .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),

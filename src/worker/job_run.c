@@ -21,6 +21,7 @@
 #define SEPARATE_TO 0.95
 /* How slow things are that nobody can watch, at the very least. */
 #define DECODE_BYTES_PER_S 100e3
+#define DECODE_SPEED 20 /* seconds of music in one */
 #define TRANSFER_BYTES_PER_S 100e3
 
 struct run {
@@ -149,7 +150,11 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
         if (run->outputs[i].path == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     }
-    work->moved(work->context, (double)run->job->input_bytes / DECODE_BYTES_PER_S);
+    double decode_s = (double)run->job->input_bytes / DECODE_BYTES_PER_S;
+    if (work->max_song_s > 0 && decode_s > work->max_song_s / DECODE_SPEED)
+        decode_s = work->max_song_s / DECODE_SPEED;
+    work->moved(work->context, decode_s);
+    run->options.max_seconds = work->max_song_s;
     rc = ms_pipeline_run(work->separator, work->model, song, &run->options, run->outputs,
                          run->output_count, work->folder, &hooks, &stats, err);
     if (rc == 0)

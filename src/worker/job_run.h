@@ -17,6 +17,7 @@ struct ms_job_work {
     struct ms_outage *store_outage;
     struct ms_lease *lease;
     const char *folder; /* the worker's own, emptied by the caller */
+    double max_song_s;  /* longer songs are MS_EINPUT; 0: any */
     /* Whether the job is still this worker's: 0, or what ended it. Before each stem's upload. */
     int (*confirm)(void *context, struct ms_error *err);
     /* Work goes on; it may be this many seconds until it can be seen to. */

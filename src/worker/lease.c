@@ -8,12 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "msaas/log.h"
 #include "msaas/sys.h"
 #include "msaas/thread.h"
 
 #define TICK_MS 100
 #define RENEW_MS 1000
+#define STILL_TICKS 50
+#define STOP_S 20.0 /* for a job that is to be put back, to be put back */
 
 struct ms_lease {
     struct ms_lease_options options;
@@ -62,6 +66,14 @@ static void wait_tick(struct ms_lease *lease) {
     (void)ms_cond_wait_until(&lease->wake, &lease->lock, ms_monotonic_s() + TICK_MS / 1000.0);
 }
 
+/* A thread that hangs in somebody else's code, for example in a file made to keep FFmpeg busy, cannot be ended: the process
+ * can, and whoever started it starts it anew. The job has then crashed once. */
+static void end_process(const struct ms_lease *lease, const char *why) {
+    ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
+                  "reason", why, NULL);
+    _exit(EXIT_FAILURE);
+}
+
 static void *beat(void *user) {
     struct ms_lease *lease = user;
     const double every_s =
@@ -69,6 +81,7 @@ static void *beat(void *user) {
         1000;
     double renewed_s = 0, stopped_s = -1;
     uint64_t number = 0;
+    int still = 0; /* ticks in a row in which the job did not move as it should */
 
     (void)pthread_mutex_lock(&lease->lock);
     while (!lease->ending) {
@@ -79,6 +92,13 @@ static void *beat(void *user) {
         if (stopped_s >= 0 &&
             (!lease->has_job || (now_s - stopped_s) * 1000 >= (double)lease->options.grace_ms))
             set_why(lease, MS_LEASE_STOPPED);
+        /* Not at once: a process that was frozen as a whole moves again when it is let go on. */
+        still = lease->has_job && !lease->options.is_alive() ? still + 1 : 0;
+        if (still > STILL_TICKS)
+            end_process(lease, "it has not moved for the time of --stall");
+        if (lease->has_job && stopped_s >= 0 &&
+            now_s - stopped_s > (double)lease->options.grace_ms / 1000 + STOP_S)
+            end_process(lease, "it did not end when it was stopped");
         if (lease->has_job && lease->number != number) {
             number = lease->number;
             renewed_s = now_s; /* reserve() gave a fresh one */

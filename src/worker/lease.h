@@ -4,6 +4,7 @@
 #define MSAAS_WORKER_LEASE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "msaas/queue.h"
 #include "outage.h"
@@ -21,6 +22,7 @@ struct ms_lease_options {
     int64_t grace_ms;
     const atomic_bool *stop;
     struct ms_outage *outage; /* of the queue */
+    bool (*is_alive)(void);   /* whether the job at work moves; see ms_worker_options.stall_s */
 };
 
 struct ms_lease;

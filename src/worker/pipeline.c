@@ -98,6 +98,7 @@ struct run {
     struct ms_pipeline_stats stats;
     atomic_int next; /* output to be finished next */
     atomic_bool failed;
+    int64_t mix_frames; /* read in this pass */
 };
 
 static bool is_canceled(const struct run *run) {
@@ -112,12 +113,20 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
     run->stats.decode_s += ms_monotonic_s() - begin_s;
     run->decoder_failed = code != 0;
     ms_fault_point("mid-decode");
-    return code;
+    if (code != 0)
+        return code;
+    run->mix_frames += (int64_t)*frames;
+    const double max_s = run->options->max_seconds;
+    if (max_s > 0 && (double)run->mix_frames > max_s * run->model->sample_rate_hz)
+        return ms_error_set(err, MS_EINPUT,
+                            "is longer than %g minutes, the most that is taken here", max_s / 60);
+    return 0;
 }
 
 static int rewind_mix(void *context, struct ms_error *err) {
     struct run *run = context;
     int code = ms_decoder_rewind(run->decoder, err);
+    run->mix_frames = 0;
     run->decoder_failed = code != 0;
     return code;
 }

@@ -24,7 +24,6 @@
 #include "scratch.h"
 
 #define RESERVE_WAIT_MS 500
-#define ALIVE_S 120.0
 #define RETRY_MAX_MS 60000
 /* A worker that stops tries that long to hand its job back to a queue that does not answer. */
 #define LAST_WORDS_S 5.0
@@ -56,7 +55,7 @@ static void moved(void *context, double allow_s) {
     struct worker *worker = context;
 
     (void)pthread_mutex_lock(&alive_lock);
-    worker->alive_until_s = ms_monotonic_s() + ALIVE_S + allow_s;
+    worker->alive_until_s = ms_monotonic_s() + worker->options->stall_s + allow_s;
     (void)pthread_mutex_unlock(&alive_lock);
 }
 
@@ -411,6 +410,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
         .grace_ms = options->grace_ms,
         .stop = options->stop,
         .outage = &worker->queue_outage,
+        .is_alive = ms_worker_is_alive,
     };
     struct ms_store_options store = options->store;
     int rc = make_name(worker->name, err);
@@ -435,6 +435,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
         .store_outage = &worker->store_outage,
         .lease = worker->lease,
         .folder = worker->scratch.path,
+        .max_song_s = options->max_song_s,
         .confirm = confirm,
         .moved = moved,
         .context = worker,

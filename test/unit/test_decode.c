@@ -356,6 +356,26 @@ static void refuse(const char *name, int code, const char *cause) {
     clip_free(&clip);
 }
 
+/* Each of FFmpeg's tags costs a search through all before it: this many would take it an hour. */
+static void too_many_tags_are_refused(void **state) {
+    (void)state;
+    enum { TAGS = 250000, TAG_BYTES = 20 };
+    struct clip clip;
+    struct ms_error err = {0};
+    FILE *file = fopen("tags.mp3", "wb");
+    assert_non_null(file);
+    const unsigned size = TAGS * TAG_BYTES;
+    (void)fprintf(file, "ID3%c%c%c%c%c%c%c", 3, 0, 0, (int)(size >> 21 & 127),
+                  (int)(size >> 14 & 127), (int)(size >> 7 & 127), (int)(size & 127));
+    for (int i = 0; i < TAGS; i++) /* an encoding, a name, NUL, a value */
+        (void)fprintf(file, "TXXX%c%c%c%c%c%c%c%07d%cx", 0, 0, 0, 10, 0, 0, 0, i, 0);
+    assert_int_equal(ftell(file), 10 + (long)size);
+    assert_int_equal(fclose(file), 0);
+    shell("cat one.mp3 >> tags.mp3");
+    assert_int_equal(decode_at("tags.mp3", RATE_HZ, &clip, &err), MS_EINPUT);
+    assert_non_null(strstr(err.text, "too many tags"));
+}
+
 static void files_that_cannot_be_opened_are_refused(void **state) {
     (void)state;
     refuse("missing.mp3", MS_ENOTFOUND, "No such file");
@@ -579,6 +599,7 @@ int main(void) {
         cmocka_unit_test(a_second_pass_gives_the_same),
         cmocka_unit_test(a_format_that_changes_midway_is_followed),
         cmocka_unit_test(a_large_cover_does_not_hide_the_audio),
+        cmocka_unit_test(too_many_tags_are_refused),
         cmocka_unit_test(files_that_cannot_be_opened_are_refused),
         cmocka_unit_test(a_file_without_permission_is_refused),
         cmocka_unit_test(files_that_are_not_audio_are_refused),

@@ -406,6 +406,10 @@ static void test_faults(void **state) {
     free(bench.input);
     bench.input = wanted_input;
 
+    bench.options.max_seconds = (double)(FRAMES - 1) / RATE_HZ;
+    check_fails(&bench, MS_EINPUT, "is longer than");
+    bench.options.max_seconds = 0;
+
     bench.spool_dir = path_in("nowhere");
     check_fails(&bench, MS_EIO, bench.spool_dir);
     free(bench.spool_dir);

@@ -389,6 +389,47 @@ static void test_killed(void **state) {
     test_killed_at("before-callback", true);
 }
 
+/* A job that hangs where nothing can end it: the process ends instead. */
+static void test_hangs(void **state) {
+    struct world world;
+    struct ms_job job;
+    int status = 0;
+
+    (void)state;
+    world_begin(&world);
+    world.options.lease_ms = 500;
+    world.options.stall_s = 1;
+    const pid_t child = world_fork(&world, "hang@mid-decode");
+    world_open(&world);
+    world_submit(&world, SHORT_SONG);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    world_wait_until(&world, was_reaped, "the lease to lapse");
+    assert_int_equal(ms_queue_get(world.queue, world.job_id, &job, NULL), 0);
+    assert_int_equal(job.state, MS_JOB_QUEUED);
+    assert_int_equal(job.crashes, 1);
+    ms_job_fini(&job);
+
+    world.options.lease_ms = 20000;
+    world.options.stall_s = 120;
+    world_start(&world);
+    world_wait(&world, MS_JOB_SUCCEEDED, &job);
+    ms_job_fini(&job);
+    world_wait_until(&world, world_was_called_back, "the callback");
+    world_end(&world);
+}
+
+static void test_too_long(void **state) {
+    struct world world;
+
+    (void)state;
+    world_begin(&world);
+    world.options.max_song_s = 0.1;
+    world_open(&world);
+    world_submit(&world, SHORT_SONG);
+    expect_failure(&world, "input");
+}
+
 static void test_fault_points(void **state) {
     int status = 0;
     pid_t child;
@@ -418,6 +459,7 @@ int main(void) {
         cmocka_unit_test(test_success),
         cmocka_unit_test(test_two_jobs_one_after_the_other),
         cmocka_unit_test(test_no_song),
+        cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_song_is_gone),
         cmocka_unit_test(test_another_model),
         cmocka_unit_test(test_store_fails_for_a_while),
@@ -427,6 +469,7 @@ int main(void) {
         cmocka_unit_test(test_waits_for_a_store),
         cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

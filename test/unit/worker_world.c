@@ -55,6 +55,7 @@ void world_begin(struct world *world) {
         .model_sha256 = WORLD_MODEL_SHA256,
         .scratch_dir = world->scratch,
         .lease_ms = 20000,
+        .stall_s = 120,
         .grace_ms = 60000,
         .stop = &world->stop,
     };
