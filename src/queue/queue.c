@@ -9,13 +9,7 @@
 
 #include "msaas/digest.h"
 
-#define TRIES 50 /* of load, change, save; each loss is somebody else's success */
 #define REAP_BATCH 100
-
-struct ms_queue {
-    const struct ms_queue_ops *ops;
-    void *backend;
-};
 
 int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err) {
     *out = NULL;
@@ -50,17 +44,31 @@ int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error 
     return queue->ops->ping(queue->backend, warning, err);
 }
 
-static void record_fini(struct ms_record *record) {
+void ms_record_fini(struct ms_record *record) {
     ms_job_fini(&record->job);
     memset(record, 0, sizeof *record);
 }
 
-static int get_record(struct ms_queue *queue, const char *id, struct ms_record *out,
-                      struct ms_error *err) {
+static int load(struct ms_queue *queue, const char *id, struct ms_record *out,
+                struct ms_error *err) {
+    int rc = queue->ops->load(queue->backend, id, out, err);
+    if (rc == 0 && strcmp(out->job.id, id) != 0)
+        rc = ms_error_set(err, MS_ECORRUPT, "the record of job %.12s... is another job's", id);
+    if (rc == MS_ECORRUPT) {
+        const int64_t revision = out->revision;
+        ms_record_fini(out);
+        out->revision = revision;
+        (void)snprintf(out->job.id, sizeof out->job.id, "%s", id);
+    }
+    return rc;
+}
+
+int ms_record_get(struct ms_queue *queue, const char *id, struct ms_record *out,
+                  struct ms_error *err) {
     memset(out, 0, sizeof *out);
     if (!ms_job_id_is_valid(id))
         return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
-    return queue->ops->load(queue->backend, id, out, err);
+    return load(queue, id, out, err);
 }
 
 /* ---- the rules ----------------------------------------------------------------------------------------------------- */
@@ -139,14 +147,21 @@ int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *cre
     *created = false;
     if (!ms_job_id_is_valid(job->id))
         return ms_error_set(err, MS_EUSAGE, "a job needs an id");
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < MS_QUEUE_TRIES; i++) {
         struct ms_record record;
         int64_t now_ms = 0;
         bool changed = true;
         memset(&record, 0, sizeof record);
         int rc = queue->ops->now(queue->backend, &now_ms, err);
         if (rc == 0)
-            rc = queue->ops->load(queue->backend, job->id, &record, err);
+            rc = load(queue, job->id, &record, err);
+        if (rc == MS_ECORRUPT) { /* nobody can do anything with it: make room */
+            rc = queue->ops->save(queue->backend, &record, true, err);
+            ms_record_fini(&record);
+            if (rc == 0 || rc == MS_ECONFLICT)
+                continue;
+            return rc;
+        }
         if (rc == MS_ENOTFOUND) {
             *created = true;
             rc = ms_job_copy(job, &record.job, err);
@@ -166,7 +181,7 @@ int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *cre
                 queue->ops->position(queue->backend, now->id, &now->position, NULL) != 0)
                 now->position = -1;
         }
-        record_fini(&record);
+        ms_record_fini(&record);
         if (rc != MS_ECONFLICT)
             return rc;
     }
@@ -194,8 +209,8 @@ static int claim(struct ms_queue *queue, const char *worker, const char *id, int
     memset(record, 0, sizeof *record);
     if (!ms_job_id_is_valid(id))
         goto drop;
-    for (int i = 0; i < TRIES; i++) {
-        rc = queue->ops->load(queue->backend, id, record, err);
+    for (int i = 0; i < MS_QUEUE_TRIES; i++) {
+        rc = load(queue, id, record, err);
         if (rc == MS_ENOTFOUND)
             adopt(record, id, now_ms);
         else if (rc == MS_ECORRUPT)
@@ -215,12 +230,12 @@ static int claim(struct ms_queue *queue, const char *worker, const char *id, int
             rc = queue->ops->save(queue->backend, record, false, err);
         if (rc == 0)
             return 0;
-        record_fini(record);
+        ms_record_fini(record);
         if (rc != MS_ECONFLICT)
             return rc;
     }
 drop:
-    record_fini(record);
+    ms_record_fini(record);
     rc = queue->ops->drop(queue->backend, worker, id, err);
     return rc != 0 ? rc : ms_error_set(err, MS_ENOTFOUND, "no job");
 }
@@ -233,7 +248,7 @@ int ms_queue_reserve(struct ms_queue *queue, const char *worker, int64_t lease_m
             length)
         return ms_error_set(err, MS_EUSAGE,
                             "a worker's name is letters, digits, '.', '_' and '-', at most 100");
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < MS_QUEUE_TRIES; i++) {
         char id[256];
         struct ms_record record;
         int rc = queue->ops->pop(queue->backend, worker, i == 0 ? wait_ms : 0, id, sizeof id, err);
@@ -307,19 +322,19 @@ static int apply(struct ms_record *record, enum ms_queue_change change, const st
 
 int ms_queue_change(struct ms_queue *queue, enum ms_queue_change change, const struct ms_job *job,
                     const char *token, int64_t lease_ms, struct ms_error *err) {
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < MS_QUEUE_TRIES; i++) {
         struct ms_record record;
         int64_t now_ms = 0;
         bool gone = false;
         memset(&record, 0, sizeof record);
         int rc = queue->ops->now(queue->backend, &now_ms, err);
         if (rc == 0)
-            rc = queue->ops->load(queue->backend, job->id, &record, err);
+            rc = load(queue, job->id, &record, err);
         const bool lost =
             rc == MS_ENOTFOUND ||
             (rc == 0 && (record.job.state != MS_JOB_RUNNING || strcmp(record.token, token) != 0));
         if (lost) {
-            record_fini(&record);
+            ms_record_fini(&record);
             return ms_error_set(err, MS_ECONFLICT, "job %.12s... is not this worker's any more",
                                 job->id);
         }
@@ -328,7 +343,7 @@ int ms_queue_change(struct ms_queue *queue, enum ms_queue_change change, const s
         const bool decided = rc != 0; /* by the rules, or the server is lost */
         if (rc == 0)
             rc = queue->ops->save(queue->backend, &record, gone, err);
-        record_fini(&record);
+        ms_record_fini(&record);
         if (decided || rc != MS_ECONFLICT)
             return rc;
     }
@@ -367,7 +382,7 @@ static int reap_all(struct ms_queue *queue, enum ms_due what, int *count, struct
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record;
         bool gone = false;
-        rc = get_record(queue, ids[i], &record, err);
+        rc = ms_record_get(queue, ids[i], &record, err);
         if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT) { /* which must not hold up the others */
             rc = 0;
             continue;
@@ -384,7 +399,7 @@ static int reap_all(struct ms_queue *queue, enum ms_due what, int *count, struct
             *count += rc == 0 && what == MS_DUE_LEASES;
             rc = rc == MS_ECONFLICT ? 0 : rc; /* it lives after all, or another reaper was faster */
         }
-        record_fini(&record);
+        ms_record_fini(&record);
     }
     return rc;
 }
@@ -403,14 +418,14 @@ int ms_queue_reap(struct ms_queue *queue, int64_t lease_ms, int *count, struct m
 
 int ms_queue_get(struct ms_queue *queue, const char *id, struct ms_job *out, struct ms_error *err) {
     struct ms_record record;
-    int rc = get_record(queue, id, &record, err);
+    int rc = ms_record_get(queue, id, &record, err);
     if (rc != 0)
         return rc;
     record.job.position = -1;
     if (record.job.state == MS_JOB_QUEUED)
         rc = queue->ops->position(queue->backend, id, &record.job.position, err);
     if (rc != 0) {
-        record_fini(&record);
+        ms_record_fini(&record);
         return rc;
     }
     *out = record.job;
@@ -430,15 +445,15 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
     int rc = queue->ops->list(queue->backend, filter, ids, &found, next, err);
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record;
-        rc = get_record(queue, ids[i], &record, err);
-        if (rc == MS_ENOTFOUND) { /* erased meanwhile, or a stranger's item */
+        rc = ms_record_get(queue, ids[i], &record, err);
+        if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT) { /* erased meanwhile, a stranger's item */
             rc = 0;
             continue;
         }
         if (rc != 0)
             break;
         if (filter->state >= 0 && (int)record.job.state != filter->state) {
-            record_fini(&record);
+            ms_record_fini(&record);
             continue;
         }
         record.job.position = -1;
@@ -465,13 +480,13 @@ int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms
     struct ms_record record;
     rc = queue->ops->now(queue->backend, &now_ms, err);
     if (rc == 0)
-        rc = get_record(queue, oldest, &record, err);
-    if (rc == MS_ENOTFOUND)
+        rc = ms_record_get(queue, oldest, &record, err);
+    if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT)
         return 0;
     if (rc != 0)
         return rc;
     out->oldest_waiting_ms = now_ms > record.job.created_ms ? now_ms - record.job.created_ms : 0;
-    record_fini(&record);
+    ms_record_fini(&record);
     return 0;
 }
 
@@ -492,12 +507,14 @@ static int erase_stem(struct ms_job *job, const char *stem, bool *gone, struct m
 
 int ms_queue_erase(struct ms_queue *queue, const char *id, const char *stem, bool *gone,
                    struct ms_job *was, struct ms_error *err) {
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < MS_QUEUE_TRIES; i++) {
         struct ms_record record;
         struct ms_job before;
         *gone = false;
         memset(&before, 0, sizeof before);
-        int rc = get_record(queue, id, &record, err);
+        int rc = ms_record_get(queue, id, &record, err);
+        if (rc == MS_ECORRUPT)
+            rc = stem == NULL ? 0 : MS_ENOTFOUND;
         if (rc != 0)
             return rc;
         if (was != NULL)
@@ -514,7 +531,7 @@ int ms_queue_erase(struct ms_queue *queue, const char *id, const char *stem, boo
         const bool decided = rc != 0;
         if (rc == 0)
             rc = queue->ops->save(queue->backend, &record, *gone, err);
-        record_fini(&record);
+        ms_record_fini(&record);
         if (rc == 0 && was != NULL)
             *was = before;
         else
@@ -525,70 +542,7 @@ int ms_queue_erase(struct ms_queue *queue, const char *id, const char *stem, boo
     return ms_error_set(err, MS_ENET, "the job was changed again and again while it was erased");
 }
 
-/* ---- outbox -------------------------------------------------------------------------------------------------------- */
-
-int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms, struct ms_callback_due *out,
-                   struct ms_error *err) {
-    char ids[8][MS_JOB_ID_HEX];
-    int found = 0;
-    int64_t now_ms = 0;
-    int rc = queue->ops->now(queue->backend, &now_ms, err);
-    if (rc == 0)
-        rc = queue->ops->due(queue->backend, MS_DUE_CALLBACKS, now_ms, ids, 8, &found, err);
-    for (int i = 0; rc == 0 && i < found; i++) {
-        struct ms_record record;
-        rc = get_record(queue, ids[i], &record, err);
-        if (rc == MS_ENOTFOUND || rc == MS_ECORRUPT) {
-            rc = 0;
-            continue;
-        }
-        if (rc != 0)
-            return rc;
-        if (record.callback_due_ms == 0 || record.callback_due_ms > now_ms) {
-            record_fini(&record);
-            continue;
-        }
-        record.callback_due_ms = now_ms + hold_ms;
-        rc = queue->ops->save(queue->backend, &record, false, err);
-        if (rc == 0) {
-            out->job = record.job;
-            out->attempt = record.callback_attempt;
-            (void)snprintf(out->webhook_id, sizeof out->webhook_id, "%s-%" PRId64, record.job.id,
-                           record.job.finished_ms);
-            return 0;
-        }
-        record_fini(&record);
-        rc = rc == MS_ECONFLICT ? 0 : rc; /* another worker takes it */
-    }
-    return rc != 0 ? rc : ms_error_set(err, MS_ENOTFOUND, "no callback is due");
-}
-
-int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due, int64_t again_ms,
-                     struct ms_error *err) {
-    for (int i = 0; i < TRIES; i++) {
-        struct ms_record record;
-        int64_t now_ms = 0;
-        int rc = queue->ops->now(queue->backend, &now_ms, err);
-        if (rc == 0)
-            rc = get_record(queue, due->job.id, &record, err);
-        if (rc == MS_ENOTFOUND)
-            return 0; /* erased meanwhile */
-        if (rc != 0)
-            return rc;
-        /* Another end of the job, or another attempt, has its own callback. */
-        const bool ours = record.callback_due_ms != 0 && record.callback_attempt == due->attempt &&
-                          record.job.finished_ms == due->job.finished_ms;
-        if (ours) {
-            record.callback_due_ms = again_ms < 0 ? 0 : now_ms + again_ms;
-            record.callback_attempt++;
-            rc = queue->ops->save(queue->backend, &record, false, err);
-        }
-        record_fini(&record);
-        if (rc != MS_ECONFLICT)
-            return rc;
-    }
-    return ms_error_set(err, MS_ENET, "the job was changed again and again meanwhile");
-}
+/* ---- the log ------------------------------------------------------------------------------------------------------- */
 
 int ms_loglist_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
     return queue->ops->log_push(queue->backend, line, err);

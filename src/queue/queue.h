@@ -38,7 +38,8 @@ struct ms_queue_ops {
     int (*now)(void *backend, int64_t *now_ms,
                struct ms_error *err); /* the server's clock: it rules all leases */
 
-    /* The caller's: ms_job_fini(&out->job). MS_ENOTFOUND. */
+    /* The caller's: ms_job_fini(&out->job). MS_ENOTFOUND. MS_ECORRUPT: no record that can be read; out->revision is that
+     * which save() compares. */
     int (*load)(void *backend, const char *id, struct ms_record *out, struct ms_error *err);
     /* Stores the record, and moves it to its place, if its revision is still the stored one (0: there is none), as one
      * atomic step, else MS_ECONFLICT. A job that leaves WAITING is taken off the list, also off the worker's own. `gone`:
@@ -66,6 +67,21 @@ struct ms_queue_ops {
     int (*log_push)(void *backend, const char *line, struct ms_error *err);
     int (*log_pop)(void *backend, int64_t wait_ms, char **line, struct ms_error *err);
 };
+
+/* ---- what queue.c and outbox.c share --------------------------------------------------------------------------------- */
+
+struct ms_queue {
+    const struct ms_queue_ops *ops;
+    void *backend;
+};
+
+#define MS_QUEUE_TRIES 50 /* of get, change, save; each loss is somebody else's success */
+
+/* MS_ENOTFOUND. MS_ECORRUPT: what is stored is no record of that job; *out is then empty but for the id and the revision, and
+ * can be saved, to be erased or replaced. */
+MS_MUST_CHECK int ms_record_get(struct ms_queue *queue, const char *id, struct ms_record *out,
+                                struct ms_error *err);
+void ms_record_fini(struct ms_record *record);
 
 /* Each makes a backend; *ops is static. */
 MS_MUST_CHECK int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops,

@@ -125,15 +125,13 @@ static int op_load(void *backend, const char *id, struct ms_record *out, struct 
         "HMGET msaas:job:%s doc revision place token lease_until flags due attempt", id);
     if (rc != 0)
         return rc;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 8)
+    redisReply *const *field = reply->element;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 8) {
         rc = unexpected(err);
-    else if (reply->element[0]->type != REDIS_REPLY_STRING)
+    } else if (field[0]->type != REDIS_REPLY_STRING) {
         rc = ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
-    else
-        rc = ms_job_from_json(reply->element[0]->str, (size_t)reply->element[0]->len, &out->job,
-                              err);
-    if (rc == 0) {
-        redisReply *const *field = reply->element;
+    } else {
+        rc = ms_job_from_json(field[0]->str, (size_t)field[0]->len, &out->job, err);
         out->revision = to_int(field[1]);
         out->place = MS_PLACE_ENDED;
         for (int i = 0; field[2]->str != NULL && i < (int)(sizeof places / sizeof *places); i++)

@@ -80,7 +80,7 @@ static int refused(struct ms_redis *redis, const redisReply *reply, struct ms_er
     static const char *const denied[] = {"NOAUTH",   "WRONGPASS",
                                          "NOPERM",   "ERR invalid password",
                                          "ERR AUTH", "ERR Client sent AUTH"};
-    int code = MS_EINTERNAL;
+    int code = strncmp(reply->str, "WRONGTYPE", 9) == 0 ? MS_ECORRUPT : MS_EINTERNAL;
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
         if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0)
             code = MS_ENET;

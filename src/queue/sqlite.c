@@ -26,6 +26,7 @@ enum statement {
     INSERT,
     UPDATE,
     ERASE,
+    DROP,
     NEXT,
     DUE_LEASES,
     DUE_DELAYED,
@@ -79,6 +80,7 @@ static const char *const texts[] = {
                " END, place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9,"
                " flags = ?10, due = ?11, attempt = ?13 WHERE id = ?1 AND revision = ?14",
     [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
+    [DROP] = "UPDATE jobs SET place = 3, revision = revision + 1 WHERE id = ?1 AND place = 0",
     [NEXT] = "SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1",
     [DUE_LEASES] =
         "SELECT id FROM jobs WHERE place = 2 AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
@@ -365,8 +367,15 @@ static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, 
 }
 
 static int op_drop(void *backend, const char *worker, const char *id, struct ms_error *err) {
-    (void)backend, (void)worker, (void)id, (void)err;
-    return 0;
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    int changes = 0;
+    (void)worker;
+    int rc = prepare(s, DROP, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, id);
+    return run(s, statement, &changes, err);
 }
 
 static int op_rescue(void *backend, int64_t silent_ms, int *count, struct ms_error *err) {

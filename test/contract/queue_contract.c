@@ -165,6 +165,75 @@ static void of_many_at_once_one_creates(void **state) {
     ms_job_fini(&job);
 }
 
+/* Puts what is no record in the place of one: unreadable, another's, and in Redis no hash at all. */
+static void spoil(const char *id, int how) {
+    char command[500], other[MS_JOB_ID_HEX];
+    memset(other, 'a', sizeof other - 1);
+    other[sizeof other - 1] = '\0';
+    if (redis && how == 2) {
+        (void)snprintf(command, sizeof command, "set msaas:job:%s garbage", id);
+        ask_server(command);
+    } else if (redis) {
+        (void)snprintf(command, sizeof command,
+                       how == 0 ? "hset msaas:job:%s doc garbage"
+                                : "hset msaas:job:%s doc '{\"id\":\"%s\",\"state\":\"queued\"}'",
+                       id, other);
+        ask_server(command);
+    } else {
+        (void)snprintf(
+            command, sizeof command,
+            "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
+            "db.execute(\"UPDATE jobs SET doc = ? WHERE id = ?\", (\"%s\", \"%s\")); db.commit()'",
+            folder, how == 1 ? "{}" : "garbage", id);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+static void a_spoilt_record_harms_no_other(void **state) {
+    char bad[MS_JOB_ID_HEX], good[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
+    struct ms_queue_filter filter = {.state = -1, .limit = 10};
+    struct ms_queue_stats stats;
+    struct ms_job job, jobs[10];
+    int count = 0;
+    bool gone, created;
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        put(50 + 2 * how, bad);
+        put(51 + 2 * how, good);
+        spoil(bad, how);
+        OK(ms_queue_stats(queue, &stats, &err));
+        OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+        assert_int_equal(count, 1);
+        assert_string_equal(jobs[0].id, good);
+        ms_job_fini(&jobs[0]);
+        assert_int_equal(ms_queue_get(queue, bad, &job, &err), MS_ECORRUPT);
+        OK(ms_queue_reap(queue, LEASE_MS, &count, &err));
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, good);
+        OK(change(MS_CHANGE_FINISH, &job, token));
+        ms_job_fini(&job);
+        expect_none();
+        erase(good);
+        /* The song comes again and takes the place; or it is erased. */
+        if (how != 1) {
+            make_job(50 + 2 * how, &job);
+            OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+            ms_job_fini(&job);
+            assert_true(created);
+            reserve(&job, token, LEASE_MS);
+            assert_string_equal(job.id, bad);
+            OK(change(MS_CHANGE_FINISH, &job, token));
+            ms_job_fini(&job);
+            spoil(bad, how);
+        }
+        assert_int_equal(ms_queue_erase(queue, bad, "bass", &gone, NULL, &err), MS_ENOTFOUND);
+        erase(bad);
+    }
+    OK(ms_queue_stats(queue, &stats, &err));
+    for (int i = 0; i < MS_JOB_STATES; i++)
+        assert_int_equal(stats.jobs[i], 0);
+}
+
 static void a_song_that_comes_again(void **state) {
     struct ms_job job, now, taken;
     char token[MS_TOKEN_HEX];
@@ -481,6 +550,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_oldest_is_served_first),
         cmocka_unit_test(lists_go_back_in_time),
         cmocka_unit_test(of_many_at_once_one_creates),
+        cmocka_unit_test(a_spoilt_record_harms_no_other),
         cmocka_unit_test(a_song_that_comes_again),
         cmocka_unit_test(a_lapsed_lease_goes_back),
         cmocka_unit_test(a_renewed_lease_holds),

@@ -6,7 +6,7 @@ local back = 0
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', 'msaas:workers', '-inf', now - ARGV[1])) do
     local list = 'msaas:worker:' .. worker
     for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do
-        local state = redis.call('HGET', 'msaas:job:' .. id, 'state')
+        local state = redis.pcall('HGET', 'msaas:job:' .. id, 'state') -- a table where that is no hash
         local erased = not state and redis.call('DEL', 'msaas:erased:' .. id) == 1
         if state == 'queued' or (not state and not erased) then
             redis.call('RPUSH', 'toWorker', id)

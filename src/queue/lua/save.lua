@@ -6,6 +6,16 @@
 local record = KEYS[1]
 local id, expected, gone, place, in_front, popped, state = unpack(ARGV, 1, 7)
 local created, not_before, lease_until, due = unpack(ARGV, 8, 11)
+local kind = redis.call('TYPE', record).ok
+if kind ~= 'hash' and kind ~= 'none' then -- a stranger's, under our name: what was there before is not known any more
+    redis.call('DEL', record)
+    redis.call('LREM', 'toWorker', 0, id)
+    redis.call('ZREM', 'msaas:delayed', id)
+    redis.call('ZREM', 'msaas:leases', id)
+    for _, any in ipairs({'queued', 'running', 'succeeded', 'failed', 'canceled'}) do
+        redis.call('ZREM', 'msaas:state:' .. any, id)
+    end
+end
 local old = redis.call('HMGET', record, 'revision', 'place', 'state')
 if (old[1] or '0') ~= expected then
     return 0
