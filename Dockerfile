@@ -37,6 +37,7 @@ RUN printf 'path-exclude=/usr/share/%s/*\n' doc man locale info lintian >/etc/dp
     apt-get clean && \
     rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /tmp/*
 COPY --from=build /opt/msaas /usr/local
+RUN install -d -o 65532 -g 65532 /var/lib/msaas
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="msaas" \
       org.opencontainers.image.description="Music separation as a service: songs in, stems out, with Demucs v4" \

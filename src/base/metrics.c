@@ -20,6 +20,7 @@ static const struct {
     enum kind kind;
     const char *labels[2];
     const char *help;
+    const char *known[4]; /* values of a counter's one label that are shown from the start */
 } table[MS_METRIC_COUNT] = {
     [MS_METRIC_HTTP_REQUESTS] = {"msaas_http_requests_total",
                                  COUNTER,
@@ -44,7 +45,8 @@ static const struct {
     [MS_METRIC_JOBS_DONE] = {"msaas_jobs_finished_total",
                              COUNTER,
                              {"state"},
-                             "Jobs that this worker brought to an end."},
+                             "Jobs that this worker brought to an end.",
+                             {"succeeded", "failed", "canceled"}},
     [MS_METRIC_IN_FLIGHT] = {"msaas_jobs_in_flight",
                              GAUGE,
                              {NULL},
@@ -229,6 +231,16 @@ __attribute__((constructor)) static void note_start(void) {
     started = time(NULL);
 }
 
+/* A counter that comes into being with its first event hides that event from rate(): it begins at 0. */
+static void begin_counters(void) {
+    for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
+        if (table[metric].kind == COUNTER && table[metric].labels[0] == NULL)
+            (void)get(metric, NULL, NULL);
+        for (int i = 0; table[metric].known[i] != NULL; i++)
+            (void)get(metric, table[metric].known[i], NULL);
+    }
+}
+
 char *ms_metrics_page(const char *role) {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
     char *text = NULL;
@@ -247,6 +259,7 @@ char *ms_metrics_page(const char *role) {
                   "process_start_time_seconds %lld\n",
                   role, resident_bytes(), (long long)started);
     (void)pthread_mutex_lock(&lock);
+    begin_counters();
     for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
         if (metrics[metric].count == 0)
             continue;

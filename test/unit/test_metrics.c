@@ -22,6 +22,9 @@ static void values_are_shown(void **state) {
     (void)state;
     check_page("msaas_build_info{version=\"" MSAAS_VERSION "\",role=\"test\"} 1\n", 1);
     check_page("msaas_jobs_in_flight", 0); /* not before it was used */
+    check_page("\nmsaas_store_errors_total 0\n", 1); /* counters begin at 0 */
+    check_page("\nmsaas_jobs_finished_total{state=\"failed\"} 0\n", 1);
+    check_page("msaas_jobs_finished_total{state=\"\"}", 0);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 3, NULL);
     ms_metric_add(MS_METRIC_IN_FLIGHT, -1, NULL, NULL);
     check_page("# TYPE msaas_jobs_in_flight gauge\nmsaas_jobs_in_flight 2\n", 1);

@@ -1,6 +1,6 @@
 {{- define "msaas.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else -}}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{- end -}}
+{{- if contains .Chart.Name .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{- end -}}
 {{- end -}}
 
 {{- define "msaas.selector" -}}
@@ -73,12 +73,27 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- /* The cluster's name servers: their pods, or the cache on each node (NodeLocal DNSCache's address). */ -}}
+{{- /* The cluster's name servers: their pods, the cache on each node (NodeLocal DNSCache), or GKE's Cloud DNS. */ -}}
 {{- define "msaas.egressDNS" -}}
 - to:
-    - {namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}
+    - namespaceSelector: {}
+      podSelector: {matchExpressions: [{key: k8s-app, operator: In, values: [kube-dns, node-local-dns]}]}
     - {ipBlock: {cidr: 169.254.20.10/32}}
+    - {ipBlock: {cidr: 169.254.169.254/32}}
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- end -}}
+
+{{- /* Ports of the external services: those named, and those in the URLs. */ -}}
+{{- define "msaas.servicePorts" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.servicePorts }}{{ $ports = append $ports (int .) }}{{ end }}
+{{- range list .Values.queue.url .Values.store.endpoint .Values.model.url }}
+{{- if contains "://" . }}
+{{- $port := regexFind ":[0-9]+$" (get (urlParse .) "host") | trimPrefix ":" }}
+{{- if $port }}{{ $ports = append $ports (int $port) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $ports | uniq | toJson }}
 {{- end -}}
 
 {{- /* To Redis and S3: the trial pods, or the external ones. */ -}}
@@ -93,7 +108,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- if or .Values.queue.url .Values.store.endpoint .Values.secret.existingSecret .Values.model.url }}
 - ports:
-    {{- range .Values.networkPolicy.servicePorts }}
+    {{- range include "msaas.servicePorts" . | fromJsonArray }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
   {{- with .Values.networkPolicy.serviceCIDRs }}
