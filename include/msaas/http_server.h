@@ -23,7 +23,7 @@ struct ms_http_call {   /* borrowed, valid until the answer is complete */
         path; /* decoded once; no NUL, no control characters, no "." or ".." segments (those are answered 400) */
     const char *query;                      /* raw, "" when none; see ms_http_query */
     const char *params[MS_HTTP_MAX_PARAMS]; /* what the pattern's {…} matched, in order, decoded */
-    const void *body;                       /* whole; NUL behind it */
+    void *body;                             /* whole; NUL behind it; may be written over */
     size_t body_bytes;
     const char *
         request_id; /* the client's X-Request-Id when it is sane, else made here; in answer and logs */

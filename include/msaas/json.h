@@ -19,6 +19,12 @@ MS_MUST_CHECK int ms_json_parse(const char *text, size_t size, struct ms_json **
                                 struct ms_error *err);
 void ms_json_free(struct ms_json *document);
 
+/* Without parsing: the text of the value of the first member of that name (written without escapes) of the object that `text`
+ * is; a string's quotes included. For values that are too large to be copied, or must not be changed. Of text that is no valid
+ * JSON what is found means nothing. False: there is none. */
+bool ms_json_member_text(const char *text, size_t size, const char *name, const char **value,
+                         size_t *value_size);
+
 /* Borrowed nodes, NULL where there is none (a NULL node is accepted everywhere). Names are case-sensitive. */
 const struct ms_json *ms_json_get(const struct ms_json *object, const char *name);
 const struct ms_json *ms_json_first(const struct ms_json *array_or_object);

@@ -43,22 +43,16 @@ static void make_table(unsigned char table[256]) {
         table[(unsigned char)alphabet[i]] = i;
 }
 
-int ms_base64_decode(const char *text, size_t size, size_t max_bytes, unsigned char **out,
-                     size_t *out_size, struct ms_error *err) {
+int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size,
+                     struct ms_error *err) {
     unsigned char table[256];
     unsigned char group[4];
     size_t at = 0, padding = 0, filled = 0, done = 0;
-    size_t capacity = size / 4 * 3 + 3;
-    if (capacity > max_bytes)
-        capacity = max_bytes;
-    unsigned char *bytes = malloc(capacity + 4); /* a group's room and the NUL */
-    int rc = 0;
-    if (bytes == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for %zu bytes of base64", size);
+    unsigned char *bytes = (unsigned char *)text; /* written behind what is read: done < at */
     make_table(table);
     while (at < size) {
         /* The quick way: whole groups without anything between. */
-        while (filled == 0 && padding == 0 && size - at >= 4 && done <= capacity) {
+        while (filled == 0 && padding == 0 && size - at >= 4 && done <= max_bytes) {
             const unsigned char *four = (const unsigned char *)text + at;
             unsigned char a = table[four[0]], b = table[four[1]], c = table[four[2]],
                           d = table[four[3]];
@@ -70,10 +64,8 @@ int ms_base64_decode(const char *text, size_t size, size_t max_bytes, unsigned c
             done += 3;
             at += 4;
         }
-        if (done > max_bytes) {
-            rc = ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
-            goto out;
-        }
+        if (done > max_bytes)
+            return ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
         if (at == size)
             break;
         unsigned char byte = (unsigned char)text[at];
@@ -87,20 +79,16 @@ int ms_base64_decode(const char *text, size_t size, size_t max_bytes, unsigned c
         } else if (digit != OTHER && padding == 0) {
             group[filled++] = digit;
         } else {
-            rc = ms_error_set(err, MS_EINPUT, "base64: bad character at offset %zu", at);
-            goto out;
+            return ms_error_set(err, MS_EINPUT, "base64: bad character at offset %zu", at);
         }
         at++;
         if (filled + padding < 4)
             continue;
-        if ((padding == 1 && (group[2] & 3) != 0) || (padding == 2 && (group[1] & 15) != 0)) {
-            rc = ms_error_set(err, MS_EINPUT, "base64: unused bits are set before offset %zu", at);
-            goto out;
-        }
-        if (done + 3 - padding > max_bytes) {
-            rc = ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
-            goto out;
-        }
+        if ((padding == 1 && (group[2] & 3) != 0) || (padding == 2 && (group[1] & 15) != 0))
+            return ms_error_set(err, MS_EINPUT, "base64: unused bits are set before offset %zu",
+                                at);
+        if (done + 3 - padding > max_bytes)
+            return ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
         bytes[done++] = (unsigned char)(group[0] << 2 | group[1] >> 4);
         if (padding < 2)
             bytes[done++] = (unsigned char)(group[1] << 4 | group[2] >> 2);
@@ -110,15 +98,8 @@ int ms_base64_decode(const char *text, size_t size, size_t max_bytes, unsigned c
             continue; /* padding stays: only line breaks may follow */
         filled = 0;
     }
-    if (filled > 0 && filled + padding < 4) {
-        rc = ms_error_set(err, MS_EINPUT, "base64: it ends within a group of four");
-        goto out;
-    }
-    bytes[done] = '\0';
-    *out = bytes;
+    if (filled > 0 && filled + padding < 4)
+        return ms_error_set(err, MS_EINPUT, "base64: it ends within a group of four");
     *out_size = done;
-    bytes = NULL;
-out:
-    free(bytes);
-    return rc;
+    return 0;
 }

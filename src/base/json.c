@@ -161,6 +161,59 @@ int ms_json_parse(const char *text, size_t size, struct ms_json **out, struct ms
     return 0;
 }
 
+/* ---- members without parsing: each step takes a place and gives the next, NULL for none --------------------------- */
+
+static const char *skip_space(const char *at, const char *end) {
+    while (at != NULL && at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+        at++;
+    return at != NULL && at < end ? at : NULL;
+}
+
+/* From a string's opening quote to behind its closing one. */
+static const char *skip_string(const char *at, const char *end) {
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at < end ? at + 1 : NULL;
+}
+
+/* From a value's first byte to behind its last, whatever it is. */
+static const char *skip_value(const char *at, const char *end) {
+    int depth = 0;
+    while (at != NULL && at < end) {
+        const bool ends = depth == 0 && strchr(" \t\r\n,}]", *at) != NULL;
+        if (ends)
+            return at;
+        depth += *at == '{' || *at == '[';
+        depth -= *at == '}' || *at == ']';
+        at = *at == '"' ? skip_string(at, end) : at + 1;
+    }
+    return at;
+}
+
+bool ms_json_member_text(const char *text, size_t size, const char *name, const char **value,
+                         size_t *value_size) {
+    const char *end = text + size, *at = skip_space(text, end);
+    const size_t length = strlen(name);
+    char before = '{';
+    while (at != NULL && *at == before) {
+        const char *const found = skip_space(at + 1, end);
+        if (found == NULL || *found != '"' || (at = skip_string(found, end)) == NULL)
+            return false;
+        const bool is_it =
+            (size_t)(at - found) == length + 2 && memcmp(found + 1, name, length) == 0;
+        at = skip_space(at, end);
+        if (at == NULL || *at != ':' || (*value = skip_space(at + 1, end)) == NULL ||
+            (at = skip_value(*value, end)) == NULL)
+            return false;
+        *value_size = (size_t)(at - *value);
+        if (is_it)
+            return *value_size > 0;
+        at = skip_space(at, end);
+        before = ',';
+    }
+    return false;
+}
+
 void ms_json_free(struct ms_json *document) {
     cJSON_Delete((cJSON *)document);
 }

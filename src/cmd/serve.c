@@ -9,6 +9,7 @@
 #include "msaas/cmd.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
+#include "msaas/sys.h"
 #include "offer.h"
 #include "service.h"
 
@@ -29,6 +30,8 @@ static const char usage[] =
     "GET /healthz tells that it lives, /readyz that queue and store answer, /metrics is\n"
     "for Prometheus. While the queue is away it answers 503 and waits. SIGTERM: not ready\n"
     "any more, what is at work is finished, exit code 0.\n";
+
+#define BODIES_BYTES (INT64_C(512) << 20)
 
 struct end {
     struct ms_api *api;
@@ -77,6 +80,11 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .host = host != NULL ? host : "0.0.0.0",
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
+    /* Bodies are what takes memory here, each of them once: at most half of what the container may have. */
+    struct ms_limits limits;
+    ms_limits_read("", &limits);
+    listen.max_inflight_bytes =
+        limits.memory_bytes < 2 * BODIES_BYTES ? limits.memory_bytes / 2 : BODIES_BYTES;
     int rc = ms_offer_gather(options, &offer, err);
     if (rc != 0)
         goto out;

@@ -183,7 +183,8 @@ static void begin_body(struct ms_connection *c) {
     (void)ms_http_route_params(e->route->pattern, e->call.path,
                                (char *)e->call.path + strlen(e->call.path) + 1, e->call.params);
     c->max_body = e->route->max_body_bytes;
-    if (length > (c->max_body > 0 ? c->max_body : DROP_BYTES)) {
+    if (length > (c->max_body > 0 ? c->max_body : DROP_BYTES) ||
+        length > server->options.max_inflight_bytes) {
         ms_answer_send_error(c, 413, too_large, true);
         return;
     }

@@ -38,7 +38,6 @@ static bool no_memory(struct ms_problem *problem) {
 void ms_song_request_fini(struct ms_song_request *request) {
     free(request->callback.url);
     free(request->callback.data);
-    free(request->decoded);
     *request = (struct ms_song_request){0};
 }
 
@@ -83,8 +82,9 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
     return true;
 }
 
-static bool take_v1_callback(const struct ms_json *node, struct ms_song_request *out,
-                             struct ms_problem *problem) {
+/* text: of the whole document. Data go back as they came: numbers would lose digits on their way through the parser's. */
+static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
+                             struct ms_song_request *out, struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
         return true;
     const char *url = ms_json_string(ms_json_get(node, "url"));
@@ -96,7 +96,11 @@ static bool take_v1_callback(const struct ms_json *node, struct ms_song_request 
     const struct ms_json *data = ms_json_get(node, "data");
     if (data == NULL)
         return true;
-    out->callback.data = ms_json_print(data);
+    if (ms_json_member_text(text, size, "callback", &text, &size) &&
+        ms_json_member_text(text, size, "data", &text, &size))
+        out->callback.data = strndup(text, size);
+    else /* their names were written with escapes */
+        out->callback.data = ms_json_print(data);
     if (out->callback.data == NULL)
         return no_memory(problem);
     if (strlen(out->callback.data) > MS_JOB_MAX_CALLBACK_DATA)
@@ -106,45 +110,72 @@ static bool take_v1_callback(const struct ms_json *node, struct ms_song_request 
     return true;
 }
 
-static bool take_v1_song(const struct ms_json *node, int64_t max_song_bytes,
+/* Of JSON's escapes, those that encoders of base64 have use for. In place; the new length. */
+static size_t unescape(char *text, size_t size) {
+    char *to = memchr(text, '\\', size);
+    if (to == NULL)
+        return size;
+    for (const char *from = to, *end = text + size; from < end; from++) {
+        const char next = *from == '\\' && from + 1 < end ? from[1] : '\0';
+        from += next == '/' || next == 'n' || next == 'r';
+        *to++ = next == 'n' ? '\n' : next == 'r' ? '\r' : *from;
+    }
+    return (size_t)(to - text);
+}
+
+static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
                          struct ms_song_request *out, struct ms_problem *problem) {
     struct ms_error err = {0};
-    const char *text = ms_json_string(node);
-    if (text == NULL)
-        return ms_problem_set(problem, 400, "invalid_json",
-                              "\"mp3\" must be there: the song in base64");
-    const int rc = ms_base64_decode(text, strlen(text), (size_t)max_song_bytes, &out->decoded,
+    const int rc = ms_base64_decode(text, unescape(text, size), (size_t)max_song_bytes,
                                     &out->song_bytes, &err);
-    if (rc == MS_ENOMEM)
-        return no_memory(problem);
     if (rc == MS_ETOOLARGE)
         return ms_problem_set(problem, 413, "too_large",
                               "the song is too large; at most %lld bytes are taken",
                               (long long)max_song_bytes);
     if (rc != 0)
         return ms_problem_set(problem, 400, "invalid_base64", "\"mp3\": %.300s", err.text);
-    out->song = out->decoded;
+    out->song = text;
     return true;
 }
 
-bool ms_song_request_v1(const void *body, size_t size, int64_t max_song_bytes,
+/* The song is all but a few bytes of the body: it is decoded where it stands, and the parser, which copies all it sees, gets the
+ * body without it. */
+bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_json *document = NULL;
+    const char *song = NULL;
+    size_t song_size = 0, before = size, after = 0;
     begin(out);
-    const int rc = ms_json_parse(body, size, &document, &err);
-    if (rc == MS_ENOMEM)
+    if (ms_json_member_text(body, size, "mp3", &song, &song_size) && *song == '"') {
+        before = (size_t)(song - (char *)body) + 1;
+        after = size - before - (song_size - 2);
+    } else {
+        song = NULL;
+    }
+    char *copy = song != NULL ? malloc(before + after) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, body, before);
+        memcpy(copy + before, (char *)body + size - after, after);
+    } else if (song != NULL) {
         return no_memory(problem);
-    if (rc != 0)
-        return ms_problem_set(problem, 400, "invalid_json", "the body is no JSON: %.300s",
-                              err.text);
+    }
+    const char *text = song != NULL ? copy : body;
+    const int rc = ms_json_parse(text, before + after, &document, &err);
     bool ok =
-        ms_json_is_object(document) ||
-        ms_problem_set(problem, 400, "invalid_json", "the body must be a JSON object with \"mp3\"");
+        rc == 0 || (rc == MS_ENOMEM ? no_memory(problem)
+                                    : ms_problem_set(problem, 400, "invalid_json",
+                                                     "the body is no JSON: %.300s", err.text));
+    ok = ok && (ms_json_is_object(document) ||
+                ms_problem_set(problem, 400, "invalid_json",
+                               "the body must be a JSON object with \"mp3\""));
+    ok = ok && (song != NULL || ms_problem_set(problem, 400, "invalid_json",
+                                               "\"mp3\" must be there: the song in base64"));
     ok = ok && take_v1_model(ms_json_get(document, "model"), out, problem) &&
-         take_v1_callback(ms_json_get(document, "callback"), out, problem) &&
-         take_v1_song(ms_json_get(document, "mp3"), max_song_bytes, out, problem);
+         take_v1_callback(ms_json_get(document, "callback"), text, before + after, out, problem) &&
+         take_v1_song((char *)body + before, song_size - 2, max_song_bytes, out, problem);
     ms_json_free(document);
+    free(copy);
     return ok;
 }
 

@@ -22,14 +22,13 @@ struct ms_song_request {
     struct ms_job_options options; /* a model of "": the server's */
     struct ms_job_callback callback;
     char input_name[256];
-    const void *song; /* in the request's body, or in `decoded` */
+    const void *song; /* in the request's body */
     size_t song_bytes;
-    unsigned char *decoded;
 };
 void ms_song_request_fini(struct ms_song_request *request);
 
-/* /apiv1: JSON. Whatever is returned, *out is the caller's to fini. */
-bool ms_song_request_v1(const void *body, size_t size, int64_t max_song_bytes,
+/* /apiv1: JSON, whose song is decoded in place. Whatever is returned, *out is the caller's to fini. */
+bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem);
 /* /apiv2: multipart/form-data, JSON that names an upload, or the song itself, by content_type (NULL: the song). query: raw. */
 bool ms_song_request_v2(const char *content_type, const char *query, const void *body, size_t size,

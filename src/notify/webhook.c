@@ -36,14 +36,14 @@ struct ms_webhook {
 static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_error *err) {
     static const char prefix[] = "whsec_";
     const size_t prefix_length = sizeof prefix - 1;
-    unsigned char *bytes = NULL;
+    char *bytes;
 
     if (strncmp(secret, prefix, prefix_length) == 0) {
-        const char *text = secret + prefix_length;
-
-        if (ms_base64_decode(text, strlen(text), MAX_SECRET_BYTES, &bytes, &webhook->secret_bytes,
-                             NULL) != 0 ||
-            webhook->secret_bytes == 0) {
+        bytes = strdup(secret + prefix_length);
+        if (bytes != NULL && (ms_base64_decode(bytes, strlen(bytes), MAX_SECRET_BYTES,
+                                               &webhook->secret_bytes, NULL) != 0 ||
+                              webhook->secret_bytes == 0)) {
+            explicit_bzero(bytes, strlen(secret + prefix_length));
             free(bytes);
             return ms_error_set(
                 err, MS_EUSAGE,
@@ -56,11 +56,11 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
         if (webhook->secret_bytes == 0 || webhook->secret_bytes > MAX_SECRET_BYTES)
             return ms_error_set(err, MS_EUSAGE, "the secret of callbacks must be 1 to %d bytes",
                                 MAX_SECRET_BYTES);
-        bytes = (unsigned char *)strdup(secret);
-        if (bytes == NULL)
-            return ms_error_set(err, MS_ENOMEM, "no memory for a secret");
+        bytes = strdup(secret);
     }
-    webhook->secret = bytes;
+    if (bytes == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a secret");
+    webhook->secret = (unsigned char *)bytes;
     return 0;
 }
 

@@ -3,6 +3,17 @@
 
 /* ---- /apiv1 -------------------------------------------------------------------------------------------------- */
 
+/* As some encoders write it: lines, whose ends JSON escapes, and slashes escaped. */
+static char *with_escapes(const char *base64) {
+    char *text = malloc(3 * strlen(base64) + 1), *to = text;
+    assert_non_null(text);
+    for (size_t i = 0; base64[i] != '\0'; i++) {
+        to += i % 20 == 19 ? sprintf(to, i % 40 == 19 ? "\\n" : "\\r\\n") : 0;
+        to += sprintf(to, base64[i] == '/' ? "\\/" : "%c", base64[i]);
+    }
+    return text;
+}
+
 static void separate(const char *song, size_t size, const char *more, char id[MS_JOB_ID_HEX]) {
     char *text = ms_base64_encode(song, size), digest[MS_SHA224_HEX];
     assert_non_null(text);
@@ -17,6 +28,15 @@ static void separate(const char *song, size_t size, const char *more, char id[MS
     if (more[0] != ',' || strstr(more, "model") == NULL)
         assert_string_equal(id, digest);
     answer_free(&answer);
+    free(json);
+    char *escaped = with_escapes(text);
+    json = ms_strdupf("{\"mp3\": \"%s\"%s}", escaped, more);
+    assert_non_null(json);
+    answer = post("/apiv1/separate", "application/json", json, strlen(json));
+    expect("with escapes", &answer, 200);
+    assert_string_equal(member(&answer, "hash"), id);
+    answer_free(&answer);
+    free(escaped);
     free(json);
     free(text);
 }
@@ -44,7 +64,9 @@ static void test_v1_from_song_to_tracks(void **state) {
     const size_t size = new_song(song), other_size = new_song(other);
     (void)state;
     separate(song, size,
-             ", \"callback\": {\"url\": \"http://localhost:5000\", \"data\": {\"a\": 1}}", id);
+             ", \"callback\": {\"url\": \"http://localhost:5000\", \"data\": {\"a\": "
+             "12345678901234567890}}",
+             id);
     separate(other, other_size, ", \"model\": null, \"callback\": null, \"stray\": 1", second);
     separate(song, size, "", id); /* the same is the same */
     assert_true(is_stored(MS_BUCKET_SONGS, id));
@@ -77,7 +99,7 @@ static void test_v1_from_song_to_tracks(void **state) {
     assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
     assert_int_equal(job.callback.version, 1);
     assert_string_equal(job.callback.url, "http://localhost:5000");
-    assert_string_equal(job.callback.data, "{\"a\":1}");
+    assert_string_equal(job.callback.data, "{\"a\": 12345678901234567890}");
     ms_job_fini(&job);
 
     for (int i = 0; four[i] != NULL; i++) {

@@ -20,16 +20,25 @@ static const char *const vectors[][2] = {
     {"foobar", "Zm9vYmFy"},
 };
 
+/* Decodes a copy; *bytes is the caller's to free, whatever is returned. */
+static int decode(const char *text, size_t text_size, size_t max_bytes, char **bytes, size_t *size,
+                  struct ms_error *err) {
+    *bytes = malloc(text_size > 0 ? text_size : 1); /* and not a byte more: ASan looks */
+    assert_non_null(*bytes);
+    memcpy(*bytes, text, text_size);
+    return ms_base64_decode(*bytes, text_size, max_bytes, size, err);
+}
+
 static void published_vectors(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
-        unsigned char *bytes = NULL;
+        char *bytes = NULL;
         size_t size = 99;
         char *text = ms_base64_encode(vectors[i][0], strlen(vectors[i][0]));
         assert_string_equal(text, vectors[i][1]);
-        assert_int_equal(ms_base64_decode(text, strlen(text), 6, &bytes, &size, NULL), 0);
+        assert_int_equal(decode(text, strlen(text), 6, &bytes, &size, NULL), 0);
         assert_int_equal(size, strlen(vectors[i][0]));
-        assert_string_equal((char *)bytes, vectors[i][0]);
+        assert_memory_equal(bytes, vectors[i][0], size);
         free(bytes);
         free(text);
     }
@@ -38,9 +47,9 @@ static void published_vectors(void **state) {
 static void line_breaks_anywhere(void **state) {
     (void)state;
     static const char text[] = "\r\nZm\r\n9vY\nmFyZm9vYg=\r\n=\n";
-    unsigned char *bytes = NULL;
+    char *bytes = NULL;
     size_t size = 0;
-    assert_int_equal(ms_base64_decode(text, strlen(text), 100, &bytes, &size, NULL), 0);
+    assert_int_equal(decode(text, strlen(text), 100, &bytes, &size, NULL), 0);
     assert_int_equal(size, 10);
     assert_memory_equal(bytes, "foobarfoob", 10);
     free(bytes);
@@ -53,31 +62,38 @@ static void refuses(void **state) {
         "Zg===",    "Zg==Zg==",     "Zh==", "Zm9=",  "Zm9v=", "Zm 9v", "Zm9v\t",
         "Zm9vZm-_", "Zm9v\xc3\xa9", "Zg=a", "Zm9v,", "Zg==a", "Z\n",
     };
-    unsigned char *bytes = NULL;
+    char *bytes = NULL;
     size_t size = 0;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (ms_base64_decode(bad[i], strlen(bad[i]), 100, &bytes, &size, NULL) != MS_EINPUT)
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (decode(bad[i], strlen(bad[i]), 100, &bytes, &size, NULL) != MS_EINPUT)
             fail_msg("\"%s\" was taken", bad[i]);
+        free(bytes);
+    }
     struct ms_error err = {0};
-    assert_int_equal(ms_base64_decode("Zm9v\0m9v", 8, 100, &bytes, &size, &err), MS_EINPUT);
+    assert_int_equal(decode("Zm9v\0m9v", 8, 100, &bytes, &size, &err), MS_EINPUT);
     assert_non_null(strstr(err.text, "offset 4"));
+    free(bytes);
 }
 
 static void keeps_to_the_limit(void **state) {
     (void)state;
-    unsigned char *bytes = NULL;
+    char *bytes = NULL;
     size_t size = 0;
-    assert_int_equal(ms_base64_decode("Zm9vYmFy", 8, 5, &bytes, &size, NULL), MS_ETOOLARGE);
-    assert_int_equal(ms_base64_decode("Zm9vYmE=", 8, 4, &bytes, &size, NULL), MS_ETOOLARGE);
-    assert_int_equal(ms_base64_decode("Zg==", 4, 0, &bytes, &size, NULL), MS_ETOOLARGE);
-    assert_int_equal(ms_base64_decode("Zm9vYmE=", 8, 5, &bytes, &size, NULL), 0);
+    assert_int_equal(decode("Zm9vYmFy", 8, 5, &bytes, &size, NULL), MS_ETOOLARGE);
+    free(bytes);
+    assert_int_equal(decode("Zm9vYmE=", 8, 4, &bytes, &size, NULL), MS_ETOOLARGE);
+    free(bytes);
+    assert_int_equal(decode("Zg==", 4, 0, &bytes, &size, NULL), MS_ETOOLARGE);
+    free(bytes);
+    assert_int_equal(decode("Zm9vYmE=", 8, 5, &bytes, &size, NULL), 0);
     free(bytes);
 }
 
 static void a_long_song_comes_back(void **state) {
     (void)state;
     enum { SONG_BYTES = 1000003 };
-    unsigned char *song = malloc(SONG_BYTES), *bytes = NULL;
+    unsigned char *song = malloc(SONG_BYTES);
+    char *bytes = NULL;
     size_t size = 0;
     uint32_t next = 1;
     assert_non_null(song);
@@ -87,7 +103,7 @@ static void a_long_song_comes_back(void **state) {
     }
     char *text = ms_base64_encode(song, SONG_BYTES);
     assert_non_null(text);
-    assert_int_equal(ms_base64_decode(text, strlen(text), SONG_BYTES, &bytes, &size, NULL), 0);
+    assert_int_equal(decode(text, strlen(text), SONG_BYTES, &bytes, &size, NULL), 0);
     assert_int_equal(size, SONG_BYTES);
     assert_memory_equal(bytes, song, SONG_BYTES);
     free(bytes);

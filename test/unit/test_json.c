@@ -213,6 +213,46 @@ static void writes_and_escapes(void **state) {
     ms_json_free(node);
 }
 
+static void members_are_found_without_parsing(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *name, *value; /* NULL: none */
+    } cases[] = {
+        {"{\"a\":\"x\"}", "a", "\"x\""},
+        {" { \"b\" : [1, {\"a\": \"]}\"}] , \"a\" :12345678901234567890 } ", "a",
+         "12345678901234567890"},
+        {"{\"b\":{\"a\":1},\"a\":{\"c\":[\"}\"]}}", "a", "{\"c\":[\"}\"]}"},
+        {"{\"a\":1,\"a\":2}", "a", "1"},
+        {"{\"\\\"a\":1,\"a\":\"q\\\"\\\\\"}", "a", "\"q\\\"\\\\\""},
+        {"{\"ab\":1}", "a", NULL},
+        {"{\"a\":}", "a", NULL},
+        {"{\"a\"", "a", NULL},
+        {"{\"a\":", "a", NULL},
+        {"{\"a\":\"x", "a", NULL},
+        {"{\"b\":\"x\\", "a", NULL},
+        {"[\"a\",1]", "a", NULL},
+        {"", "a", NULL},
+        {"{", "a", NULL},
+        {"{}", "a", NULL},
+        {"{\"b\":1;\"a\":2}", "a", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *value = NULL;
+        size_t size = 0, length = strlen(cases[i].text);
+        char *text = malloc(length > 0 ? length : 1); /* and not a byte more: ASan looks */
+        assert_non_null(text);
+        memcpy(text, cases[i].text, length);
+        const bool found = ms_json_member_text(text, length, cases[i].name, &value, &size);
+        if (found != (cases[i].value != NULL))
+            fail_msg("%s: %s", cases[i].text, found ? "found" : "not found");
+        if (found) {
+            assert_int_equal(size, strlen(cases[i].value));
+            assert_memory_equal(value, cases[i].value, size);
+        }
+        free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(walks_a_document),
@@ -221,6 +261,7 @@ int main(void) {
         cmocka_unit_test(refuses_what_is_not_json),
         cmocka_unit_test(bounds_depth_and_number),
         cmocka_unit_test(writes_and_escapes),
+        cmocka_unit_test(members_are_found_without_parsing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
