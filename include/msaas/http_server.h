@@ -2,7 +2,7 @@
  *
  * One event loop on the thread that calls ms_http_server_run. Handlers run on a pool of threads and may block (queue, store, disk),
  * except routes marked `quick`, which run on the loop and must not. The loop itself never waits on anything.
- * Limits: bytes of headers, of bodies, of bodies in flight together, of connections (beyond: 503, Retry-After, close); absolute deadlines for headers and
+ * Limits: bytes of headers, of bodies, of bodies in flight together, of connections (beyond the last two: 503, Retry-After, close); absolute deadlines for headers and
  * for bodies, whatever drips in. Ambiguous framing (two Content-Lengths, CL with TE, other TEs, bare CR/LF, blank before colon, ...): 400 and close. */
 #ifndef MSAAS_HTTP_SERVER_H
 #define MSAAS_HTTP_SERVER_H

@@ -105,7 +105,7 @@ static void counts_bodies_in_flight(void **state) {
     free(answer);
     close(second);
     answer = ask(peer.port, POST("/echo", "Content-Length: 2000000\r\n", ""));
-    assert_int_equal(status_of(answer), 503); /* never possible */
+    assert_int_equal(status_of(answer), 413); /* never possible */
     free(answer);
     free(filler);
     peer_stop(&peer, 0);
