@@ -87,8 +87,20 @@ static bool stays(const struct ms_job *job, int label_count) {
 static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *created,
                     struct ms_job *now, struct ms_problem *problem) {
     struct ms_error err = {0};
-    return ms_queue_enqueue(link->queue, job, created, now, &err) == 0 ||
-           ms_problem_of_queue(problem, &err);
+    const int rc = ms_queue_enqueue(link->queue, job, created, now, &err);
+    if (rc == MS_ECONFLICT) {
+        (void)ms_problem_set(problem, 503, "canceling",
+                             "the same song is being canceled; send it again in a moment");
+        problem->retry_after_s = 5;
+        return false;
+    }
+    return rc == 0 || ms_problem_of_queue(problem, &err);
+}
+
+/* False only when it is certain. */
+static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
+    struct ms_object_info info;
+    return ms_store_head(link->store, MS_BUCKET_SONGS, job->id, &info, NULL) != MS_ENOTFOUND;
 }
 
 /* The song first, so that no worker finds a job without it. */
@@ -99,7 +111,7 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
     struct ms_error err = {0};
     bool created = false;
     const int rc = ms_queue_get(link->queue, job->id, &present, &err);
-    if (rc != 0 && rc != MS_ENOTFOUND)
+    if (rc != 0 && rc != MS_ENOTFOUND && rc != MS_ECORRUPT)
         return ms_problem_of_queue(problem, &err);
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
@@ -107,7 +119,8 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
         return false;
     if (!enqueue(link, job, &created, now, problem))
         return false;
-    if (created && skip) { /* erased in between, the song too; a worker may have looked for it */
+    /* Erased in between, the song too; a worker may have looked for it already. */
+    if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
         if (!put_song(link, job, request, problem) || !enqueue(link, job, &created, now, problem))
             return false;
@@ -143,13 +156,17 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
 
 /* ---- looking up ------------------------------------------------------------------------------------------------- */
 
+static bool problem_of_finding(struct ms_problem *problem, int rc, const struct ms_error *err) {
+    if (rc == MS_ENOTFOUND)
+        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    return ms_problem_of_queue(problem, err);
+}
+
 static bool find(struct ms_api_link *link, const char *id, struct ms_job *job,
                  struct ms_problem *problem) {
     struct ms_error err = {0};
     const int rc = ms_job_id_is_valid(id) ? ms_queue_get(link->queue, id, job, &err) : MS_ENOTFOUND;
-    if (rc == MS_ENOTFOUND)
-        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
-    return rc == 0 || ms_problem_of_queue(problem, &err);
+    return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
@@ -194,9 +211,13 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
                   struct ms_problem *problem) {
     struct ms_job job = {0}, was = {0};
     struct ms_error err = {0};
-    bool ok = find(link, id, &job, problem);
-    if (!ok)
-        return false;
+    const int found =
+        ms_job_id_is_valid(id) ? ms_queue_get(link->queue, id, &job, &err) : MS_ENOTFOUND;
+    if (found == MS_ECORRUPT && stem == NULL) /* what is not to be read can still go */
+        (void)snprintf(job.id, sizeof job.id, "%s", id);
+    else if (found != 0)
+        return problem_of_finding(problem, found, &err);
+    bool ok = true;
     if (stem != NULL && ms_api_stem_of(&job, stem) == NULL) {
         ms_job_fini(&job);
         return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");

@@ -107,6 +107,9 @@ static void set_job_error(struct ms_job *job, const char *code, const char *mess
 static int meet_again(struct ms_record *record, const struct ms_job *job, int64_t now_ms,
                       bool *anew, bool *changed, struct ms_error *err) {
     const struct ms_job *present = &record->job;
+    if (present->cancel_asked &&
+        present->state == MS_JOB_RUNNING) /* it will vanish, song and all */
+        return ms_error_set(err, MS_ECONFLICT, "the same song is being canceled");
     *anew = present->state == MS_JOB_FAILED || present->state == MS_JOB_CANCELED ||
             (present->state == MS_JOB_SUCCEEDED && record->stripped);
     *changed = *anew;
@@ -170,6 +173,7 @@ int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *cre
         } else if (rc == 0) {
             rc = meet_again(&record, job, now_ms, created, &changed, err);
         }
+        const bool decided = rc != 0;
         if (rc == 0 && changed)
             rc = queue->ops->save(queue->backend, &record, false, err);
         if (rc == 0 && now != NULL) {
@@ -182,7 +186,7 @@ int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *cre
                 now->position = -1;
         }
         ms_record_fini(&record);
-        if (rc != MS_ECONFLICT)
+        if (decided || rc != MS_ECONFLICT)
             return rc;
     }
     return ms_error_set(err, MS_ENET, "the job was changed again and again while it was queued");

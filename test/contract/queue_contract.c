@@ -384,6 +384,8 @@ static void cancel_is_answered_by_the_worker(void **state) {
     assert_false(gone);
     assert_int_equal(was.state, MS_JOB_RUNNING);
     ms_job_fini(&was);
+    bool created;
+    assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), MS_ECONFLICT);
     assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ECANCELED);
     assert_int_equal(change(MS_CHANGE_FINISH, &job, token), MS_ECANCELED);
     OK(change(MS_CHANGE_CANCEL, &job, token));
