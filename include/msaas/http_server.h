@@ -1,7 +1,8 @@
 /* The HTTP/1.1 server: the engine behind one header, so that it can be changed in one file (src/http). RFC 9110, 9112.
  *
- * One event loop on the thread that calls ms_http_server_run. Handlers run on a pool of threads and may block (queue, store, disk),
- * except routes marked `quick`, which run on the loop and must not. The loop itself never waits on anything.
+ * One event loop on the thread that calls ms_http_server_run. Handlers run on pools of threads and may block, except routes marked
+ * MS_HTTP_LOOP, which run on the loop and must not. The loop itself never waits on anything. Slow routes have a pool of their own, so that a
+ * store that hangs holds up nobody but those that want something of it.
  * Limits: bytes of headers, of bodies, of bodies in flight together, of connections (beyond the last two: 503, Retry-After, close); absolute deadlines for headers and
  * for bodies, whatever drips in. Ambiguous framing (two Content-Lengths, CL with TE, other TEs, bare CR/LF, blank before colon, ...): 400 and close. */
 #ifndef MSAAS_HTTP_SERVER_H
@@ -54,12 +55,18 @@ struct ms_http_stream {
 void ms_http_reply_stream(const struct ms_http_call *call, int status, const char *content_type,
                           const struct ms_http_stream *stream);
 
+enum ms_http_where {               /* a handler runs, and the stream of its answer */
+                     MS_HTTP_POOL, /* may block a moment: a look into the queue */
+                     MS_HTTP_LOOP, /* must not block */
+                     MS_HTTP_SLOW, /* on the pool of slow ones: may block for seconds (the store) */
+};
+
 struct ms_http_route {
     const char *method; /* "GET" serves HEAD too */
     const char *
         pattern; /* "/apiv2/jobs/{}/stems/{}"; a {} is one segment, never empty; a final slash matters */
     void (*handle)(const struct ms_http_call *call);
-    bool quick;             /* on the loop */
+    enum ms_http_where where;
     int64_t max_body_bytes; /* 0: none is read, one up to 64 KiB is dropped */
 };
 
@@ -69,7 +76,8 @@ struct ms_http_server_options {
     const struct ms_http_route *
         routes; /* ended by a NULL method. Unknown path: 404; known path, other method: 405 and Allow */
     void *context;
-    int threads;                /* of the pool; 0: 8 */
+    int threads;     /* of the slow pool, half as many of the other; 0: 8 */
+    int max_wait_ms; /* a request that waited longer for a thread is answered 503; a stream that waited thrice as long is broken off. 0: 10 s */
     int max_connections;        /* 0: 4096 */
     int64_t max_inflight_bytes; /* of bodies; 0: 512 MiB */
     size_t max_header_bytes;    /* 0: 16 KiB */

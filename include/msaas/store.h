@@ -31,9 +31,9 @@ struct ms_store_options {
     bool virtual_host;   /* bucket in the host name; else in the path */
     const char *ca_file; /* private CA; NULL: the system's */
     bool create_buckets;
-    int attempts;              /* of one request, the first included; 0: 6 */
-    int backoff_ms;            /* before the second, doubled from then on up to 20 s; 0: 250 */
-    int stall_timeout_s;       /* a request without a byte for so long is broken off; 0: 30 */
+    int attempts;   /* of one request, the first included; 0: 6 */
+    int backoff_ms; /* before the second, doubled from then on up to 20 s; 0: 250 */
+    int stall_timeout_s; /* a request without a byte for so long is broken off, an upload after 10 s at least; 0: 30 */
     const atomic_bool *cancel; /* MS_ECANCELED within a second; may be NULL */
 };
 MS_MUST_CHECK int ms_store_open(const struct ms_store_options *options, struct ms_store **out,

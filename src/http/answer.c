@@ -84,15 +84,20 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
 /* ---- streams ------------------------------------------------------------------------------------------------- */
 
 static void run_read(void *user) {
-    ms_exchange_read(user);
-    ms_server_give_back(user);
+    struct ms_exchange *e = user;
+
+    if (ms_server_waited(e) > 3) /* and so will the next: whoever waits behind is to hear so */
+        e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread could be had for it");
+    else
+        ms_exchange_read(e);
+    ms_server_give_back(e);
 }
 
 static void ask_stream(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
 
     e->task = MS_TASK_READ;
-    if (ms_tasks_post(c->server->tasks, run_read, e, NULL) != 0) {
+    if (!ms_server_post(e, run_read)) {
         e->task = MS_TASK_NONE;
         ms_connection_break_off(c);
     }

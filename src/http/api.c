@@ -1,5 +1,5 @@
 /* The API: routes for the server, and what their handlers share. Owns the links to queue and store that no handler has in hand. Handlers run on
- * the server's pool, so that there are never more links than it has threads. */
+ * the server's pools, so that there are never more links than those have threads. */
 #include "api.h"
 
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 #define MAX_SONG_BYTES (INT64_C(256) << 20)
 #define FORM_BYTES (INT64_C(1) << 20) /* of a body beside its song */
 #define MAX_WAITING_JOBS 100000
-#define STORE_ATTEMPTS 3 /* a client waits: it would rather be told to come back */
+#define STORE_ATTEMPTS 2 /* a client waits: it would rather be told to come back; */
+#define STORE_STALL_S 5  /* soon, since few threads are there to wait */
 
 /* ---- links ------------------------------------------------------------------------------------------------------ */
 
@@ -64,24 +65,24 @@ void ms_api_give_back(struct ms_api *api, struct ms_api_link *link) {
 
 /* Bodies of 1 and 2 stand for those that bring a song, by version. */
 static const struct ms_http_route table[] = {
-    {"GET", "/", ms_api_page, true, 0},
-    {"GET", "/healthz", ms_api_healthz, true, 0},
-    {"GET", "/readyz", ms_api_readyz, false, 0},
-    {"GET", "/metrics", ms_api_metrics, false, 0},
-    {"POST", "/apiv1/separate", ms_api_v1_separate, false, 1},
-    {"GET", "/apiv1/queue", ms_api_v1_queue, false, 0},
-    {"GET", "/apiv1/queue/", ms_api_v1_queue, false, 0},
-    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, false, 0},
-    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, false, 0},
-    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, false, 0},
-    {"POST", "/apiv2/jobs", ms_api_v2_submit, false, 2},
-    {"GET", "/apiv2/jobs", ms_api_v2_list, false, 0},
-    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, false, 0},
-    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, false, 0},
-    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, false, 0},
-    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, false, 0},
-    {"GET", "/apiv2/models", ms_api_v2_models, true, 0},
-    {NULL, NULL, NULL, false, 0},
+    {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0},
+    {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
+    {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0},
+    {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0},
+    {"POST", "/apiv1/separate", ms_api_v1_separate, MS_HTTP_SLOW, 1},
+    {"GET", "/apiv1/queue", ms_api_v1_queue, MS_HTTP_POOL, 0},
+    {"GET", "/apiv1/queue/", ms_api_v1_queue, MS_HTTP_POOL, 0},
+    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
+    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
+    {"POST", "/apiv2/jobs", ms_api_v2_submit, MS_HTTP_SLOW, 2},
+    {"GET", "/apiv2/jobs", ms_api_v2_list, MS_HTTP_POOL, 0},
+    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, MS_HTTP_POOL, 0},
+    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0},
+    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0},
+    {NULL, NULL, NULL, MS_HTTP_POOL, 0},
 };
 _Static_assert(sizeof table / sizeof *table <= MS_API_ROUTES, "MS_API_ROUTES is too small");
 
@@ -112,7 +113,10 @@ int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct
         api->options.max_waiting_jobs = MAX_WAITING_JOBS;
     if (api->options.store.attempts <= 0)
         api->options.store.attempts = STORE_ATTEMPTS;
+    if (api->options.store.stall_timeout_s <= 0)
+        api->options.store.stall_timeout_s = STORE_STALL_S;
     (void)pthread_mutex_init(&api->lock, NULL);
+    (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being looked at");
     fill_routes(api);
     int rc = open_link(api, &api->idle, err); /* wrong URLs are told now */
     if (rc != 0) {

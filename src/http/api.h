@@ -27,6 +27,9 @@ struct ms_api {
 
     pthread_mutex_t lock;
     struct ms_api_link *idle;
+    bool probing; /* one probe at a time; the last one found: */
+    bool ready;
+    struct ms_problem unready;
     double waiting_at_s; /* when `waiting` was looked up; 0: never */
     int64_t waiting;
 };

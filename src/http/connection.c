@@ -43,7 +43,7 @@ void ms_exchange_release(struct ms_exchange *e) {
         return; /* when it comes back */
     if (e->stream.close != NULL) {
         e->task = MS_TASK_CLOSE;
-        if (e->server->tasks != NULL && ms_tasks_post(e->server->tasks, run_close, e, NULL) == 0)
+        if (ms_server_post(e, run_close))
             return;
         e->stream.close(e->stream.context);
     }

@@ -25,7 +25,7 @@ struct ms_exchange {
     struct ms_exchange *next;   /* in the list of those that come back from the pool */
     enum ms_exchange_task task; /* what the pool does with it now */
     const struct ms_http_route *route;
-    double started_s;
+    double started_s, posted_s;
     int64_t sent_bytes;
     bool head_queued; /* the answer has begun */
     bool told;        /* to options.done */

@@ -49,11 +49,9 @@ static int ping_store(const struct ms_api *api, struct ms_error *err) {
     return rc;
 }
 
-static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
+static bool probe(struct ms_api *api, struct ms_problem *problem) {
     struct ms_error err = {0};
     const char *warning = NULL;
-    if (atomic_load(&api->draining))
-        return ms_problem_set(problem, 503, "draining", "the server is about to stop");
     struct ms_api_link *link = ms_api_borrow(api, problem);
     if (link == NULL)
         return false;
@@ -65,6 +63,29 @@ static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
         return ms_problem_of_queue(problem, &err);
     rc = ping_store(api, &err);
     return rc == 0 || ms_problem_of_store(problem, &err);
+}
+
+/* One looks; those that ask meanwhile are told what the last one found, so that many that ask do not hold up the pool while
+ * queue or store hang. */
+static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
+    if (atomic_load(&api->draining))
+        return ms_problem_set(problem, 503, "draining", "the server is about to stop");
+    (void)pthread_mutex_lock(&api->lock);
+    const bool others = api->probing;
+    bool ready = api->ready;
+    *problem = api->unready;
+    api->probing = true;
+    (void)pthread_mutex_unlock(&api->lock);
+    if (others)
+        return ready;
+    ready = probe(api, problem);
+    (void)pthread_mutex_lock(&api->lock);
+    api->probing = false;
+    api->ready = ready;
+    if (!ready)
+        api->unready = *problem;
+    (void)pthread_mutex_unlock(&api->lock);
+    return ready;
 }
 
 void ms_api_readyz(const struct ms_http_call *call) {
@@ -136,9 +157,9 @@ static void worker_metrics(const struct ms_http_call *call) {
 
 void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void)) {
     static const struct ms_http_route routes[] = {
-        {"GET", "/healthz", worker_healthz, true, 0},
-        {"GET", "/metrics", worker_metrics, false, 0},
-        {NULL, NULL, NULL, false, 0},
+        {"GET", "/healthz", worker_healthz, MS_HTTP_LOOP, 0},
+        {"GET", "/metrics", worker_metrics, MS_HTTP_POOL, 0},
+        {NULL, NULL, NULL, MS_HTTP_POOL, 0},
     };
     worker_is_alive = is_alive;
     options->routes = routes;

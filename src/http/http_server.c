@@ -1,5 +1,5 @@
 /* The HTTP server as a whole: listens, takes connections in, carries what the pool has done back to the loop, drains.
- * Requests come in through connection.c; handlers (api*.c) run on the pool, or on the loop when they are quick. The loop is the thread of
+ * Requests come in through connection.c; handlers (api*.c) run on the pools, or on the loop when they must not wait. The loop is the thread of
  * ms_http_server_run; the pool reaches it through `finished` and an eventfd, so that libevent needs no locks. */
 #include "server.h"
 
@@ -18,6 +18,7 @@
 #include <event2/listener.h>
 
 #include "msaas/log.h"
+#include "msaas/sys.h"
 
 #define BACKLOG 1024
 #define SPARE_DESCRIPTORS 256 /* for all that is no connection */
@@ -45,6 +46,19 @@ void ms_server_give_back(struct ms_exchange *exchange) {
     if (first)
         wake(server);
     pthread_mutex_unlock(&server->lock);
+}
+
+bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
+    struct ms_http_server *server = exchange->server;
+    struct ms_tasks *pool =
+        exchange->route->where == MS_HTTP_SLOW ? server->slow_pool : server->pool;
+
+    exchange->posted_s = ms_monotonic_s();
+    return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;
+}
+
+double ms_server_waited(const struct ms_exchange *exchange) {
+    return (ms_monotonic_s() - exchange->posted_s) * 1000 / exchange->server->options.max_wait_ms;
 }
 
 static void take_finished(struct ms_http_server *server) {
@@ -176,6 +190,8 @@ static void on_accept_again(evutil_socket_t fd, short what, void *user) {
 static void fill_in_defaults(struct ms_http_server_options *options) {
     if (options->threads <= 0)
         options->threads = 8;
+    if (options->max_wait_ms <= 0)
+        options->max_wait_ms = 10000;
     if (options->max_connections <= 0)
         options->max_connections = 4096;
     if (options->max_inflight_bytes <= 0)
@@ -263,6 +279,22 @@ static struct event_base *new_base(void) {
     return base;
 }
 
+static bool has_slow_routes(const struct ms_http_route *routes) {
+    while (routes->method != NULL && routes->where != MS_HTTP_SLOW)
+        routes++;
+    return routes->method != NULL;
+}
+
+static int start_pools(struct ms_http_server *server, struct ms_error *err) {
+    const int threads = server->options.threads;
+    const int waiting = 2 * server->options.max_connections + 64;
+    int rc = ms_tasks_new((threads + 1) / 2, waiting, &server->pool, err);
+
+    if (rc == 0 && has_slow_routes(server->options.routes))
+        rc = ms_tasks_new(threads, waiting, &server->slow_pool, err);
+    return rc;
+}
+
 int ms_http_server_new(const struct ms_http_server_options *options, struct ms_http_server **out,
                        struct ms_error *err) {
     struct ms_http_server *server = calloc(1, sizeof *server);
@@ -276,8 +308,7 @@ int ms_http_server_new(const struct ms_http_server_options *options, struct ms_h
     fill_in_defaults(&server->options);
     fit_descriptors(&server->options);
     pthread_mutex_init(&server->lock, NULL);
-    rc = ms_tasks_new(server->options.threads, 2 * server->options.max_connections + 64,
-                      &server->tasks, err);
+    rc = start_pools(server, err);
     if (rc != 0)
         goto out;
     rc = listen_on(server->options.host, server->options.port, &fd, err);
@@ -336,8 +367,9 @@ void ms_http_server_free(struct ms_http_server *server) {
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
     close_all(server);
-    ms_tasks_free(server->tasks); /* waits for the handlers at work */
-    server->tasks = NULL;
+    ms_tasks_free(server->pool); /* waits for the handlers at work */
+    ms_tasks_free(server->slow_pool);
+    server->pool = server->slow_pool = NULL;
     take_finished(server);
     if (server->bury != NULL)
         ms_connection_bury(server);

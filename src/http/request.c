@@ -22,10 +22,17 @@
 
 /* ---- requests ------------------------------------------------------------------------------------------------ */
 
+static const char *const too_many_wait = "too many requests wait";
+
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
 
-    e->route->handle(&e->call);
+    if (ms_server_waited(e) > 1) { /* whatever holds the pool up: better told so than kept */
+        ms_exchange_error(e, 503, too_many_wait);
+        ms_http_add_header(&e->call, "Retry-After", "5");
+    } else {
+        e->route->handle(&e->call);
+    }
     ms_server_give_back(e);
 }
 
@@ -39,15 +46,15 @@ static void dispatch(struct ms_connection *c) {
     e->call.body_bytes = e->body_bytes;
     if (e->body != NULL)
         e->body[e->body_bytes] = '\0';
-    if (e->route->quick) {
+    if (e->route->where == MS_HTTP_LOOP) {
         e->route->handle(&e->call);
         ms_answer_send(c);
         return;
     }
     e->task = MS_TASK_HANDLE;
-    if (ms_tasks_post(c->server->tasks, run_handle, e, NULL) != 0) {
+    if (!ms_server_post(e, run_handle)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, "too many requests wait", false);
+        ms_answer_send_error(c, 503, too_many_wait, false);
     }
 }
 

@@ -24,7 +24,7 @@ struct ms_http_server {
     int wake_fd;
     int port;
     bool draining;
-    struct ms_tasks *tasks;
+    struct ms_tasks *pool, *slow_pool; /* slow_pool NULL: no route is slow */
     struct ms_connection *connections, *dead;
     int connection_count;
     int exchange_count; /* those without a connection too */
@@ -50,7 +50,10 @@ void ms_connection_bury(struct ms_http_server *server);
 void ms_exchange_returned(struct ms_exchange *exchange);
 void ms_exchange_release(struct ms_exchange *exchange);   /* connection.c: no more needed */
 void ms_exchange_free_body(struct ms_exchange *exchange); /* connection.c */
-/* Called on the pool. */
+/* The pool of the exchange's route is to do it. False: none is there, or too many wait. */
+bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange));
+/* Called on the pool. How long it waited for its thread, in units of options.max_wait_ms. */
+double ms_server_waited(const struct ms_exchange *exchange);
 void ms_server_give_back(struct ms_exchange *exchange);
 
 #endif

@@ -367,7 +367,7 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
     s3->create_buckets = options->create_buckets;
     s3->attempts = options->attempts > 0 ? options->attempts : 6;
     s3->backoff_ms = options->backoff_ms > 0 ? options->backoff_ms : 250;
-    s3->stall_timeout_s = options->stall_timeout_s;
+    s3->stall_timeout_s = options->stall_timeout_s > 0 ? options->stall_timeout_s : 30;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     s3->random = ((uint32_t)now.tv_nsec ^ (uint32_t)getpid() << 16) | 1;
     rc = copy_settings(s3, options, err);

@@ -12,6 +12,7 @@
 
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define MAX_PAUSE_MS 20000
+#define UPLOAD_STALL_S 10 /* at least: a server that has all bytes writes them before it answers */
 #define CLOSING_ATTEMPTS 2
 #define CLOSING_TIMEOUT_S 10
 
@@ -229,6 +230,12 @@ static bool passes(const struct ms_s3_call *call) {
     }
 }
 
+static int stall_timeout_s(const struct ms_s3 *s3, const struct ms_s3_call *call, bool has_body) {
+    if (call->closing)
+        return CLOSING_TIMEOUT_S;
+    return has_body && s3->stall_timeout_s < UPLOAD_STALL_S ? UPLOAD_STALL_S : s3->stall_timeout_s;
+}
+
 int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     char *host = NULL, *path = NULL, *url = NULL;
     struct lines lines = {0};
@@ -253,26 +260,26 @@ int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *er
     rc = make_headers(s3, call, host, path, &lines, err);
     if (rc != 0)
         goto out;
-    rc =
-        ms_http_send(s3->http,
-                     &(struct ms_http_request){
-                         .method = call->method,
-                         .url = url,
-                         .headers = lines.all,
-                         .body = has_body && call->body == NULL ? "" : NULL,
-                         .read = call->body != NULL ? give_body : NULL,
-                         .rewind = rewind_body,
-                         .body_bytes = call->body != NULL ? call->body_bytes : 0,
-                         .head = see_head,
-                         .write = take,
-                         .max_bytes = INT64_MAX,
-                         .context = call,
-                         .stall_timeout_s = call->closing ? CLOSING_TIMEOUT_S : s3->stall_timeout_s,
-                         .total_timeout_s = call->closing ? CLOSING_TIMEOUT_S : 0,
-                         .ca_file = s3->ca_file,
-                         .cancel = call->closing ? NULL : s3->store.cancel,
-                     },
-                     &response, err);
+    rc = ms_http_send(s3->http,
+                      &(struct ms_http_request){
+                          .method = call->method,
+                          .url = url,
+                          .headers = lines.all,
+                          .body = has_body && call->body == NULL ? "" : NULL,
+                          .read = call->body != NULL ? give_body : NULL,
+                          .rewind = rewind_body,
+                          .body_bytes = call->body != NULL ? call->body_bytes : 0,
+                          .head = see_head,
+                          .write = take,
+                          .max_bytes = INT64_MAX,
+                          .context = call,
+                          .connect_timeout_s = s3->stall_timeout_s < 10 ? s3->stall_timeout_s : 10,
+                          .stall_timeout_s = stall_timeout_s(s3, call, has_body),
+                          .total_timeout_s = call->closing ? CLOSING_TIMEOUT_S : 0,
+                          .ca_file = s3->ca_file,
+                          .cancel = call->closing ? NULL : s3->store.cancel,
+                      },
+                      &response, err);
     if (call->write == NULL || !succeeded(call))
         (void)ms_s3_xml(call->reply, "Code", call->error, sizeof call->error);
     call->may_retry = rc == 0 ? passes(call) : rc == MS_ENET && !call->ours;

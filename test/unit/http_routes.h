@@ -128,12 +128,19 @@ static inline void twice(const struct ms_http_call *call) {
 }
 
 static const struct ms_http_route routes[] = {
-    {"GET", "/hello", hello, true, 0},         {"GET", "/pool", hello, false, 0},
-    {"POST", "/echo", echo, false, 4 << 20},   {"POST", "/quick", echo, true, 4 << 20},
-    {"POST", "/small", echo, false, 10},       {"GET", "/call/{}/{}", tell_call, false, 0},
-    {"GET", "/none", no_answer, false, 0},     {"GET", "/status/{}", status, true, 0},
-    {"GET", "/wait", wait_for_gate, false, 0}, {"GET", "/stream/{}/{}", stream, false, 0},
-    {"GET", "/twice", twice, false, 0},        {0},
+    {"GET", "/hello", hello, MS_HTTP_LOOP, 0},
+    {"GET", "/pool", hello, MS_HTTP_POOL, 0},
+    {"POST", "/echo", echo, MS_HTTP_POOL, 4 << 20},
+    {"POST", "/quick", echo, MS_HTTP_LOOP, 4 << 20},
+    {"POST", "/small", echo, MS_HTTP_POOL, 10},
+    {"GET", "/call/{}/{}", tell_call, MS_HTTP_POOL, 0},
+    {"GET", "/none", no_answer, MS_HTTP_POOL, 0},
+    {"GET", "/status/{}", status, MS_HTTP_LOOP, 0},
+    {"GET", "/wait", wait_for_gate, MS_HTTP_POOL, 0},
+    {"GET", "/stream/{}/{}", stream, MS_HTTP_POOL, 0},
+    {"GET", "/slow", wait_for_gate, MS_HTTP_SLOW, 0},
+    {"GET", "/twice", twice, MS_HTTP_POOL, 0},
+    {0},
 };
 
 static inline void done(void *context, const char *method, const char *route, const char *path,

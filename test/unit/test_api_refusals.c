@@ -263,6 +263,60 @@ static void test_a_lost_store(void **state) {
     expect_empty();
 }
 
+/* One that takes connections and says nothing. */
+static int listen_silently(char endpoint[60]) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
+                listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    (void)snprintf(endpoint, 60, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    return fd;
+}
+
+static void test_a_silent_store(void **state) {
+    struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
+    struct ms_store_options silent = {.url = "s3://",
+                                      .access_key = "key",
+                                      .secret_key = "secret",
+                                      .attempts = 1,
+                                      .stall_timeout_s = PATIENCE_S};
+    char endpoint[60], id[MS_JOB_ID_HEX], request[256];
+    const int listener = listen_silently(endpoint);
+    struct peer there;
+    (void)state;
+    silent.endpoint = endpoint;
+    struct ms_api *without = new_api(queue_url, &silent);
+    ms_api_serve(without, &options);
+    peer_start(&there, &options);
+    submit("", id);
+    const int waiting = dial(there.port);
+    (void)snprintf(request, sizeof request,
+                   "DELETE /apiv2/jobs/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", id);
+    assert_true(say_text(waiting, request));
+    const int held = accept(listener, NULL, NULL); /* now the one thread for such waits */
+    assert_true(held >= 0);
+    struct answer answer = call_at(there.port, "GET", "/apiv1/queue", "", NULL, 0);
+    expect("the queue", &answer, 200);
+    assert_non_null(strstr(answer.body, id));
+    answer_free(&answer);
+    answer = call_at(there.port, "GET", "/metrics", "", NULL, 0);
+    expect("metrics", &answer, 200);
+    answer_free(&answer);
+    close(listener);
+    close(held);
+    char *text = hear_all(waiting, NULL, NULL);
+    assert_non_null(strstr(text, " 503 "));
+    assert_non_null(strstr(text, "\r\nRetry-After: "));
+    free(text);
+    close(waiting);
+    expect_problem("readiness", call_at(there.port, "GET", "/readyz", "", NULL, 0), 503, NULL);
+    peer_stop(&there, 1000);
+    ms_api_free(without);
+    erase(id);
+    expect_empty();
+}
+
 static void test_draining(void **state) { /* the last: there is no way back */
     (void)state;
     ms_api_set_draining(api);
@@ -276,7 +330,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_names_and_methods),
         cmocka_unit_test(test_too_large),    cmocka_unit_test(test_nothing_reaches_a_lost_queue),
-        cmocka_unit_test(test_a_lost_store), cmocka_unit_test(test_draining),
+        cmocka_unit_test(test_a_lost_store), cmocka_unit_test(test_a_silent_store),
+        cmocka_unit_test(test_draining),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -293,6 +293,51 @@ static void ends_readers_that_stall(void **state) {
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
+static void slow_ones_hold_up_nobody_else(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    int working[2], late, after;
+    char *answer;
+
+    (void)state;
+    options.threads = 2;
+    options.max_wait_ms = 50;
+    peer_start(&peer, &options);
+    for (int i = 0; i < 2; i++) {
+        working[i] = dial(peer.port);
+        assert_true(say_text(working[i], GET("/slow")));
+        sem_wait(&entered);
+    }
+    late = dial(peer.port);
+    assert_true(say_text(late, GET("/slow")));
+    answer = ask(peer.port, GET("/pool")); /* while no thread is left for slow ones */
+    assert_int_equal(status_of(answer), 200);
+    free(answer);
+    nanosleep(&(struct timespec){0, 200000000}, NULL); /* more than it may wait */
+    after = dial(peer.port);
+    sem_post(&gate);
+    sem_post(&gate);
+    answer = hear_all(late, NULL, NULL); /* without having been handled */
+    assert_int_equal(status_of(answer), 503);
+    assert_non_null(strstr(answer, "\r\nRetry-After: "));
+    free(answer);
+    for (int i = 0; i < 2; i++) {
+        answer = hear_all(working[i], NULL, NULL);
+        assert_string_equal(body_of(answer), "waited");
+        free(answer);
+        close(working[i]);
+    }
+    assert_true(say_text(after, GET("/slow"))); /* and on it goes */
+    sem_wait(&entered);
+    sem_post(&gate);
+    answer = hear_all(after, NULL, NULL);
+    assert_string_equal(body_of(answer), "waited");
+    free(answer);
+    close(late);
+    close(after);
+    peer_stop(&peer, 0);
+}
+
 static void finishes_what_is_at_work(void **state) {
     const struct ms_http_server_options options = options_of();
     const int closes_before = atomic_load(&closes);
@@ -412,6 +457,7 @@ int main(void) {
         cmocka_unit_test(streams_to_slow_readers_in_little_memory),
         cmocka_unit_test(closes_the_stream_when_the_client_is_gone),
         cmocka_unit_test(ends_readers_that_stall),
+        cmocka_unit_test(slow_ones_hold_up_nobody_else),
         cmocka_unit_test(finishes_what_is_at_work),
         cmocka_unit_test(drains_no_longer_than_it_may),
         cmocka_unit_test(forgets_clients_that_left_during_the_work),
