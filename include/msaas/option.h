@@ -2,7 +2,7 @@
  *
  * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command line, then environment
  * (of several variables the first that is set), then default. Secrets are taken from the environment, or from a file
- * that the command line names: ps shows everybody the command line. Unknown options and values out of range are MS_EUSAGE
+ * that the command line names: ps shows everybody the command line. Nor does it take a URL with a password. Unknown options and values out of range are MS_EUSAGE
  * with a text that names the option (and its environment variable where the value came from there) and what would be
  * right. */
 #ifndef MSAAS_OPTION_H
@@ -118,6 +118,17 @@ double ms_options_double(const struct ms_options *options, enum ms_option_id id)
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_is_set(const struct ms_options *options,
                        enum ms_option_id id); /* not the default */
+
+/* Where a value came from, as errors name it: "MSAAS_QUEUE (--queue)" or "REDIS_HOST, REDIS_PORT (--queue)" of the
+ * environment, else "--queue (MSAAS_QUEUE)". Returns out. */
+#define MS_OPTION_ORIGIN_BYTES 160
+const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
+                              char out[MS_OPTION_ORIGIN_BYTES]);
+/* Of a value made of variables (REDIS_HOST, REDIS_PORT): whether they are a host and a port each. MS_EUSAGE names the
+ * variable, and not what it holds. Other values are fine. */
+MS_MUST_CHECK int ms_options_check_parts(const struct ms_options *options, enum ms_option_id id,
+                                         struct ms_error *err);
+
 int ms_options_argument_count(const struct ms_options *options);
 const char *ms_options_argument(const struct ms_options *options, int index);
 
@@ -128,7 +139,7 @@ struct ms_option_view {
     const char *text;  /* the value, of secrets too; NULL: none */
     const char *given; /* what the command line said; NULL: nothing */
     char env[128];     /* the environment variables that it came from; "": not from there */
-    bool is_flag, is_secret;
+    bool is_flag, is_secret, is_url;
     unsigned commands;
 };
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out);

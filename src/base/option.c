@@ -1,5 +1,5 @@
-/* What comes from the table of options: parsing, --help, the README's table. Owns the values of one command line, which
- * point into argv and the environment, or are owned where they were made of several variables or read from a file. */
+/* The table of options, a command line and the environment -> the values of a command. They point into argv and the
+ * environment, or are owned where they were made of several variables or read from a file. */
 #include "msaas/option.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/url.h"
 #include "option_table.h"
 
 #define MAX_SECRET_BYTES 4096
@@ -131,6 +132,33 @@ static int compose(const char *pattern, size_t length, char **made, struct ms_er
     return *made != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for an option");
 }
 
+/* The name of a variable in braces, "{NAME}" or "{NAME=DEFAULT}", that begins at `at` or later; NULL: no more. */
+static const char *next_variable(const char *at, const char *end, size_t *length) {
+    at = memchr(at, '{', (size_t)(end - at));
+    if (at == NULL)
+        return NULL;
+    *length = strcspn(++at, "=}");
+    return at;
+}
+
+/* Of a value from the environment, "A (--name)"; of one made of variables, those that are set: "A, B (--name)". */
+static const char *name_origin(const struct ms_option_row *row, const char *env,
+                               char out[MS_OPTION_ORIGIN_BYTES]) {
+    const char *end = env + strcspn(env, "|");
+    size_t used = 0;
+    size_t length = (size_t)(end - env);
+    const char *name = env;
+    if (memchr(env, '{', length) != NULL)
+        name = next_variable(env, end, &length);
+    for (; name != NULL && used < MS_OPTION_ORIGIN_BYTES; name = next_variable(name, end, &length))
+        if (variable(name, length) != NULL)
+            used += (size_t)snprintf(out + used, MS_OPTION_ORIGIN_BYTES - used, "%s%.*s",
+                                     used > 0 ? ", " : "", (int)length, name);
+    if (used < MS_OPTION_ORIGIN_BYTES)
+        (void)snprintf(out + used, MS_OPTION_ORIGIN_BYTES - used, " (--%s)", row->name);
+    return out;
+}
+
 static int set_flag(struct value *value, const char *origin, const char *text,
                     struct ms_error *err) {
     value->flag = is_choice("1|yes|true|on", text);
@@ -160,10 +188,10 @@ static int set_from_environment(struct value *value, const struct ms_option_row 
     }
     if (text == NULL)
         return 0;
-    char origin[160];
-    (void)snprintf(origin, sizeof origin, "%.*s (--%s)", (int)length, at, row->name);
+    char origin[MS_OPTION_ORIGIN_BYTES];
     value->set = true;
     value->origin = at;
+    (void)name_origin(row, at, origin);
     return row->type == MS_TYPE_FLAG ? set_flag(value, origin, text, err)
                                      : set_value(value, row, origin, text, err);
 }
@@ -241,6 +269,20 @@ static const struct ms_option_row *find_secret(unsigned command, const char *nam
     return NULL;
 }
 
+/* The commands that have an option of this name. */
+static unsigned owners_of(const char *name, size_t length) {
+    unsigned owners = 0;
+    for (int id = 0; id < MS_OPTION_COUNT; id++)
+        if (strlen(ms_option_table[id].name) == length &&
+            strncmp(ms_option_table[id].name, name, length) == 0)
+            owners |= ms_option_table[id].commands;
+    return owners;
+}
+
+static bool is_one(unsigned commands) {
+    return (commands & (commands - 1)) == 0;
+}
+
 static int unknown_name(unsigned command, const char *name, size_t length, struct ms_error *err) {
     char word[32];
     const struct ms_option_row *secret = find_secret(command, name, length);
@@ -257,11 +299,11 @@ static int unknown_name(unsigned command, const char *name, size_t length, struc
             ms_option_resembles(word, ms_option_table[id].name))
             return ms_error_set(err, MS_EUSAGE, "unknown option --%s; did you mean --%s?", word,
                                 ms_option_table[id].name);
-    int id = find_name(~0U, name, length);
-    if (id >= 0)
-        return ms_error_set(err, MS_EUSAGE,
-                            "--%s is an option of \"msaas %s\", not of \"msaas %s\"",
-                            ms_option_table[id].name, command_name(ms_option_table[id].commands),
+    unsigned owners = owners_of(name, length);
+    if (owners != 0)
+        return ms_error_set(err, MS_EUSAGE, "--%.*s is an option of %s%s%s, not of \"msaas %s\"",
+                            (int)length, name, is_one(owners) ? "\"msaas " : "other commands",
+                            is_one(owners) ? command_name(owners) : "", is_one(owners) ? "\"" : "",
                             command_name(command));
     return ms_error_set(err, MS_EUSAGE, "unknown option --%s", word);
 }
@@ -287,6 +329,21 @@ static int read_secret(struct value *value, const char *origin, const char *path
     return value->owned != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a secret");
 }
 
+static bool is_url(const struct ms_option_row *row) {
+    return row->value != NULL && strcmp(row->value, "URL") == 0;
+}
+
+/* "redis://USER:PASSWORD@HOST", "redis://:PASSWORD@HOST" */
+static bool holds_password(const char *url) {
+    const char *authority = strstr(url, "://");
+    if (authority == NULL)
+        return false;
+    authority += 3;
+    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
+    const char *colon = at != NULL ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+    return colon != NULL && colon + 1 < at;
+}
+
 /* One option; `text` is the value joined to it (NULL: none), else the next word is. */
 static int take_option(struct ms_options *options, int id, const char *origin, const char *text,
                        char *const **next, struct ms_error *err) {
@@ -299,6 +356,11 @@ static int take_option(struct ms_options *options, int id, const char *origin, c
             return ms_error_set(err, MS_EUSAGE, "%s needs a value: %s", origin, row->value);
         ++*next;
     }
+    if (is_url(row) && row->env != NULL && holds_password(text))
+        return ms_error_set(err, MS_EUSAGE,
+                            "%s: a password does not go on the command line, where ps shows it: "
+                            "put the URL into %.*s",
+                            origin, (int)strcspn(row->env, "|"), row->env);
     struct value *value = &options->values[id];
     value->set = true;
     value->given = text != NULL ? text : "yes";
@@ -425,12 +487,59 @@ bool ms_options_view(const struct ms_options *options, int id, struct ms_option_
         .given = value->given,
         .is_flag = row->type == MS_TYPE_FLAG,
         .is_secret = row->type == MS_TYPE_SECRET,
+        .is_url = is_url(row),
         .commands = row->commands,
     };
     if (value->origin != NULL)
         (void)snprintf(out->env, sizeof out->env, "%.*s", (int)strcspn(value->origin, "|"),
                        value->origin);
     return true;
+}
+
+const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
+                              char out[MS_OPTION_ORIGIN_BYTES]) {
+    const struct ms_option_row *row = &ms_option_table[id];
+    const char *env = options->values[id].origin;
+    if (env != NULL)
+        return name_origin(row, env, out);
+    bool named = row->env != NULL && row->env[strcspn(row->env, "{|")] != '{';
+    (void)snprintf(out, MS_OPTION_ORIGIN_BYTES, "--%s%s%.*s%s", row->name, named ? " (" : "",
+                   named ? (int)strcspn(row->env, "|") : 0, named ? row->env : "",
+                   named ? ")" : "");
+    return out;
+}
+
+static bool ends_in(const char *name, size_t length, const char *end) {
+    size_t size = strlen(end);
+    return length >= size && strncmp(name + length - size, end, size) == 0;
+}
+
+int ms_options_check_parts(const struct ms_options *options, enum ms_option_id id,
+                           struct ms_error *err) {
+    const char *pattern = options->values[id].origin;
+    if (pattern == NULL)
+        return 0;
+    const char *end = pattern + strcspn(pattern, "|");
+    size_t length = 0;
+    for (const char *name = pattern; (name = next_variable(name, end, &length)) != NULL;) {
+        const char *text = variable(name, length);
+        bool is_port = ends_in(name, length, "_PORT");
+        bool may_have_port = !is_port && name[length + 1] != ':';
+        struct ms_url url;
+        char whole[1100];
+        (void)snprintf(whole, sizeof whole, "x://%s%s", is_port ? "h:" : "",
+                       text != NULL ? text : "");
+        if (text == NULL ||
+            (strpbrk(text, "@/?#\\ ") == NULL && ms_url_parse(whole, &url, NULL) == 0 &&
+             url.host[0] != '\0' && (url.port[0] == '\0' || is_port || may_have_port)))
+            continue;
+        return ms_error_set(
+            err, MS_EUSAGE, "%.*s (--%s): must be %s", (int)length, name, ms_option_table[id].name,
+            is_port         ? "a port's number, from 1 to 65535"
+            : may_have_port ? "HOST or HOST:PORT, and no URL"
+                            : "a host's name or address, without a port, and no URL");
+    }
+    return 0;
 }
 
 const char *ms_option_command_name(int index) {
@@ -450,109 +559,4 @@ int ms_options_argument_count(const struct ms_options *options) {
 
 const char *ms_options_argument(const struct ms_options *options, int index) {
     return options->arguments[index];
-}
-
-/* ---- help -------------------------------------------------------------------------------------------------------- */
-
-#define HELP_COLUMN 28
-#define HELP_WIDTH 80
-
-static const char *signature(const struct ms_option_row *row, char *text, size_t size) {
-    char letter[] = {'-', row->letter, ',', ' ', '\0'};
-    (void)snprintf(text, size, "%s--%s%s%s", row->letter != 0 ? letter : "", row->name,
-                   row->value != NULL ? " " : "", row->value != NULL ? row->value : "");
-    return text;
-}
-
-/* What must not be broken, on a new line, indented to HELP_COLUMN, when it would pass HELP_WIDTH. */
-static void print_unit(const char *text, int length, int *column, FILE *to) {
-    if (*column > HELP_COLUMN && *column + 1 + length > HELP_WIDTH) {
-        (void)fprintf(to, "\n%*s", HELP_COLUMN, "");
-        *column = HELP_COLUMN;
-    } else if (*column > HELP_COLUMN) {
-        (void)fputc(' ', to);
-        ++*column;
-    }
-    (void)fprintf(to, "%.*s", length, text);
-    *column += length;
-}
-
-static void print_note(const char *label, const char *text, int *column, FILE *to) {
-    while (text != NULL) { /* "A|B" -> "[label: A, B]" */
-        char note[100];
-        size_t length = strcspn(text, "|");
-        bool last = text[length] == '\0';
-        int size = snprintf(note, sizeof note, "%s%s%s%.*s%s", label != NULL ? "[" : "",
-                            label != NULL ? label : "", label != NULL ? ": " : "", (int)length,
-                            text, last ? "]" : ",");
-        print_unit(note, size, column, to);
-        text = last ? NULL : text + length + 1;
-        label = NULL;
-    }
-}
-
-void ms_options_print_help(enum ms_command command, FILE *to) {
-    (void)fputs("Options:\n", to);
-    for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
-        if ((row->commands & command) == 0)
-            continue;
-        char text[80];
-        int column = fprintf(to, "  %s%s", row->letter == 0 ? "    " : "",
-                             signature(row, text, sizeof text));
-        if (column > HELP_COLUMN - 2) {
-            (void)fputc('\n', to);
-            column = 0;
-        }
-        (void)fprintf(to, "%*s", HELP_COLUMN - column, "");
-        column = HELP_COLUMN;
-        for (const char *word = row->help; *word != '\0'; word += strspn(word, " ")) {
-            int length = (int)strcspn(word, " ");
-            print_unit(word, length, &column, to);
-            word += length;
-        }
-        print_note("default", row->fallback, &column, to);
-        print_note("env", row->env, &column, to);
-        (void)fputc('\n', to);
-    }
-}
-
-/* A cell of a Markdown table: "|" would end it. */
-static void print_code(const char *text, size_t length, FILE *to) {
-    (void)fputc('`', to);
-    for (; length > 0; length--, text++)
-        (void)fputs(*text == '|' ? "\\|" : (const char[]){*text, '\0'}, to);
-    (void)fputc('`', to);
-}
-
-void ms_options_print_markdown(FILE *to) {
-    (void)fputs("| Option | Of | Default | Environment | What it does |\n"
-                "|---|---|---|---|---|\n",
-                to);
-    for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
-        char text[80];
-        (void)fputs("| ", to);
-        print_code(text, strlen(signature(row, text, sizeof text)), to);
-        const char *before = " | ";
-        for (const struct ms_option_command *of = ms_option_commands; of->name != NULL; of++) {
-            if ((row->commands & of->bit) == 0)
-                continue;
-            (void)fprintf(to, "%s%s", before, of->name);
-            before = ", ";
-        }
-        (void)fputs(" | ", to);
-        if (row->fallback != NULL)
-            print_code(row->fallback, strlen(row->fallback), to);
-        before = " | ";
-        for (const char *at = row->env; at != NULL && *at != '\0';) {
-            size_t length = strcspn(at, "|");
-            (void)fputs(before, to);
-            print_code(at, length, to);
-            at += length + (at[length] == '|');
-            before = ", ";
-        }
-        (void)fputs(row->env == NULL ? " | " : "", to);
-        (void)fprintf(to, " | %s |\n", row->help);
-    }
 }

@@ -97,12 +97,13 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
     [MS_OPTION_DATA] =
         {"data", 0, STRING, UP, "DIR", "MSAAS_DATA", NULL, 0, 0,
          "Folder of queue and songs; by default msaas/data in $XDG_DATA_HOME or ~/.local/share."},
-    [MS_OPTION_WORKERS] = {"workers", 0, INT, UP, "N", "MSAAS_WORKERS", "1", 0, 64,
+    [MS_OPTION_WORKERS] = {"workers", 0, INT, UP, "N", "MSAAS_WORKERS", "1", 1, 64,
                            "Songs at work at the same time, each in a process of its own."},
     [MS_OPTION_QUEUE] =
         {"queue", 0, STRING, SERVE | WORK | LOGS, "URL",
          "MSAAS_QUEUE|REDIS_URL|redis://{REDIS_HOST}:{REDIS_PORT=6379}/0", NULL, 0, 0,
-         "Where jobs wait: redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://... or sqlite:PATH."},
+         "Where jobs wait: redis://HOST:PORT/DB, rediss://... or sqlite:PATH. With a password, "
+         "redis://USER:PASSWORD@..., only in the environment."},
     [MS_OPTION_STORE] = {"store", 0, STRING, SERVE | WORK, "URL", "MSAAS_STORE", NULL, 0, 0,
                          "Where songs and stems lie: s3://[PREFIX] or file:DIR; s3:// when there "
                          "is an --s3-endpoint."},

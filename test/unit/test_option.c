@@ -41,7 +41,8 @@ static int clear_environment(void **state) {
                                         "MSAAS_QUEUE",          "REDIS_URL",
                                         "REDIS_HOST",           "REDIS_PORT",
                                         "MSAAS_PORT",           "MSAAS_S3_VIRTUAL_HOST",
-                                        "MSAAS_WEBHOOK_SECRET", "MINIO_HOST"};
+                                        "MSAAS_WEBHOOK_SECRET", "MINIO_HOST",
+                                        "AWS_ENDPOINT_URL_S3",  "AWS_ENDPOINT_URL"};
     int rc = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         rc |= unsetenv(names[i]);
@@ -155,6 +156,68 @@ static void several_variables_in_order(void **state) {
     assert_non_null(strstr(err.text, "MINIO_HOST"));
 }
 
+static void origins(void **state) {
+    (void)state;
+    static const struct {
+        const char *environment[3][2];
+        const char *says;
+    } cases[] = {
+        {{{NULL}}, "--queue (MSAAS_QUEUE)"},
+        {{{"REDIS_HOST", "redis"}}, "REDIS_HOST (--queue)"},
+        {{{"REDIS_PORT", "7"}}, "REDIS_HOST, REDIS_PORT (--queue)"},
+        {{{"REDIS_URL", "redis://b/1"}}, "REDIS_URL (--queue)"},
+    };
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_options *options = served(cases[i].environment);
+        assert_string_equal(ms_options_origin(options, MS_OPTION_QUEUE, origin), cases[i].says);
+        ms_options_free(options);
+    }
+    struct ms_options *options = NULL;
+    char *given[] = {"serve", "--queue=redis://c", NULL};
+    assert_int_equal(parse_as(MS_CMD_SERVE, given, &options, NULL), 0);
+    assert_string_equal(ms_options_origin(options, MS_OPTION_QUEUE, origin),
+                        "--queue (MSAAS_QUEUE)");
+    ms_options_free(options);
+}
+
+static void hosts_and_ports(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *value;
+        enum ms_option_id id;
+        const char *says; /* NULL: it is good */
+    } cases[] = {
+        {"REDIS_HOST", "redis", MS_OPTION_QUEUE, NULL},
+        {"REDIS_HOST", "10.0.0.1", MS_OPTION_QUEUE, NULL},
+        {"REDIS_HOST", "[::1]", MS_OPTION_QUEUE, NULL},
+        {"REDIS_HOST", "redis:6379", MS_OPTION_QUEUE, "REDIS_HOST (--queue): must be a host's"},
+        {"REDIS_HOST", "redis://h", MS_OPTION_QUEUE, "REDIS_HOST (--queue): must be a host's"},
+        {"REDIS_HOST", "me:hush@h", MS_OPTION_QUEUE, "REDIS_HOST (--queue): must be a host's"},
+        {"REDIS_HOST", "h", MS_OPTION_QUEUE, NULL},
+        {"REDIS_PORT", "7", MS_OPTION_QUEUE, NULL},
+        {"REDIS_PORT", "hush", MS_OPTION_QUEUE, "REDIS_PORT (--queue): must be a port's"},
+        {"REDIS_PORT", "65536", MS_OPTION_QUEUE, "REDIS_PORT (--queue): must be a port's"},
+        {"REDIS_PORT", "7/1", MS_OPTION_QUEUE, "REDIS_PORT (--queue): must be a port's"},
+        {"MINIO_HOST", "minio", MS_OPTION_S3_ENDPOINT, NULL},
+        {"MINIO_HOST", "minio:9000", MS_OPTION_S3_ENDPOINT, NULL},
+        {"MINIO_HOST", "http://h:9000", MS_OPTION_S3_ENDPOINT,
+         "MINIO_HOST (--s3-endpoint): must be HOST or HOST:PORT"},
+        {"MINIO_HOST", "h:x", MS_OPTION_S3_ENDPOINT, "MINIO_HOST (--s3-endpoint): must be HOST"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_options *options =
+            served((const char *const[][2]){{cases[i].name, cases[i].value}, {NULL, NULL}});
+        struct ms_error err = {0};
+        int rc = ms_options_check_parts(options, cases[i].id, &err);
+        assert_int_equal(rc, cases[i].says != NULL ? MS_EUSAGE : 0);
+        if (cases[i].says != NULL && strstr(err.text, cases[i].says) == NULL)
+            fail_msg("\"%s\" is not \"%s\"", err.text, cases[i].says);
+        assert_null(strstr(err.text, "hush"));
+        ms_options_free(options);
+    }
+}
+
 static void flags_and_ports_from_the_environment(void **state) {
     (void)state;
     struct ms_options *options = served((const char *const[][2]){
@@ -203,6 +266,24 @@ static void secrets(void **state) {
     assert_int_equal(parse_as(MS_CMD_WORK, told, &options, &err), MS_EUSAGE);
     assert_non_null(strstr(err.text, "MSAAS_WEBHOOK_SECRET"));
     assert_null(strstr(err.text, "hunter2"));
+    static const char *const urls[][2] = {
+        {"--queue=redis://me:hunter2@h", "MSAAS_QUEUE"},
+        {"--queue=rediss://:hunter2@h/0", "MSAAS_QUEUE"},
+        {"--queue=redis://me:hunter2@[", "MSAAS_QUEUE"},
+        {"--store=s3://me:hunter2@h", "MSAAS_STORE"},
+        {"--s3-endpoint=http://me:hunter2@h:9000", "AWS_ENDPOINT_URL_S3"},
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        char word[80];
+        (void)snprintf(word, sizeof word, "%s", urls[i][0]);
+        char *argv[] = {"work", word, NULL};
+        assert_int_equal(parse_as(MS_CMD_WORK, argv, &options, &err), MS_EUSAGE);
+        assert_non_null(strstr(err.text, urls[i][1]));
+        assert_null(strstr(err.text, "hunter2"));
+    }
+    char *harmless[] = {"work", "--queue=redis://me@h/0", "--model=/a:b@c", NULL};
+    assert_int_equal(parse_as(MS_CMD_WORK, harmless, &options, &err), 0);
+    ms_options_free(options);
 }
 
 static void refusals(void **state) {
@@ -217,6 +298,7 @@ static void refusals(void **state) {
         {{"separate", "--nonsense"}, "unknown option --nonsense"},
         {{"separate", "--segments", "3"}, "did you mean --segment?"},
         {{"separate", "--url", "3"}, "option of \"msaas model\""},
+        {{"separate", "--callback-allow", "3"}, "option of other commands, not of \"msaas sep"},
         {{"separate", "-x"}, "unknown option -x"},
         {{"separate", "-qx"}, "\"-qx\""},
         {{"separate", "--out"}, "--out needs a value: DIR"},
@@ -307,6 +389,8 @@ int main(void) {
         CLEAN(forms_and_order),
         CLEAN(command_line_then_environment_then_default),
         CLEAN(several_variables_in_order),
+        CLEAN(origins),
+        CLEAN(hosts_and_ports),
         CLEAN(flags_and_ports_from_the_environment),
         CLEAN(secrets),
         CLEAN(refusals),

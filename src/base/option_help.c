@@ -1,0 +1,108 @@
+/* The table of options -> --help and the README's table. Owns nothing; any thread. */
+#include <string.h>
+
+#include "msaas/option.h"
+#include "option_table.h"
+
+#define HELP_COLUMN 28
+#define HELP_WIDTH 80
+
+static const char *signature(const struct ms_option_row *row, char *text, size_t size) {
+    char letter[] = {'-', row->letter, ',', ' ', '\0'};
+    (void)snprintf(text, size, "%s--%s%s%s", row->letter != 0 ? letter : "", row->name,
+                   row->value != NULL ? " " : "", row->value != NULL ? row->value : "");
+    return text;
+}
+
+/* What must not be broken, on a new line, indented to HELP_COLUMN, when it would pass HELP_WIDTH. */
+static void print_unit(const char *text, int length, int *column, FILE *to) {
+    if (*column > HELP_COLUMN && *column + 1 + length > HELP_WIDTH) {
+        (void)fprintf(to, "\n%*s", HELP_COLUMN, "");
+        *column = HELP_COLUMN;
+    } else if (*column > HELP_COLUMN) {
+        (void)fputc(' ', to);
+        ++*column;
+    }
+    (void)fprintf(to, "%.*s", length, text);
+    *column += length;
+}
+
+static void print_note(const char *label, const char *text, int *column, FILE *to) {
+    while (text != NULL) { /* "A|B" -> "[label: A, B]" */
+        char note[100];
+        size_t length = strcspn(text, "|");
+        bool last = text[length] == '\0';
+        int size = snprintf(note, sizeof note, "%s%s%s%.*s%s", label != NULL ? "[" : "",
+                            label != NULL ? label : "", label != NULL ? ": " : "", (int)length,
+                            text, last ? "]" : ",");
+        print_unit(note, size, column, to);
+        text = last ? NULL : text + length + 1;
+        label = NULL;
+    }
+}
+
+void ms_options_print_help(enum ms_command command, FILE *to) {
+    (void)fputs("Options:\n", to);
+    for (int id = 0; id < MS_OPTION_COUNT; id++) {
+        const struct ms_option_row *row = &ms_option_table[id];
+        if ((row->commands & command) == 0)
+            continue;
+        char text[80];
+        int column = fprintf(to, "  %s%s", row->letter == 0 ? "    " : "",
+                             signature(row, text, sizeof text));
+        if (column > HELP_COLUMN - 2) {
+            (void)fputc('\n', to);
+            column = 0;
+        }
+        (void)fprintf(to, "%*s", HELP_COLUMN - column, "");
+        column = HELP_COLUMN;
+        for (const char *word = row->help; *word != '\0'; word += strspn(word, " ")) {
+            int length = (int)strcspn(word, " ");
+            print_unit(word, length, &column, to);
+            word += length;
+        }
+        print_note("default", row->fallback, &column, to);
+        print_note("env", row->env, &column, to);
+        (void)fputc('\n', to);
+    }
+}
+
+/* A cell of a Markdown table: "|" would end it. */
+static void print_code(const char *text, size_t length, FILE *to) {
+    (void)fputc('`', to);
+    for (; length > 0; length--, text++)
+        (void)fputs(*text == '|' ? "\\|" : (const char[]){*text, '\0'}, to);
+    (void)fputc('`', to);
+}
+
+void ms_options_print_markdown(FILE *to) {
+    (void)fputs("| Option | Of | Default | Environment | What it does |\n"
+                "|---|---|---|---|---|\n",
+                to);
+    for (int id = 0; id < MS_OPTION_COUNT; id++) {
+        const struct ms_option_row *row = &ms_option_table[id];
+        char text[80];
+        (void)fputs("| ", to);
+        print_code(text, strlen(signature(row, text, sizeof text)), to);
+        const char *before = " | ";
+        for (const struct ms_option_command *of = ms_option_commands; of->name != NULL; of++) {
+            if ((row->commands & of->bit) == 0)
+                continue;
+            (void)fprintf(to, "%s%s", before, of->name);
+            before = ", ";
+        }
+        (void)fputs(" | ", to);
+        if (row->fallback != NULL)
+            print_code(row->fallback, strlen(row->fallback), to);
+        before = " | ";
+        for (const char *at = row->env; at != NULL && *at != '\0';) {
+            size_t length = strcspn(at, "|");
+            (void)fputs(before, to);
+            print_code(at, length, to);
+            at += length + (at[length] == '|');
+            before = ", ";
+        }
+        (void)fputs(row->env == NULL ? " | " : "", to);
+        (void)fprintf(to, " | %s |\n", row->help);
+    }
+}
