@@ -57,7 +57,8 @@ static void print_overview(void) {
 static int check_output(int exit_code) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return exit_code;
-    (void)fprintf(stderr, "msaas: standard output: %s\n", strerror(errno));
+    if (!ms_cmd_reader_is_gone()) /* who reads no further, as `head` does, knows */
+        (void)fprintf(stderr, "msaas: standard output: %s\n", strerror(errno));
     return exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
 }
 
@@ -77,7 +78,7 @@ static int run(int argc, char **argv) {
         (void)fprintf(stderr, "; did you mean \"%s\"?", commands[i].name);
         break;
     }
-    (void)fputs("\nTry: msaas --help\n", stderr);
+    (void)fputs(" (see msaas --help)\n", stderr);
     return MS_EXIT_USAGE;
 }
 

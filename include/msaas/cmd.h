@@ -36,8 +36,11 @@ int ms_cmd_config(int argc, char **argv);
 MS_MUST_CHECK bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
                                 struct ms_options **out, int *exit_code);
 
-/* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help, and returns the exit code. */
+/* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help on the same line, and returns the exit code. */
 int ms_cmd_failed(const char *command_name, const struct ms_error *err);
+
+/* Whether standard output is a pipe that nobody reads any more: no fault, and nothing to talk about. */
+bool ms_cmd_reader_is_gone(void);
 
 /* Text from outside (file names) for a terminal: control characters, which could steer it, become '?'. */
 void ms_cmd_print_plain(const char *text, FILE *to);

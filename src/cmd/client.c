@@ -14,13 +14,23 @@
 #define POLL_MAX_MS 2000
 #define PATIENCE_S 120 /* for a server that is away while a job is waited for */
 
+int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    struct ms_url url;
+    if (ms_url_parse(ms_options_string(options, MS_OPTION_SERVER), &url, NULL) == 0 &&
+        (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
+        url.host[0] != '\0')
+        return 0;
+    return ms_error_set(err, MS_EUSAGE, "%s: must be http://HOST:PORT or https://HOST:PORT",
+                        ms_options_origin(options, MS_OPTION_SERVER, origin));
+}
+
 static int init(struct ms_client *client, struct ms_error *err) {
     const char *server = ms_options_string(client->options, MS_OPTION_SERVER);
     size_t length = strlen(server);
-    if (strncmp(server, "http://", 7) != 0 && strncmp(server, "https://", 8) != 0)
-        return ms_error_set(err, MS_EUSAGE,
-                            "--server (MSAAS_SERVER): must be http://HOST:PORT, not \"%s\"",
-                            server);
+    int rc = ms_client_check_server(client->options, err);
+    if (rc != 0)
+        return rc;
     while (length > 0 && server[length - 1] == '/')
         length--;
     client->server = strndup(server, length);
@@ -141,13 +151,14 @@ int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job
                        struct ms_error *err) {
     const struct ms_json *error = ms_json_get(job->document, "error");
     enum ms_job_state state;
+    char server[300];
+    ms_url_public(client->server, server, sizeof server);
     job->id = ms_json_string(ms_json_get(job->document, "id"));
     job->state = ms_json_string(ms_json_get(job->document, "state"));
     if (job->id == NULL || !ms_job_id_is_valid(job->id) || job->state == NULL ||
         ms_job_state_parse(job->state, &state, NULL) != 0)
         return ms_error_set(err, MS_ECORRUPT,
-                            "%s does not answer like msaas does: what it sends is no job",
-                            client->server);
+                            "%s does not answer like msaas does: what it sends is no job", server);
     if (!ms_json_double(ms_json_get(job->document, "progress"), &job->progress) ||
         !(job->progress >= 0 && job->progress <= 1))
         job->progress = 0;

@@ -42,13 +42,18 @@ bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **a
 int ms_cmd_failed(const char *command_name, const struct ms_error *err) {
     if (err->code == MS_ECANCELED)
         return MS_EXIT_INTERRUPTED;
+    bool usage = err->code == MS_EUSAGE;
     (void)fputs("msaas: ", stderr);
     ms_cmd_print_plain(err->text, stderr);
+    if (usage)
+        (void)fprintf(stderr, " (see msaas %s --help)", command_name);
     (void)fputc('\n', stderr);
-    if (err->code != MS_EUSAGE)
-        return MS_EXIT_FAILED;
-    (void)fprintf(stderr, "Try: msaas %s --help\n", command_name);
-    return MS_EXIT_USAGE;
+    return usage ? MS_EXIT_USAGE : MS_EXIT_FAILED;
+}
+
+bool ms_cmd_reader_is_gone(void) {
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
 }
 
 void ms_cmd_print_plain(const char *text, FILE *to) {
@@ -96,10 +101,11 @@ int ms_cmd_locate_model(const struct ms_options *options, char **path, struct ms
 
 int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) {
     const char *device = ms_options_string(options, MS_OPTION_DEVICE);
+    char origin[MS_OPTION_ORIGIN_BYTES];
     if (is_device(device))
         return 0;
-    return ms_error_set(err, MS_EUSAGE, "--device: must be cpu, cuda or cuda:N, not \"%s\"",
-                        device);
+    return ms_error_set(err, MS_EUSAGE, "%s: must be cpu, cuda or cuda:N, not \"%s\"",
+                        ms_options_origin(options, MS_OPTION_DEVICE, origin), device);
 }
 
 int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,

@@ -65,7 +65,9 @@ static int print_line(char *line, bool json, struct ms_error *err) {
         ms_cmd_print_plain(line, stdout);
         (void)putchar('\n');
     }
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if ((fflush(stdout) != 0 || ferror(stdout)) && ms_cmd_reader_is_gone())
+        return ms_error_set(err, MS_ECANCELED, "nobody reads any further");
+    if (ferror(stdout))
         return ms_error_set(err, MS_EIO, "standard output: cannot be written");
     return 0;
 }

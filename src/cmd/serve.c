@@ -71,13 +71,12 @@ static int run_server(struct ms_service *service, struct ms_api *api, struct ms_
 
 static int serve(struct ms_service *service, struct ms_error *err) {
     const struct ms_options *options = service->options;
-    const char *host = ms_options_string(options, MS_OPTION_HOST);
     struct ms_offer offer = {0};
     struct ms_api *api = NULL;
     struct ms_http_server *server = NULL;
     struct ms_logship *logship = NULL;
     struct ms_http_server_options listen = {
-        .host = host != NULL ? host : "0.0.0.0",
+        .host = ms_service_host(options, MS_CMD_SERVE),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
     /* Bodies are what takes memory here, each of them once: at most half of what the container may have. */
@@ -97,11 +96,6 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
     };
-    if (api_options.presign_s > 0 && strncmp(service->store.url, "s3:", 3) != 0) {
-        rc = ms_error_set(err, MS_EUSAGE, "--presign (MSAAS_PRESIGN) needs --store s3://, not %s",
-                          service->store.url);
-        goto out;
-    }
     rc = ms_api_new(&api_options, &api, err);
     if (rc != 0)
         goto out;

@@ -2,8 +2,10 @@
  * with one line that names option and environment variable. Main thread. */
 #include "service.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msaas/cmd.h"
 #include "msaas/log.h"
@@ -33,74 +35,87 @@ void ms_service_unship_log(struct ms_logship *logship) {
     ms_logship_free(logship);
 }
 
-/* ---- checks -------------------------------------------------------------------------------------------------------- */
+/* ---- places -------------------------------------------------------------------------------------------------------- */
 
-static int check_queue(struct ms_service *service, struct ms_error *err) {
-    struct ms_queue *queue = NULL;
-    service->queue_url = ms_options_string(service->options, MS_OPTION_QUEUE);
-    if (service->queue_url == NULL)
-        return ms_error_set(err, MS_EUSAGE,
-                            "no queue: give --queue or set MSAAS_QUEUE, redis://HOST:6379/0 or "
-                            "sqlite:PATH (or set REDIS_URL, or REDIS_HOST)");
-    int rc = ms_queue_open(service->queue_url, &queue, err); /* does not connect */
-    ms_queue_close(queue);
-    return rc == 0 ? 0 : ms_error_prefix(err, "--queue (MSAAS_QUEUE)");
-}
-
-static int check_s3(const struct ms_store_options *store, struct ms_error *err) {
-    if (store->access_key == NULL)
-        return ms_error_set(err, MS_EUSAGE,
-                            "--store s3:// needs an access key: give --s3-access-key or set "
-                            "AWS_ACCESS_KEY_ID (or MINIO_USER)");
-    if (store->secret_key == NULL)
-        return ms_error_set(err, MS_EUSAGE,
-                            "--store s3:// needs the secret of its access key: give "
-                            "--s3-secret-key-file or set AWS_SECRET_ACCESS_KEY (or MINIO_PASSWD)");
+/* A file or a folder of this machine that cannot be opened is no outage, and no waiting mends it. A busy one is fine. */
+static int open_places(const struct ms_service *service, struct ms_error *err) {
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    int rc = 0;
+    if (strncmp(service->queue_url, "sqlite:", 7) == 0) {
+        struct ms_queue *queue = NULL;
+        const char *warning = NULL;
+        rc = ms_queue_open(service->queue_url, &queue, err);
+        if (rc == 0)
+            rc = ms_queue_ping(queue, &warning, err);
+        ms_queue_close(queue);
+        if (rc == MS_EIO)
+            rc = ms_error_set(err, MS_EUSAGE, "%s; name a file in a folder that can be written",
+                              err->text);
+        if (rc != 0 && rc != MS_ENET)
+            return ms_error_prefix(err, "%s",
+                                   ms_options_origin(service->options, MS_OPTION_QUEUE, origin));
+    }
+    if (service->store.url != NULL && strncmp(service->store.url, "file:", 5) == 0) {
+        struct ms_store *store = NULL;
+        rc = ms_store_open(&service->store, &store, err);
+        ms_store_close(store);
+        if (rc == MS_EIO)
+            rc = ms_error_set(err, MS_EUSAGE, "%s", err->text);
+        if (rc != 0)
+            return ms_error_prefix(err, "%s",
+                                   ms_options_origin(service->options, MS_OPTION_STORE, origin));
+    }
     return 0;
 }
 
-/* What was said of S3 on the command line beside another store was meant for something. */
-static int refuse_s3_options(const struct ms_options *options, struct ms_error *err) {
-    static const enum ms_option_id of_s3[] = {
-        MS_OPTION_S3_ENDPOINT, MS_OPTION_S3_ACCESS_KEY,    MS_OPTION_S3_SECRET_KEY,
-        MS_OPTION_S3_CA_FILE,  MS_OPTION_S3_SESSION_TOKEN, MS_OPTION_S3_VIRTUAL_HOST,
+int ms_service_place(const struct ms_options *options, enum ms_option_id id, char **out,
+                     struct ms_error *err) {
+    static const struct {
+        enum ms_option_id id;
+        const char *variable;  /* of the directory that it is in, */
+        const char *otherwise; /* and where that is, below HOME unless absolute */
+        const char *leaf;
+    } places[] = {
+        {MS_OPTION_DATA, "XDG_DATA_HOME", ".local/share", "/data"},
+        {MS_OPTION_CACHE, "XDG_CACHE_HOME", ".cache", ""},
+        {MS_OPTION_SCRATCH, "TMPDIR", "/tmp", ""},
     };
-    struct ms_option_view view;
-    for (size_t i = 0; i < sizeof of_s3 / sizeof *of_s3; i++)
-        if (ms_options_view(options, (int)of_s3[i], &view) && view.given != NULL)
-            return ms_error_set(err, MS_EUSAGE,
-                                "--%s is for --store s3:// (MSAAS_STORE), which is %s here",
-                                view.name, ms_options_string(options, MS_OPTION_STORE));
-    return 0;
+    size_t i = 0;
+    while (places[i].id != id)
+        i++;
+    const char *chosen = ms_options_string(options, id);
+    const char *base = getenv(places[i].variable);
+    const char *home = getenv("HOME");
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    if (chosen != NULL)
+        *out = strdup(chosen);
+    else if (base != NULL && base[0] == '/') /* the XDG rules ignore relative ones */
+        *out = ms_strdupf("%s/msaas%s", base, places[i].leaf);
+    else if (places[i].otherwise[0] == '/')
+        *out = ms_strdupf("%s/msaas%s", places[i].otherwise, places[i].leaf);
+    else if (home != NULL && home[0] != '\0')
+        *out = ms_strdupf("%s/%s/msaas%s", home, places[i].otherwise, places[i].leaf);
+    else
+        return ms_error_set(err, MS_EUSAGE, "%s: neither HOME nor %s is set: name the folder",
+                            ms_options_origin(options, id, origin), places[i].variable);
+    return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }
 
-static int check_store(struct ms_service *service, struct ms_error *err) {
-    const struct ms_options *options = service->options;
-    struct ms_store *store = NULL;
-    service->store = (struct ms_store_options){
-        .url = ms_options_string(options, MS_OPTION_STORE),
-        .endpoint = ms_options_string(options, MS_OPTION_S3_ENDPOINT),
-        .region = ms_options_string(options, MS_OPTION_S3_REGION),
-        .access_key = ms_options_string(options, MS_OPTION_S3_ACCESS_KEY),
-        .secret_key = ms_options_string(options, MS_OPTION_S3_SECRET_KEY),
-        .session_token = ms_options_string(options, MS_OPTION_S3_SESSION_TOKEN),
-        .virtual_host = ms_options_flag(options, MS_OPTION_S3_VIRTUAL_HOST),
-        .ca_file = ms_options_string(options, MS_OPTION_S3_CA_FILE),
-        .create_buckets = !ms_options_flag(options, MS_OPTION_NO_CREATE_BUCKETS),
-    };
-    if (service->store.url == NULL && service->store.endpoint != NULL)
-        service->store.url = "s3://";
-    if (service->store.url == NULL)
-        return ms_error_set(err, MS_EUSAGE,
-                            "no store: give --store or set MSAAS_STORE, s3:// or file:DIR (or set "
-                            "AWS_ENDPOINT_URL_S3, or MINIO_HOST)");
-    int rc = strncmp(service->store.url, "s3:", 3) == 0 ? check_s3(&service->store, err)
-                                                        : refuse_s3_options(options, err);
+int ms_service_make_place(const struct ms_options *options, enum ms_option_id id, char **out,
+                          struct ms_error *err) {
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    int rc = ms_service_place(options, id, out, err);
     if (rc != 0)
         return rc;
-    rc = ms_store_open(&service->store, &store, err);
-    ms_store_close(store);
-    return rc == 0 ? 0 : ms_error_prefix(err, "--store (MSAAS_STORE)");
+    rc = ms_make_dirs(*out, err);
+    if (rc == 0 && access(*out, W_OK | X_OK) != 0)
+        rc = ms_error_set(err, MS_EIO, "%s: %s", *out, strerror(errno));
+    return rc == 0 ? 0 : ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
+}
+
+const char *ms_service_host(const struct ms_options *options, unsigned command) {
+    const char *host = ms_options_string(options, MS_OPTION_HOST);
+    return host != NULL ? host : (command & (MS_CMD_SERVE | MS_CMD_WORK)) ? "0.0.0.0" : "127.0.0.1";
 }
 
 /* ---- beginning and end --------------------------------------------------------------------------------------------- */
@@ -118,9 +133,13 @@ bool ms_service_begin(struct ms_service *service, enum ms_command command, const
         rc = ms_error_set(&err, MS_EUSAGE, "%s takes no argument; it was given \"%s\"", argv[0],
                           ms_options_argument(service->options, 0));
     if (rc == 0)
-        rc = check_queue(service, &err);
-    if (rc == 0 && command != MS_CMD_LOGS)
-        rc = check_store(service, &err);
+        rc = ms_service_check(service->options, command, true, &err);
+    if (rc == 0) {
+        service->queue_url = ms_options_string(service->options, MS_OPTION_QUEUE);
+        if (command != MS_CMD_LOGS)
+            service->store = ms_service_store(service->options);
+        rc = open_places(service, &err);
+    }
     if (rc == 0)
         return true;
     *exit_code = ms_service_end(service, rc, &err);
@@ -135,22 +154,4 @@ int ms_service_end(struct ms_service *service, int rc, const struct ms_error *er
     ms_cmd_print_plain(err->text, stderr);
     (void)fputc('\n', stderr);
     return err->code == MS_EUSAGE ? MS_EXIT_USAGE : MS_EXIT_FAILED;
-}
-
-int ms_service_folder(const char *chosen, const char *variable, const char *below, const char *leaf,
-                      char **out, struct ms_error *err) {
-    const char *base = getenv(variable);
-    const char *home = getenv("HOME");
-    if (chosen != NULL)
-        *out = strdup(chosen);
-    else if (base != NULL && base[0] == '/') /* the XDG rules ignore relative ones */
-        *out = ms_strdupf("%s/msaas%s%s", base, leaf[0] != '\0' ? "/" : "", leaf);
-    else if (below[0] == '/')
-        *out = ms_strdupf("%s/msaas%s%s", below, leaf[0] != '\0' ? "/" : "", leaf);
-    else if (home != NULL && home[0] != '\0')
-        *out = ms_strdupf("%s/%s/msaas%s%s", home, below, leaf[0] != '\0' ? "/" : "", leaf);
-    else
-        return ms_error_set(err, MS_EUSAGE, "neither HOME nor %s is set: name the folder",
-                            variable);
-    return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }

@@ -27,9 +27,21 @@ void ms_service_begin_log(const struct ms_options *options, const char *role);
 /* Log lines go to the queue's list too, from now on until ms_service_unship_log; not at all where memory is short. */
 void ms_service_ship_log(const struct ms_service *service, struct ms_logship **out);
 void ms_service_unship_log(struct ms_logship *logship);
-/* The folder that `chosen` names, else msaas/LEAF in the directory that the variable names, else in HOME/below; LEAF may
- * be "". The caller's to free. */
-MS_MUST_CHECK int ms_service_folder(const char *chosen, const char *variable, const char *below,
-                                    const char *leaf, char **out, struct ms_error *err);
+
+/* Everything about the values of these options that needs no look at files to be written, servers and models: MS_EUSAGE,
+ * in one line that names where the wrong value came from and not what it holds. command: a bit of enum ms_command; those
+ * that there is nothing to check of are fine. complete: what is missing is wrong too. */
+MS_MUST_CHECK int ms_service_check(const struct ms_options *options, unsigned command,
+                                   bool complete, struct ms_error *err);
+/* The store of serve and work; its url is NULL where none was named. */
+struct ms_store_options ms_service_store(const struct ms_options *options);
+/* The folder that --data, --cache or --scratch stands for, its default included; the caller's to free. */
+MS_MUST_CHECK int ms_service_place(const struct ms_options *options, enum ms_option_id id,
+                                   char **out, struct ms_error *err);
+/* And makes it, and sees that it can be written. *out is the caller's in any case (NULL: no name). */
+MS_MUST_CHECK int ms_service_make_place(const struct ms_options *options, enum ms_option_id id,
+                                        char **out, struct ms_error *err);
+/* --host, its default included. */
+const char *ms_service_host(const struct ms_options *options, unsigned command);
 
 #endif

@@ -126,23 +126,29 @@ static int check_port(struct up *up, struct ms_error *err) {
     char service[8];
     int one = 1;
     (void)snprintf(service, sizeof service, "%d", up->port);
+    char host_origin[MS_OPTION_ORIGIN_BYTES];
+    char port_origin[MS_OPTION_ORIGIN_BYTES];
+    (void)ms_options_origin(up->options, MS_OPTION_HOST, host_origin);
+    (void)ms_options_origin(up->options, MS_OPTION_PORT, port_origin);
     int fault = getaddrinfo(up->host, service, &hints, &found);
     if (fault != 0)
-        return ms_error_set(err, MS_EUSAGE, "--host (MSAAS_HOST): %s: %s", up->host,
+        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", host_origin, up->host,
                             gai_strerror(fault));
     int rc = 0;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
         rc = ms_error_set(err, MS_EIO, "no socket: %s", strerror(errno));
     else if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0)
-        rc =
-            errno == EADDRINUSE
-                ? ms_error_set(err, MS_EUSAGE,
-                               "port %d is taken, perhaps by another msaas up: end that, or "
-                               "choose another with --port (MSAAS_PORT)",
-                               up->port)
-                : ms_error_set(err, MS_EUSAGE, "--host, --port (MSAAS_HOST, MSAAS_PORT): %s:%d: %s",
-                               up->host, up->port, strerror(errno));
+        rc = errno == EADDRINUSE
+                 ? ms_error_set(err, MS_EUSAGE,
+                                "port %d is taken, perhaps by another msaas up: end that, or "
+                                "choose another with --port (MSAAS_PORT)",
+                                up->port)
+             : errno == EADDRNOTAVAIL
+                 ? ms_error_set(err, MS_EUSAGE, "%s: %s is no address of this machine", host_origin,
+                                up->host)
+                 : ms_error_set(err, MS_EUSAGE, "%s: port %d of %s: %s", port_origin, up->port,
+                                up->host, strerror(errno));
     else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
              getnameinfo((struct sockaddr *)&bound, size, NULL, 0, service, sizeof service,
                          NI_NUMERICSERV) == 0)
@@ -155,36 +161,34 @@ static int check_port(struct up *up, struct ms_error *err) {
 
 static int make_data(struct up *up, struct ms_error *err) {
     char *folder = NULL;
-    int rc = ms_service_folder(ms_options_string(up->options, MS_OPTION_DATA), "XDG_DATA_HOME",
-                               ".local/share", "data", &folder, err);
-    if (rc == 0)
-        rc = ms_make_dirs(folder, err);
+    int rc = ms_service_make_place(up->options, MS_OPTION_DATA, &folder, err);
     if (rc == 0) {
         up->data = realpath(folder, NULL);
         if (up->data == NULL)
             rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
-        else if (access(up->data, W_OK) != 0)
-            rc = ms_error_set(err, MS_EIO, "--data (MSAAS_DATA): %s: %s", folder, strerror(errno));
     }
     free(folder);
     return rc;
 }
 
 static int prepare(struct up *up, struct ms_error *err) {
-    const char *host = ms_options_string(up->options, MS_OPTION_HOST);
     char *model = NULL;
+    char *scratch = NULL;
     if (ms_options_argument_count(up->options) > 0)
         return ms_error_set(err, MS_EUSAGE, "up takes no argument; it was given \"%s\"",
                             ms_options_argument(up->options, 0));
-    up->host = host != NULL ? host : "127.0.0.1";
+    up->host = ms_service_host(up->options, MS_CMD_UP);
     up->port = (int)ms_options_int(up->options, MS_OPTION_PORT);
     up->count = 1 + (int)ms_options_int(up->options, MS_OPTION_WORKERS);
-    int rc = ms_cmd_check_device(up->options, err);
+    int rc = ms_service_check(up->options, MS_CMD_UP, true, err);
     if (rc == 0)
         rc = ms_cmd_locate_model(up->options, &model, err);
     free(model);
     if (rc == 0)
         rc = make_data(up, err);
+    if (rc == 0)
+        rc = ms_service_make_place(up->options, MS_OPTION_SCRATCH, &scratch, err);
+    free(scratch);
     if (rc == 0)
         rc = check_port(up, err);
     if (rc != 0)

@@ -68,9 +68,8 @@ static void *listen_on(void *context) {
 
 static int start_listener(struct listener *listener, const struct ms_options *options,
                           struct ms_error *err) {
-    const char *host = ms_options_string(options, MS_OPTION_HOST);
     struct ms_http_server_options listen = {
-        .host = host != NULL ? host : "0.0.0.0",
+        .host = ms_service_host(options, MS_CMD_WORK),
         .port = (int)ms_options_int(options, MS_OPTION_WORKER_PORT),
         .threads = 1,
         .max_connections = 64,
@@ -105,8 +104,7 @@ static int open_model(struct work *work, struct ms_error *err) {
     int rc;
     store.cancel = ms_cmd_interrupted();
     if (ms_model_is_remote(word)) {
-        rc = ms_service_folder(ms_options_string(options, MS_OPTION_CACHE), "XDG_CACHE_HOME",
-                               ".cache", "", &work->cache, err);
+        rc = ms_service_make_place(options, MS_OPTION_CACHE, &work->cache, err);
         if (rc == 0)
             rc = ms_model_cache_get(word, &store, work->cache, &work->path, err);
     } else {
@@ -147,10 +145,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
 static int run(struct work *work, struct ms_error *err) {
     const struct ms_options *options = work->service->options;
     int lanes = ms_cmd_lanes(options);
-    int rc = ms_cmd_check_device(options, err);
-    if (rc == 0)
-        rc = ms_service_folder(ms_options_string(options, MS_OPTION_SCRATCH), "TMPDIR", "/tmp", "",
-                               &work->scratch, err);
+    int rc = ms_service_make_place(options, MS_OPTION_SCRATCH, &work->scratch, err);
     if (rc == 0)
         rc = start_listener(&work->listener, options, err);
     if (rc == 0)

@@ -242,10 +242,13 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
     }
     rc = 0;
     if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        const int code = errno == EADDRINUSE || errno == EACCES ? MS_EUSAGE : MS_EIO;
+        const bool is_port = errno == EADDRINUSE || errno == EACCES;
+        const bool is_host = errno == EADDRNOTAVAIL;
 
-        rc = ms_error_set(err, code, "cannot listen on port %d of %s: %s; choose another port",
-                          port, host, strerror(errno));
+        rc = ms_error_set(err, is_port || is_host ? MS_EUSAGE : MS_EIO,
+                          "cannot listen on port %d of %s: %s%s", port, host,
+                          is_host ? "this machine has no such address" : strerror(errno),
+                          is_port ? "; choose another port" : "");
         if (fd >= 0)
             close(fd);
         fd = -1;

@@ -29,7 +29,7 @@ class Usage(cli.Case):
         out, err = self.run_msaas(*arguments, expect=2)
         self.assertEqual(out, "")
         self.assertIn(says, err)
-        self.assertRegex(err, r"\nTry: msaas (separate )?--help\n$")
+        self.assertRegex(err, r"\Amsaas: [^\n]+ \(see msaas (separate )?--help\)\n\Z")
         self.assertFalse((self.folder / "separated").exists())
 
     def test_commands(self):

@@ -1,0 +1,199 @@
+/* What can be told of a command's options without touching a thing: URLs, networks, secrets, devices. Each command that runs
+ * on them asks here before it does anything, and `msaas config` says the same. Owns nothing. Main thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "msaas/cmd.h"
+#include "msaas/queue.h"
+#include "msaas/url.h"
+#include "msaas/webhook.h"
+#include "service.h"
+
+/* An error of this option: it says where the value came from, and never the value, which may hold a password. */
+static int of(const struct ms_options *options, enum ms_option_id id, struct ms_error *err) {
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    return ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
+}
+
+static int check_queue(const struct ms_options *options, bool complete, struct ms_error *err) {
+    const char *url = ms_options_string(options, MS_OPTION_QUEUE);
+    struct ms_queue *queue = NULL;
+    if (url == NULL && complete)
+        return ms_error_set(err, MS_EUSAGE,
+                            "no queue: give --queue or set MSAAS_QUEUE, redis://HOST:6379/0 or "
+                            "sqlite:PATH (or set REDIS_URL, or REDIS_HOST)");
+    int rc = ms_options_check_parts(options, MS_OPTION_QUEUE, err);
+    if (rc != 0 || url == NULL)
+        return rc;
+    rc = ms_queue_open(url, &queue, err); /* does not connect */
+    ms_queue_close(queue);
+    return rc == 0 ? 0 : of(options, MS_OPTION_QUEUE, err);
+}
+
+/* ---- S3 ------------------------------------------------------------------------------------------------------------ */
+
+static int check_endpoint(const struct ms_options *options, struct ms_error *err) {
+    const char *text = ms_options_string(options, MS_OPTION_S3_ENDPOINT);
+    struct ms_url url;
+    int rc = ms_options_check_parts(options, MS_OPTION_S3_ENDPOINT, err);
+    if (rc != 0 || text == NULL)
+        return rc;
+    if (ms_url_parse(text, &url, NULL) == 0 && url.host[0] != '\0' &&
+        (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
+        strpbrk(text, "@?#%\\ ") == NULL)
+        return 0;
+    (void)ms_error_set(err, MS_EUSAGE,
+                       "must be http://HOST:PORT or https://HOST:PORT, without user and query");
+    return of(options, MS_OPTION_S3_ENDPOINT, err);
+}
+
+static int check_key(const struct ms_options *options, bool complete, struct ms_error *err) {
+    static const enum ms_option_id of_headers[] = {
+        MS_OPTION_S3_REGION,
+        MS_OPTION_S3_ACCESS_KEY,
+        MS_OPTION_S3_SECRET_KEY,
+        MS_OPTION_S3_SESSION_TOKEN,
+    };
+    for (size_t i = 0; i < sizeof of_headers / sizeof *of_headers; i++) {
+        const char *text = ms_options_string(options, of_headers[i]);
+        if (text == NULL || strpbrk(text, "\r\n") == NULL)
+            continue;
+        (void)ms_error_set(err, MS_EUSAGE, "holds a line break");
+        return of(options, of_headers[i], err);
+    }
+    if (complete && ms_options_string(options, MS_OPTION_S3_ACCESS_KEY) == NULL)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--store s3:// needs an access key: give --s3-access-key or set "
+                            "AWS_ACCESS_KEY_ID (or MINIO_USER)");
+    if (complete && ms_options_string(options, MS_OPTION_S3_SECRET_KEY) == NULL)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--store s3:// needs the secret of its access key: give "
+                            "--s3-secret-key-file or set AWS_SECRET_ACCESS_KEY (or MINIO_PASSWD)");
+    return 0;
+}
+
+/* A server is only asked much later, and then it looks as if it were away. */
+static int check_certificates(const struct ms_options *options, struct ms_error *err) {
+    const char *path = ms_options_string(options, MS_OPTION_S3_CA_FILE);
+    char line[256];
+    bool found = false;
+    if (path == NULL)
+        return 0;
+    errno = 0;
+    FILE *file = fopen(path, "re");
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
+        found = strncmp(line, "-----BEGIN ", 11) == 0;
+    if (!found)
+        (void)ms_error_set(err, MS_EUSAGE, "%s: %s", path,
+                           file == NULL || errno != 0 ? strerror(errno)
+                                                      : "holds no certificate in PEM");
+    if (file != NULL)
+        (void)fclose(file);
+    return found ? 0 : of(options, MS_OPTION_S3_CA_FILE, err);
+}
+
+/* What was said of S3 on the command line beside another store was meant for something. */
+static int refuse_s3_options(const struct ms_options *options, struct ms_error *err) {
+    static const enum ms_option_id of_s3[] = {
+        MS_OPTION_S3_ENDPOINT, MS_OPTION_S3_ACCESS_KEY,    MS_OPTION_S3_SECRET_KEY,
+        MS_OPTION_S3_CA_FILE,  MS_OPTION_S3_SESSION_TOKEN, MS_OPTION_S3_VIRTUAL_HOST,
+    };
+    struct ms_option_view view;
+    for (size_t i = 0; i < sizeof of_s3 / sizeof *of_s3; i++)
+        if (ms_options_view(options, (int)of_s3[i], &view) && view.given != NULL)
+            return ms_error_set(err, MS_EUSAGE,
+                                "--%s is for --store s3:// (MSAAS_STORE), which is another here",
+                                view.name);
+    if (ms_options_view(options, MS_OPTION_PRESIGN, &view) &&
+        ms_options_int(options, MS_OPTION_PRESIGN) > 0)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--presign (MSAAS_PRESIGN) needs --store s3:// (MSAAS_STORE), which is "
+                            "another here");
+    return 0;
+}
+
+/* ---- the store ----------------------------------------------------------------------------------------------------- */
+
+struct ms_store_options ms_service_store(const struct ms_options *options) {
+    struct ms_store_options store = {
+        .url = ms_options_string(options, MS_OPTION_STORE),
+        .endpoint = ms_options_string(options, MS_OPTION_S3_ENDPOINT),
+        .region = ms_options_string(options, MS_OPTION_S3_REGION),
+        .access_key = ms_options_string(options, MS_OPTION_S3_ACCESS_KEY),
+        .secret_key = ms_options_string(options, MS_OPTION_S3_SECRET_KEY),
+        .session_token = ms_options_string(options, MS_OPTION_S3_SESSION_TOKEN),
+        .virtual_host = ms_options_flag(options, MS_OPTION_S3_VIRTUAL_HOST),
+        .ca_file = ms_options_string(options, MS_OPTION_S3_CA_FILE),
+        .create_buckets = !ms_options_flag(options, MS_OPTION_NO_CREATE_BUCKETS),
+    };
+    if (store.url == NULL && store.endpoint != NULL)
+        store.url = "s3://";
+    return store;
+}
+
+static int check_store(const struct ms_options *options, bool complete, struct ms_error *err) {
+    struct ms_store_options given = ms_service_store(options);
+    struct ms_store *store = NULL;
+    if (given.url == NULL)
+        return !complete ? 0
+                         : ms_error_set(err, MS_EUSAGE,
+                                        "no store: give --store or set MSAAS_STORE, s3:// or "
+                                        "file:DIR (or set AWS_ENDPOINT_URL_S3, or MINIO_HOST)");
+    bool is_s3 = strncmp(given.url, "s3:", 3) == 0;
+    const char *folder = strncmp(given.url, "file:", 5) == 0 ? given.url + 5 : "";
+    bool is_folder = folder[0] != '\0' && (strncmp(folder, "//", 2) != 0 || folder[2] == '/');
+    int rc = 0;
+    if (is_s3) {
+        rc = check_endpoint(options, err);
+        if (rc == 0)
+            rc = check_key(options, complete, err);
+        if (rc == 0)
+            rc = check_certificates(options, err);
+    }
+    if (rc != 0)
+        return rc;
+    if (is_folder) /* opening would make it: where that is wanted, service.c does */
+        return refuse_s3_options(options, err);
+    if (given.access_key == NULL || given.secret_key == NULL) /* not complete: the URL counts */
+        given.access_key = given.secret_key = "none";
+    rc = ms_store_open(&given, &store, err); /* does not connect */
+    ms_store_close(store);
+    return rc == 0 ? 0 : of(options, MS_OPTION_STORE, err);
+}
+
+/* ---- workers ------------------------------------------------------------------------------------------------------- */
+
+static int check_callbacks(const struct ms_options *options, struct ms_error *err) {
+    static const enum ms_option_id ids[] = {MS_OPTION_WEBHOOK_SECRET, MS_OPTION_CALLBACK_ALLOW};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        const char *text = ms_options_string(options, ids[i]);
+        struct ms_webhook *webhook = NULL;
+        int rc = ms_webhook_new(i == 0 ? text : NULL, i == 1 ? text : NULL, NULL, &webhook, err);
+        ms_webhook_free(webhook);
+        if (rc != 0)
+            return of(options, ids[i], err);
+    }
+    return 0;
+}
+
+/* ---- all ----------------------------------------------------------------------------------------------------------- */
+
+int ms_service_check(const struct ms_options *options, unsigned command, bool complete,
+                     struct ms_error *err) {
+    const unsigned clients =
+        MS_CMD_SUBMIT | MS_CMD_STATUS | MS_CMD_FETCH | MS_CMD_QUEUE | MS_CMD_RM;
+    int rc = 0;
+    if (command & (MS_CMD_SERVE | MS_CMD_WORK | MS_CMD_LOGS))
+        rc = check_queue(options, complete, err);
+    if (rc == 0 && (command & (MS_CMD_SERVE | MS_CMD_WORK)))
+        rc = check_store(options, complete, err);
+    if (rc == 0 && (command & (MS_CMD_WORK | MS_CMD_UP | MS_CMD_SEPARATE | MS_CMD_BENCH)))
+        rc = ms_cmd_check_device(options, err);
+    if (rc == 0 && (command & (MS_CMD_WORK | MS_CMD_UP)))
+        rc = check_callbacks(options, err);
+    if (rc == 0 && (command & clients))
+        rc = ms_client_check_server(options, err);
+    return rc;
+}
