@@ -4,7 +4,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "msaas/cmd.h"
@@ -16,7 +18,15 @@
 
 void ms_report_init(struct ms_report *report, bool json, bool quiet, bool verbose) {
     *report = (struct ms_report){.json = json, .quiet = quiet, .verbose = verbose};
-    report->bar = !json && !quiet && isatty(STDERR_FILENO);
+    const char *terminal = getenv("TERM");
+    report->bar = !json && !quiet && isatty(STDERR_FILENO) &&
+                  (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+/* Of the terminal as it is now. */
+static int columns(void) {
+    struct winsize size = {0};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 void ms_report_clear(struct ms_report *report) {
@@ -61,18 +71,25 @@ void ms_report_begin(struct ms_report *report, const char *path, int rate_hz) {
 }
 
 void ms_report_bar(struct ms_report *report, double part, const char *note, double left_s) {
-    char cells[BAR_COLUMNS + 1];
+    char cells[BAR_COLUMNS + 1], percent[16], time[40] = "", tail[120], line[200];
     if (!report->bar)
         return;
-    for (int i = 0; i < BAR_COLUMNS; i++)
-        cells[i] = i < part * BAR_COLUMNS ? '#' : '-';
-    cells[BAR_COLUMNS] = '\0';
-    int left = (int)(left_s < 359999 ? left_s + 0.5 : 359999);
-    (void)fprintf(stderr, "\r\033[K  %3d%% %s%s%s", (int)(part * 100), cells,
-                  note[0] != '\0' ? "  " : "", note);
+    const int left = (int)(left_s < 359999 ? left_s + 0.5 : 359999);
     if (left_s >= 0)
-        (void)fprintf(stderr, "%s%d:%02d:%02d left", note[0] != '\0' ? ", " : "  ", left / 3600,
-                      left / 60 % 60, left % 60);
+        (void)snprintf(time, sizeof time, "%s%d:%02d:%02d left", note[0] != '\0' ? ", " : "",
+                       left / 3600, left / 60 % 60, left % 60);
+    (void)snprintf(percent, sizeof percent, "  %3d%%", (int)(part * 100));
+    (void)snprintf(tail, sizeof tail, "%s%s%s", note[0] != '\0' || time[0] != '\0' ? "  " : "",
+                   note, time);
+    /* A line that wraps cannot be drawn over: the bar gives way, then the end of the text. */
+    const int width = columns() - 1;
+    int bar = width - (int)strlen(percent) - (int)strlen(tail) - 1;
+    bar = bar > BAR_COLUMNS ? BAR_COLUMNS : bar < 0 ? 0 : bar;
+    for (int i = 0; i < bar; i++)
+        cells[i] = i < part * bar ? '#' : '-';
+    cells[bar] = '\0';
+    (void)snprintf(line, sizeof line, "%s%s%s%s", percent, bar > 0 ? " " : "", cells, tail);
+    (void)fprintf(stderr, "\r\033[K%.*s", width, line);
     (void)fflush(stderr);
     report->bar_drawn = true;
 }

@@ -215,6 +215,10 @@ static int submit(struct ms_client *client, const char *query, const char *path,
         (void)snprintf(id, sizeof id, "%s", job.id);
         ms_client_job_fini(&job);
         rc = ms_client_wait(client, id, &job, err);
+        if (rc == MS_ECANCELED) { /* only here it is over */
+            ms_report_clear(&client->report);
+            (void)fprintf(stderr, "msaas: job %s goes on; msaas rm %s ends it\n", id, id);
+        }
     }
     if (job.document != NULL && client->json)
         ms_client_print_json(job.document);

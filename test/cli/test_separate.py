@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """`msaas separate` at its work: names, formats, folders, reports, interruption."""
 
+import fcntl
 import json
 import os
 import pathlib
 import pty
 import signal
+import struct
+import termios
 import wave
 
 import cli
@@ -160,6 +163,31 @@ class Reports(cli.Case):
         shown = read_terminal(ours)
         self.assertRegex(shown.decode(), r"x\.wav\r\n.*  0% -+\r.* 100% #+ .*real time, 0:00:00 left.*\r\x1b\[K$")
         self.assertNotIn("\x1b", out)
+
+    def test_the_bar_fits_the_terminal(self):
+        cli.make_wav(self.folder / "x.wav", seconds=1)
+        for columns in (200, 60, 40, 20):
+            with self.subTest(columns=columns):
+                ours, theirs = pty.openpty()
+                fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+                try:
+                    self.run_msaas("separate", "x.wav", stderr=theirs)
+                finally:
+                    os.close(theirs)
+                lines = read_terminal(ours).decode().split("\r\x1b[K")
+                os.close(ours)
+                self.assertTrue(any("100%" in line for line in lines), lines)
+                self.assertLess(max(len(line.split("\n")[-1]) for line in lines), columns)
+
+    def test_no_bar_on_a_terminal_that_cannot_draw(self):
+        cli.make_wav(self.folder / "x.wav", seconds=0.1)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        try:
+            self.run_msaas("separate", "x.wav", stderr=theirs, env={**self.environment(), "TERM": "dumb"})
+        finally:
+            os.close(theirs)
+        self.assertNotIn(b"\x1b", read_terminal(ours))
 
     def test_a_full_standard_output(self):
         cli.make_wav(self.folder / "x.wav", seconds=0.1)

@@ -2,9 +2,10 @@
 
 import json
 import re
+import signal
 
 import pytest
-from harness import STEMS, song_id, wait_for, wav
+from harness import MSAAS, STEMS, Process, song_id, wait_for, wav
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,17 @@ def test_queue(site, song):
     site.run("rm", long)
     for ident in waiting:
         site.finished(ident)
+
+
+def test_who_stops_waiting_is_told_the_job(site, song):
+    ident = song_id(song(9, 900).read_bytes())
+    waiting = Process([MSAAS, "submit", "--wait", song(9, 900)], site.folder / "waiting.log", site.environment(MSAAS_SERVER=site.url))
+    wait_for("the job", lambda: site.get(f"/apiv2/jobs/{ident}").status_code == 200)
+    site.wait_state(ident, "running")
+    waiting.signal(signal.SIGINT)
+    assert waiting.wait() == 130
+    assert f"job {ident} goes on" in waiting.text()
+    site.run("rm", ident)
 
 
 def test_json(site, song):
