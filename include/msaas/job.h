@@ -65,6 +65,7 @@ struct ms_job_receipt { /* how the result came about */
     char made_by[64];   /* "msaas 0.1.0, libtorch 2.6.0" */
     char model_sha256[65];
     double seconds; /* of work */
+    bool damaged;   /* parts of the song could not be decoded; the stems hold the rest */
 };
 
 struct ms_job {

@@ -225,6 +225,11 @@ static int submit(struct ms_client *client, const char *query, const char *path,
     else if (rc == 0)
         (void)puts(job.id);
     (void)fflush(stdout);
+    bool damaged = false; /* as `msaas separate` has it: done, but not all is well */
+    if (rc == 0 &&
+        ms_json_bool(ms_json_get(ms_json_get(job.document, "receipt"), "damaged"), &damaged) &&
+        damaged)
+        rc = ms_error_set(err, MS_EINPUT, "is damaged; the stems hold what could be decoded of it");
     ms_client_job_fini(&job);
     if (rc != 0 && err->code != MS_ECANCELED && strstr(err->text, path) == NULL)
         (void)ms_error_prefix(err, "%s", path);

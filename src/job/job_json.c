@@ -57,6 +57,7 @@ static void put_receipt(struct ms_json_writer *w, const struct ms_job_receipt *r
     ms_json_put_string(w, "made_by", receipt->made_by);
     ms_json_put_string(w, "model_sha256", or_null(receipt->model_sha256));
     ms_json_put_double(w, "seconds", receipt->seconds);
+    ms_json_put_bool(w, "damaged", receipt->damaged);
     ms_json_end_object(w);
 }
 
@@ -322,6 +323,7 @@ static void take_outcome(struct reader *r, const struct ms_json *document, struc
                     sizeof job->receipt.made_by);
         take_digest(r, receipt, "model_sha256", job->receipt.model_sha256);
         job->receipt.seconds = take_double(r, receipt, "seconds", 1e12);
+        (void)ms_json_bool(ms_json_get(receipt, "damaged"), &job->receipt.damaged);
     }
 }
 

@@ -159,6 +159,7 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
                          run->output_count, work->folder, &hooks, &stats, err);
     if (rc == 0)
         run->job->audio_seconds = (double)stats.frames / work->model->sample_rate_hz;
+    run->job->receipt.damaged = stats.damaged;
     return rc;
 }
 

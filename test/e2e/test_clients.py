@@ -31,9 +31,8 @@ def ident_in(text):
 
 
 def test_up_says_where_it_is(site):
-    text = site.processes[0].text()
-    assert site.url in text.replace("localhost", "127.0.0.1")
-    assert "curl" in text
+    wait_for("a curl line", lambda: "curl" in site.processes[0].text())  # once the first worker is ready
+    assert site.url in site.processes[0].text().replace("localhost", "127.0.0.1")
 
 
 def test_submit_and_wait_and_fetch(site, song, tmp_path):
@@ -78,9 +77,19 @@ def test_who_stops_waiting_is_told_the_job(site, song):
     site.run("rm", ident)
 
 
+def test_a_damaged_song_is_done_and_told(site, tmp_path):
+    path = tmp_path / "cut.wav"
+    path.write_bytes(wav(2, 10)[:-20000])
+    job, failure = map(json.loads, site.run("submit", path, "--wait", "--json", expect=1).splitlines())
+    assert "damaged" in failure["message"]
+    assert job["state"] == "succeeded" and job["receipt"]["damaged"] is True
+    assert len(job["stems"]) == 4
+
+
 def test_json(site, song):
     ident = ident_in(site.run("submit", song(6), "--wait"))
-    assert json.loads(site.run("status", "--json", ident))["state"] == "succeeded"
+    job = json.loads(site.run("status", "--json", ident))
+    assert job["state"] == "succeeded" and job["receipt"]["damaged"] is False
 
 
 def test_failures_are_told(site, song, tmp_path):

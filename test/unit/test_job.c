@@ -143,6 +143,7 @@ static void make_done(struct ms_job *job) {
     memset(job->stems[0].sha256, 'a', 64);
     strcpy(job->receipt.made_by, "msaas 0.1.0");
     job->receipt.seconds = 2.5;
+    job->receipt.damaged = true;
 }
 
 static void round_trip(void **state) {
@@ -224,6 +225,7 @@ static void what_clients_see(void **state) {
     assert_non_null(strstr(text, "\"url\":\"/apiv2/jobs/" ABC "/stems/vocals.mp3\""));
     assert_non_null(strstr(text, "\"error\":null"));
     assert_non_null(strstr(text, "\"receipt\":{\"made_by\":\"msaas 0.1.0\""));
+    assert_non_null(strstr(text, "\"damaged\":true"));
     free(text);
     job.state = MS_JOB_QUEUED;
     job.position = 4;
