@@ -49,6 +49,8 @@ void ms_job_options_default(const char *model, struct ms_job_options *out);
 /* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which models there are. */
 MS_MUST_CHECK int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err);
 
+#define MS_JOB_MAX_CALLBACKS 8 /* of one job, that wait */
+
 struct ms_job_callback {
     int version; /* 0: none; 1: POST `data`; 2: Standard Webhooks, body is the job as /apiv2 shows it */
     char *url;
@@ -74,7 +76,9 @@ struct ms_job {
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
     struct ms_job_options options;
-    struct ms_job_callback callback;
+    /* Whoever sent the song is called: `callback` first, then the others, in the order they came. No two are the same. */
+    struct ms_job_callback callback, others[MS_JOB_MAX_CALLBACKS - 1];
+    int other_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
     int64_t not_before_ms;                       /* a retry waits until then */
     int attempts;                                /* how often it was begun */
@@ -100,6 +104,13 @@ MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_
                               struct ms_error *err);
 void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
+
+bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
+/* A copy of the callback comes last, unless it is none, or one of those that wait already. MS_ETOOLARGE: no room. */
+MS_MUST_CHECK int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
+                                      struct ms_error *err);
+/* The first is done with: the next takes its place; false: there is none. */
+bool ms_job_next_callback(struct ms_job *job);
 
 struct ms_callback_due { /* a callback whose time has come, see queue.h */
     struct ms_job job;

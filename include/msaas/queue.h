@@ -28,7 +28,7 @@ void ms_queue_close(struct ms_queue *queue);
 MS_MUST_CHECK int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error *err);
 
 /* Puts the job at the end, unless it is there: *created says which. A job that is queued, running, or succeeded with all
- * its stems stays as it is (a callback that it brings and the present one lacks is taken over; if the job has ended, it is due at once); failed, canceled or
+ * its stems stays as it is; a callback that it brings waits for the job's end with those that are there (MS_ETOOLARGE: too many), or is due at once; failed, canceled or
  * succeeded-but-stripped jobs are queued anew; MS_ECONFLICT: it runs and is being canceled, send it again later. Atomic: of 64 at once, one creates. `now` (may be NULL) gets the job as it is afterwards, with its position (-1 where that cannot be had). */
 MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
                                    struct ms_job *now, struct ms_error *err);

@@ -94,6 +94,11 @@ static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *cr
         problem->retry_after_s = 5;
         return false;
     }
+    if (rc == MS_ETOOLARGE) {
+        (void)ms_problem_set(problem, 503, "too_many_callbacks", "%.390s", err.text);
+        problem->retry_after_s = 60;
+        return false;
+    }
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 

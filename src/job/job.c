@@ -205,24 +205,79 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
     return make_id(song, song_bytes, &job->options, default_model, job->id, err);
 }
 
+/* ---- what a job owns: its callbacks --------------------------------------------------------------------------- */
+
+static void callback_fini(struct ms_job_callback *callback) {
+    free(callback->url);
+    free(callback->data);
+    *callback = (struct ms_job_callback){0};
+}
+
+static bool callback_copy(const struct ms_job_callback *from, struct ms_job_callback *to) {
+    to->version = from->version;
+    to->url = from->url != NULL ? strdup(from->url) : NULL;
+    to->data = from->data != NULL ? strdup(from->data) : NULL;
+    const bool whole =
+        (to->url != NULL) == (from->url != NULL) && (to->data != NULL) == (from->data != NULL);
+    if (!whole)
+        callback_fini(to);
+    return whole;
+}
+
+static bool same_text(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b) {
+    return a->version == b->version && same_text(a->url, b->url) && same_text(a->data, b->data);
+}
+
+int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
+                        struct ms_error *err) {
+    if (callback->version == 0 || ms_job_callback_equal(callback, &job->callback))
+        return 0;
+    for (int i = 0; i < job->other_count; i++)
+        if (ms_job_callback_equal(callback, &job->others[i]))
+            return 0;
+    const bool first = job->callback.version == 0;
+    if (!first && job->other_count == MS_JOB_MAX_CALLBACKS - 1)
+        return ms_error_set(err, MS_ETOOLARGE, "%d callbacks wait for this song already",
+                            MS_JOB_MAX_CALLBACKS);
+    if (!callback_copy(callback, first ? &job->callback : &job->others[job->other_count]))
+        return ms_error_set(err, MS_ENOMEM, "no memory for a callback");
+    job->other_count += !first;
+    return 0;
+}
+
+bool ms_job_next_callback(struct ms_job *job) {
+    if (job->other_count == 0)
+        return false;
+    callback_fini(&job->callback);
+    job->callback = job->others[0];
+    job->other_count--;
+    memmove(&job->others[0], &job->others[1], (size_t)job->other_count * sizeof job->others[0]);
+    job->others[job->other_count] = (struct ms_job_callback){0};
+    return true;
+}
+
 void ms_job_fini(struct ms_job *job) {
     if (job == NULL)
         return;
-    free(job->callback.url);
-    free(job->callback.data);
+    callback_fini(&job->callback);
+    for (int i = 0; i < job->other_count; i++)
+        callback_fini(&job->others[i]);
     memset(job, 0, sizeof *job);
 }
 
 int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err) {
     *to = *from;
-    to->callback.url = from->callback.url != NULL ? strdup(from->callback.url) : NULL;
-    to->callback.data = from->callback.data != NULL ? strdup(from->callback.data) : NULL;
-    if ((from->callback.url != NULL && to->callback.url == NULL) ||
-        (from->callback.data != NULL && to->callback.data == NULL)) {
-        ms_job_fini(to);
-        return ms_error_set(err, MS_ENOMEM, "no memory for a copy of job %s", from->id);
-    }
-    return 0;
+    bool whole = callback_copy(&from->callback, &to->callback);
+    for (to->other_count = 0; whole && to->other_count < from->other_count; to->other_count++)
+        whole = callback_copy(&from->others[to->other_count], &to->others[to->other_count]);
+    if (whole)
+        return 0;
+    ms_job_fini(to);
+    return ms_error_set(err, MS_ENOMEM, "no memory for a copy of job %s", from->id);
 }
 
 /* ---- results -------------------------------------------------------------------------------------------------- */

@@ -48,6 +48,15 @@ static void put_options(struct ms_json_writer *w, const struct ms_job_options *o
     ms_json_end_object(w);
 }
 
+static void put_callback(struct ms_json_writer *w, const char *name,
+                         const struct ms_job_callback *callback) {
+    ms_json_begin_object(w, name);
+    ms_json_put_int(w, "version", callback->version);
+    ms_json_put_string(w, "url", callback->url);
+    ms_json_put_string(w, "data", callback->data);
+    ms_json_end_object(w);
+}
+
 static void put_receipt(struct ms_json_writer *w, const struct ms_job_receipt *receipt) {
     if (receipt->made_by[0] == '\0') {
         ms_json_put_null(w, "receipt");
@@ -93,15 +102,14 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     ms_json_put_double(w, "seconds", job->audio_seconds);
     ms_json_end_object(w);
     put_options(w, &job->options);
-    if (job->callback.version != 0) {
-        ms_json_begin_object(w, "callback");
-        ms_json_put_int(w, "version", job->callback.version);
-        ms_json_put_string(w, "url", job->callback.url);
-        ms_json_put_string(w, "data", job->callback.data);
-        ms_json_end_object(w);
-    } else {
+    if (job->callback.version != 0)
+        put_callback(w, "callback", &job->callback);
+    else
         ms_json_put_null(w, "callback");
-    }
+    ms_json_begin_array(w, "other_callbacks");
+    for (int i = 0; i < job->other_count; i++)
+        put_callback(w, NULL, &job->others[i]);
+    ms_json_end_array(w);
     ms_json_put_int(w, "created_ms", job->created_ms);
     ms_json_put_int(w, "started_ms", job->started_ms);
     ms_json_put_int(w, "finished_ms", job->finished_ms);
@@ -295,6 +303,21 @@ static void take_callback(struct reader *r, const struct ms_json *object,
         refuse(r, "version");
 }
 
+/* Jobs of earlier releases have none. */
+static void take_others(struct reader *r, const struct ms_json *array, struct ms_job *job) {
+    if (array == NULL)
+        return;
+    if (!ms_json_is_array(array) || ms_json_count(array) > MS_JOB_MAX_CALLBACKS - 1) {
+        refuse(r, "other_callbacks");
+        return;
+    }
+    for (const struct ms_json *at = ms_json_first(array); at != NULL; at = ms_json_next(at)) {
+        if (!ms_json_is_object(at))
+            refuse(r, "other_callbacks");
+        take_callback(r, at, &job->others[job->other_count++]);
+    }
+}
+
 static void take_stems(struct reader *r, const struct ms_json *array, struct ms_job *job) {
     if (!ms_json_is_array(array) || ms_json_count(array) > MS_JOB_MAX_STEMS) {
         refuse(r, "stems");
@@ -368,6 +391,7 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     if (r.bad == NULL && ms_job_options_check(&out->options, NULL) != 0)
         refuse(&r, "options");
     take_callback(&r, ms_json_get(document, "callback"), &out->callback);
+    take_others(&r, ms_json_get(document, "other_callbacks"), out);
     take_progress(&r, document, out);
     take_outcome(&r, document, out);
     ms_json_free(document);

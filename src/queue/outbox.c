@@ -56,10 +56,18 @@ int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due, 
             return rc;
         /* Another end of the job, or another attempt, has its own callback. */
         const bool ours = record.callback_due_ms != 0 && record.callback_attempt == due->attempt &&
-                          record.job.finished_ms == due->job.finished_ms;
+                          record.job.finished_ms == due->job.finished_ms &&
+                          ms_job_callback_equal(&record.job.callback, &due->job.callback);
         if (ours) {
-            record.callback_due_ms = again_ms < 0 ? 0 : now_ms + again_ms;
             record.callback_attempt++;
+            if (again_ms >= 0) {
+                record.callback_due_ms = now_ms + again_ms;
+            } else if (ms_job_next_callback(&record.job)) {
+                record.callback_due_ms = now_ms;
+                record.callback_attempt = 0;
+            } else {
+                record.callback_due_ms = 0;
+            }
             rc = queue->ops->save(queue->backend, &record, false, err);
         }
         ms_record_fini(&record);

@@ -116,8 +116,15 @@ static int meet_again(struct ms_record *record, const struct ms_job *job, int64_
     if (*anew) {
         struct ms_job fresh;
         int rc = ms_job_copy(job, &fresh, err);
-        if (rc != 0)
+        /* Who is still to be called for the last time will be for this one. */
+        if (rc == 0 && record->callback_due_ms != 0)
+            rc = ms_job_add_callback(&fresh, &record->job.callback, err);
+        for (int i = 0; rc == 0 && i < record->job.other_count; i++)
+            rc = ms_job_add_callback(&fresh, &record->job.others[i], err);
+        if (rc != 0) {
+            ms_job_fini(&fresh);
             return rc;
+        }
         ms_job_fini(&record->job);
         record->job = fresh;
         record->job.created_ms = now_ms;
@@ -126,23 +133,24 @@ static int meet_again(struct ms_record *record, const struct ms_job *job, int64_
         put_back(record, MS_PLACE_WAITING, false);
         return 0;
     }
-    const bool ended = ms_job_state_is_final(present->state);
-    if (job->callback.version > 0 && (ended || present->callback.version == 0)) {
+    if (job->callback.version == 0)
+        return 0;
+    *changed = true;
+    if (ms_job_state_is_final(present->state) && record->callback_due_ms == 0) {
+        /* Nobody waits: this one is called at once, if it was called before or not. */
         struct ms_job copy;
         int rc = ms_job_copy(job, &copy, err);
         if (rc != 0)
             return rc;
-        const struct ms_job_callback mine = record->job.callback;
+        const struct ms_job_callback old = record->job.callback;
         record->job.callback = copy.callback;
-        copy.callback = mine;
+        copy.callback = old;
         ms_job_fini(&copy);
-        if (ended) {
-            record->callback_due_ms = now_ms;
-            record->callback_attempt = 0;
-        }
-        *changed = true;
+        record->callback_due_ms = now_ms;
+        record->callback_attempt = 0;
+        return 0;
     }
-    return 0;
+    return ms_job_add_callback(&record->job, &job->callback, err);
 }
 
 int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,

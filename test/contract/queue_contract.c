@@ -405,50 +405,6 @@ static void cancel_is_answered_by_the_worker(void **state) {
     expect_none();
 }
 
-static void callbacks_wait_in_the_outbox(void **state) {
-    struct ms_job job, taken;
-    struct ms_callback_due due, second;
-    char token[MS_TOKEN_HEX];
-    bool created;
-    (void)state;
-    make_job(70, &job);
-    job.callback.version = 1;
-    job.callback.url = strdup("http://localhost/done");
-    job.callback.data = strdup("{\"a\": 1}");
-    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
-    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &due, &err), MS_ENOTFOUND);
-    reserve(&taken, token, LEASE_MS);
-    add_stem(&taken, "bass");
-    OK(change(MS_CHANGE_FINISH, &taken, token));
-    ms_job_fini(&taken);
-    OK(ms_outbox_take(queue, LEASE_MS, &due, &err));
-    assert_string_equal(due.job.id, job.id);
-    assert_string_equal(due.job.callback.data, "{\"a\": 1}");
-    assert_int_equal(due.attempt, 0);
-    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &second, &err), MS_ENOTFOUND); /* held */
-    struct ms_queue_stats stats;
-    OK(ms_queue_stats(queue, &stats, &err));
-    assert_int_equal(stats.callbacks_due, 1);
-    OK(ms_outbox_settle(queue, &due, 0, &err)); /* again, at once */
-    OK(ms_outbox_take(queue, 1, &second, &err));
-    assert_int_equal(second.attempt, 1);
-    assert_string_equal(second.webhook_id, due.webhook_id);
-    ms_job_fini(&second.job);
-    ms_job_fini(&due.job);
-    UNTIL(ms_outbox_take(queue, LEASE_MS, &second, &err) == 0); /* whoever held it died */
-    OK(ms_outbox_settle(queue, &second, -1, &err));
-    ms_job_fini(&second.job);
-    assert_int_equal(ms_outbox_take(queue, LEASE_MS, &due, &err), MS_ENOTFOUND);
-    OK(ms_queue_enqueue(queue, &job, &created, NULL,
-                        &err)); /* the same song: there is the result, call again */
-    assert_false(created);
-    OK(ms_outbox_take(queue, LEASE_MS, &due, &err));
-    OK(ms_outbox_settle(queue, &due, -1, &err));
-    ms_job_fini(&due.job);
-    erase(job.id);
-    ms_job_fini(&job);
-}
-
 static void the_log_comes_in_order_and_has_an_end(void **state) {
     char *line = NULL, text[40];
     (void)state;
@@ -558,6 +514,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_renewed_lease_holds),
         cmocka_unit_test(failures_that_pass_are_tried_again),
         cmocka_unit_test(cancel_is_answered_by_the_worker),
+        cmocka_unit_test(every_callback_of_a_song_is_due),
         cmocka_unit_test(callbacks_wait_in_the_outbox),
         cmocka_unit_test(the_log_comes_in_order_and_has_an_end),
         cmocka_unit_test(a_waiting_worker_wakes_up),

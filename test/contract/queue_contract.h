@@ -55,6 +55,10 @@ void expect_none(void);
 int change(enum ms_queue_change what, const struct ms_job *job, const char *token);
 void add_stem(struct ms_job *job, const char *name);
 
+/* queue_outbox.c */
+void every_callback_of_a_song_is_due(void **state);
+void callbacks_wait_in_the_outbox(void **state);
+
 /* queue_redis.c: tests of Redis alone */
 void killed_and_started_again_it_has_lost_nothing(void **state);
 void what_a_dead_worker_popped_comes_back(void **state);
