@@ -4,11 +4,14 @@
 
 #include "msaas/cmd.h"
 #include "msaas/json.h"
+#include "msaas/sys.h"
 #include "msaas/url.h"
+#include "offer.h"
+#include "service.h"
 
 static const char usage[] =
     "Shows what a command would run with, and where each value came from. Secrets, and\n"
-    "passwords in URLs, are not shown.\n"
+    "who is let in by a URL, are not shown.\n"
     "\n"
     "Usage: msaas config [COMMAND [OPTIONS OF COMMAND]] [--json]\n"
     "\n"
@@ -19,17 +22,27 @@ static const char usage[] =
     "\n"
     "Without a command it shows serve, work and logs.\n"
     "\n"
-    "Exit code: 0 shown; 2 a value is wrong.\n";
+    "Exit code: 0 shown; 1 or 2 a value is wrong, as the command itself would say and end.\n";
 
-/* The value as it may be seen; "" where there is none. */
-static void mask(const struct ms_option_view *view, char *out, size_t capacity) {
-    const char *text = view->text != NULL ? view->text : "";
+/* The value as it may be seen; "" where there is none. Who may be let in is hidden wherever an "@" may end it, but in the
+ * names of files. */
+static void mask(const struct ms_option_view *view, const char *text, char *out, size_t capacity) {
+    bool is_file = text[0] == '/' || text[0] == '.' || strncmp(text, "file:", 5) == 0 ||
+                   strncmp(text, "sqlite:", 7) == 0;
+    const char *scheme_end = strstr(text, "://");
+    const char *at = is_file ? NULL : strrchr(text, '@');
+    int kept = scheme_end != NULL ? (int)(scheme_end + 3 - text) : 0;
+    struct ms_url url;
     if (view->is_secret)
-        text = view->text != NULL ? "***" : "";
-    if (strstr(text, "://") != NULL && strpbrk(text, "@?#") != NULL)
-        ms_url_public(text, out, capacity);
+        (void)snprintf(out, capacity, "%s", text[0] != '\0' ? "***" : "");
+    else if (at != NULL && at - text >= kept)
+        (void)snprintf(out, capacity, "%.*s***%s", kept, text, at);
+    else if (view->is_url && text[0] != '\0' && ms_url_parse(text, &url, NULL) != 0)
+        (void)snprintf(out, capacity, "(no URL)");
     else
         (void)snprintf(out, capacity, "%s", text);
+    if (scheme_end != NULL && !is_file)
+        out[strcspn(out, "?#")] = '\0';
 }
 
 static void origin_of(const struct ms_option_view *view, char *out, size_t capacity) {
@@ -41,19 +54,68 @@ static void origin_of(const struct ms_option_view *view, char *out, size_t capac
         (void)snprintf(out, capacity, "%s", view->text != NULL ? "default" : "not set");
 }
 
+/* ---- what is used where nothing was said --------------------------------------------------------------------------- */
+
+static char *name_offer(const struct ms_options *options) {
+    struct ms_offer offer;
+    char *names = NULL;
+    int rc = ms_offer_gather(options, &offer, NULL);
+    for (int i = 0; rc == 0 && i < offer.count; i++) {
+        char *longer =
+            ms_strdupf("%s%s%s", i > 0 ? names : "", i > 0 ? "," : "", offer.models[i].name);
+        free(names);
+        names = longer;
+        rc = names != NULL ? 0 : MS_ENOMEM;
+    }
+    ms_offer_fini(&offer);
+    return names;
+}
+
+/* Only what option_table.c cannot hold, since it depends on the machine or on other options. The caller's to free; NULL:
+ * nothing, and there is none where none can be made. */
+static char *default_of(const struct ms_options *options, unsigned command, int id) {
+    const char *store = command & (MS_CMD_SERVE | MS_CMD_WORK) ? ms_service_store(options).url : "";
+    char *text = NULL;
+    int rc = 0;
+    switch (id) {
+    case MS_OPTION_MODELS_DIR: rc = ms_models_dir(NULL, &text, NULL); break;
+    case MS_OPTION_MODEL_OUT:
+        rc = ms_models_dir(ms_options_string(options, MS_OPTION_MODELS_DIR), &text, NULL);
+        break;
+    case MS_OPTION_DATA:
+    case MS_OPTION_CACHE:
+    case MS_OPTION_SCRATCH:
+        rc = ms_service_place(options, (enum ms_option_id)id, &text, NULL);
+        break;
+    case MS_OPTION_HOST: text = strdup(ms_service_host(options, command)); break;
+    case MS_OPTION_OFFER: text = name_offer(options); break;
+    case MS_OPTION_S3_ENDPOINT:
+        if (store != NULL && strncmp(store, "s3:", 3) == 0)
+            text = ms_strdupf("https://s3.%s.amazonaws.com",
+                              ms_options_string(options, MS_OPTION_S3_REGION));
+        break;
+    default: break;
+    }
+    return rc == 0 ? text : NULL;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------------------------- */
+
 /* One row; false: nothing to show. */
-static bool row(const struct ms_options *options, int id, const char **name, char value[1100],
-                char origin[200]) {
+static bool row(const struct ms_options *options, unsigned command, int id, const char **name,
+                char value[1100], char origin[200]) {
     struct ms_option_view view;
-    struct ms_option_view endpoint;
     if (id == MS_OPTION_HELP || id == MS_OPTION_JSON || !ms_options_view(options, id, &view))
         return false;
     *name = view.name;
-    mask(&view, value, 1100);
+    char *text = view.text == NULL ? default_of(options, command, id) : NULL;
     origin_of(&view, origin, 200);
-    if (id == MS_OPTION_STORE && view.text == NULL &&
-        ms_options_view(options, MS_OPTION_S3_ENDPOINT, &endpoint) && endpoint.text != NULL) {
-        (void)snprintf(value, 1100, "s3://");
+    if (text != NULL)
+        (void)snprintf(origin, 200, "default");
+    mask(&view, text != NULL ? text : view.text != NULL ? view.text : "", value, 1100);
+    free(text);
+    if (id == MS_OPTION_STORE && view.text == NULL && ms_service_store(options).url != NULL) {
+        (void)snprintf(value, 1100, "%s", ms_service_store(options).url);
         (void)snprintf(origin, 200, "because of s3-endpoint");
     }
     return true;
@@ -61,6 +123,7 @@ static bool row(const struct ms_options *options, int id, const char **name, cha
 
 static void show(const struct ms_options *options, const char *command,
                  struct ms_json_writer *writer) {
+    unsigned bit = ms_option_command_find(command);
     const char *name = NULL;
     char value[1100];
     char origin[200];
@@ -69,7 +132,7 @@ static void show(const struct ms_options *options, const char *command,
     else
         ms_json_begin_object(writer, command);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        if (!row(options, id, &name, value, origin))
+        if (!row(options, bit, id, &name, value, origin))
             continue;
         if (writer != NULL) {
             ms_json_begin_object(writer, name);
@@ -86,10 +149,23 @@ static void show(const struct ms_options *options, const char *command,
         ms_json_end_object(writer);
 }
 
-/* With argv as that command's own, but for --json and --help. */
+/* What the command itself would end with; what is only missing is in the rows. */
+static int check(const struct ms_options *options, unsigned command, struct ms_error *err) {
+    int rc = ms_service_check(options, command, false, err);
+    if (rc == 0 && command == MS_CMD_SERVE && ms_options_is_set(options, MS_OPTION_OFFER)) {
+        struct ms_offer offer;
+        rc = ms_offer_gather(options, &offer, err);
+        ms_offer_fini(&offer);
+    }
+    return rc;
+}
+
+/* With argv as that command's own, but for --json and --help. What is wrong goes to `wrong`, unless that holds an earlier
+ * fault. */
 static int show_command(const char *command, int argc, char **argv, struct ms_json_writer *writer,
-                        bool *json, struct ms_error *err) {
+                        bool *json, struct ms_error *wrong, struct ms_error *err) {
     struct ms_options *options = NULL;
+    struct ms_error of_this = {0};
     unsigned bits = ms_option_command_find(command) | MS_CMD_CONFIG;
     int rc = ms_options_parse((enum ms_command)bits, argc, argv, &options, err);
     if (rc != 0)
@@ -100,6 +176,8 @@ static int show_command(const char *command, int argc, char **argv, struct ms_js
         ms_options_print_help(MS_CMD_CONFIG, stdout);
     } else {
         show(options, command, *json ? writer : NULL);
+        if (check(options, ms_option_command_find(command), &of_this) != 0 && wrong->code == 0)
+            *wrong = of_this;
     }
     ms_options_free(options);
     return 0;
@@ -108,6 +186,7 @@ static int show_command(const char *command, int argc, char **argv, struct ms_js
 int ms_cmd_config(int argc, char **argv) {
     static const char *const services[] = {"serve", "work", "logs"};
     struct ms_error err = {0};
+    struct ms_error wrong = {0};
     bool named = argc > 1 && argv[1][0] != '-';
     bool asks_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
     bool json = false;
@@ -118,14 +197,19 @@ int ms_cmd_config(int argc, char **argv) {
     if (rc == 0)
         ms_json_begin_object(writer, NULL);
     if (rc == 0 && named)
-        rc = show_command(argv[1], argc - 1, argv + 1, writer, &json, &err);
+        rc = show_command(argv[1], argc - 1, argv + 1, writer, &json, &wrong, &err);
     for (size_t i = 0; rc == 0 && !named && i < (asks_help ? 1 : 3); i++)
-        rc = show_command(services[i], argc, argv, writer, &json, &err);
+        rc = show_command(services[i], argc, argv, writer, &json, &wrong, &err);
     if (rc == 0)
         ms_json_end_object(writer);
     const char *text = rc == 0 && json ? ms_json_writer_text(writer, NULL) : NULL;
     if (text != NULL)
         (void)puts(text);
     ms_json_writer_free(writer);
+    (void)fflush(stdout); /* what it shows comes before what is wrong with it */
+    if (rc == 0 && wrong.code != 0) {
+        struct ms_service none = {0};
+        return ms_service_end(&none, wrong.code, &wrong);
+    }
     return rc == 0 ? MS_EXIT_OK : ms_cmd_failed(argv[0], &err);
 }
