@@ -54,6 +54,10 @@ MS_MUST_CHECK int ms_cmd_check_device(const struct ms_options *options, struct m
 MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
                                     struct ms_error *err);
 
+/* The same of a JSON file that was found already. */
+MS_MUST_CHECK int ms_cmd_open_model_at(const struct ms_options *options, const char *path,
+                                       struct ms_model **out, struct ms_error *err);
+
 /* --lanes, or what the machine allows. */
 int ms_cmd_lanes(const struct ms_options *options);
 

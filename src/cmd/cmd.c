@@ -108,6 +108,19 @@ int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) 
                         ms_options_origin(options, MS_OPTION_DEVICE, origin), device);
 }
 
+int ms_cmd_open_model_at(const struct ms_options *options, const char *path, struct ms_model **out,
+                         struct ms_error *err) {
+    struct ms_error why = {0};
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    int rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE), out, &why);
+    if (rc == 0)
+        return 0;
+    bool of_device = strncmp(why.text, "device ", 7) == 0; /* and not of the model */
+    return ms_error_set(err, rc, "%s%s%s",
+                        of_device ? ms_options_origin(options, MS_OPTION_DEVICE, origin) : "",
+                        of_device ? ": " : "", why.text);
+}
+
 int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
                       struct ms_error *err) {
     char *path = NULL;
@@ -115,7 +128,7 @@ int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
     if (rc == 0)
         rc = ms_cmd_locate_model(options, &path, err);
     if (rc == 0)
-        rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE), out, err);
+        rc = ms_cmd_open_model_at(options, path, out, err);
     free(path);
     return rc;
 }

@@ -41,6 +41,10 @@ MS_MUST_CHECK int ms_service_place(const struct ms_options *options, enum ms_opt
 /* And makes it, and sees that it can be written. *out is the caller's in any case (NULL: no name). */
 MS_MUST_CHECK int ms_service_make_place(const struct ms_options *options, enum ms_option_id id,
                                         char **out, struct ms_error *err);
+/* A child of `msaas up` tells its parent that nothing is left that could keep it from working. The environment variable
+ * MS_SERVICE_READY names the pipe's end, which it writes a byte to and closes; without it nothing happens. */
+#define MS_SERVICE_READY "MSAAS_READY_FD"
+void ms_service_tell_ready(void);
 /* --host, its default included. */
 const char *ms_service_host(const struct ms_options *options, unsigned command);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static const char usage[] =
 #define BACKOFF_MAX_S 30
 #define STEADY_S 60   /* a child that ran so long starts with the smallest wait again */
 #define GIVEN_UP_S 20 /* one that ends by itself within so long of its first start has said why */
+#define PATIENCE_S 90 /* for the first worker, whose model may lie on a slow disk */
 #define LAST_WAIT_S 8 /* beyond --grace, before SIGKILL */
 
 struct child {
@@ -62,7 +64,9 @@ struct up {
     char url[300];
     struct child *children; /* [0] is serve */
     int count;
-    bool ready;
+    int ready_fd; /* readable from the first ms_service_tell_ready of a worker on; -1: none yet */
+    bool worker_ready;
+    bool ready; /* announced */
 };
 
 /* ---- what children are given --------------------------------------------------------------------------------------- */
@@ -323,6 +327,27 @@ static bool answers(struct up *up) {
     return ms_http_send(up->http, &request, &response, NULL) == 0 && response.status == 200;
 }
 
+/* The workers' end of the pipe is handed on by its number in the environment. */
+static int make_pipe(struct up *up, struct ms_error *err) {
+    int ends[2];
+    char number[16];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return ms_error_set(err, MS_EIO, "no pipe: %s", strerror(errno));
+    up->ready_fd = ends[0];
+    (void)snprintf(number, sizeof number, "%d", ends[1]);
+    if (fcntl(ends[1], F_SETFD, 0) != 0 || setenv(MS_SERVICE_READY, number, 1) != 0)
+        return ms_error_set(err, MS_EIO, "no pipe: %s", strerror(errno));
+    return 0;
+}
+
+/* Whether a worker has its model, its device and all that could still have been wrong. */
+static bool works(struct up *up) {
+    struct pollfd pipe_end = {.fd = up->ready_fd, .events = POLLIN};
+    if (!up->worker_ready && poll(&pipe_end, 1, 0) == 1)
+        up->worker_ready = true;
+    return up->worker_ready;
+}
+
 static void announce(const struct up *up) {
     bool usual = up->port == 5000;
     (void)printf("\nmsaas is ready at %s\n"
@@ -337,12 +362,20 @@ static void announce(const struct up *up) {
 
 static int run(struct up *up, struct ms_error *err) {
     int rc = prepare(up, err);
+    if (rc == 0)
+        rc = make_pipe(up, err);
     if (rc != 0)
         return rc;
+    double began_s = ms_monotonic_s();
     while (rc == 0 && !ms_cmd_wait_interrupted(up->ready ? LOOK_MS : FIRST_LOOK_MS)) {
         rc = look_after(up, err);
-        if (rc == 0 && !up->ready && answers(up)) {
+        if (rc != 0 || up->ready)
+            continue;
+        bool late = ms_monotonic_s() > began_s + PATIENCE_S;
+        if ((works(up) || late) && answers(up)) {
             up->ready = true;
+            if (!up->worker_ready)
+                ms_log(MS_LOG_WARN, "no worker is ready yet; songs wait for one");
             announce(up);
         }
     }
@@ -353,7 +386,7 @@ static int run(struct up *up, struct ms_error *err) {
 }
 
 int ms_cmd_up(int argc, char **argv) {
-    struct up up = {0};
+    struct up up = {.ready_fd = -1};
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
     if (!ms_cmd_begin(MS_CMD_UP, usage, argc, argv, &up.options, &exit_code))
@@ -366,6 +399,8 @@ int ms_cmd_up(int argc, char **argv) {
             free(up.children[i].arguments[j]);
     free(up.children);
     free(up.data);
+    if (up.ready_fd >= 0)
+        (void)close(up.ready_fd);
     ms_http_client_free(up.http);
     struct ms_service service = {.options = up.options};
     return ms_service_end(&service, rc, &err);

@@ -113,8 +113,7 @@ static int open_model(struct work *work, struct ms_error *err) {
     if (rc == 0)
         rc = ms_sha256_of_file(work->path, work->sha256, err);
     if (rc == 0)
-        rc = ms_model_open(work->path, ms_options_string(options, MS_OPTION_DEVICE), &work->model,
-                           err);
+        rc = ms_cmd_open_model_at(options, work->path, &work->model, err);
     return rc;
 }
 
@@ -139,6 +138,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
     ms_log(MS_LOG_INFO, "working with model %s on %d lane%s", ms_model_info(work->model)->name,
            lanes, lanes == 1 ? "" : "s");
     atomic_store(&starting, false);
+    ms_service_tell_ready();
     return ms_worker_run(&worker, err);
 }
 

@@ -39,6 +39,14 @@ class Case(cli.Case):
 
 
 class Help(Case):
+    def test_a_reader_that_stops(self):
+        read, write = os.pipe()
+        os.close(read)
+        for command in (["config", "--help"], ["help"], ["config"]):
+            _, err = self.run_msaas(*command, stdout=write, expect=1)
+            self.assertEqual(err, "")
+        os.close(write)
+
     def test_of_every_command(self):
         overview = self.run_msaas("--help")[0]
         for command in COMMANDS:
@@ -184,6 +192,53 @@ class Config(Case):
         self.assertEqual(serve["linger"], {"value": "3", "from": "environment: MSAAS_LINGER"})
         self.assertEqual(serve["grace"]["from"], "default")
         self.assertEqual(serve["store"], {"value": None, "from": "not set"})
+
+    def test_what_is_used_where_nothing_was_said(self):
+        home = {"HOME": "/home/me", "TMPDIR": "/scratch", "AWS_REGION": "eu-1", "MSAAS_STORE": "s3://"}
+        serve = self.config("serve", **home)["serve"]
+        self.assertEqual(serve["host"], {"value": "0.0.0.0", "from": "default"})
+        self.assertEqual(serve["models"], {"value": "tiny", "from": "default"})
+        self.assertEqual(serve["cache"], {"value": "/home/me/.cache/msaas", "from": "default"})
+        self.assertEqual(serve["s3-endpoint"], {"value": "https://s3.eu-1.amazonaws.com", "from": "default"})
+        up = self.config("up", **home, MSAAS_MODELS_DIR="")["up"]
+        for name, value in (("host", "127.0.0.1"), ("scratch", "/scratch/msaas"), ("data", "/home/me/.local/share/msaas/data"),
+                            ("models-dir", "/home/me/.local/share/msaas/models")):
+            self.assertEqual(up[name], {"value": value, "from": "default"})
+        self.assertEqual(self.config("work", MSAAS_SCRATCH="/s")["work"]["scratch"]["from"], "environment: MSAAS_SCRATCH")
+        self.assertFalse(self.files("."))
+
+    def test_what_is_wrong_is_said_as_the_command_itself_would(self):
+        for command, variables, code in (
+            ("serve", {"MSAAS_QUEUE": "amqp://x", "MSAAS_STORE": "file:objects"}, 2),
+            ("serve", {"MSAAS_QUEUE": "sqlite:q", "MSAAS_STORE": "file:objects", "MSAAS_MODELS": "tiny,,x"}, 2),
+            ("work", {"MSAAS_QUEUE": "sqlite:q", "MSAAS_STORE": "s3://", "MINIO_HOST": "http://m"}, 2),
+            ("work", {"MSAAS_QUEUE": "sqlite:q", "MSAAS_STORE": "file:objects", "MSAAS_WEBHOOK_SECRET": "whsec_!!!"}, 2),
+            ("up", {"MSAAS_CALLBACK_ALLOW": "foo"}, 2),
+            ("up", {"MSAAS_DEVICE": "abacus"}, 2),
+        ):
+            with self.subTest(command=command, variables=variables):
+                self.variables = variables
+                out, err = self.run_msaas("config", command, expect=code)
+                self.assertIn(f"{command}:\n", out)
+                self.assertEqual(err, self.message(command, expect=code, **variables))
+        self.variables = {"MSAAS_QUEUE": "amqp://x"}
+        out, err = self.run_msaas("config", "--json", expect=2)
+        self.assertEqual(list(json.loads(out)), ["serve", "work", "logs"])
+        self.assertEqual(err.count("\n"), 1)
+
+    def test_logins_are_hidden_but_seen(self):
+        for queue, shown in (
+            ("redis://user:hunter2@h/0", "redis://***@h/0"), ("redis://:hunter2@h", "redis://***@h"),
+            ("redis://user:hunt@hunter2@h", "redis://***@h"), ("redis://hunter2@h?hunter2", "redis://***@h"),
+            ("me:hunter2@h", "***@h"), ("redis://h:hunter2", "(no URL)"), ("sqlite:/home/me@h/q.db", "sqlite:/home/me@h/q.db"),
+        ):
+            with self.subTest(queue=queue):
+                self.variables = {"MSAAS_QUEUE": queue}
+                process = self.popen("config", "logs")
+                with process:
+                    out, err = process.communicate(timeout=cli.DEADLINE_S)
+                self.assertIn(f" {shown}  (", out)
+                self.assertNotIn("hunter2", out + err)
 
     def test_the_course_s_variables(self):
         names = {"REDIS_HOST": "r", "REDIS_PORT": "7", "MINIO_HOST": "m:9000", "MINIO_USER": "u", "MINIO_PASSWD": "hush"}
@@ -398,6 +453,35 @@ class Clients(Case):
 
 class Up(Case):
     """Its children: they come back when they crash, and go when it goes."""
+
+    def refused(self, *arguments, starts=False, expect=2, **variables):
+        """Ends without a banner, and (unless `starts`) before anything runs: one line is all it says."""
+        self.variables = variables
+        out, err = self.run_msaas("up", "--data", "data", "--port", "0", *arguments, expect=expect)
+        self.assertEqual(out, "")
+        if not starts:
+            self.assertEqual(err.count("\n"), 1, err)
+        return err
+
+    def test_what_is_wrong_is_found_before_anything_starts(self):
+        self.assertIn("MSAAS_CALLBACK_ALLOW (--callback-allow): ", self.refused(MSAAS_CALLBACK_ALLOW="foo"))
+        self.assertIn("--callback-allow (MSAAS_CALLBACK_ALLOW): ", self.refused("--callback-allow", "foo"))
+        self.assertIn("MSAAS_WEBHOOK_SECRET (--webhook-secret-file): ", self.refused(MSAAS_WEBHOOK_SECRET="whsec_!!!"))
+        self.assertIn("MSAAS_DEVICE (--device): ", self.refused(MSAAS_DEVICE="abacus"))
+        self.assertIn("--scratch (MSAAS_SCRATCH): ", self.refused("--scratch", "/proc/x", expect=1))
+        # what is said of other stores and queues is none of its business
+        self.assertIn("--device", self.refused("--device", "abacus", MINIO_HOST="http://h", REDIS_HOST="h:h", AWS_CA_BUNDLE="no"))
+
+    def test_a_worker_that_cannot_run_leaves_no_banner(self):
+        """The model is what its JSON file promises in name only: no more than a worker finds that out."""
+        models = self.folder / "models"
+        models.mkdir()
+        for file in self.models.iterdir():
+            (models / file.name).write_bytes(file.read_bytes())
+        weights = next(models.glob("*.safetensors"))
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+        err = self.refused("--models-dir", models, starts=True, expect=1)
+        self.assertIn("work 1 cannot run", err)
 
     def start(self):
         log = (self.folder / "log").open("w")
