@@ -206,7 +206,9 @@ static void hide_folder(const char *folder, struct ms_error *err) {
     const size_t length = strlen(folder);
 
     for (char *at; (at = strstr(err->text, folder)) != NULL;) {
-        const size_t cut = length + (at[length] == '/');
+        const size_t cut = length + (at[length] == '/'                    ? 1
+                                     : strncmp(at + length, ": ", 2) == 0 ? 2
+                                                                          : 0);
 
         memmove(at, at + cut, strlen(at + cut) + 1);
     }
