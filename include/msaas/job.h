@@ -88,7 +88,7 @@ struct ms_job {
     double audio_seconds;                        /* of the song; 0: not known yet */
     double eta_seconds;                          /* < 0: not known */
     int64_t
-        position; /* in the queue, 0 is served next; -1: not waiting. Filled by ms_queue_get and _list only */
+        position; /* in the queue, 0 is served next; -1: not waiting, or far behind. Filled by the queue only */
     bool cancel_asked;
     int stem_count;
     struct ms_job_stem stems[MS_JOB_MAX_STEMS];

@@ -57,15 +57,16 @@ MS_MUST_CHECK int ms_queue_change(struct ms_queue *queue, enum ms_queue_change c
 MS_MUST_CHECK int ms_queue_reap(struct ms_queue *queue, int64_t lease_ms, int *count,
                                 struct ms_error *err);
 
-/* MS_ENOTFOUND. */
+/* With the job's position, if fewer than MS_POSITION_MAX are before it: beyond, counting would cost more than it tells.
+ * MS_ENOTFOUND. */
+#define MS_POSITION_MAX 1000
 MS_MUST_CHECK int ms_queue_get(struct ms_queue *queue, const char *id, struct ms_job *out,
                                struct ms_error *err);
 
-/* state: one, or -1 for all. WAITING order (waiting_order): next to be served first, states must be QUEUED; else newest first.
- * cursor: "" or the last call's; next: "" at the end. jobs: at most limit <= 1000, each the caller's to ms_job_fini. */
+/* Newest first. state: one, or -1 for all. cursor: "" or the last call's; next: "" at the end. jobs: at most limit <= 1000,
+ * each the caller's to ms_job_fini. */
 struct ms_queue_filter {
     int state;
-    bool waiting_order;
     int limit;
     const char *cursor;
 };
@@ -73,6 +74,13 @@ struct ms_queue_filter {
 MS_MUST_CHECK int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter,
                                 struct ms_job *jobs, int *count, char next[MS_CURSOR_MAX],
                                 struct ms_error *err);
+
+/* The ids of those that wait, next to be served first, at most max <= MS_WAITING_MAX; cursor and next as above. No record is
+ * looked at, so that many cost little. What a stranger put on the list is left out until it is a job. */
+#define MS_WAITING_MAX 10000
+MS_MUST_CHECK int ms_queue_waiting(struct ms_queue *queue, const char *cursor, int max,
+                                   char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                                   struct ms_error *err);
 
 /* Erases the record: stem NULL, the whole job: waiting or ended ones vanish at once; a running one is asked to cancel and vanishes when its worker
  * answers. With a stem: that stem of a succeeded job; with the last one the job. *gone: whether the record is gone. *was (may be NULL): the job before. MS_ENOTFOUND. */

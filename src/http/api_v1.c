@@ -6,8 +6,6 @@
 #include "api.h"
 #include "range.h"
 
-#define PAGE_JOBS 200
-
 /* ---- POST separate ---------------------------------------------------------------------------------------------- */
 
 /* The form type is what curl -d calls whatever it sends; it may name nothing as well. */
@@ -48,23 +46,19 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
 
 static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
                          struct ms_problem *problem) {
-    struct ms_job *jobs = calloc(PAGE_JOBS, sizeof *jobs);
+    char(*ids)[MS_JOB_ID_HEX] = malloc(MS_WAITING_MAX * sizeof *ids);
     struct ms_error err = {0};
     char cursor[MS_CURSOR_MAX] = "", next[MS_CURSOR_MAX] = "";
-    int rc = jobs != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a list of jobs");
+    int rc = ids != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a list of jobs");
     do {
-        const struct ms_queue_filter filter = {
-            .state = MS_JOB_QUEUED, .waiting_order = true, .limit = PAGE_JOBS, .cursor = cursor};
         int count = 0;
         if (rc == 0)
-            rc = ms_queue_list(link->queue, &filter, jobs, &count, next, &err);
-        for (int i = 0; rc == 0 && i < count; i++) {
-            ms_json_put_string(w, NULL, jobs[i].id);
-            ms_job_fini(&jobs[i]);
-        }
+            rc = ms_queue_waiting(link->queue, cursor, MS_WAITING_MAX, ids, &count, next, &err);
+        for (int i = 0; rc == 0 && i < count; i++)
+            ms_json_put_string(w, NULL, ids[i]);
         memcpy(cursor, next, sizeof cursor);
     } while (rc == 0 && cursor[0] != '\0');
-    free(jobs);
+    free(ids);
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 

@@ -2,6 +2,7 @@
  * meanwhile, else begin again. Owns the backend; one thread at a time. */
 #include "queue.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -444,6 +445,22 @@ int ms_queue_get(struct ms_queue *queue, const char *id, struct ms_job *out, str
     return 0;
 }
 
+int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,
+                         const char **rest, struct ms_error *err) {
+    char *at = NULL;
+    *number = first;
+    *rest = "";
+    if (cursor == NULL || cursor[0] == '\0')
+        return 0;
+    errno = 0;
+    *number = strtoll(cursor, &at, 10);
+    if (errno != 0 || at == cursor || *at != end)
+        return ms_error_set(err, MS_EUSAGE, "cursor: not one that a list has given");
+    if (end != '\0')
+        *rest = at + 1;
+    return 0;
+}
+
 int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, struct ms_job *jobs,
                   int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
     *count = 0;
@@ -469,9 +486,7 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
             continue;
         }
         record.job.position = -1;
-        if (filter->waiting_order)
-            record.job.position = *count;
-        else if (record.job.state == MS_JOB_QUEUED)
+        if (record.job.state == MS_JOB_QUEUED)
             rc = queue->ops->position(queue->backend, ids[i], &record.job.position, err);
         jobs[(*count)++] = record.job;
     }
@@ -480,6 +495,17 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
             ms_job_fini(&jobs[--*count]);
     free(ids);
     return rc;
+}
+
+int ms_queue_waiting(struct ms_queue *queue, const char *cursor, int max,
+                     char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                     struct ms_error *err) {
+    *count = 0;
+    next[0] = '\0';
+    if (max < 1 || max > MS_WAITING_MAX)
+        return ms_error_set(err, MS_EUSAGE, "max: must be from 1 to %d, not %d", MS_WAITING_MAX,
+                            max);
+    return queue->ops->waiting(queue->backend, cursor, max, ids, count, next, err);
 }
 
 int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {

@@ -59,8 +59,10 @@ struct ms_queue_ops {
                int *count, struct ms_error *err);
     int (*list)(void *backend, const struct ms_queue_filter *filter, char (*ids)[MS_JOB_ID_HEX],
                 int *count, char next[MS_CURSOR_MAX], struct ms_error *err);
+    int (*waiting)(void *backend, const char *cursor, int max, char (*ids)[MS_JOB_ID_HEX],
+                   int *count, char next[MS_CURSOR_MAX], struct ms_error *err);
     int (*position)(void *backend, const char *id, int64_t *position,
-                    struct ms_error *err); /* -1: not waiting */
+                    struct ms_error *err); /* -1: not among the first MS_POSITION_MAX */
     int (*stats)(void *backend, struct ms_queue_stats *out, char oldest[MS_JOB_ID_HEX],
                  struct ms_error *err);
 
@@ -82,6 +84,10 @@ struct ms_queue {
 MS_MUST_CHECK int ms_record_get(struct ms_queue *queue, const char *id, struct ms_record *out,
                                 struct ms_error *err);
 void ms_record_fini(struct ms_record *record);
+
+/* The number that a cursor begins with, `first` for an empty one, and what stands behind `end`. MS_EUSAGE. */
+MS_MUST_CHECK int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,
+                                       const char **rest, struct ms_error *err);
 
 /* Each makes a backend; *ops is static. */
 MS_MUST_CHECK int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops,

@@ -4,7 +4,6 @@
  * yet, msaas:workers who was heard of when. Every change of a record is one script (lua/save.lua). */
 #include "redis.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "queue.h"
 
 #define NUMBER_MAX 24
+#define KNOWN_BATCH 1000 /* ids asked about at once */
 
 struct backend {
     struct ms_redis *redis;
@@ -305,22 +305,6 @@ static int op_due(void *backend, enum ms_due what, int64_t now_ms, char (*ids)[M
     return rc;
 }
 
-/* Cursors: how many come before in waiting order, "CREATED:ID" else. */
-static int list_waiting(struct backend *b, const struct ms_queue_filter *filter, int64_t from,
-                        char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
-                        struct ms_error *err) {
-    redisReply *reply = NULL;
-    int rc = ms_redis_ask(b->redis, 0, &reply, err, "LRANGE toWorker %" PRId64 " %" PRId64,
-                          -(from + filter->limit), -(from + 1));
-    /* The list's right end is served first. A list shorter than that gives what there is. */
-    for (size_t i = rc == 0 ? reply->elements : 0; i > 0 && *count < filter->limit; i--)
-        (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", reply->element[i - 1]->str);
-    freeReplyObject(reply);
-    if (rc == 0 && *count == filter->limit)
-        (void)snprintf(next, MS_CURSOR_MAX, "%" PRId64, from + *count);
-    return rc;
-}
-
 static int list_newest(struct backend *b, const struct ms_queue_filter *filter, int64_t from,
                        const char *after, char (*ids)[MS_JOB_ID_HEX], int *count,
                        char next[MS_CURSOR_MAX], struct ms_error *err) {
@@ -353,19 +337,68 @@ static int list_newest(struct backend *b, const struct ms_queue_filter *filter, 
     return rc;
 }
 
+/* Cursors: "CREATED:ID". */
 static int op_list(void *backend, const struct ms_queue_filter *filter, char (*ids)[MS_JOB_ID_HEX],
                    int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
-    const char *cursor = filter->cursor != NULL ? filter->cursor : "";
-    char *end = NULL;
-    errno = 0;
-    const int64_t from = cursor[0] != '\0' ? strtoll(cursor, &end, 10) : 0;
+    const char *after;
+    int64_t from;
     *count = 0;
-    if (errno != 0 || from < 0 || from > INT64_MAX / 2 ||
-        (end != NULL && (end == cursor || *end != (filter->waiting_order ? '\0' : ':'))))
-        return ms_error_set(err, MS_EUSAGE, "cursor: not one that a list has given");
-    if (filter->waiting_order)
-        return list_waiting(backend, filter, from, ids, count, next, err);
-    return list_newest(backend, filter, from, end != NULL ? end + 1 : "", ids, count, next, err);
+    int rc = ms_queue_read_cursor(filter->cursor, ':', 0, &from, &after, err);
+    return rc != 0 ? rc : list_newest(backend, filter, from, after, ids, count, next, err);
+}
+
+/* Of the list's items, the last first, those that are ids of queued jobs. */
+static int keep_jobs(struct backend *b, redisReply *const *items, size_t item_count,
+                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
+    const char *argv[2 + KNOWN_BATCH] = {"ZMSCORE", "msaas:state:queued"};
+    while (item_count > 0) {
+        redisReply *reply = NULL;
+        int argc = 2;
+        while (item_count > 0 && argc < 2 + KNOWN_BATCH) {
+            const redisReply *item = items[--item_count];
+            if (item->type == REDIS_REPLY_STRING && item->len == MS_JOB_ID_HEX - 1 &&
+                ms_job_id_is_valid(item->str))
+                argv[argc++] = item->str;
+        }
+        if (argc == 2)
+            continue;
+        int rc = ms_redis_call(b->redis, argc, argv, NULL, 0, &reply, err);
+        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)argc - 2))
+            rc = unexpected(err);
+        for (int i = 2; rc == 0 && i < argc; i++)
+            if (reply->element[i - 2]->type != REDIS_REPLY_NIL)
+                (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", argv[i]);
+        freeReplyObject(reply);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Cursors: how many items come before; the list's right end is served first. */
+static int op_waiting(void *backend, const char *cursor, int max, char (*ids)[MS_JOB_ID_HEX],
+                      int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
+    struct backend *b = backend;
+    redisReply *reply = NULL;
+    const char *rest;
+    int64_t from;
+    int rc = ms_queue_read_cursor(cursor, '\0', 0, &from, &rest, err);
+    if (rc == 0 && (from < 0 || from > INT32_MAX))
+        rc = ms_error_set(err, MS_EUSAGE, "cursor: not one that a list has given");
+    if (rc == 0)
+        rc = ms_redis_ask(b->redis, 0, &reply, err, "LRANGE toWorker %" PRId64 " %" PRId64,
+                          -(from + max), -(from + 1));
+    if (rc != 0)
+        return rc;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements > (size_t)max) {
+        rc = unexpected(err);
+    } else { /* a list shorter than that gives what there is */
+        rc = keep_jobs(b, reply->element, reply->elements, ids, count, err);
+        if (rc == 0 && reply->elements == (size_t)max)
+            (void)snprintf(next, MS_CURSOR_MAX, "%" PRId64, from + max);
+    }
+    freeReplyObject(reply);
+    return rc;
 }
 
 static int op_position(void *backend, const char *id, int64_t *position, struct ms_error *err) {
@@ -375,7 +408,8 @@ static int op_position(void *backend, const char *id, int64_t *position, struct 
     *position = -1;
     int rc = ask_int(b, &length, err, "LLEN", "toWorker");
     if (rc == 0)
-        rc = ms_redis_ask(b->redis, 0, &reply, err, "LPOS toWorker %s RANK -1", id);
+        rc = ms_redis_ask(b->redis, 0, &reply, err, "LPOS toWorker %s RANK -1 MAXLEN %d", id,
+                          MS_POSITION_MAX);
     if (rc == 0 && reply->type == REDIS_REPLY_INTEGER && reply->integer < length)
         *position = length - 1 - reply->integer;
     freeReplyObject(reply);
@@ -450,6 +484,7 @@ int ms_queue_redis_open(const char *url, const struct ms_queue_ops **ops, void *
         .rescue = op_rescue,
         .due = op_due,
         .list = op_list,
+        .waiting = op_waiting,
         .position = op_position,
         .stats = op_stats,
         .log_push = op_log_push,

@@ -1,6 +1,5 @@
 /* The queue in a file: SQLite, in WAL mode, for the processes of one host. Owns its connection. Waiting is looking again
  * every few milliseconds, which a file on the same disk bears. */
-#include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,14 +87,14 @@ static const char *const texts[] = {
     [DUE_DELAYED] = "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before "
                     "DESC LIMIT ?2",
     [DUE_CALLBACKS] = "SELECT id FROM jobs WHERE due > 0 AND due <= ?1 ORDER BY due LIMIT ?2",
-    [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?3",
+    [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
     [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2) ORDER BY created "
                  "DESC, id DESC LIMIT ?3",
     [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
                    " ORDER BY created DESC, id DESC LIMIT ?3",
     [POSITION] =
-        "SELECT (SELECT count(*) FROM jobs o WHERE o.place = 0 AND o.seq < j.seq) FROM jobs j"
-        " WHERE j.id = ?1 AND j.place = 0",
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.place = 0 AND o.seq < j.seq"
+        " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
     [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
     [OLDEST] = "SELECT id FROM jobs WHERE place = 0 ORDER BY created LIMIT 1",
     [CALLBACKS] = "SELECT count(*) FROM jobs WHERE due > 0",
@@ -355,8 +354,7 @@ static int first_id(struct sqlite *s, enum statement which, char *id, size_t cap
 
 static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, size_t capacity,
                   struct ms_error *err) {
-    (void)
-        worker; /* nothing is moved before the claim: a worker that dies here leaves nothing behind */
+    (void)worker; /* nothing is moved before the claim: one that dies here leaves nothing behind */
     const double until = ms_monotonic_s() + (double)wait_ms / 1000;
     for (;;) {
         int rc = first_id(backend, NEXT, id, capacity, err);
@@ -384,6 +382,20 @@ static int op_rescue(void *backend, int64_t silent_ms, int *count, struct ms_err
     return 0;
 }
 
+/* The ids of a bound statement's rows, at most max; *order, which may be NULL: the last one's second column. */
+static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB_ID_HEX], int max,
+                   int *count, int64_t *order, struct ms_error *err) {
+    int step = SQLITE_DONE;
+    while (*count < max && (step = sqlite3_step(statement)) == SQLITE_ROW) {
+        copy_text(statement, 0, ids[(*count)++], MS_JOB_ID_HEX);
+        if (order != NULL)
+            *order = sqlite3_column_int64(statement, 1);
+    }
+    int rc = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
 static int op_due(void *backend, enum ms_due what, int64_t now_ms, char (*ids)[MS_JOB_ID_HEX],
                   int max, int *count, struct ms_error *err) {
     struct sqlite *s = backend;
@@ -398,55 +410,50 @@ static int op_due(void *backend, enum ms_due what, int64_t now_ms, char (*ids)[M
         return rc;
     put_int(statement, 1, now_ms);
     put_int(statement, 2, max);
-    int step;
-    while ((step = sqlite3_step(statement)) == SQLITE_ROW && *count < max)
-        copy_text(statement, 0, ids[(*count)++], MS_JOB_ID_HEX);
-    if (step != SQLITE_DONE && step != SQLITE_ROW)
-        rc = failed(s, err);
-    (void)sqlite3_reset(statement);
-    return rc;
+    return collect(s, statement, ids, max, count, NULL, err);
 }
 
-/* Cursors: "SEQ" in waiting order, "CREATED:ID" else. */
+/* Cursors: "CREATED:ID". */
 static int op_list(void *backend, const struct ms_queue_filter *filter, char (*ids)[MS_JOB_ID_HEX],
                    int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
     struct sqlite *s = backend;
     sqlite3_stmt *statement;
-    const char *cursor = filter->cursor != NULL ? filter->cursor : "";
-    char *colon = NULL;
-    errno = 0;
-    int64_t from = cursor[0] != '\0'       ? strtoll(cursor, &colon, 10)
-                   : filter->waiting_order ? INT64_MIN
-                                           : INT64_MAX;
-    const char *id = colon != NULL && *colon == ':' ? colon + 1 : "";
+    const char *id;
+    int64_t from;
     *count = 0;
-    if (errno != 0 || (colon != NULL && *colon != (filter->waiting_order ? '\0' : ':')))
-        return ms_error_set(err, MS_EUSAGE, "cursor: not one that a list has given");
-    int rc = prepare(s,
-                     filter->waiting_order ? LIST_WAITING
-                     : filter->state < 0   ? LIST_ALL
-                                           : LIST_STATE,
-                     &statement, err);
+    int rc = ms_queue_read_cursor(filter->cursor, ':', INT64_MAX, &from, &id, err);
+    if (rc == 0)
+        rc = prepare(s, filter->state < 0 ? LIST_ALL : LIST_STATE, &statement, err);
     if (rc != 0)
         return rc;
     put_int(statement, 1, from);
-    if (!filter->waiting_order)
-        put_text(statement, 2, id);
+    put_text(statement, 2, id);
     put_int(statement, 3, filter->limit);
-    if (!filter->waiting_order && filter->state >= 0)
+    if (filter->state >= 0)
         put_int(statement, 4, filter->state);
-    int step = SQLITE_DONE;
-    while (*count < filter->limit && (step = sqlite3_step(statement)) == SQLITE_ROW) {
-        copy_text(statement, 0, ids[*count], MS_JOB_ID_HEX);
-        from = sqlite3_column_int64(statement, 1);
-        (*count)++;
-    }
-    if (step != SQLITE_DONE && step != SQLITE_ROW)
-        rc = failed(s, err);
-    (void)sqlite3_reset(statement);
+    rc = collect(s, statement, ids, filter->limit, count, &from, err);
     if (rc == 0 && *count == filter->limit)
-        (void)snprintf(next, MS_CURSOR_MAX, filter->waiting_order ? "%lld" : "%lld:%s",
-                       (long long)from, ids[*count - 1]);
+        (void)snprintf(next, MS_CURSOR_MAX, "%lld:%s", (long long)from, ids[*count - 1]);
+    return rc;
+}
+
+/* Cursors: "SEQ". */
+static int op_waiting(void *backend, const char *cursor, int max, char (*ids)[MS_JOB_ID_HEX],
+                      int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
+    struct sqlite *s = backend;
+    sqlite3_stmt *statement;
+    const char *rest;
+    int64_t seq;
+    int rc = ms_queue_read_cursor(cursor, '\0', INT64_MIN, &seq, &rest, err);
+    if (rc == 0)
+        rc = prepare(s, LIST_WAITING, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_int(statement, 1, seq);
+    put_int(statement, 2, max);
+    rc = collect(s, statement, ids, max, count, &seq, err);
+    if (rc == 0 && *count == max)
+        (void)snprintf(next, MS_CURSOR_MAX, "%lld", (long long)seq);
     return rc;
 }
 
@@ -457,8 +464,11 @@ static int op_position(void *backend, const char *id, int64_t *position, struct 
     if (rc != 0)
         return rc;
     put_text(statement, 1, id);
+    put_int(statement, 2, MS_POSITION_MAX);
     const int step = sqlite3_step(statement);
     *position = step == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
+    if (*position >= MS_POSITION_MAX)
+        *position = -1;
     if (step != SQLITE_ROW && step != SQLITE_DONE)
         rc = failed(s, err);
     (void)sqlite3_reset(statement);
@@ -568,6 +578,7 @@ int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops, void 
         .rescue = op_rescue,
         .due = op_due,
         .list = op_list,
+        .waiting = op_waiting,
         .position = op_position,
         .stats = op_stats,
         .log_push = op_log_push,

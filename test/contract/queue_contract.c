@@ -47,28 +47,22 @@ static void a_job_goes_its_way(void **state) {
 
 static void the_oldest_is_served_first(void **state) {
     char ids[5][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
-    struct ms_job jobs[5];
     int count = 0;
     (void)state;
     for (int i = 0; i < 5; i++)
         put(10 + i, ids[i]);
-    struct ms_queue_filter filter = {
-        .state = MS_JOB_QUEUED, .waiting_order = true, .limit = 3, .cursor = ""};
-    OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+    char waiting[3][MS_JOB_ID_HEX], cursor[MS_CURSOR_MAX];
+    OK(ms_queue_waiting(queue, "", 3, waiting, &count, next, &err));
     assert_int_equal(count, 3);
-    for (int i = 0; i < 3; i++) {
-        assert_string_equal(jobs[i].id, ids[i]);
-        ms_job_fini(&jobs[i]);
-    }
-    char cursor[MS_CURSOR_MAX];
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(waiting[i], ids[i]);
     memcpy(cursor, next, sizeof cursor);
-    filter.cursor = cursor;
-    OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
+    OK(ms_queue_waiting(queue, cursor, 3, waiting, &count, next, &err));
     assert_int_equal(count, 2);
-    assert_string_equal(jobs[1].id, ids[4]);
+    assert_string_equal(waiting[1], ids[4]);
     assert_string_equal(next, "");
-    for (int i = 0; i < 2; i++)
-        ms_job_fini(&jobs[i]);
+    assert_int_equal(ms_queue_waiting(queue, "x", 3, waiting, &count, next, &err), MS_EUSAGE);
+    assert_int_equal(ms_queue_waiting(queue, "", 0, waiting, &count, next, &err), MS_EUSAGE);
     struct ms_queue_stats stats;
     OK(ms_queue_stats(queue, &stats, &err));
     assert_int_equal(stats.jobs[MS_JOB_QUEUED], 5);
@@ -88,44 +82,6 @@ static void the_oldest_is_served_first(void **state) {
         ms_job_fini(&job);
     }
     for (int i = 0; i < 5; i++)
-        erase(ids[i]);
-}
-
-static void lists_go_back_in_time(void **state) {
-    char ids[7][MS_JOB_ID_HEX], next[MS_CURSOR_MAX] = "", cursor[MS_CURSOR_MAX];
-    bool seen[7] = {false};
-    int total = 0;
-    (void)state;
-    for (int i = 0; i < 7; i++)
-        put(20 + i, ids[i]);
-    int64_t last = INT64_MAX;
-    do {
-        struct ms_job jobs[2];
-        int count = 0;
-        memcpy(cursor, next, sizeof cursor);
-        const struct ms_queue_filter filter = {.state = -1, .limit = 2, .cursor = cursor};
-        OK(ms_queue_list(queue, &filter, jobs, &count, next, &err));
-        for (int i = 0; i < count; i++) {
-            assert_true(jobs[i].created_ms <= last);
-            last = jobs[i].created_ms;
-            for (int k = 0; k < 7; k++)
-                if (strcmp(jobs[i].id, ids[k]) == 0) {
-                    assert_false(seen[k]);
-                    seen[k] = true;
-                    total++;
-                }
-            ms_job_fini(&jobs[i]);
-        }
-    } while (next[0] != '\0');
-    assert_int_equal(total, 7);
-    struct ms_job job;
-    int count = 0;
-    const struct ms_queue_filter none = {.state = MS_JOB_CANCELED, .limit = 1, .cursor = ""};
-    OK(ms_queue_list(queue, &none, &job, &count, next, &err));
-    assert_int_equal(count, 0);
-    const struct ms_queue_filter bad = {.state = -1, .limit = 1, .cursor = "nonsense"};
-    assert_int_equal(ms_queue_list(queue, &bad, &job, &count, next, &err), MS_EUSAGE);
-    for (int i = 0; i < 7; i++)
         erase(ids[i]);
 }
 
@@ -506,6 +462,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_goes_its_way),
         cmocka_unit_test(the_oldest_is_served_first),
+        cmocka_unit_test(many_may_wait),
         cmocka_unit_test(lists_go_back_in_time),
         cmocka_unit_test(of_many_at_once_one_creates),
         cmocka_unit_test(a_spoilt_record_harms_no_other),

@@ -59,6 +59,10 @@ void add_stem(struct ms_job *job, const char *name);
 void every_callback_of_a_song_is_due(void **state);
 void callbacks_wait_in_the_outbox(void **state);
 
+/* queue_lists.c */
+void many_may_wait(void **state);
+void lists_go_back_in_time(void **state);
+
 /* queue_redis.c: tests of Redis alone */
 void killed_and_started_again_it_has_lost_nothing(void **state);
 void what_a_dead_worker_popped_comes_back(void **state);

@@ -90,6 +90,8 @@ void what_was_erased_after_the_pop_stays_so(void **state) {
     assert_int_equal(ms_queue_get(queue, id, &job, &err), MS_ENOTFOUND);
 }
 
+#define STRANGERS "0123456789abcdef0123456789abcdef0123456789abcdef01234567"
+
 void a_strangers_item_becomes_a_job(void **state) {
     struct ms_job job;
     char token[MS_TOKEN_HEX];
@@ -99,13 +101,18 @@ void a_strangers_item_becomes_a_job(void **state) {
     ask_server("lpush toWorker 'not an id' '{\"hash\": 1}'");
     int count = 0;
     char next[MS_CURSOR_MAX];
-    const struct ms_queue_filter filter = {
-        .state = MS_JOB_QUEUED, .waiting_order = true, .limit = 1, .cursor = ""};
-    OK(ms_queue_list(queue, &filter, &job, &count, next, &err)); /* junk is no job */
+    char known[MS_JOB_ID_HEX], waiting[5][MS_JOB_ID_HEX];
+    put(94, known);
+    ask_server("lpush toWorker " STRANGERS);
+    OK(ms_queue_waiting(queue, "", 5, waiting, &count, next, &err)); /* neither junk nor unknown */
+    assert_int_equal(count, 1);
+    assert_string_equal(waiting[0], known);
+    OK(ms_queue_waiting(queue, "", 2, waiting, &count, next, &err)); /* a page of junk only */
     assert_int_equal(count, 0);
-    ask_server("lpush toWorker 0123456789abcdef0123456789abcdef0123456789abcdef01234567");
+    assert_string_equal(next, "2");
+    erase(known);
     reserve(&job, token, LEASE_MS);
-    assert_string_equal(job.id, "0123456789abcdef0123456789abcdef0123456789abcdef01234567");
+    assert_string_equal(job.id, STRANGERS);
     OK(change(MS_CHANGE_FAIL, &job, token));
     erase(job.id);
     ms_job_fini(&job);
