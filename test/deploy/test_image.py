@@ -54,15 +54,31 @@ def podman(*arguments, check=True):
     return result.stdout.strip()
 
 
+def podman_output(*arguments):
+    """Both streams: logs go where they were written to."""
+    result = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
+    return result.stdout + result.stderr
+
+
 class Image(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory(prefix="msaas-image-")
         self.addCleanup(self.folder.cleanup)
         self.s3 = self.enterContext(Radosgw())
+        # Redis on TLS, with a password: in the image, hiredis can.
         self.redis_port = free_port()
+        self.authority = pathlib.Path(self.folder.name, "ca.pem")
+        key = pathlib.Path(self.folder.name, "key.pem")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+            + ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out", self.authority],
+            check=True,
+            capture_output=True,
+        )
         redis = subprocess.Popen(
-            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", self.folder.name]
-            + ["--appendonly", "yes", "--save", ""],
+            ["redis-server", "--port", "0", "--tls-port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", self.folder.name]
+            + ["--tls-cert-file", self.authority, "--tls-key-file", key, "--tls-auth-clients", "no"]
+            + ["--requirepass", "s3cret", "--appendonly", "yes", "--save", ""],
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
         )
@@ -74,7 +90,7 @@ class Image(unittest.TestCase):
         self.addCleanup(manager.__exit__, None, None, None)
         return value
 
-    def start(self, role, *options):
+    def start(self, role, *options, host="localhost"):
         """A container as the chart's pod: returns its name."""
         name = f"msaas-test-{os.getpid()}-{role}-{time.monotonic_ns()}"
         scratch = pathlib.Path(self.folder.name, name)
@@ -86,7 +102,8 @@ class Image(unittest.TestCase):
             *["--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--cpus", "2"],
             *["-v", f"{scratch}:/tmp", "-v", f"{MODELS}:/models:ro"],
             *["-e", "MSAAS_MODELS_DIR=/models", "-e", "MSAAS_SCRATCH=/tmp/scratch", "-e", "MSAAS_CACHE=/tmp/cache"],
-            *["-e", f"MSAAS_QUEUE=redis://127.0.0.1:{self.redis_port}/0", "-e", "MSAAS_STORE=s3://"],
+            *["-v", f"{self.authority}:/ca.pem:ro", "-e", "SSL_CERT_FILE=/ca.pem"],
+            *["-e", f"MSAAS_QUEUE=rediss://:s3cret@{host}:{self.redis_port}/0", "-e", "MSAAS_STORE=s3://"],
             *["-e", f"AWS_ENDPOINT_URL_S3={self.s3.endpoint}", "-e", f"AWS_ACCESS_KEY_ID={self.s3.access_key}"],
             *["-e", f"AWS_SECRET_ACCESS_KEY={self.s3.secret_key}", "-e", "MSAAS_LEASE=5"],
             *options,
@@ -124,7 +141,8 @@ class Image(unittest.TestCase):
         serve = self.start("serve", "-e", "MSAAS_HOST=127.0.0.1", "-e", f"MSAAS_PORT={self.port}")
         wait_for("serve to be ready", lambda: self.get("/readyz"))
         podman("exec", serve, "msaas", "health", "--port", str(self.port))
-        worker = self.start("work", "-e", f"MSAAS_WORKER_PORT={free_port()}")
+        worker = self.start("work", "-e", f"MSAAS_WORKER_PORT={free_port()}", host="127.0.0.1")
+        stranger = self.start("logs", "-e", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt")  # which does not vouch for it
 
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/apiv2/jobs", song.read_bytes(), {"Content-Type": "audio/mpeg"}
@@ -151,6 +169,10 @@ class Image(unittest.TestCase):
             f"{SONG_SECONDS} s of music in {time.monotonic() - begun:.0f} s with the second worker's start; peak of memory:"
             f" process {process >> 20} MiB, container with page cache {(container or 0) >> 20} MiB of {MEMORY >> 20}"
         )
+        said = wait_for("the stranger's complaint", lambda: podman_output("logs", stranger))
+        self.assertIn("certificate", said)
+        for name in (serve, second, stranger):
+            self.assertNotIn("s3cret", podman_output("logs", name))
         # SIGTERM, as Kubernetes sends it.
         podman("kill", "--signal", "TERM", serve)
         self.assertEqual(podman("wait", serve), "0")
