@@ -42,7 +42,7 @@ int ms_cmd_failed(const char *command_name, const struct ms_error *err);
 /* Whether standard output is a pipe that nobody reads any more: no fault, and nothing to talk about. */
 bool ms_cmd_reader_is_gone(void);
 
-/* Text from outside (file names) for a terminal: control characters, which could steer it, become '?'. */
+/* Text from outside (file names) for a terminal: what is not plain (msaas/text.h), which could steer it, becomes '?'. */
 void ms_cmd_print_plain(const char *text, FILE *to);
 
 /* The JSON file of the model that --model and --models-dir ask for; the caller's to free. */

@@ -12,30 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/text.h"
+
 #define MAX_BYTES ((size_t)256 << 20)
 #define MAX_DEPTH 64
 #define MAX_VALUES                                                                                 \
     1000000 /* a node takes 64 bytes: two bytes of text must not grow to that without end */
-
-/* Bytes of the well-formed UTF-8 character at `at` (of `left` bytes, left > 0); 0 where there is none. */
-static size_t utf8_length(const unsigned char *at, size_t left) {
-    unsigned char lead = at[0];
-    size_t length = lead < 0x80                   ? 1
-                    : lead >= 0xC2 && lead < 0xE0 ? 2
-                    : (lead & 0xF0) == 0xE0       ? 3
-                    : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                  : 0;
-    if (length == 0 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xC0) != 0x80)
-            return 0;
-    /* Overlong forms, surrogates, beyond U+10FFFF. */
-    if ((lead == 0xE0 && at[1] < 0xA0) || (lead == 0xED && at[1] > 0x9F) ||
-        (lead == 0xF0 && at[1] < 0x90) || (lead == 0xF4 && at[1] > 0x8F))
-        return 0;
-    return length;
-}
 
 /* Past the string whose opening quote stands at `at`; NULL and *fault when it is not one. */
 static const unsigned char *check_string(const unsigned char *at, const unsigned char *end,
@@ -51,7 +33,7 @@ static const unsigned char *check_string(const unsigned char *at, const unsigned
             at += 2; /* which escapes there are is cJSON's to know */
             continue;
         }
-        size_t length = utf8_length(at, (size_t)(end - at));
+        size_t length = ms_utf8_read(at, (size_t)(end - at), NULL);
         if (length == 0 || *at < 0x20) {
             *fault = length == 0 ? "bytes that are not UTF-8" : "a control character in a string";
             return NULL;
@@ -287,8 +269,36 @@ bool ms_json_bool(const struct ms_json *node, bool *value) {
     return true;
 }
 
+/* The same JSON, without what steers a terminal. Takes the text. */
+static char *escape_all(char *text) {
+    const size_t size = strlen(text);
+    size_t found = 0, length;
+    uint32_t code = 0;
+    for (size_t i = 0; i<size; i += length> 0 ? length : 1) {
+        length = ms_utf8_read(text + i, size - i, &code);
+        found += length > 0 && !ms_char_is_plain(code);
+    }
+    if (found == 0)
+        return text;
+    char *escaped = malloc(size + 6 * found + 1), *to = escaped;
+    for (size_t i = 0; escaped != NULL && i<size; i += length> 0 ? length : 1) {
+        length = ms_utf8_read(text + i, size - i, &code);
+        if (length > 0 && !ms_char_is_plain(code)) {
+            to += sprintf(to, "\\u%04x", (unsigned)code);
+        } else {
+            memcpy(to, text + i, length > 0 ? length : 1);
+            to += length > 0 ? length : 1;
+        }
+    }
+    if (escaped != NULL)
+        *to = '\0';
+    free(text);
+    return escaped;
+}
+
 char *ms_json_print(const struct ms_json *node) {
-    return node == NULL ? NULL : cJSON_PrintUnformatted(node_of(node));
+    char *text = node == NULL ? NULL : cJSON_PrintUnformatted(node_of(node));
+    return text == NULL ? NULL : escape_all(text);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
@@ -326,20 +336,24 @@ static void put_quoted(FILE *to, const char *value) {
     const unsigned char *end = at + strlen(value);
     (void)fputc('"', to);
     while (at < end) {
-        size_t length = utf8_length(at, (size_t)(end - at));
-        if (length == 0) {
+        const unsigned char *plain = at; /* at one go, as far as nothing has to be escaped */
+        uint32_t code = 0;
+        size_t length = 0;
+        while (at < end && (length = ms_utf8_read(at, (size_t)(end - at), &code)) > 0 &&
+               ms_char_is_plain(code) && code != '"' && code != '\\')
+            at += length;
+        (void)fwrite(plain, 1, (size_t)(at - plain), to);
+        if (at == end)
+            break;
+        if (length == 0)
             (void)fputs("\xEF\xBF\xBD", to); /* U+FFFD */
-            length = 1;
-        } else if (*at == '"' || *at == '\\') {
-            (void)fprintf(to, "\\%c", *at);
-        } else if (*at == '\n') {
+        else if (code == '"' || code == '\\')
+            (void)fprintf(to, "\\%c", (int)code);
+        else if (code == '\n')
             (void)fputs("\\n", to);
-        } else if (*at < 0x20 || *at == 0x7F) {
-            (void)fprintf(to, "\\u%04x", *at);
-        } else {
-            (void)fwrite(at, 1, length, to);
-        }
-        at += length;
+        else
+            (void)fprintf(to, "\\u%04x", (unsigned)code);
+        at += length > 0 ? length : 1;
     }
     (void)fputc('"', to);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "msaas/json.h"
+#include "msaas/text.h"
 
 #define TEXT_MAX 2048
 #define FIELDS_MAX 16
@@ -42,13 +43,6 @@ void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *con
     (void)pthread_mutex_unlock(&state.lock);
 }
 
-/* One line, whatever the text holds: control characters become '?'. */
-static void flatten(char *text) {
-    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++)
-        if (*c < ' ' || *c == 127)
-            *c = *c == '\n' || *c == '\t' ? ' ' : '?';
-}
-
 static void print_json(enum ms_log_level level, const char *stamp, const char *text,
                        const char *const fields[], size_t count) {
     struct ms_json_writer *writer = ms_json_writer_new();
@@ -74,12 +68,12 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
     char stamp[40] = "", plain[TEXT_MAX + 512];
     struct timespec now = {0};
     struct tm utc;
-    flatten(text);
+    ms_text_flatten(text);
     size_t used = (size_t)snprintf(plain, sizeof plain, "%s", text);
     for (size_t i = 0; i + 1 < count && used < sizeof plain; i += 2)
         used +=
             (size_t)snprintf(plain + used, sizeof plain - used, " %s=%s", fields[i], fields[i + 1]);
-    flatten(plain);
+    ms_text_flatten(plain);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     if (gmtime_r(&now.tv_sec, &utc) != NULL) {
         const size_t size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);

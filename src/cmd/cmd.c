@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "msaas/sys.h"
+#include "msaas/text.h"
 
 /* Memory of the process with its weights, and of each lane on top. */
 #define BASE_BYTES (INT64_C(500) << 20)
@@ -57,8 +58,16 @@ bool ms_cmd_reader_is_gone(void) {
 }
 
 void ms_cmd_print_plain(const char *text, FILE *to) {
-    for (; *text != '\0'; text++)
-        (void)fputc((unsigned char)*text < ' ' || *text == 0x7F ? '?' : *text, to);
+    const char *end = text + strlen(text);
+    while (text < end) {
+        uint32_t code = 0;
+        const size_t length = ms_utf8_read(text, (size_t)(end - text), &code);
+        if (length > 0 && ms_char_is_plain(code))
+            (void)fwrite(text, 1, length, to);
+        else
+            (void)fputc('?', to);
+        text += length > 0 ? length : 1;
+    }
 }
 
 static bool is_device(const char *name) {

@@ -119,10 +119,19 @@ struct waiting {
     size_t count;
 };
 
+static const char *created_at(const struct ms_client_job *job) {
+    const char *text = ms_json_string(ms_json_get(job->document, "created_at"));
+    return text != NULL ? text : "";
+}
+
+/* Those that are too far behind for a place last, the older ones first. */
 static int by_position(const void *a, const void *b) {
     const struct ms_client_job *x = a;
     const struct ms_client_job *y = b;
-    return (x->position > y->position) - (x->position < y->position);
+    const uint64_t before_x = (uint64_t)x->position, before_y = (uint64_t)y->position;
+    if (before_x != before_y)
+        return before_x > before_y ? 1 : -1;
+    return strcmp(created_at(x), created_at(y));
 }
 
 /* Takes over the jobs of one page of the list; their documents are copies of its nodes. */

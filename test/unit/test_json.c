@@ -182,11 +182,11 @@ static void bounds_depth_and_number(void **state) {
 
 static void writes_and_escapes(void **state) {
     (void)state;
-    struct ms_json *node = parse("{\"k\":[1,2]}");
+    struct ms_json *node = parse("{\"k\":[1,2,\"\xC2\x9B\\u202e\xC3\xA9\x7F\"]}");
     struct ms_json_writer *writer = ms_json_writer_new();
     assert_non_null(writer);
     ms_json_begin_object(writer, NULL);
-    ms_json_put_string(writer, "s", "q\"b\\n\n\t\x01 \xC3\xA9 \xFF \xE2\x82");
+    ms_json_put_string(writer, "s", "q\"b\\n\n\t\x01 \xC3\xA9 \xFF \xC2\x9B\xE2\x80\xAE\xE2\x82");
     ms_json_put_string(writer, "none", NULL);
     ms_json_begin_array(writer, "list");
     ms_json_put_int(writer, NULL, INT64_MIN);
@@ -202,10 +202,11 @@ static void writes_and_escapes(void **state) {
     ms_json_end_object(writer);
     size_t size = 0;
     const char *text = ms_json_writer_text(writer, &size);
-    assert_string_equal(text, "{\"s\":\"q\\\"b\\\\n\\n\\u0009\\u0001 \xC3\xA9 \xEF\xBF\xBD "
-                              "\xEF\xBF\xBD\xEF\xBF\xBD\",\"none\":null,"
-                              "\"list\":[-9223372036854775808,0.1,null,true,{}],\"z\":null,"
-                              "\"node\":{\"k\":[1,2]},\"no\":null}");
+    assert_string_equal(text,
+                        "{\"s\":\"q\\\"b\\\\n\\n\\u0009\\u0001 \xC3\xA9 \xEF\xBF\xBD "
+                        "\\u009b\\u202e\xEF\xBF\xBD\xEF\xBF\xBD\",\"none\":null,"
+                        "\"list\":[-9223372036854775808,0.1,null,true,{}],\"z\":null,"
+                        "\"node\":{\"k\":[1,2,\"\\u009b\\u202e\xC3\xA9\\u007f\"]},\"no\":null}");
     assert_int_equal(size, strlen(text));
     ms_json_free(parse(text));
     ms_json_writer_free(writer);

@@ -1,0 +1,49 @@
+/* Text from strangers, on its way into the log or to a terminal. Pure; any thread. */
+#include "msaas/text.h"
+
+#include <string.h>
+
+size_t ms_utf8_read(const void *text, size_t left, uint32_t *code) {
+    const unsigned char *at = text;
+    const unsigned char lead = at[0];
+    const size_t length = lead < 0x80                   ? 1
+                          : lead >= 0xC2 && lead < 0xE0 ? 2
+                          : (lead & 0xF0) == 0xE0       ? 3
+                          : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                        : 0;
+    if (length == 0 || length > left)
+        return 0;
+    uint32_t value = length == 1 ? lead : lead & (0x7FU >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+        value = value << 6 | (at[i] & 0x3FU);
+    }
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (value < least[length] || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
+        return 0; /* overlong, beyond Unicode, a surrogate */
+    if (code != NULL)
+        *code = value;
+    return length;
+}
+
+bool ms_char_is_plain(uint32_t code) {
+    return code >= 0x20 && (code < 0x7F || code > 0x9F) && code != 0x061C && code != 0x200E &&
+           code != 0x200F && (code < 0x2028 || code > 0x202E) && (code < 0x2066 || code > 0x2069);
+}
+
+void ms_text_flatten(char *text) {
+    const char *at = text, *end = text + strlen(text);
+    while (at < end) {
+        uint32_t code = 0;
+        const size_t length = ms_utf8_read(at, (size_t)(end - at), &code);
+        if (length > 0 && ms_char_is_plain(code)) {
+            memmove(text, at, length);
+            text += length;
+        } else {
+            *text++ = code == '\n' || code == '\t' ? ' ' : '?';
+        }
+        at += length > 0 ? length : 1;
+    }
+    *text = '\0';
+}
