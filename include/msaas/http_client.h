@@ -58,6 +58,7 @@ struct ms_http_request {
     int connect_timeout_s;     /* 0: 10 */
     int stall_timeout_s;       /* without a byte in either direction; 0: 30 */
     int total_timeout_s;       /* of the whole request; 0: none */
+    bool secret_path;          /* errors name scheme, host and port of the URL only */
     const char *ca_file;       /* PEM: whom to trust instead of the system's authorities; NULL */
     const atomic_bool *cancel; /* MS_ECANCELED within a second once it is true; may be NULL */
 };

@@ -34,8 +34,8 @@ struct ms_http_call {   /* borrowed, valid until the answer is complete */
 };
 const char *ms_http_header(const struct ms_http_call *call,
                            const char *name); /* NULL: none; compared without case */
-/* Decoded value of a query parameter, the caller's to free; NULL: none (or not valid percent-encoding). */
-char *ms_http_query(const struct ms_http_call *call, const char *name);
+/* Decoded value of a query parameter, the caller's to free; NULL: none. MS_EUSAGE: its percent-encoding is malformed, or no UTF-8. */
+MS_MUST_CHECK int ms_http_query(const struct ms_http_call *call, const char *name, char **out);
 
 /* The answer, built by the handler on its thread; sent when it returns. Without a call to any of these: 500. */
 void ms_http_add_header(const struct ms_http_call *call, const char *name,

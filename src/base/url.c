@@ -141,7 +141,7 @@ int ms_url_parse(const char *text, struct ms_url *out, struct ms_error *err) {
     return 0;
 }
 
-void ms_url_public(const char *text, char *out, size_t capacity) {
+static void show(const char *text, bool with_path, char *out, size_t capacity) {
     struct ms_url url;
     if (ms_url_parse(text, &url, NULL) != 0) {
         (void)snprintf(out, capacity, "(no URL)");
@@ -149,10 +149,19 @@ void ms_url_public(const char *text, char *out, size_t capacity) {
     }
     const char *rest = text + strlen(url.scheme) + 1;
     if (strncmp(rest, "//", 2) != 0) {
-        (void)snprintf(out, capacity, "%s", text);
+        (void)snprintf(out, capacity, "%s%s", with_path ? text : url.scheme, with_path ? "" : ":");
         return;
     }
     const bool bracket = strchr(url.host, ':') != NULL;
     (void)snprintf(out, capacity, "%s://%s%s%s%s%s%s", url.scheme, bracket ? "[" : "", url.host,
-                   bracket ? "]" : "", url.port[0] != '\0' ? ":" : "", url.port, url.path);
+                   bracket ? "]" : "", url.port[0] != '\0' ? ":" : "", url.port,
+                   with_path ? url.path : "");
+}
+
+void ms_url_public(const char *text, char *out, size_t capacity) {
+    show(text, true, out, capacity);
+}
+
+void ms_url_origin(const char *text, char *out, size_t capacity) {
+    show(text, false, out, capacity);
 }

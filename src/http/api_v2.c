@@ -77,12 +77,21 @@ void ms_api_v2_erase(const struct ms_http_call *call) {
 
 /* ---- GET jobs --------------------------------------------------------------------------------------------------- */
 
+static bool read_query(const struct ms_http_call *call, const char *name, char **out,
+                       struct ms_problem *problem) {
+    const int rc = ms_http_query(call, name, out);
+    if (rc == MS_ENOMEM)
+        return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
+    return rc == 0 ||
+           ms_problem_set(problem, 400, "invalid_query", "%s: not percent-encoded UTF-8", name);
+}
+
 static bool read_state(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text = ms_http_query(call, "state");
+    char *text;
     enum ms_job_state state = MS_JOB_QUEUED;
     struct ms_error err = {0};
     *out = -1;
-    bool ok = true;
+    bool ok = read_query(call, "state", &text, problem);
     if (text != NULL && text[0] != '\0') {
         ok = ms_job_state_parse(text, &state, &err) == 0 ||
              ms_problem_set(problem, 422, "invalid_state", "%.390s", err.text);
@@ -93,8 +102,10 @@ static bool read_state(const struct ms_http_call *call, int *out, struct ms_prob
 }
 
 static bool read_limit(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text = ms_http_query(call, "limit");
+    char *text;
     *out = PAGE_JOBS;
+    if (!read_query(call, "limit", &text, problem))
+        return false;
     if (text != NULL && text[0] != '\0') {
         const size_t digits = strspn(text, "0123456789");
         *out = digits > 0 && digits < 9 && text[digits] == '\0' ? (int)strtol(text, NULL, 10) : 0;
@@ -106,7 +117,9 @@ static bool read_limit(const struct ms_http_call *call, int *out, struct ms_prob
 
 static bool read_cursor(const struct ms_http_call *call, char out[MS_CURSOR_MAX],
                         struct ms_problem *problem) {
-    char *text = ms_http_query(call, "cursor");
+    char *text;
+    if (!read_query(call, "cursor", &text, problem))
+        return false;
     const bool fits = text == NULL || strlen(text) < MS_CURSOR_MAX;
     (void)snprintf(out, MS_CURSOR_MAX, "%s", text != NULL && fits ? text : "");
     free(text);

@@ -85,12 +85,13 @@ const char *ms_http_header(const struct ms_http_call *call, const char *name) {
     return ms_http_head_field(&call->exchange->head, name);
 }
 
-char *ms_http_query(const struct ms_http_call *call, const char *name) {
+int ms_http_query(const struct ms_http_call *call, const char *name, char **out) {
     const char *at = call->query;
     char *text = malloc(strlen(at) + 1);
 
+    *out = NULL;
     if (text == NULL)
-        return NULL;
+        return MS_ENOMEM;
     for (; *at != '\0'; at += strspn(at, "&")) {
         const size_t pair = strcspn(at, "&");
         const char *sign = memchr(at, '=', pair);
@@ -99,14 +100,17 @@ char *ms_http_query(const struct ms_http_call *call, const char *name) {
         if (ms_http_percent_decode(at, key, true, text) && strcmp(text, name) == 0) {
             const char *value = sign != NULL ? sign + 1 : at + pair;
 
-            if (ms_http_percent_decode(value, (size_t)(at + pair - value), true, text))
-                return text;
-            break;
+            if (!ms_http_percent_decode(value, (size_t)(at + pair - value), true, text)) {
+                free(text);
+                return MS_EUSAGE;
+            }
+            *out = text;
+            return 0;
         }
         at += pair;
     }
     free(text);
-    return NULL;
+    return 0;
 }
 
 /* ---- the answer, on the handler's thread --------------------------------------------------------------------- */

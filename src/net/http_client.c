@@ -350,7 +350,10 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
     client->head_told = client->denied = false;
     client->sent = client->received = 0;
     client->headers_size = client->body_size = 0;
-    ms_url_public(request->url, shown, sizeof shown);
+    if (request->secret_path)
+        ms_url_origin(request->url, shown, sizeof shown);
+    else
+        ms_url_public(request->url, shown, sizeof shown);
     rc = add_headers(request, &headers, client->err);
     if (rc != 0)
         goto out;

@@ -190,6 +190,7 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
         .context = webhook,
         .connect_timeout_s = CONNECT_TIMEOUT_S,
         .total_timeout_s = TOTAL_TIMEOUT_S,
+        .secret_path = true,
         .cancel = webhook->cancel,
     };
     int rc = make_headers(webhook, due, body, &headers, err);
@@ -206,7 +207,7 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
         return rc == MS_ETOOLARGE ? 0 : rc;
     /* Gone is the one status that takes the request back; any other may be a receiver that is not set up yet. */
     *give_up = response.status == 410;
-    ms_url_public(due->job.callback.url, shown, sizeof shown);
+    ms_url_origin(due->job.callback.url, shown, sizeof shown);
     return ms_error_set(err, MS_ENET, "%s: answered with status %d", shown, response.status);
 }
 

@@ -95,7 +95,7 @@ static void deliver(struct ms_chores *chores, const struct ms_callback_due *due)
         return;
     }
     if (due->job.callback.url != NULL)
-        ms_url_public(due->job.callback.url, shown, sizeof shown);
+        ms_url_origin(due->job.callback.url, shown, sizeof shown);
     (void)snprintf(attempt, sizeof attempt, "%d", due->attempt + 1);
     if (rc != 0 && !give_up)
         again_ms = ms_webhook_again_ms(due->job.callback.version, due->attempt);

@@ -30,12 +30,15 @@ static inline void echo(const struct ms_http_call *call) {
 }
 
 static inline void tell_call(const struct ms_http_call *call) {
-    char *q = ms_http_query(call, "q"), text[1024];
+    char *q, text[1024];
+    const int rc = ms_http_query(call, "q", &q);
     const char *agent = ms_http_header(call, "user-agent");
-    const int size =
-        snprintf(text, sizeof text, "%s|%s|%s|%s|%s|%s|%s|%s|%zu", call->method, call->path,
-                 call->params[0], call->params[1], call->query, q != NULL ? q : "(none)",
-                 agent != NULL ? agent : "(none)", call->peer, call->body_bytes);
+    const int size = snprintf(text, sizeof text, "%s|%s|%s|%s|%s|%s|%s|%s|%zu", call->method,
+                              call->path, call->params[0], call->params[1], call->query,
+                              rc != 0     ? "(malformed)"
+                              : q != NULL ? q
+                                          : "(none)",
+                              agent != NULL ? agent : "(none)", call->peer, call->body_bytes);
 
     free(q);
     ms_http_add_header(call, "X-Good", "yes");
@@ -101,10 +104,12 @@ static inline void source_close(void *context) {
 /* /stream/{bytes to give}/{length to promise, -1 for none}?fails_at=&again= */
 static inline void stream(const struct ms_http_call *call) {
     struct source *source = calloc(1, sizeof *source);
-    char *fails_at = ms_http_query(call, "fails_at"), *again = ms_http_query(call, "again");
+    char *fails_at, *again;
     struct ms_http_stream answer = {.read = source_read, .close = source_close, .context = source};
 
     assert_non_null(source);
+    assert_int_equal(ms_http_query(call, "fails_at", &fails_at), 0);
+    assert_int_equal(ms_http_query(call, "again", &again), 0);
     source->left = number(call->params[0]);
     source->fails_at = fails_at != NULL ? number(fails_at) : -1;
     source->again = again != NULL ? (int)number(again) : 0;

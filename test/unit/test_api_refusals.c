@@ -124,6 +124,9 @@ static const struct refusal refusals[] = {
     PLAIN("GET", "/apiv2/jobs?limit=100000", 422, "invalid_limit"),
     PLAIN("GET", "/apiv2/jobs?limit=x", 422, "invalid_limit"),
     PLAIN("GET", "/apiv2/jobs?state=asleep", 422, "invalid_state"),
+    PLAIN("GET", "/apiv2/jobs?cursor=%00", 400, "invalid_query"),
+    PLAIN("GET", "/apiv2/jobs?limit=5&state=%ff", 400, "invalid_query"),
+    PLAIN("GET", "/apiv2/jobs?limit=%zz", 400, "invalid_query"),
     PLAIN("GET", "/apiv2/jobs?cursor=%27%20or%201", 422, "invalid_cursor"),
 };
 

@@ -10,17 +10,20 @@
 
 static void urls_are_taken_apart(void **state) {
     static const struct {
-        const char *text, *scheme, *user, *password, *host, *port, *path, *query, *shown;
+        const char *text, *scheme, *user, *password, *host, *port, *path, *query, *shown, *origin;
     } cases[] = {
-        {"redis://h", "redis", "", "", "h", "", "", "", "redis://h"},
-        {"redis://:p%40ss@h:6380/2", "redis", "", "p@ss", "h", "6380", "/2", "",
-         "redis://h:6380/2"},
-        {"rediss://u:p@[::1]:1/0", "rediss", "u", "p", "::1", "1", "/0", "", "rediss://[::1]:1/0"},
-        {"sqlite:/var/q.db", "sqlite", "", "", "", "", "/var/q.db", "", "sqlite:/var/q.db"},
-        {"sqlite:q?.db", "sqlite", "", "", "", "", "q?.db", "", "sqlite:q?.db"},
-        {"HTTP://h/a%20b?q=1#f", "http", "", "", "h", "", "/a b", "q=1", "http://h/a b"},
-        {"s3://", "s3", "", "", "", "", "", "", "s3://"},
-        {"http://a@b@h/", "http", "a@b", "", "h", "", "/", "", "http://h/"},
+        {"redis://h", "redis", "", "", "h", "", "", "", "redis://h", "redis://h"},
+        {"redis://:p%40ss@h:6380/2", "redis", "", "p@ss", "h", "6380", "/2", "", "redis://h:6380/2",
+         "redis://h:6380"},
+        {"rediss://u:p@[::1]:1/0", "rediss", "u", "p", "::1", "1", "/0", "", "rediss://[::1]:1/0",
+         "rediss://[::1]:1"},
+        {"sqlite:/var/q.db", "sqlite", "", "", "", "", "/var/q.db", "", "sqlite:/var/q.db",
+         "sqlite:"},
+        {"sqlite:q?.db", "sqlite", "", "", "", "", "q?.db", "", "sqlite:q?.db", "sqlite:"},
+        {"HTTP://h/a%20b?q=1#f", "http", "", "", "h", "", "/a b", "q=1", "http://h/a b",
+         "http://h"},
+        {"s3://", "s3", "", "", "", "", "", "", "s3://", "s3://"},
+        {"http://a@b@h/", "http", "a@b", "", "h", "", "/", "", "http://h/", "http://h"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -36,6 +39,8 @@ static void urls_are_taken_apart(void **state) {
         assert_string_equal(url.query, cases[i].query);
         ms_url_public(cases[i].text, shown, sizeof shown);
         assert_string_equal(shown, cases[i].shown);
+        ms_url_origin(cases[i].text, shown, sizeof shown);
+        assert_string_equal(shown, cases[i].origin);
     }
 }
 
