@@ -356,7 +356,7 @@ static int take_option(struct ms_options *options, int id, const char *origin, c
             return ms_error_set(err, MS_EUSAGE, "%s needs a value: %s", origin, row->value);
         ++*next;
     }
-    if (is_url(row) && row->env != NULL && holds_password(text))
+    if (text != NULL && is_url(row) && row->env != NULL && holds_password(text))
         return ms_error_set(err, MS_EUSAGE,
                             "%s: a password does not go on the command line, where ps shows it: "
                             "put the URL into %.*s",
