@@ -8,100 +8,16 @@
 
 #include "msaas/sys.h"
 #include "queue.h"
+#include "sqlite_sql.h"
 
 #define BUSY_MS 5000
 #define POLL_MS 25
-#define SCHEMA 1
 
 struct sqlite {
     sqlite3 *db;
     char path[1024];
     double busy_until_s; /* see on_busy */
-    sqlite3_stmt *statements[32];
-};
-
-enum statement {
-    LOAD,
-    INSERT,
-    UPDATE,
-    ERASE,
-    DROP,
-    NEXT,
-    DUE_LEASES,
-    DUE_DELAYED,
-    DUE_CALLBACKS,
-    LIST_WAITING,
-    LIST_ALL,
-    LIST_STATE,
-    POSITION,
-    COUNTS,
-    OLDEST,
-    CALLBACKS,
-    LOG_PUSH,
-    LOG_TRIM,
-    LOG_NEXT,
-    LOG_ERASE
-};
-
-/* seq orders the waiting ones: the smallest is served next. */
-static const char schema[] =
-    "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL, state "
-    "INTEGER NOT NULL,"
-    " place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL, created INTEGER NOT NULL,"
-    " lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL, flags INTEGER NOT NULL, due "
-    "INTEGER NOT NULL,"
-    " attempt INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
-    "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
-    "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
-    "CREATE INDEX jobs_due ON jobs (due) WHERE due > 0;"
-    "CREATE INDEX jobs_created ON jobs (created, id);"
-    "CREATE INDEX jobs_state ON jobs (state, created, id);"
-    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
-    "PRAGMA user_version = 1;";
-
-/* ?12: in front. Waiting ones that change their place in the list get a new seq. */
-#define SEQ                                                                                        \
-    "CASE WHEN ?5 <> 0 THEN 0 WHEN ?12 THEN (SELECT ifnull(min(seq), 0) - 1 FROM jobs WHERE "      \
-    "place = 0)"                                                                                   \
-    " ELSE (SELECT ifnull(max(seq), 0) + 1 FROM jobs WHERE place = 0) END"
-
-static const char *const texts[] = {
-    [LOAD] = "SELECT doc, revision, place, token, lease_until, flags, due, attempt FROM jobs WHERE "
-             "id = ?1",
-    [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until, "
-               "not_before, flags, due,"
-               " attempt, seq) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ
-               " WHERE ?14 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
-    [UPDATE] = "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4, seq = CASE WHEN place = 0 AND "
-               "?5 = 0 AND NOT ?12 THEN"
-               " seq ELSE " SEQ
-               " END, place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9,"
-               " flags = ?10, due = ?11, attempt = ?13 WHERE id = ?1 AND revision = ?14",
-    [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
-    [DROP] = "UPDATE jobs SET place = 3, revision = revision + 1 WHERE id = ?1 AND place = 0",
-    [NEXT] = "SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1",
-    [DUE_LEASES] =
-        "SELECT id FROM jobs WHERE place = 2 AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
-    /* The last first: each is put in front of all. */
-    [DUE_DELAYED] = "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before "
-                    "DESC LIMIT ?2",
-    [DUE_CALLBACKS] = "SELECT id FROM jobs WHERE due > 0 AND due <= ?1 ORDER BY due LIMIT ?2",
-    [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
-    [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2) ORDER BY created "
-                 "DESC, id DESC LIMIT ?3",
-    [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
-                   " ORDER BY created DESC, id DESC LIMIT ?3",
-    [POSITION] =
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.place = 0 AND o.seq < j.seq"
-        " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
-    [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
-    [OLDEST] = "SELECT id FROM jobs WHERE place = 0 ORDER BY created LIMIT 1",
-    [CALLBACKS] = "SELECT count(*) FROM jobs WHERE due > 0",
-    [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
-    [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
-    [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",
-    [LOG_ERASE] = "DELETE FROM log WHERE seq = ?1",
+    sqlite3_stmt *statements[MS_SQLITE_STATEMENTS];
 };
 
 static int failed(struct sqlite *s, struct ms_error *err) {
@@ -160,11 +76,11 @@ static int make_tables(struct sqlite *s, struct ms_error *err) {
         return rc;
     rc = read_version(s, &version, err);
     if (rc == 0 && version == 0)
-        rc = execute(s, schema, err);
-    else if (rc == 0 && version != SCHEMA)
+        rc = execute(s, ms_sqlite_schema, err);
+    else if (rc == 0 && version != MS_SQLITE_VERSION)
         rc = ms_error_set(err, MS_EUNSUPPORTED,
                           "queue %s was written by another release of msaas (version %d, not %d)",
-                          s->path, version, SCHEMA);
+                          s->path, version, MS_SQLITE_VERSION);
     if (rc == 0)
         return execute(s, "COMMIT", err);
     (void)execute(s, "ROLLBACK", NULL);
@@ -185,7 +101,7 @@ static int connect_to(struct sqlite *s, struct ms_error *err) {
         rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
     if (rc == 0)
         rc = read_version(s, &version, err);
-    if (rc == 0 && version != SCHEMA)
+    if (rc == 0 && version != MS_SQLITE_VERSION)
         rc = make_tables(s, err);
     if (rc != 0)
         disconnect(s);
@@ -193,11 +109,11 @@ static int connect_to(struct sqlite *s, struct ms_error *err) {
 }
 
 /* The statement, ready to be bound; the caller resets it. */
-static int prepare(struct sqlite *s, enum statement which, sqlite3_stmt **out,
+static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
                    struct ms_error *err) {
     int rc = connect_to(s, err);
     if (rc == 0 && s->statements[which] == NULL &&
-        sqlite3_prepare_v3(s->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+        sqlite3_prepare_v3(s->db, ms_sqlite_text[which], -1, SQLITE_PREPARE_PERSISTENT,
                            &s->statements[which], NULL) != SQLITE_OK)
         rc = failed(s, err);
     *out = s->statements[which];
@@ -246,6 +162,8 @@ static int op_ping(void *backend, const char **warning, struct ms_error *err) {
     int rc = connect_to(s, err);
     if (rc == 0)
         rc = execute(s, "BEGIN IMMEDIATE; ROLLBACK", err);
+    if (rc == 0)
+        rc = execute(s, ms_sqlite_touch, err);
     return rc;
 }
 
@@ -256,19 +174,27 @@ static int op_now(void *backend, int64_t *now_ms, struct ms_error *err) {
     return 0;
 }
 
+/* Damage of the file is none of this record: it must not be made room for. */
+static int of_the_file(int rc, struct ms_error *err) {
+    if (rc == MS_ECORRUPT && err != NULL)
+        err->code = MS_EIO;
+    return rc == MS_ECORRUPT ? MS_EIO : rc;
+}
+
 static int op_load(void *backend, const char *id, struct ms_record *out, struct ms_error *err) {
     struct sqlite *s = backend;
     sqlite3_stmt *statement;
     memset(out, 0, sizeof *out);
     int rc = prepare(s, LOAD, &statement, err);
     if (rc != 0)
-        return rc;
+        return of_the_file(rc, err);
     put_text(statement, 1, id);
     const int step = sqlite3_step(statement);
     if (step == SQLITE_DONE)
         rc = ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
     else if (step != SQLITE_ROW)
         rc = failed(s, err);
+    rc = of_the_file(rc, err);
     if (rc == 0) {
         const unsigned char *doc = sqlite3_column_text(statement, 0);
         rc = ms_job_from_json(doc != NULL ? (const char *)doc : "",
@@ -337,7 +263,7 @@ static int op_save(void *backend, struct ms_record *record, bool gone, struct ms
 }
 
 /* The first column of the first row. MS_ENOTFOUND: none. */
-static int first_id(struct sqlite *s, enum statement which, char *id, size_t capacity,
+static int first_id(struct sqlite *s, enum ms_sqlite_statement which, char *id, size_t capacity,
                     struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = prepare(s, which, &statement, err);

@@ -2,6 +2,13 @@
 #include "outage.h"
 
 #include "msaas/log.h"
+#include "msaas/sys.h"
+
+#define DAMAGED_MS 15000 /* longer than any pause between attempts */
+
+static int64_t now_ms(void) {
+    return (int64_t)(ms_monotonic_s() * 1000);
+}
 
 bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err) {
     switch (rc) {
@@ -9,13 +16,17 @@ bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err
     case MS_ENOTFOUND:
     case MS_ECONFLICT:
     case MS_ETOOLARGE:
-        if (atomic_exchange(&outage->lost, false))
+        if (atomic_load(&outage->lost) && now_ms() >= atomic_load(&outage->back_ms) &&
+            atomic_exchange(&outage->lost, false))
             ms_log(MS_LOG_INFO, "%s is back", outage->what);
         return false;
     case MS_ECANCELED: return false; /* an answer of the queue's, but the store's: of nobody */
     default: break;
     }
     ms_metric_add(outage->errors, 1, NULL, NULL);
+    /* A damaged file fails some calls, and others not: that one works says nothing as long as others fail. */
+    if (rc == MS_EIO || rc == MS_ECORRUPT)
+        atomic_store(&outage->back_ms, now_ms() + DAMAGED_MS);
     if (!atomic_exchange(&outage->lost, true))
         ms_log(MS_LOG_WARN, "%s fails, trying again until it works: %s", outage->what, err->text);
     return true;

@@ -12,6 +12,7 @@ struct ms_outage {
     const char *what; /* "the queue" */
     enum ms_metric errors;
     atomic_bool lost;
+    _Atomic int64_t back_ms; /* not told to be back before */
 };
 
 /* Of a call that returned rc: whether the server has failed, not the request. Logs and counts. */

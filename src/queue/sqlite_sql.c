@@ -1,0 +1,74 @@
+/* The tables of the queue in a file, and all that is asked of them. For sqlite.c. */
+#include "sqlite_sql.h"
+
+/* seq orders the waiting ones: the smallest is served next. */
+const char ms_sqlite_schema[] =
+    "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL, state "
+    "INTEGER NOT NULL,"
+    " place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL, created INTEGER NOT NULL,"
+    " lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL, flags INTEGER NOT NULL, due "
+    "INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
+    "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
+    "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
+    "CREATE INDEX jobs_due ON jobs (due) WHERE due > 0;"
+    "CREATE INDEX jobs_created ON jobs (created, id);"
+    "CREATE INDEX jobs_state ON jobs (state, created, id);"
+    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
+    "PRAGMA user_version = 1;";
+
+/* A row by each table and index: a file that is damaged is found out. */
+const char ms_sqlite_touch[] =
+    "SELECT (SELECT doc FROM jobs ORDER BY id LIMIT 1),"
+    " (SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1),"
+    " (SELECT id FROM jobs WHERE place = 1 ORDER BY not_before LIMIT 1),"
+    " (SELECT id FROM jobs WHERE place = 2 ORDER BY lease_until LIMIT 1),"
+    " (SELECT id FROM jobs WHERE due > 0 ORDER BY due LIMIT 1),"
+    " (SELECT id FROM jobs ORDER BY created DESC, id DESC LIMIT 1),"
+    " (SELECT id FROM jobs WHERE state = 0 ORDER BY created DESC, id DESC LIMIT 1),"
+    " (SELECT line FROM log ORDER BY seq LIMIT 1)";
+
+/* ?12: in front. Waiting ones that change their place in the list get a new seq. */
+#define SEQ                                                                                        \
+    "CASE WHEN ?5 <> 0 THEN 0 WHEN ?12 THEN (SELECT ifnull(min(seq), 0) - 1 FROM jobs WHERE "      \
+    "place = 0)"                                                                                   \
+    " ELSE (SELECT ifnull(max(seq), 0) + 1 FROM jobs WHERE place = 0) END"
+
+const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
+    [LOAD] = "SELECT doc, revision, place, token, lease_until, flags, due, attempt FROM jobs WHERE "
+             "id = ?1",
+    [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until, "
+               "not_before, flags, due,"
+               " attempt, seq) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ
+               " WHERE ?14 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
+    [UPDATE] = "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4, seq = CASE WHEN place = 0 AND "
+               "?5 = 0 AND NOT ?12 THEN"
+               " seq ELSE " SEQ
+               " END, place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9,"
+               " flags = ?10, due = ?11, attempt = ?13 WHERE id = ?1 AND revision = ?14",
+    [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
+    [DROP] = "UPDATE jobs SET place = 3, revision = revision + 1 WHERE id = ?1 AND place = 0",
+    [NEXT] = "SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1",
+    [DUE_LEASES] =
+        "SELECT id FROM jobs WHERE place = 2 AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
+    /* The last first: each is put in front of all. */
+    [DUE_DELAYED] = "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before "
+                    "DESC LIMIT ?2",
+    [DUE_CALLBACKS] = "SELECT id FROM jobs WHERE due > 0 AND due <= ?1 ORDER BY due LIMIT ?2",
+    [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
+    [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2) ORDER BY created "
+                 "DESC, id DESC LIMIT ?3",
+    [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
+                   " ORDER BY created DESC, id DESC LIMIT ?3",
+    [POSITION] =
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.place = 0 AND o.seq < j.seq"
+        " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
+    [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
+    [OLDEST] = "SELECT id FROM jobs WHERE place = 0 ORDER BY created LIMIT 1",
+    [CALLBACKS] = "SELECT count(*) FROM jobs WHERE due > 0",
+    [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
+    [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
+    [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",
+    [LOG_ERASE] = "DELETE FROM log WHERE seq = ?1",
+};

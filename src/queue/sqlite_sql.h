@@ -1,0 +1,34 @@
+/* The SQL of sqlite.c. */
+#ifndef MSAAS_QUEUE_SQLITE_SQL_H
+#define MSAAS_QUEUE_SQLITE_SQL_H
+
+#define MS_SQLITE_VERSION 1 /* of the schema */
+
+enum ms_sqlite_statement {
+    LOAD,
+    INSERT,
+    UPDATE,
+    ERASE,
+    DROP,
+    NEXT,
+    DUE_LEASES,
+    DUE_DELAYED,
+    DUE_CALLBACKS,
+    LIST_WAITING,
+    LIST_ALL,
+    LIST_STATE,
+    POSITION,
+    COUNTS,
+    OLDEST,
+    CALLBACKS,
+    LOG_PUSH,
+    LOG_TRIM,
+    LOG_NEXT,
+    LOG_ERASE,
+    MS_SQLITE_STATEMENTS
+};
+
+extern const char ms_sqlite_schema[], ms_sqlite_touch[];
+extern const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS];
+
+#endif
