@@ -10,6 +10,8 @@
 #include "msaas/separate.h"
 #include "msaas/store.h"
 
+#define MS_WORKER_STALLED 70
+
 struct ms_worker_options {
     const char *queue_url;
     struct ms_store_options store;
@@ -20,7 +22,7 @@ struct ms_worker_options {
     const char *
         scratch_dir; /* for songs, spools and stems of the job at work; emptied of leftovers of its own */
     int64_t lease_ms; /* renewed every third of it */
-    /* A job that has not moved for so long (longer where much is to be read or sent) ends the process, by _exit(1): what hangs
+    /* A job that has not moved for so long (longer where much is to be read or sent) ends the process, with the code MS_WORKER_STALLED: what hangs
      * in another's code cannot be ended alone. Past grace_ms by much, a job that does not end does so too. */
     double stall_s;
     double max_song_s; /* longer songs are `failed`, code "input" */

@@ -16,6 +16,7 @@
 #include "msaas/http_client.h"
 #include "msaas/log.h"
 #include "msaas/sys.h"
+#include "msaas/worker.h"
 #include "service.h"
 
 static const char usage[] =
@@ -249,7 +250,8 @@ static int ended(struct child *child, int status, struct ms_error *err) {
     double now = ms_monotonic_s();
     double ran_s = now - child->started_s;
     child->pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && child->starts == 1 && ran_s < GIVEN_UP_S)
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != MS_WORKER_STALLED &&
+        child->starts == 1 && ran_s < GIVEN_UP_S)
         return ms_error_set(err, WEXITSTATUS(status) == MS_EXIT_USAGE ? MS_EUSAGE : MS_EINTERNAL,
                             "%s cannot run; what it says stands above", name_of(child, name));
     if (ran_s > STEADY_S)

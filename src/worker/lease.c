@@ -13,6 +13,7 @@
 #include "msaas/log.h"
 #include "msaas/sys.h"
 #include "msaas/thread.h"
+#include "msaas/worker.h"
 
 #define TICK_MS 100
 #define RENEW_MS 1000
@@ -71,7 +72,7 @@ static void wait_tick(struct ms_lease *lease) {
 static void end_process(const struct ms_lease *lease, const char *why) {
     ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
                   "reason", why, NULL);
-    _exit(EXIT_FAILURE);
+    _exit(MS_WORKER_STALLED);
 }
 
 static void *beat(void *user) {

@@ -187,6 +187,18 @@ def test_up_stops_at_once(make_site):
         site.stop()
 
 
+def test_up_outlives_a_job_that_hangs(make_site):
+    site = make_site({})
+    try:
+        up = site.up("--workers", 1, env={"MSAAS_FAULT": "hang@mid-decode", "MSAAS_STALL": "1", "MSAAS_LEASE": "1"})
+        job = site.wait_state(site.submit(wav())["id"], "failed", "succeeded")
+        assert job["error"]["code"] == "poison"
+        assert up.running() and "its job stands still" in up.text()
+        assert up.terminate() == 0
+    finally:
+        site.stop()
+
+
 def test_wrong_options_are_told(make_site):
     site = make_site({})
     for command in (("serve", "--port", "99999999"), ("serve", "--queue", "ftp://x"), ("work", "--store", "what:"), ("serve", "--colour")):

@@ -403,7 +403,7 @@ static void test_hangs(void **state) {
     world_open(&world);
     world_submit(&world, SHORT_SONG);
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == MS_WORKER_STALLED);
     world_wait_until(&world, was_reaped, "the lease to lapse");
     assert_int_equal(ms_queue_get(world.queue, world.job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_QUEUED);
