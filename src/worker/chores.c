@@ -1,5 +1,5 @@
-/* The reaper and the deliverer of callbacks. Owns both threads; each has a queue connection of its own, so that neither waits for
- * the other, and neither holds up a job. */
+/* The reaper and the deliverers of callbacks. Owns their threads; each has a queue connection of its own, so that none waits for
+ * another, and none holds up a job. */
 #include "chores.h"
 
 #include <pthread.h>
@@ -15,31 +15,39 @@
 #include "msaas/webhook.h"
 
 #define REAP_MS 2000 /* or a third of the lease, where that is shorter; retries wait for it too */
+#define DELIVERERS 4 /* a receiver that hangs takes one for 10 s */
 #define OUTBOX_IDLE_MS 1000
 #define OUTBOX_HOLD_MS 15000 /* longer than a delivery may take */
 
+struct deliverer {
+    struct ms_chores *chores;
+    struct ms_queue *queue;
+    struct ms_webhook *webhook;
+    pthread_t thread;
+    bool has_thread;
+};
+
 struct ms_chores {
     struct ms_chores_options options;
-    struct ms_queue *reaper_queue, *outbox_queue;
-    struct ms_webhook *webhook;
-    pthread_t reaper, deliverer;
-    bool has_reaper, has_deliverer;
+    struct ms_queue *reaper_queue;
+    pthread_t reaper;
+    bool has_reaper;
+    struct deliverer deliverers[DELIVERERS];
     atomic_bool ending; /* for the webhook; the threads see it under the lock */
     pthread_mutex_t lock;
     pthread_cond_t wake_reaper, wake_deliverer;
-    bool due; /* a callback may have become due since the deliverer looked */
+    bool due;      /* a callback may have become due since a deliverer looked */
+    double look_s; /* when the next of those that wait looks, if none is due before */
 };
 
-/* Waits at most so long, less when the chores end (and, with due, when a callback is due). False: they end. */
-static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms, bool *due) {
+/* Waits at most so long, less when the chores end. False: they end. */
+static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
 
     (void)pthread_mutex_lock(&chores->lock);
-    while (!atomic_load(&chores->ending) && (due == NULL || !*due))
+    while (!atomic_load(&chores->ending))
         if (!ms_cond_wait_until(wake, &chores->lock, until_s))
             break;
-    if (due != NULL)
-        *due = false;
     (void)pthread_mutex_unlock(&chores->lock);
     return !atomic_load(&chores->ending);
 }
@@ -64,24 +72,25 @@ static void *reap(void *user) {
                    count == 1 ? "" : "s");
         }
     } while (wait_ms(chores, &chores->wake_reaper,
-                     failures > 0 ? ms_outage_pause_ms(failures - 1) : every_ms, NULL));
+                     failures > 0 ? ms_outage_pause_ms(failures - 1) : every_ms));
     return NULL;
 }
 
 /* ---- the deliverer of callbacks ------------------------------------------------------------------------------------------ */
 
 /* Until the queue has heard of it. */
-static void settle(struct ms_chores *chores, const struct ms_callback_due *due, int64_t again_ms) {
+static void settle(struct deliverer *d, const struct ms_callback_due *due, int64_t again_ms) {
+    struct ms_chores *chores = d->chores;
     struct ms_error err = {0};
     int failures = 0;
 
-    while (ms_outage_note(chores->options.outage,
-                          ms_outbox_settle(chores->outbox_queue, due, again_ms, &err), &err))
-        if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++), NULL))
+    while (ms_outage_note(chores->options.outage, ms_outbox_settle(d->queue, due, again_ms, &err),
+                          &err))
+        if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++)))
             return; /* it comes again when its hold is over: callbacks are delivered at least once */
 }
 
-static void deliver(struct ms_chores *chores, const struct ms_callback_due *due) {
+static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
     struct ms_error err = {0};
     bool give_up = false;
     int64_t again_ms = -1;
@@ -89,9 +98,9 @@ static void deliver(struct ms_chores *chores, const struct ms_callback_due *due)
     int rc;
 
     ms_fault_point("before-callback");
-    rc = ms_webhook_deliver(chores->webhook, due, &give_up, &err);
+    rc = ms_webhook_deliver(d->webhook, due, &give_up, &err);
     if (rc == MS_ECANCELED) {
-        settle(chores, due, 0);
+        settle(d, due, 0);
         return;
     }
     if (due->job.callback.url != NULL)
@@ -110,45 +119,76 @@ static void deliver(struct ms_chores *chores, const struct ms_callback_due *due)
     else
         ms_log_fields(MS_LOG_WARN, again_ms < 0 ? "callback given up" : "callback failed", "job",
                       due->job.id, "url", shown, "attempt", attempt, "error", err.text, NULL);
-    settle(chores, due, again_ms);
+    settle(d, due, again_ms);
+}
+
+/* One of those that wait looks each second, and at once when something may be due. False: the chores end. */
+static bool wait_for_turn(struct ms_chores *chores) {
+    (void)pthread_mutex_lock(&chores->lock);
+    while (!atomic_load(&chores->ending) && !chores->due && ms_monotonic_s() < chores->look_s)
+        (void)ms_cond_wait_until(&chores->wake_deliverer, &chores->lock, chores->look_s);
+    chores->due = false;
+    chores->look_s = ms_monotonic_s() + OUTBOX_IDLE_MS / 1000.0;
+    (void)pthread_mutex_unlock(&chores->lock);
+    return !atomic_load(&chores->ending);
 }
 
 static void *deliver_all(void *user) {
-    struct ms_chores *chores = user;
+    struct deliverer *d = user;
+    struct ms_chores *chores = d->chores;
     int failures = 0;
-    int64_t pause_ms;
 
-    do {
+    while (failures > 0 ? wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures - 1))
+                        : wait_for_turn(chores)) {
         struct ms_callback_due due = {0};
         struct ms_error err = {0};
-        const int rc = ms_outbox_take(chores->outbox_queue, OUTBOX_HOLD_MS, &due, &err);
+        const int rc = ms_outbox_take(d->queue, OUTBOX_HOLD_MS, &due, &err);
 
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0) {
-            deliver(chores, &due);
+            ms_chores_wake(chores); /* there may be more: another looks while this one delivers */
+            deliver(d, &due);
             ms_job_fini(&due.job);
+            ms_chores_wake(chores);
         }
-        pause_ms = failures > 0 ? ms_outage_pause_ms(failures - 1) : rc == 0 ? 0 : OUTBOX_IDLE_MS;
-    } while (
-        wait_ms(chores, &chores->wake_deliverer, pause_ms, failures > 0 ? NULL : &chores->due));
+    }
     return NULL;
 }
 
 void ms_chores_wake(struct ms_chores *chores) {
     (void)pthread_mutex_lock(&chores->lock);
     chores->due = true;
-    (void)pthread_cond_signal(&chores->wake_deliverer);
+    (void)pthread_cond_broadcast(&chores->wake_deliverer);
     (void)pthread_mutex_unlock(&chores->lock);
 }
 
-/* ---- both ----------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------------------------------------ */
 
-static int start_threads(struct ms_chores *chores, struct ms_error *err) {
+static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct ms_error *err) {
+    const struct ms_chores_options *options = &chores->options;
+    int rc;
+
+    d->chores = chores;
+    rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
+                        &d->webhook, err);
+    if (rc == 0)
+        rc = ms_queue_open(options->queue_url, &d->queue, err);
+    if (rc != 0)
+        return rc;
+    d->has_thread = ms_thread_start(&d->thread, 0, deliver_all, d) == 0;
+    return d->has_thread
+               ? 0
+               : ms_error_set(err, MS_ENOMEM, "no thread can be had for delivering callbacks");
+}
+
+static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
+    int rc = ms_queue_open(chores->options.queue_url, &chores->reaper_queue, err);
+
+    if (rc != 0)
+        return rc;
     chores->has_reaper = ms_thread_start(&chores->reaper, 0, reap, chores) == 0;
-    chores->has_deliverer = ms_thread_start(&chores->deliverer, 0, deliver_all, chores) == 0;
-    if (chores->has_reaper && chores->has_deliverer)
-        return 0;
-    return ms_error_set(err, MS_ENOMEM, "no threads can be had for the worker's chores");
+    return chores->has_reaper ? 0
+                              : ms_error_set(err, MS_ENOMEM, "no thread can be had for the reaper");
 }
 
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
@@ -163,14 +203,9 @@ int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **ou
     (void)pthread_mutex_init(&chores->lock, NULL);
     (void)ms_cond_init(&chores->wake_reaper);
     (void)ms_cond_init(&chores->wake_deliverer);
-    rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
-                        &chores->webhook, err);
-    if (rc == 0)
-        rc = ms_queue_open(options->queue_url, &chores->reaper_queue, err);
-    if (rc == 0)
-        rc = ms_queue_open(options->queue_url, &chores->outbox_queue, err);
-    if (rc == 0)
-        rc = start_threads(chores, err);
+    rc = start_reaper(chores, err);
+    for (int i = 0; rc == 0 && i < DELIVERERS; i++)
+        rc = start_deliverer(chores, &chores->deliverers[i], err);
     if (rc != 0) {
         ms_chores_free(chores);
         return rc;
@@ -185,15 +220,19 @@ void ms_chores_free(struct ms_chores *chores) {
     (void)pthread_mutex_lock(&chores->lock);
     atomic_store(&chores->ending, true);
     (void)pthread_cond_signal(&chores->wake_reaper);
-    (void)pthread_cond_signal(&chores->wake_deliverer);
+    (void)pthread_cond_broadcast(&chores->wake_deliverer);
     (void)pthread_mutex_unlock(&chores->lock);
     if (chores->has_reaper)
         (void)pthread_join(chores->reaper, NULL);
-    if (chores->has_deliverer)
-        (void)pthread_join(chores->deliverer, NULL);
-    ms_webhook_free(chores->webhook);
+    for (int i = 0; i < DELIVERERS; i++) {
+        struct deliverer *d = &chores->deliverers[i];
+
+        if (d->has_thread)
+            (void)pthread_join(d->thread, NULL);
+        ms_webhook_free(d->webhook);
+        ms_queue_close(d->queue);
+    }
     ms_queue_close(chores->reaper_queue);
-    ms_queue_close(chores->outbox_queue);
     (void)pthread_cond_destroy(&chores->wake_reaper);
     (void)pthread_cond_destroy(&chores->wake_deliverer);
     (void)pthread_mutex_destroy(&chores->lock);

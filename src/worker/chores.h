@@ -1,4 +1,5 @@
-/* What every worker does besides its jobs, on two threads: puts back the jobs of dead workers, and delivers callbacks. */
+/* What every worker does besides its jobs, on threads of its own: puts back the jobs of dead workers, and delivers callbacks,
+ * a few at a time, since some receivers take long. */
 #ifndef MSAAS_WORKER_CHORES_H
 #define MSAAS_WORKER_CHORES_H
 

@@ -13,3 +13,7 @@ target_include_directories(test_worker PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs)
 
 msaas_unit_test(logship LINK msaas_queue)
 target_sources(test_logship PRIVATE ${CMAKE_SOURCE_DIR}/src/worker/logship.c ${CMAKE_SOURCE_DIR}/src/worker/outage.c)
+
+msaas_unit_test(chores LINK msaas_queue msaas_notify)
+target_sources(test_chores PRIVATE ${CMAKE_SOURCE_DIR}/src/worker/chores.c ${CMAKE_SOURCE_DIR}/src/worker/outage.c)
+target_include_directories(test_chores PRIVATE ${CMAKE_SOURCE_DIR}/src/worker)

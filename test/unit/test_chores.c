@@ -1,0 +1,128 @@
+/* Callbacks of many jobs: receivers that hang do not hold up the others. */
+#include "chores.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "msaas/log.h"
+#include "msaas/queue.h"
+
+#define PATIENCE_MS 60000
+#define HANGING 3
+
+static char folder[] = "/tmp/msaas-chores-XXXXXX", url[80];
+static struct ms_queue *queue;
+static struct ms_error err;
+
+static int listen_at(int *port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
+                listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static int accept_soon(int listener) {
+    struct pollfd wait = {.fd = listener, .events = POLLIN};
+    assert_int_equal(poll(&wait, 1, PATIENCE_MS), 1);
+    const int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* A job that has ended, with its callback due. */
+static void put_due(int number, int port) {
+    struct ms_job_options options;
+    struct ms_job job, taken;
+    char song[32], address[64], token[MS_TOKEN_HEX];
+    bool created;
+    (void)snprintf(song, sizeof song, "song %d", number);
+    (void)snprintf(address, sizeof address, "http://127.0.0.1:%d/", port);
+    ms_job_options_default("tiny", &options);
+    assert_int_equal(ms_job_init(&job, song, strlen(song), &options, "tiny", &err), 0);
+    job.callback.version = 1;
+    job.callback.url = strdup(address);
+    assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), 0);
+    assert_int_equal(ms_queue_reserve(queue, "w", 30000, 0, &taken, token, &err), 0);
+    assert_int_equal(ms_queue_change(queue, MS_CHANGE_FINISH, &taken, token, 0, &err), 0);
+    ms_job_fini(&job);
+    ms_job_fini(&taken);
+}
+
+/* Whether the other side has given up. */
+static bool is_closed(int fd) {
+    char drop[4096];
+    ssize_t size;
+    while ((size = recv(fd, drop, sizeof drop, MSG_DONTWAIT)) > 0)
+        ;
+    return size == 0;
+}
+
+static void those_that_hang_hold_up_nobody(void **state) {
+    struct ms_outage outage = {.what = "the queue", .errors = MS_METRIC_QUEUE_ERRORS};
+    const struct ms_chores_options options = {
+        .queue_url = url, .lease_ms = 30000, .outage = &outage};
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct ms_chores *chores = NULL;
+    int silent_port, good_port, held[HANGING];
+    const int silent = listen_at(&silent_port), good = listen_at(&good_port);
+    (void)state;
+    for (int i = 0; i < HANGING; i++)
+        put_due(i, silent_port);
+    for (int i = 0; i < 2; i++)
+        put_due(HANGING + i, good_port);
+    assert_int_equal(ms_chores_new(&options, &chores, &err), 0);
+    for (int i = 0; i < HANGING; i++) /* all at the same time, none of them answered */
+        held[i] = accept_soon(silent);
+    for (int i = 0; i < 2; i++) {
+        const int fd = accept_soon(good);
+        assert_int_equal(send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL), sizeof answer - 1);
+        close(fd);
+    }
+    for (int i = 0; i < HANGING; i++)
+        assert_false(is_closed(held[i]));
+    ms_chores_free(chores); /* breaks off those that hang */
+    for (int i = 0; i < HANGING; i++)
+        close(held[i]);
+    struct ms_queue_stats stats;
+    assert_int_equal(ms_queue_stats(queue, &stats, &err), 0);
+    assert_true(stats.callbacks_due >= HANGING); /* left to the next worker */
+    close(silent);
+    close(good);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    ms_log_init("worker", MS_LOG_ERROR, false);
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    (void)snprintf(url, sizeof url, "sqlite:%s/queue.db", folder);
+    return ms_queue_open(url, &queue, &err);
+}
+
+static int tear_down(void **state) {
+    char command[80];
+    (void)state;
+    ms_queue_close(queue);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(those_that_hang_hold_up_nobody)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
