@@ -116,9 +116,14 @@ static size_t unescape(char *text, size_t size) {
     if (to == NULL)
         return size;
     for (const char *from = to, *end = text + size; from < end; from++) {
-        const char next = *from == '\\' && from + 1 < end ? from[1] : '\0';
-        from += next == '/' || next == 'n' || next == 'r';
-        *to++ = next == 'n' ? '\n' : next == 'r' ? '\r' : *from;
+        static const char escapes[] = "/nr", meant[] = "/\n\r";
+        const char *escape = NULL;
+        if (*from == '\\' && from + 1 < end && from[1] != '\0')
+            escape = strchr(escapes, from[1]);
+        if (escape != NULL)
+            *to++ = meant[escape - escapes], from++;
+        else
+            *to++ = *from;
     }
     return (size_t)(to - text);
 }

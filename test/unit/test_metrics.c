@@ -21,7 +21,7 @@ static void check_page(const char *expected, int present) {
 static void values_are_shown(void **state) {
     (void)state;
     check_page("msaas_build_info{version=\"" MSAAS_VERSION "\",role=\"test\"} 1\n", 1);
-    check_page("msaas_jobs_in_flight", 0); /* not before it was used */
+    check_page("msaas_jobs_in_flight", 0);           /* not before it was used */
     check_page("\nmsaas_store_errors_total 0\n", 1); /* counters begin at 0 */
     check_page("\nmsaas_jobs_finished_total{state=\"failed\"} 0\n", 1);
     check_page("msaas_jobs_finished_total{state=\"\"}", 0);
