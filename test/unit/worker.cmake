@@ -11,6 +11,8 @@ target_sources(test_worker PRIVATE ${worker_sources} ${CMAKE_SOURCE_DIR}/src/dem
     ${CMAKE_SOURCE_DIR}/src/demucs/separate.c unit/fake_network.c unit/worker_world.c)
 target_include_directories(test_worker PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs)
 
+set_property(TEST unit_worker PROPERTY COST 35)
+
 msaas_unit_test(logship LINK msaas_queue)
 target_sources(test_logship PRIVATE ${CMAKE_SOURCE_DIR}/src/worker/logship.c ${CMAKE_SOURCE_DIR}/src/worker/outage.c)
 
