@@ -37,6 +37,7 @@ class LocalDev(unittest.TestCase):
         return subprocess.Popen(
             [ROOT / "scripts/deploy-local-dev", *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests in the background ignores it
         )
 
     def run_to_the_end(self, *arguments):
