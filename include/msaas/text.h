@@ -9,6 +9,7 @@
 /* Bytes of the well-formed UTF-8 character at `text`, of which `left` > 0 bytes are there, and its code (may be NULL); 0 where
  * there is none. */
 size_t ms_utf8_read(const void *text, size_t left, uint32_t *code);
+bool ms_is_utf8(const char *text);
 /* Not one that steers a terminal, ends a line, or changes the direction of what is written beside it: C0, DEL, C1, bidi
  * controls, U+2028, U+2029. */
 bool ms_char_is_plain(uint32_t code);

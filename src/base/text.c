@@ -27,6 +27,14 @@ size_t ms_utf8_read(const void *text, size_t left, uint32_t *code) {
     return length;
 }
 
+bool ms_is_utf8(const char *text) {
+    const char *end = text + strlen(text);
+    for (size_t length = 0; text < end; text += length)
+        if ((length = ms_utf8_read(text, (size_t)(end - text), NULL)) == 0)
+            return false;
+    return true;
+}
+
 bool ms_char_is_plain(uint32_t code) {
     return code >= 0x20 && (code < 0x7F || code > 0x9F) && code != 0x061C && code != 0x200E &&
            code != 0x200F && (code < 0x2028 || code > 0x202E) && (code < 0x2066 || code > 0x2069);

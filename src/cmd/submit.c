@@ -11,6 +11,7 @@
 #include "client.h"
 #include "msaas/cmd.h"
 #include "msaas/sys.h"
+#include "msaas/text.h"
 #include "msaas/url.h"
 
 static const char usage[] =
@@ -139,24 +140,6 @@ static const char *content_type(const char *path) {
 
 /* ---- songs --------------------------------------------------------------------------------------------------------- */
 
-/* Near enough: lead bytes with as many bytes behind them as they say. */
-static bool is_utf8(const char *text) {
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
-        int behind = *at < 0x80   ? 0
-                     : *at < 0xC2 ? -1
-                     : *at < 0xE0 ? 1
-                     : *at < 0xF0 ? 2
-                     : *at < 0xF5 ? 3
-                                  : -1;
-        if (behind < 0)
-            return false;
-        for (at++; behind > 0; behind--, at++)
-            if ((*at & 0xC0) != 0x80)
-                return false;
-    }
-    return true;
-}
-
 static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error *err) {
     struct stat status;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -181,7 +164,8 @@ static int post(struct ms_client *client, const char *query, const char *path,
     char *url = strdup(query);
     int rc = url != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a URL");
     (void)snprintf(header, sizeof header, "Content-Type: %s", content_type(path));
-    if (rc == 0 && is_utf8(slash != NULL ? slash + 1 : path)) /* else the server would refuse it */
+    if (rc == 0 &&
+        ms_is_utf8(slash != NULL ? slash + 1 : path)) /* else the server would refuse it */
         rc = add(&url, "name", slash != NULL ? slash + 1 : path, err);
     if (rc == 0)
         rc = open_song(path, &upload.fd, &upload.total, err);

@@ -167,21 +167,17 @@ static bool problem_of_finding(struct ms_problem *problem, int rc, const struct 
     return ms_problem_of_queue(problem, err);
 }
 
-static bool find(struct ms_api_link *link, const char *id, struct ms_job *job,
-                 struct ms_problem *problem) {
-    struct ms_error err = {0};
-    const int rc = ms_job_id_is_valid(id) ? ms_queue_get(link->queue, id, job, &err) : MS_ENOTFOUND;
-    return rc == 0 || problem_of_finding(problem, rc, &err);
-}
-
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
                  struct ms_problem *problem) {
     if (!ms_job_id_is_valid(id)) /* also while the queue is away */
         return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, problem);
-    const bool ok = link != NULL && find(link, id, job, problem);
+    if (link == NULL)
+        return false;
+    const int rc = ms_queue_get(link->queue, id, job, &err);
     ms_api_give_back(api, link);
-    return ok;
+    return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
 /* ---- going ------------------------------------------------------------------------------------------------------ */
@@ -216,8 +212,7 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
                   struct ms_problem *problem) {
     struct ms_job job = {0}, was = {0};
     struct ms_error err = {0};
-    const int found =
-        ms_job_id_is_valid(id) ? ms_queue_get(link->queue, id, &job, &err) : MS_ENOTFOUND;
+    const int found = ms_queue_get(link->queue, id, &job, &err);
     if (found == MS_ECORRUPT && stem == NULL) /* what is not to be read can still go */
         (void)snprintf(job.id, sizeof job.id, "%s", id);
     else if (found != 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "msaas/text.h"
 #include "parse.h"
 #include "range.h"
 
@@ -97,7 +98,7 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
 
 /* What cannot stand in JSON, logs or headers becomes '_': a file name from an old system is no reason to refuse a song. */
 static void clean(char *text) {
-    const bool utf8 = ms_http_is_utf8(text);
+    const bool utf8 = ms_is_utf8(text);
 
     for (; *text != '\0'; text++) {
         const unsigned char c = (unsigned char)*text;

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "msaas/text.h"
+
 #define MAX_METHOD_BYTES 32
 #define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: more than any limit, less than an overflow */
 #define MAX_CHUNK_LINES_BYTES 16384 /* extensions and trailers of one body together */
@@ -32,26 +34,6 @@ static int hex_value(char c) {
 
 static bool is_control(char c) {
     return (unsigned char)c < 0x20 || c == 0x7f;
-}
-
-bool ms_http_is_utf8(const char *text) {
-    const unsigned char *at = (const unsigned char *)text;
-
-    while (*at != 0) {
-        int more = *at < 0x80                  ? 0
-                   : *at >= 0xc2 && *at < 0xe0 ? 1
-                   : (*at & 0xf0) == 0xe0      ? 2
-                   : *at >= 0xf0 && *at < 0xf5 ? 3
-                                               : -1;
-        /* No overlong forms, surrogates or values over U+10FFFF. */
-        if (more < 0 || (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-            (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
-            return false;
-        for (at++; more > 0; more--, at++)
-            if ((*at & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
 }
 
 /* ---- the end of the head ------------------------------------------------------------------------------------- */
@@ -299,7 +281,7 @@ bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, c
         out[length++] = c;
     }
     out[length] = '\0';
-    return ms_http_is_utf8(out);
+    return ms_is_utf8(out);
 }
 
 bool ms_http_decode_path(const char *raw, char *out) {

@@ -10,6 +10,7 @@
 
 #include "msaas/base64.h"
 #include "msaas/json.h"
+#include "msaas/text.h"
 #include "msaas/url.h"
 #include "multipart.h"
 #include "parse.h"
@@ -326,7 +327,7 @@ static bool take_field(const struct ms_multipart_part *part, struct ms_song_requ
                               "%.60s: the value is too long, or no text", part->name);
     memcpy(value, part->data, part->size);
     value[part->size] = '\0';
-    if (!ms_http_is_utf8(value))
+    if (!ms_is_utf8(value))
         return ms_problem_set(problem, 422, "invalid_option", "%.60s: the value is not UTF-8",
                               part->name);
     return set_option(out, part->name, value, problem);

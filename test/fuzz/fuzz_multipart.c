@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/text.h"
 #include "multipart.h"
 #include "parse.h"
 
@@ -33,9 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         const struct ms_multipart_part *part = &form.parts[i];
 
         check(part->data >= body && part->size <= (size_t)(body + body_bytes - part->data));
-        check(ms_http_is_utf8(part->name) && ms_http_is_utf8(part->content_type));
+        check(ms_is_utf8(part->name) && ms_is_utf8(part->content_type));
         if (part->filename != NULL)
-            check(ms_http_is_utf8(part->filename) && strpbrk(part->filename, "/\\\r\n") == NULL);
+            check(ms_is_utf8(part->filename) && strpbrk(part->filename, "/\\\r\n") == NULL);
     }
     ms_multipart_free(&form);
     free(type);

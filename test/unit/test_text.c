@@ -38,7 +38,11 @@ static void reads_utf8_as_it_must_be(void **state) {
                          cases[i].length);
         if (cases[i].length > 0)
             assert_int_equal(code, cases[i].code);
+        char whole[16]; /* behind good text, and at its end */
+        (void)snprintf(whole, sizeof whole, "\xC3\xA9%s", cases[i].text);
+        assert_int_equal(ms_is_utf8(whole), cases[i].length > 0);
     }
+    assert_true(ms_is_utf8(""));
 }
 
 static void flattens_what_steers(void **state) {
