@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "../../src/demucs/backend.h"
-#include "../../src/demucs/torch/htdemucs.h"
+#include "../../src/demucs/network/htdemucs.h"
 #include "msaas/audio.h"
 #include "msaas/json.h"
 #include "msaas/sys.h"
 
-#define MODULES 36     /* that the network shows */
+#define MODULES 28     /* that the network shows */
 #define SHOWN 8        /* values that the trace lists from the start of a tensor */
 #define TOLERANCE 2e-4 /* of the module's standard deviation, or of 1 where that is smaller */
 
@@ -58,12 +58,12 @@ static void compare(const char *module, struct ms_pool *p, const struct ms_tenso
         return;
     }
     size_t count = 1;
-    for (int i = 0; i < ms_dims(x); i++)
-        count *= (size_t)ms_size(x, i);
+    for (int i = 0; i < ms_tensor_dims(x); i++)
+        count *= (size_t)ms_tensor_size(x, i);
     float *values = malloc(sizeof *values * count);
     if (values == NULL)
         abort();
-    ms_to_f32(p, x, values);
+    ms_tensor_to_f32(p, x, values);
     double sum = 0.0, squares = 0.0, largest = 0.0;
     for (size_t i = 0; i < count; i++)
         sum += values[i];

@@ -15,5 +15,5 @@ foreach(name spec safetensors model_files onnx pickle)
 endforeach()
 
 msaas_unit_test(arena LINK msaas_flags)
-target_sources(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs/torch/arena.c)
-target_include_directories(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs/torch)
+target_sources(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor/arena.c)
+target_include_directories(test_arena PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor)

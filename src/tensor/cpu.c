@@ -1,0 +1,243 @@
+/* The network's operators on the CPU, put together from the kernels. Runs on the session's thread. */
+#include "cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPSILON 1e-5 /* of every norm in the network */
+
+/* ---- filters --------------------------------------------------------------------------------------------------- */
+
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+static int stride_of(const struct ms_filter_shape *s) {
+    return s->stride_rows > s->stride_columns ? s->stride_rows : s->stride_columns;
+}
+
+/* Transposed: tap j of phase r is tap r + j * stride of the kernel. */
+static void describe_phases(struct ms_cpu_filter *f) {
+    const struct ms_filter_shape *s = &f->shape;
+    const int taps = s->kernel_rows * s->kernel_columns;
+    f->phases = s->transposed ? stride_of(s) : 1;
+    for (int r = 0; r < f->phases; r++)
+        f->phase[r] = (struct ms_packed){
+            .out = s->out,
+            .depth = s->in,
+            .taps = (taps - r + f->phases - 1) / f->phases,
+            .glu = s->activation == MS_ACTIVATION_GLU,
+            .bf16 = s->bf16,
+        };
+}
+
+bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *shape,
+                        const float *weight, const float *bias) {
+    *f = (struct ms_cpu_filter){.shape = *shape, .kernels = ms_kernels_get()};
+    describe_phases(f);
+    const int64_t taps = (int64_t)shape->kernel_rows * shape->kernel_columns;
+    const size_t zeros = aligned((size_t)shape->in * sizeof(float)),
+                 biases = aligned((size_t)shape->out * sizeof(float));
+    size_t total = zeros + biases;
+    for (int r = 0; r < f->phases; r++)
+        total += aligned(f->kernels->packed_bytes(&f->phase[r]));
+    char *memory = aligned_alloc(64, total);
+    if (memory == NULL)
+        return false;
+    f->memory = memory;
+    memset(memory, 0, zeros);
+    f->bias = (float *)(void *)(memory + zeros);
+    memcpy(f->bias, bias, (size_t)shape->out * sizeof *bias);
+    char *next = memory + zeros + biases;
+    for (int r = 0; r < f->phases; r++) {
+        struct ms_packed *w = &f->phase[r];
+        const struct ms_weight_layout from = {
+            .data = weight + r,
+            .out = shape->transposed ? taps : shape->in * taps,
+            .in = shape->transposed ? shape->out * taps : taps,
+            .tap = f->phases,
+        };
+        w->zeros = memory;
+        w->values = next;
+        next += aligned(f->kernels->packed_bytes(w));
+        f->kernels->pack(w, &from);
+    }
+    return true;
+}
+
+void ms_cpu_filter_fini(struct ms_cpu_filter *f) {
+    free(f->memory);
+    f->memory = NULL;
+}
+
+/* ---- convolutions ---------------------------------------------------------------------------------------------- */
+
+size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width) {
+    return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t) : 0;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Output o = input * stride + tap - padding: of phase r, o = q * stride + r - padding reads inputs q, q - 1, ... */
+static void convolve_transposed(const struct ms_cpu_filter *f, struct ms_product *p, float *y,
+                                int64_t out_rows, int64_t out_width) {
+    const struct ms_filter_shape *s = &f->shape;
+    const bool along_rows = s->kernel_rows > 1;
+    const int64_t stride = f->phases, padding = along_rows ? s->padding_rows : s->padding_columns,
+                  length = along_rows ? out_rows : out_width, row = out_width * s->out;
+    for (int r = 0; r < f->phases; r++) {
+        const int64_t first = r >= padding ? 0 : divide_up(padding - r, stride),
+                      end = divide_up(length + padding - r, stride),
+                      out = first * stride + r - padding;
+        p->w = &f->phase[r];
+        for (int j = 0; j < p->w->taps; j++)
+            p->tap[j] = along_rows ? (struct ms_tap){(int32_t)(first - j), 0}
+                                   : (struct ms_tap){0, (int32_t)(first - j)};
+        p->out_rows = along_rows ? end - first : out_rows;
+        p->out_width = along_rows ? out_width : end - first;
+        p->y = y + out * (along_rows ? row : s->out);
+        p->y_row = along_rows ? stride * row : row;
+        p->y_column = along_rows ? s->out : stride * s->out;
+        f->kernels->product(p);
+    }
+}
+
+void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows, int64_t width,
+                     const float *gamma, float *y, int64_t out_rows, int64_t out_width,
+                     void *scratch) {
+    const struct ms_filter_shape *s = &f->shape;
+    struct ms_product p = {
+        .x = x,
+        .rows = rows,
+        .width = width,
+        .stride_row = 1,
+        .stride_column = 1,
+        .shift = f->bias,
+        .activation = s->activation,
+        .gamma = gamma,
+    };
+    if (s->bf16) {
+        f->kernels->to_bf16(x, scratch, rows * width * s->in);
+        p.x = scratch;
+    }
+    if (s->transposed) {
+        convolve_transposed(f, &p, y, out_rows, out_width);
+        return;
+    }
+    const int64_t results = s->activation == MS_ACTIVATION_GLU ? s->out / 2 : s->out;
+    p.w = &f->phase[0];
+    p.stride_row = s->stride_rows;
+    p.stride_column = s->stride_columns;
+    for (int i = 0; i < s->kernel_rows; i++)
+        for (int j = 0; j < s->kernel_columns; j++)
+            p.tap[i * s->kernel_columns + j] = (struct ms_tap){
+                .row = i - s->padding_rows,
+                .column = j * s->dilation - s->padding_columns,
+            };
+    p.out_rows = out_rows;
+    p.out_width = out_width;
+    p.y = y;
+    p.y_row = out_width * results;
+    p.y_column = results;
+    f->kernels->product(&p);
+}
+
+/* ---- norms ------------------------------------------------------------------------------------------------------- */
+
+/* Of a norm over values with these sums: x -> x * scale + shift, by channel. */
+static void norm_of(const double sums[2], double count, const float *weight, const float *bias,
+                    int64_t channels, float *scale, float *shift) {
+    const double mean = sums[0] / count, variance = fmax(sums[1] / count - mean * mean, 0.0),
+                 factor = 1.0 / sqrt(variance + EPSILON);
+    for (int64_t c = 0; c < channels; c++) {
+        const double by = factor * (double)weight[c];
+        scale[c] = (float)by;
+        shift[c] = (float)((double)bias[c] - mean * by);
+    }
+}
+
+void ms_cpu_group_norm(float *x, int64_t positions, int64_t channels, const float *weight,
+                       const float *bias, float *scratch) {
+    const struct ms_kernels *k = ms_kernels_get();
+    double sums[2] = {0.0, 0.0};
+    k->measure(x, positions * channels, sums);
+    norm_of(sums, (double)(positions * channels), weight, bias, channels, scratch,
+            scratch + channels);
+    k->affine(x, positions, channels, scratch, scratch + channels, MS_ACTIVATION_NONE);
+}
+
+void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std) {
+    double sums[2] = {0.0, 0.0};
+    ms_kernels_get()->measure(x, count, sums);
+    *mean = sums[0] / (double)count;
+    *std = sqrt(fmax(sums[1] - sums[0] * *mean, 0.0) / (double)(count - 1));
+}
+
+/* ---- residual unit --------------------------------------------------------------------------------------------- */
+
+size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width) {
+    const int64_t hidden = unit->in->shape.out, outputs = unit->out->shape.out;
+    return (size_t)(width * hidden + 2 * hidden + 2 * outputs) * sizeof(float);
+}
+
+/* The second norm's mean and variance must be known before its values can be used, and those are several times as many as
+ * what they are made of: they are computed twice, first for their sums alone, and never stored. */
+static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width, float *scratch) {
+    const struct ms_kernels *k = unit->in->kernels;
+    const struct ms_filter_shape *in = &unit->in->shape, *out = &unit->out->shape;
+    float *hidden = scratch, *scale = hidden + width * in->out, *shift = scale + in->out;
+    double sums[2] = {0.0, 0.0};
+    struct ms_product first = {
+        .x = x,
+        .w = &unit->in->phase[0],
+        .rows = 1,
+        .width = width,
+        .out_rows = 1,
+        .out_width = width,
+        .stride_row = 1,
+        .stride_column = 1,
+        .shift = unit->in->bias,
+        .y = hidden,
+        .y_row = width * in->out,
+        .y_column = in->out,
+        .sums = sums,
+    };
+    for (int j = 0; j < in->kernel_columns; j++)
+        first.tap[j].column = j * in->dilation - in->padding_columns;
+    k->product(&first);
+    norm_of(sums, (double)(width * in->out), unit->norm_in_weight, unit->norm_in_bias, in->out,
+            scale, shift);
+    k->affine(hidden, width, in->out, scale, shift, MS_ACTIVATION_GELU);
+
+    float *out_scale = shift + in->out, *out_shift = out_scale + out->out;
+    sums[0] = sums[1] = 0.0;
+    struct ms_product second = first;
+    second.x = hidden;
+    second.w = &unit->out->phase[0];
+    second.shift = unit->out->bias;
+    second.y = NULL;
+    memset(second.tap, 0, sizeof second.tap);
+    k->product(&second);
+    norm_of(sums, (double)(width * out->out), unit->norm_out_weight, unit->norm_out_bias, out->out,
+            out_scale, out_shift);
+    for (int64_t c = 0; c < out->out; c++)
+        out_shift[c] += unit->out->bias[c] * out_scale[c];
+    second.scale = out_scale;
+    second.shift = out_shift;
+    second.activation = MS_ACTIVATION_GLU;
+    second.gamma = unit->scale;
+    second.y = x;
+    second.y_row = width * out->out / 2;
+    second.y_column = out->out / 2;
+    second.sums = NULL;
+    k->product(&second);
+}
+
+void ms_cpu_residual(const struct ms_cpu_unit *unit, float *x, int64_t rows, int64_t width,
+                     void *scratch) {
+    for (int64_t row = 0; row < rows; row++)
+        residual_row(unit, x + row * width * unit->in->shape.in, width, scratch);
+}

@@ -1,0 +1,116 @@
+/* Vectors of the processor that this compilation is for, and the functions on them. Included by the kernels only.
+ *
+ * The compiler's own vector types make the code the same for every width; the few instructions that it cannot express
+ * stand here. Products are contracted with sums (-ffp-contract=fast). */
+#ifndef MSAAS_TENSOR_SIMD_H
+#define MSAAS_TENSOR_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+enum { LANES = 16, TILE_ROWS = 12 };
+#elif defined(__AVX2__)
+enum { LANES = 8, TILE_ROWS = 6 };
+#else
+enum { LANES = 4, TILE_ROWS = 4 };
+#endif
+enum { TILE_COLUMNS = 2 * LANES }; /* outputs of a panel of weights */
+
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef uint32_t uvec __attribute__((vector_size(LANES * 4)));
+
+static inline vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+
+static inline vec splat(float x) {
+    return x - (vec){0};
+}
+
+static inline vec max_of(vec a, vec b) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    const uvec more = (uvec)(a > b);
+    return (vec)((more & (uvec)a) | (~more & (uvec)b));
+#endif
+}
+
+static inline vec min_of(vec a, vec b) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    const uvec less = (uvec)(a < b);
+    return (vec)((less & (uvec)a) | (~less & (uvec)b));
+#endif
+}
+
+static inline float sum_of(vec v) {
+    float total = 0.0f;
+    for (int i = 0; i < LANES; i++)
+        total += v[i];
+    return total;
+}
+
+static inline float largest_of(vec v) {
+    float most = v[0];
+    for (int i = 1; i < LANES; i++)
+        most = v[i] > most ? v[i] : most;
+    return most;
+}
+
+/* 2^x for x in -126..127 (beyond: the nearest of them), relative error below 2e-7: the whole part goes into the exponent;
+ * the polynomial is the best one of its degree for the rest, -0.5..0.5. */
+static inline vec exp2_of(vec x) {
+    const vec shifter = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
+    x = min_of(max_of(x, splat(-126.0f)), splat(127.0f));
+    const vec whole = x + shifter;
+    const vec rest = x - (whole - shifter);
+    vec p = 0.00132764725f * rest + 0.00967554096f;
+    p = p * rest + 0.0555071309f;
+    p = p * rest + 0.240221202f;
+    p = p * rest + 0.693146944f;
+    p = p * rest + 1.00000012f;
+    return (vec)((uvec)p + ((uvec)whole << 23));
+}
+
+#define LOG2_E 1.44269504088896341f
+
+static inline vec exp_of(vec x) {
+    return exp2_of(x * LOG2_E);
+}
+
+static inline vec sigmoid_of(vec x) {
+    return 1.0f / (1.0f + exp_of(-x));
+}
+
+/* x * P(normal <= x). The upper tail of the normal distribution is the polynomial in 1 / (1 + p z) of Abramowitz and Stegun,
+ * Handbook of Mathematical Functions, 7.1.26; its absolute error is below 1.5e-7. */
+static inline vec gelu_of(vec x) {
+    const vec magnitude = max_of(x, -x);
+    const vec t = 1.0f / (1.0f + magnitude * (0.3275911f * 0.70710678f));
+    vec p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    const vec tail = 0.5f * p * t * exp2_of(x * x * (-0.5f * LOG2_E));
+    return max_of(x, splat(0.0f)) - magnitude * tail;
+}
+
+#endif
