@@ -18,9 +18,7 @@ enum ms_stage {
 };
 extern const char *const ms_stage_names[MS_STAGE_COUNT];
 
-/* First thing in a subcommand that runs networks, on the main thread while it is the only one: sets up the allocator and
- * has the BLAS library, which is loaded with the first network, use kernels that fit the processor (OPENBLAS_CORETYPE; a
- * value of the user's is left alone). */
+/* First thing in a subcommand that runs networks, on the main thread while it is the only one: sets up the allocator. */
 void ms_network_prepare_process(void);
 
 struct ms_session;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
-#include "tensor.h"
+#include "msaas/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,6 @@
 /* libtorch behind a C header: it keeps the tensors, and computes where our own operators (cpu.h) do not: on GPUs. Below the
  * network; owns the tensors and filters of its pools; each pool on its session's thread. */
-#include "tensor.h"
+#include "msaas/tensor.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -300,6 +300,10 @@ ms_tensor *ms_clone(ms_pool *p, const ms_tensor *x) {
 
 namespace {
 
+int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
 float *data(const at::Tensor &x) {
     if (!x.is_contiguous())
         throw std::runtime_error("its input is not contiguous");
@@ -347,9 +351,9 @@ at::Tensor activated(const at::Tensor &x, ms_activation activation) {
 
 at::Tensor filtered(const at::Tensor &x, const ms_filter *f) {
     const ms_filter_shape &s = f->shape;
-    const int64_t rows = -x.size(1) % s.stride_rows + (x.size(1) % s.stride_rows ? s.stride_rows : 0),
-                  columns = -x.size(2) % s.stride_columns +
-                            (x.size(2) % s.stride_columns ? s.stride_columns : 0);
+    const int64_t rows = divide_up(x.size(1), s.stride_rows) * s.stride_rows - x.size(1),
+                  columns =
+                      divide_up(x.size(2), s.stride_columns) * s.stride_columns - x.size(2);
     const at::Tensor padded =
         at::constant_pad_nd(rounded(channels_first(x), s.bf16), {0, columns, 0, rows});
     return activated(at::conv2d(padded, f->weight, {}, {s.stride_rows, s.stride_columns},
@@ -371,7 +375,7 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
         s.bf16 = s.bf16 && s.in % 2 == 0;
         const int64_t taps = int64_t{s.kernel_rows} * s.kernel_columns;
         if (weight->value.numel() != s.in * s.out * taps || bias->value.numel() != s.out ||
-            taps > MS_TAPS_MAX || (s.transposed && taps > MS_TAPS_MAX))
+            taps > MS_TAPS_MAX || (s.transposed && taps > 2 * MS_PHASES_MAX))
             throw std::runtime_error("weights do not fit their shape");
         p->filters.emplace_back(s);
         ms_filter *f = &p->filters.back();
@@ -413,10 +417,6 @@ void convolve(const ms_pool *p, const at::Tensor &x, const ms_filter *f, const a
         ms_cpu_convolve(&f->cpu, data(x[n]), x.size(1), x.size(2),
                         gamma != nullptr ? data(*gamma) : nullptr, data(y[n]), y.size(1), y.size(2),
                         room);
-}
-
-int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
 }
 
 } // namespace
@@ -541,6 +541,17 @@ at::Tensor heads_of(const at::Tensor &x, int64_t from, int64_t channels, int64_t
                    bf16);
 }
 
+/* [batch][heads][tokens][depth] each */
+at::Tensor attended(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) {
+#if TORCH_VERSION_MAJOR >= 2
+    return at::scaled_dot_product_attention(q, k, v);
+#else
+    const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
+    const at::Tensor scores = at::matmul(q, k.transpose(2, 3)).to(at::kFloat) * scale;
+    return at::matmul(at::softmax(scores, 3).to(v.scalar_type()), v);
+#endif
+}
+
 } // namespace
 
 ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_t k_from,
@@ -548,15 +559,10 @@ ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_
     return op(p, "attend", {q, kv}, [&] {
         const at::Tensor &from = q->value, &to = kv->value;
         const int64_t batch = from.size(0), queries = from.size(2), depth = channels / heads;
-        const double scale = 1.0 / std::sqrt(static_cast<double>(depth));
         if (!p->own) {
-            const at::Tensor scores =
-                at::matmul(heads_of(from, 0, channels, heads, bf16),
-                           heads_of(to, k_from, channels, heads, bf16).transpose(2, 3))
-                    .to(at::kFloat) *
-                scale;
-            return at::matmul(rounded(at::softmax(scores, 3), bf16),
-                              heads_of(to, v_from, channels, heads, bf16))
+            return attended(heads_of(from, 0, channels, heads, bf16),
+                            heads_of(to, k_from, channels, heads, bf16),
+                            heads_of(to, v_from, channels, heads, bf16))
                 .to(at::kFloat)
                 .permute({0, 2, 1, 3})
                 .reshape({batch, 1, queries, channels});
@@ -570,7 +576,7 @@ ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_
         a.keys = to.size(2);
         a.heads = heads;
         a.depth = depth;
-        a.scale = static_cast<float>(scale);
+        a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(depth)));
         a.bf16 = bf16 && depth % 2 == 0;
         a.scratch = scratch(&memory, ms_kernels_get()->attention_bytes(&a));
         for (int64_t n = 0; n < batch; n++) {

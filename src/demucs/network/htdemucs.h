@@ -5,7 +5,7 @@
 
 #include "../weights.h"
 #include "msaas/network.h"
-#include "../../tensor/tensor.h"
+#include "msaas/tensor.h"
 
 #define MS_MAX_DEPTH 8
 #define MS_MAX_DCONV 4

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "msaas/tensor.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -36,12 +38,6 @@ struct ms_weight_layout {
 
 struct ms_tap { /* the input position that it reads: output position * stride + this */
     int32_t row, column;
-};
-
-enum ms_activation {
-    MS_ACTIVATION_NONE,
-    MS_ACTIVATION_GELU, /* exact: x * P(normal <= x) */
-    MS_ACTIVATION_GLU   /* first half * sigmoid(second half) */
 };
 
 /* For every output position: v = activation(scale * sum over taps of x . w + shift), then y = v, or y += gamma * v.

@@ -17,13 +17,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/kernels.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #include "msaas/err.h"
+
+enum ms_activation {
+    MS_ACTIVATION_NONE,
+    MS_ACTIVATION_GELU, /* exact: x * P(normal <= x) */
+    MS_ACTIVATION_GLU   /* first half of the channels * sigmoid(second half) */
+};
 
 struct ms_tensor;
 struct ms_pool;
