@@ -229,10 +229,10 @@ static struct ms_tensor *time_positions(const struct ms_hyper *h, struct ms_pool
     if (data == NULL)
         return NULL;
     const int half = channels / 2;
-    for (int64_t t = 0; t < tokens; t++) {
-        for (int c = 0; c < half; c++) {
-            const double phase =
-                (double)t / pow(h->t_max_period, half > 1 ? (double)c / (half - 1) : 0.0);
+    for (int c = 0; c < half; c++) {
+        const double period = pow(h->t_max_period, half > 1 ? (double)c / (half - 1) : 0.0);
+        for (int64_t t = 0; t < tokens; t++) {
+            const double phase = (double)t / period;
             data[t * channels + c] = (float)(cos(phase) * h->t_weight_pos_embed);
             data[t * channels + half + c] = (float)(sin(phase) * h->t_weight_pos_embed);
         }
@@ -247,23 +247,29 @@ static struct ms_tensor *time_positions(const struct ms_hyper *h, struct ms_pool
  * sine and cosine in turn. Token = frequency * times + time. */
 static struct ms_tensor *freq_positions(const struct ms_hyper *h, struct ms_pool *p, int channels,
                                         int64_t frequencies, int64_t times) {
-    const int64_t tokens = frequencies * times;
-    float *data = malloc(sizeof *data * (size_t)tokens * (size_t)channels);
-    if (data == NULL)
-        return NULL;
     const int half = channels / 2;
-    for (int64_t token = 0; token < tokens; token++) {
-        for (int c = 0; c < channels; c++) {
-            const int within = c % half;
-            const double position = (double)(c < half ? token % times : token / times);
+    const int64_t most = frequencies > times ? frequencies : times;
+    float *data = malloc(sizeof *data * (size_t)(frequencies * times) * (size_t)channels);
+    float *lines = malloc(sizeof *lines * (size_t)most * (size_t)half); /* of each place */
+    struct ms_tensor *out = NULL;
+    if (data == NULL || lines == NULL)
+        goto out;
+    for (int64_t place = 0; place < most; place++)
+        for (int c = 0; c < half; c++) {
             const double angle =
-                position * exp(-(double)(within - within % 2) * log(h->t_max_period) / half);
-            const double value = within % 2 == 0 ? sin(angle) : cos(angle);
-            data[token * channels + c] = (float)(value * h->t_weight_pos_embed);
+                (double)place * exp(-(double)(c - c % 2) * log(h->t_max_period) / half);
+            lines[place * half + c] =
+                (float)((c % 2 == 0 ? sin(angle) : cos(angle)) * h->t_weight_pos_embed);
         }
+    const size_t line_bytes = sizeof *lines * (size_t)half;
+    for (int64_t token = 0; token < frequencies * times; token++) {
+        memcpy(data + token * channels, lines + token % times * half, line_bytes);
+        memcpy(data + token * channels + half, lines + token / times * half, line_bytes);
     }
-    const int64_t shape[] = {tokens, channels};
-    struct ms_tensor *out = ms_tensor_from_f32(p, data, 2, shape);
+    const int64_t shape[] = {frequencies * times, channels};
+    out = ms_tensor_from_f32(p, data, 2, shape);
+out:
+    free(lines);
     free(data);
     return out;
 }
