@@ -57,7 +57,8 @@ static void run_layer(const struct layer *l, bool bf16) {
                           .bf16 = bf16};
     const int64_t results = glu ? l->out / 2 : l->out;
     float *weights = noise(l->out * l->depth * w.taps), *shift = noise(l->out),
-          *y = noise(l->rows * l->width * results), *zeros = calloc((size_t)l->depth, sizeof *zeros);
+          *y = noise(l->rows * l->width * results),
+          *zeros = calloc((size_t)l->depth, sizeof *zeros);
     void *x = inputs(l, bf16);
     w.values = room(kernels->packed_bytes(&w));
     w.zeros = zeros;

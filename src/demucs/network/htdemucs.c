@@ -74,7 +74,8 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
     ms_tensor_drop(r->p, skip);
     replace(r, &x, ms_convolve(r->p, x, l->rewrite)); /* and GLU */
     run_dconv(r, &l->dconv, x);
-    replace(r, &x, ms_convolve_transposed(r->p, x, l->conv, length)); /* and GELU but for the last */
+    replace(r, &x,
+            ms_convolve_transposed(r->p, x, l->conv, length)); /* and GELU but for the last */
     trace(r, branch, "decoder", index, "", x);
     return x;
 }
@@ -119,7 +120,8 @@ static struct ms_tensor *transform(struct run *r, const struct attention_layer *
 
 /* Consumes x [batch][rows][width][channels] -> tokens [batch][1][rows * width][transformer's channels], normalised, with
  * their positions. A token's place in the row does not matter to what follows. */
-static struct ms_tensor *to_tokens(struct run *r, const struct branch *branch, struct ms_tensor *x) {
+static struct ms_tensor *to_tokens(struct run *r, const struct branch *branch,
+                                   struct ms_tensor *x) {
     struct ms_pool *p = r->p;
     const int64_t tokens[] = {ms_tensor_size(x, 0), 1, ms_tensor_size(x, 1) * ms_tensor_size(x, 2),
                               ms_tensor_size(x, 3)};
@@ -169,8 +171,7 @@ static struct ms_tensor *time_input(struct run *r, const struct ms_tensor *mix) 
     const int64_t mark = ms_pool_mark(r->p), turn[] = {0, 2, 1},
                   shape[] = {ms_tensor_size(mix, 0), 1, ms_tensor_size(mix, 2),
                              ms_tensor_size(mix, 1)};
-    return ms_pool_release(r->p, mark,
-                           ms_reshape(r->p, ms_permute(r->p, mix, 3, turn), 4, shape));
+    return ms_pool_release(r->p, mark, ms_reshape(r->p, ms_permute(r->p, mix, 3, turn), 4, shape));
 }
 
 struct ms_tensor *ms_htdemucs_forward(const struct ms_network *net, struct ms_pool *p,

@@ -26,7 +26,7 @@ struct conv_layer { /* of an encoder, or of a decoder, where conv is transposed 
 };
 
 struct attention_layer { /* of the transformer */
-    bool cross; /* keys and values come from the other branch */
+    bool cross;          /* keys and values come from the other branch */
     /* Queries; of a layer that is not cross, with keys and values behind them. */
     const struct ms_filter *in_q, *in_kv, *out, *linear1, *linear2;
     struct affine norm_q, norm_kv, norm_ff, norm_out;

@@ -119,7 +119,8 @@ static void load_attention(struct loader *l, const char *prefix, bool cross,
     (void)snprintf(base, sizeof base, "%s.%s", prefix, cross ? "cross_attn" : "self_attn");
     (void)snprintf(weight, sizeof weight, "%s.in_proj_weight", base);
     (void)snprintf(bias, sizeof bias, "%s.in_proj_bias", base);
-    const struct ms_filter_shape one = linear(channels, channels), two = linear(channels, 2 * channels),
+    const struct ms_filter_shape one = linear(channels, channels),
+                                 two = linear(channels, 2 * channels),
                                  three = linear(channels, 3 * channels);
     struct ms_filter_shape wide = linear(channels, hidden);
     const struct ms_filter_shape narrow = linear(hidden, channels);
@@ -157,7 +158,8 @@ static void load_layers(struct loader *l, bool freq, struct branch *branch) {
     char name[64];
     for (int i = 0; i < h->depth; i++, inner *= h->growth) {
         const int64_t outer = inner / h->growth;
-        struct conv_layer *encoder = &branch->encoder[i], *decoder = &branch->decoder[h->depth - 1 - i];
+        struct conv_layer *encoder = &branch->encoder[i],
+                          *decoder = &branch->decoder[h->depth - 1 - i];
         (void)snprintf(name, sizeof name, "%sencoder.%d", letter, i);
         struct ms_filter_shape conv = sized(h, freq, i == 0 ? outermost : outer, inner);
         struct ms_filter_shape rewrite = linear(inner, 2 * inner);

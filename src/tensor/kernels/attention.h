@@ -21,12 +21,13 @@ struct head {
     const struct ms_attention *a;
     int64_t keys, depth; /* rounded up to whole panels */
     char *packed_keys;   /* [keys / TILE_COLUMNS][depth of a][TILE_COLUMNS] */
-    char *packed_values; /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
-    char *queries;       /* [BLOCK_QUERIES][depth of a], scaled */
-    char *parts;         /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
-    float *scores;       /* [TILE_ROWS][BLOCK_KEYS] */
-    float *totals;       /* [BLOCK_QUERIES][depth] */
-    float *most, *sum;   /* [BLOCK_QUERIES] */
+    char *
+        packed_values; /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
+    char *queries;     /* [BLOCK_QUERIES][depth of a], scaled */
+    char *parts;       /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
+    float *scores;     /* [TILE_ROWS][BLOCK_KEYS] */
+    float *totals;     /* [BLOCK_QUERIES][depth] */
+    float *most, *sum; /* [BLOCK_QUERIES] */
 };
 
 /* Lays out the scratch memory; returns its size. */
@@ -34,10 +35,10 @@ static size_t lay_out(struct head *h, const struct ms_attention *a, char *memory
     h->a = a;
     h->keys = round_up(a->keys, TILE_COLUMNS);
     h->depth = round_up(a->depth, TILE_COLUMNS);
-    const int64_t counts[] = {h->keys * a->depth,       h->keys * h->depth,
-                              BLOCK_QUERIES * a->depth, TILE_ROWS * BLOCK_KEYS,
-                              TILE_ROWS * BLOCK_KEYS,   BLOCK_QUERIES * h->depth,
-                              BLOCK_QUERIES,            BLOCK_QUERIES};
+    const int64_t counts[] = {
+        h->keys * a->depth,     h->keys * h->depth,     BLOCK_QUERIES * a->depth,
+        TILE_ROWS * BLOCK_KEYS, TILE_ROWS * BLOCK_KEYS, BLOCK_QUERIES * h->depth,
+        BLOCK_QUERIES,          BLOCK_QUERIES};
     char *parts[8];
     size_t used = 0;
     for (int i = 0; i < 8; i++) {

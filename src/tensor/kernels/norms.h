@@ -76,8 +76,8 @@ static void affine(float *x, int64_t positions, int64_t channels, const float *s
     for (int64_t p = 0; p < positions; p++, x += channels)
         for (int64_t c = 0; c < channels; c += LANES) {
             const int64_t left = channels - c;
-            const vec v = load_part(x + c, left) * load_part(scale + c, left) +
-                          load_part(shift + c, left);
+            const vec v =
+                load_part(x + c, left) * load_part(scale + c, left) + load_part(shift + c, left);
             store_part(x + c, activate(v, activation), left);
         }
 }

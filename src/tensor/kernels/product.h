@@ -50,8 +50,8 @@ static void pack(const struct ms_packed *w, const struct ms_weight_layout *from)
                 for (int64_t i = 0; i < w->depth; i++) {
                     const float value =
                         o < 0 ? 0.0f : from->data[o * from->out + t * from->tap + i * from->in];
-                    const int64_t at = first + i / group * group * TILE_COLUMNS +
-                                       column * group + i % group;
+                    const int64_t at =
+                        first + i / group * group * TILE_COLUMNS + column * group + i % group;
                     if (w->bf16)
                         halves[at] = bf16_of(value);
                     else
@@ -204,8 +204,7 @@ static void product(const struct ms_product *p) {
                     const int64_t rest = p->out_width - first - n * TILE_ROWS;
                     multiply(table + n * w->taps * TILE_ROWS, w->taps, w->depth, weights, w->bf16,
                              !w->glu && f.columns <= LANES, tile, TILE_COLUMNS);
-                    finish_tile(&f, p, tile,
-                                y == NULL ? NULL : y + n * TILE_ROWS * p->y_column,
+                    finish_tile(&f, p, tile, y == NULL ? NULL : y + n * TILE_ROWS * p->y_column,
                                 rest < TILE_ROWS ? rest : TILE_ROWS);
                 }
                 if (p->sums != NULL) {

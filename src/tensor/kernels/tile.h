@@ -13,9 +13,8 @@
 typedef vec sums_of_tile[TILE_ROWS][2];
 
 INLINE void put_tile(sums_of_tile sums, int vectors, float *out, int64_t out_stride) {
-    UNROLL for (int r = 0; r < TILE_ROWS; r++)
-        UNROLL for (int v = 0; v < vectors; v++)
-            store(out + r * out_stride + v * LANES, sums[r][v]);
+    UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < vectors; v++)
+        store(out + r * out_stride + v * LANES, sums[r][v]);
 }
 
 /* out [TILE_ROWS][TILE_COLUMNS] = sum over t, i of rows[t * TILE_ROWS + r][i] * panel[t][i][column].
@@ -25,16 +24,13 @@ INLINE void multiply_f32(const void *const *rows, int taps, int64_t depth, const
     sums_of_tile sums = {{{0}}};
     for (int t = 0; t < taps; t++) {
         const float *x[TILE_ROWS];
-        UNROLL for (int r = 0; r < TILE_ROWS; r++)
-            x[r] = rows[t * TILE_ROWS + r];
+        UNROLL for (int r = 0; r < TILE_ROWS; r++) x[r] = rows[t * TILE_ROWS + r];
         for (int64_t i = 0; i < depth; i++, panel += TILE_COLUMNS) {
             vec w[2];
-            UNROLL for (int v = 0; v < vectors; v++)
-                w[v] = load(panel + v * LANES);
+            UNROLL for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
             UNROLL for (int r = 0; r < TILE_ROWS; r++) {
                 const vec value = splat(x[r][i]);
-                UNROLL for (int v = 0; v < vectors; v++)
-                    sums[r][v] += value * w[v];
+                UNROLL for (int v = 0; v < vectors; v++) sums[r][v] += value * w[v];
             }
         }
     }
@@ -48,8 +44,7 @@ INLINE void multiply_bf16(const void *const *rows, int taps, int64_t depth, cons
     sums_of_tile sums = {{{0}}};
     for (int t = 0; t < taps; t++) {
         const char *x[TILE_ROWS];
-        UNROLL for (int r = 0; r < TILE_ROWS; r++)
-            x[r] = rows[t * TILE_ROWS + r];
+        UNROLL for (int r = 0; r < TILE_ROWS; r++) x[r] = rows[t * TILE_ROWS + r];
         for (int64_t i = 0; i < depth; i += 2, panel += TILE_COLUMNS * 2) {
             uvec w[2];
             UNROLL for (int v = 0; v < vectors; v++)
@@ -59,9 +54,8 @@ INLINE void multiply_bf16(const void *const *rows, int taps, int64_t depth, cons
                 memcpy(&pair, x[r] + i * 2, sizeof pair);
                 UNROLL for (int v = 0; v < vectors; v++) {
 #if defined(__AVX512BF16__)
-                    sums[r][v] = (vec)_mm512_dpbf16_ps((__m512)sums[r][v],
-                                                       (__m512bh)_mm512_set1_epi32((int)pair),
-                                                       (__m512bh)w[v]);
+                    sums[r][v] = (vec)_mm512_dpbf16_ps(
+                        (__m512)sums[r][v], (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)w[v]);
 #else
                     const uvec both = pair - (uvec){0};
                     sums[r][v] += (vec)(both << 16) * (vec)(w[v] << 16);
