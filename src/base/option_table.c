@@ -185,6 +185,10 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
                         "Wait until the job has ended."},
     [MS_OPTION_JOB_MODEL] = {"model", 'n', STRING, SUBMIT, "NAME", NULL, NULL, 0, 0,
                              "Model, one of those on offer; by default the server's."},
+    [MS_OPTION_JOB_PRECISION] = {"precision", 0, CHOICE, SUBMIT, "float32|bf16|auto", NULL, NULL, 0,
+                                 0,
+                                 "What the network computes in; by default, and for auto, what the "
+                                 "worker is set to."},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, FETCH, "DIR", NULL, NULL, 0, 0,
                              "Folder of the stems; by default separated/ID."},
     [MS_OPTION_LANES] =
