@@ -106,6 +106,8 @@ class Services(Case):
             (["serve"], {**self.FILE, "MSAAS_PORT": "many"}, "MSAAS_PORT .--port.: "),
             (["work"], {**self.FILE, "MSAAS_LEASE": "0"}, "MSAAS_LEASE .--lease.: "),
             (["work", "--device", "abacus"], self.FILE, "--device"),
+            (["work"], {**self.FILE, "MSAAS_PRECISION": "float16"}, "MSAAS_PRECISION .--precision.: .*float32.bf16.auto"),
+            (["serve", "--precision", "bf16"], self.FILE, "--precision is an option of other commands"),
             (["submit", "--precision", "half", "x"], {}, "--precision: must be one of float32.bf16.auto"),
             (["serve", "x"], self.FILE, '"x"'),
             (["work"], {**self.FILE, "MSAAS_S3_VIRTUAL_HOST": "maybe"}, "MSAAS_S3_VIRTUAL_HOST"),
@@ -206,6 +208,8 @@ class Config(Case):
                             ("models-dir", "/home/me/.local/share/msaas/models")):
             self.assertEqual(up[name], {"value": value, "from": "default"})
         self.assertEqual(self.config("work", MSAAS_SCRATCH="/s")["work"]["scratch"]["from"], "environment: MSAAS_SCRATCH")
+        self.assertEqual(self.config("work")["work"]["precision"]["value"], "auto")
+        self.assertEqual(self.config("up", MSAAS_PRECISION="bf16")["up"]["precision"]["value"], "bf16")
         self.assertFalse(self.files("."))
 
     def test_what_is_wrong_is_said_as_the_command_itself_would(self):

@@ -87,7 +87,8 @@ def test_raw_body_with_default_options_is_the_course_s_job(site):
     ({"format": "opus", "two_stems": "vocals"}, ["vocals", "no_vocals"], b"OggS"),
     ({"format": "m4a", "stems": "bass"}, ["bass"], b"\0\0\0"),
     ({"shifts": 1, "seed": 7, "overlap": 0.5, "clip": "clamp", "bitrate": 96, "stems": "other"}, ["other"], b""),
-], ids=["wav", "two_stems", "m4a", "numbers"])
+    ({"precision": "bf16", "stems": "bass"}, ["bass"], b""),
+], ids=["wav", "two_stems", "m4a", "numbers", "precision"])
 def test_options(site, options, names, magic):
     job = site.submit(wav(tone=4), **options)
     assert job["id"] != song_id(wav(tone=4))
@@ -97,6 +98,8 @@ def test_options(site, options, names, magic):
     for name, value in options.items():
         said = job["options"][name] if name in job["options"] else job["options"][name + "_kbps"]
         assert said == value or said == [value], (name, job["options"])
+    used = job["receipt"]["precision"]
+    assert used in ("float32", "bf16") and used == options.get("precision", used)
     body = site.get(f"/apiv2/jobs/{job['id']}/stems/{names[0]}.{options.get('format', 'mp3')}").content
     assert body.startswith(magic)
 

@@ -197,8 +197,16 @@ static void network_free(struct ms_network *network) {
     free(network);
 }
 
+static enum ms_precision resolve(const char *device, enum ms_precision asked) {
+    (void)device;
+    return asked == MS_PRECISION_AUTO ? MS_PRECISION_FLOAT32 : asked;
+}
+
+/* Whatever the precision, the operators here compute in float32, which is no worse. */
 static int network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, struct ms_network **out, struct ms_error *err) {
+                       const char *device, enum ms_precision precision, struct ms_network **out,
+                       struct ms_error *err) {
+    (void)precision;
     *out = NULL;
     if (hyper->depth > MS_MAX_DEPTH || hyper->dconv_depth > MS_MAX_DCONV ||
         hyper->t_layers > MS_MAX_LAYERS)
@@ -269,6 +277,7 @@ static int forward(struct ms_runner *runner, const struct ms_network *net, const
 
 const struct ms_backend ms_torch_backend = {
     .version = ms_torch_version,
+    .resolve = resolve,
     .network_new = network_new,
     .network_free = network_free,
     .runner_new = runner_new,
