@@ -50,13 +50,16 @@ MS_MUST_CHECK int ms_cmd_locate_model(const struct ms_options *options, char **p
                                       struct ms_error *err);
 MS_MUST_CHECK int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err);
 
-/* The model that --model, --models-dir and --device ask for. */
+/* The model that --model, --models-dir, --device and --precision ask for: of `separate`, `bench`. */
 MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
                                     struct ms_error *err);
 
-/* The same of a JSON file that was found already. */
-MS_MUST_CHECK int ms_cmd_open_model_at(const struct ms_options *options, const char *path,
-                                       struct ms_model **out, struct ms_error *err);
+/* Of an error in opening a model: where the device is at fault, names the option that it came from.
+ * Returns err->code. */
+int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err);
+
+/* What an option says that has precisions to choose from; it has a default. */
+enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_option_id id);
 
 /* --lanes, or what the machine allows. */
 int ms_cmd_lanes(const struct ms_options *options);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
+#include "msaas/precision.h"
 
 #define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
 #define MS_JOB_MAX_STEMS 17
@@ -44,6 +45,8 @@ struct
     int64_t seed;       /* 0..2^53 */
     double overlap;     /* 0..0.99, six digits count; 0.25 */
     char clip[8];       /* "rescale", "clamp", "none" */
+
+    enum ms_precision precision; /* AUTO: what the worker is set to */
 };
 void ms_job_options_default(const char *model, struct ms_job_options *out);
 /* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which models there are. */
@@ -68,6 +71,8 @@ struct ms_job_receipt { /* how the result came about */
     char model_sha256[65];
     double seconds; /* of work */
     bool damaged;   /* parts of the song could not be decoded; the stems hold the rest */
+
+    enum ms_precision precision; /* AUTO: of an earlier release, which did not say */
 };
 
 struct ms_job {

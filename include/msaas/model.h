@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
+#include "msaas/precision.h"
 
 #define MS_MODEL_MAX_STEMS 16
 #define MS_MODEL_MAX_NETWORKS 16
@@ -46,10 +47,13 @@ struct ms_model;
 
 /* Opens `path`: NAME.json, or a folder that holds exactly one. The safetensors files are mapped, their SHA-256
  * compared with the JSON's (one flipped bit: MS_EMODEL), every tensor's presence, shape and type checked against the
- * hyper-parameters. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine has none. */
-MS_MUST_CHECK int ms_model_open(const char *path, const char *device, struct ms_model **out,
-                                struct ms_error *err);
+ * hyper-parameters. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine has none.
+ * precision: what was asked for; ms_model_precision tells what came of it. */
+MS_MUST_CHECK int ms_model_open(const char *path, const char *device, enum ms_precision precision,
+                                struct ms_model **out, struct ms_error *err);
 void ms_model_free(struct ms_model *model);
+/* What its networks compute in: never AUTO. */
+enum ms_precision ms_model_precision(const struct ms_model *model);
 const struct ms_model_info *ms_model_info(const struct ms_model *model); /* borrowed */
 
 #endif

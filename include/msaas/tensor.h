@@ -35,6 +35,8 @@ struct ms_pool;
 /* Once per process, before any other call: one thread an operator, no autograd. Safe to repeat. */
 void ms_torch_init(void);
 const char *ms_torch_version(void);
+/* Whether this processor has instructions for bfloat16, so that it is faster than float32. */
+bool ms_tensor_fast_bf16(void);
 
 /* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there. own: the operators of the CPU are our own
  * (false: libtorch's, for the test that compares them). */

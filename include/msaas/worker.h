@@ -5,9 +5,8 @@
 
 #include <stdatomic.h>
 
+#include "msaas/engine.h"
 #include "msaas/job.h"
-#include "msaas/model.h"
-#include "msaas/separate.h"
 #include "msaas/store.h"
 
 #define MS_WORKER_STALLED 70
@@ -15,10 +14,9 @@
 struct ms_worker_options {
     const char *queue_url;
     struct ms_store_options store;
-    const struct ms_model
-        *model; /* the one it serves; a job that asks for another is `failed`, code "model" */
-    struct ms_separator *separator;
-    const char *model_sha256; /* for receipts */
+    /* The model that it serves: a job that asks for another is `failed`, code "model"; one that asks
+     * for another precision has it loaded in that. */
+    struct ms_engine *engine;
     const char *
         scratch_dir; /* for songs, spools and stems of the job at work; emptied of leftovers of its own */
     int64_t lease_ms; /* renewed every third of it */

@@ -185,6 +185,10 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
                         "Wait until the job has ended."},
     [MS_OPTION_JOB_MODEL] = {"model", 'n', STRING, SUBMIT, "NAME", NULL, NULL, 0, 0,
                              "Model, one of those on offer; by default the server's."},
+    [MS_OPTION_JOB_PRECISION] = {"precision", 0, CHOICE, SUBMIT, "float32|bf16|auto", NULL, NULL, 0,
+                                 0,
+                                 "What the network computes in; by default, and for auto, what the "
+                                 "worker is set to."},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, FETCH, "DIR", NULL, NULL, 0, 0,
                              "Folder of the stems; by default separated/ID."},
     [MS_OPTION_LANES] =
@@ -192,6 +196,12 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
          "Segments at work at the same time; 0: as many as processors and memory allow."},
     [MS_OPTION_DEVICE] = {"device", 'd', STRING, SEPARATE | BENCH | UP | WORK, "cpu|cuda[:N]",
                           "MSAAS_DEVICE", "cpu", 0, 0, "Where the network runs."},
+    [MS_OPTION_PRECISION] = {"precision", 0, CHOICE, SEPARATE | BENCH, "float32|bf16|auto",
+                             "MSAAS_PRECISION", "float32", 0, 0,
+                             "What the network computes in; auto: what suits the device."},
+    [MS_OPTION_WORK_PRECISION] =
+        {"precision", 0, CHOICE, UP | WORK, "float32|bf16|auto", "MSAAS_PRECISION", "auto", 0, 0,
+         "What the network computes in for jobs that do not say; auto: what suits the device."},
     [MS_OPTION_JSON] = {"json", 0, FLAG, SEPARATE | MODEL | BENCH | LOGS | CLIENTS | CONFIG, NULL,
                         NULL, NULL, 0, 0, "Report on standard output as JSON, one object a line."},
     [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, SEPARATE | MODEL | SUBMIT | FETCH, NULL, NULL, NULL, 0,

@@ -217,7 +217,7 @@ static void print_json(const struct bench *bench, const struct figures *f) {
     ms_json_put_int(w, "segments", bench->segments);
     ms_json_put_double(w, "segment_seconds",
                        (double)bench->info->segment_frames / bench->info->sample_rate_hz);
-    ms_json_put_string(w, "precision", "float32");
+    ms_json_put_string(w, "precision", ms_precision_name(ms_model_precision(bench->model)));
     ms_json_put_double(w, "peak_rss_mb", f->peak_rss_mb);
     ms_json_begin_object(w, "stages"); /* seconds for one segment on one thread */
     ms_json_put_double(w, "decode", f->decode_s);
@@ -235,10 +235,11 @@ static void print_json(const struct bench *bench, const struct figures *f) {
 }
 
 static void print_plain(const struct bench *bench, const struct figures *f) {
-    (void)printf("%s, %d segments of %.1f s on %d lane%s, float32, libtorch %s\n%s\n\n",
+    (void)printf("%s, %d segments of %.1f s on %d lane%s, %s, libtorch %s\n%s\n\n",
                  bench->info->name, bench->segments,
                  (double)bench->info->segment_frames / bench->info->sample_rate_hz, bench->lanes,
-                 bench->lanes == 1 ? "" : "s", ms_network_libtorch_version(), f->cpu);
+                 bench->lanes == 1 ? "" : "s", ms_precision_name(ms_model_precision(bench->model)),
+                 ms_network_libtorch_version(), f->cpu);
     (void)printf("effective   %7.3f s per segment\nforward     %7.3f s median, %.3f s min\n"
                  "peak memory %7.0f MB\n\nseconds per segment on one thread:\n",
                  f->effective_s, f->median_s, f->min_s, f->peak_rss_mb);

@@ -117,17 +117,17 @@ int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) 
                         ms_options_origin(options, MS_OPTION_DEVICE, origin), device);
 }
 
-int ms_cmd_open_model_at(const struct ms_options *options, const char *path, struct ms_model **out,
-                         struct ms_error *err) {
-    struct ms_error why = {0};
+int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
-    int rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE), out, &why);
-    if (rc == 0)
-        return 0;
-    bool of_device = strncmp(why.text, "device ", 7) == 0; /* and not of the model */
-    return ms_error_set(err, rc, "%s%s%s",
-                        of_device ? ms_options_origin(options, MS_OPTION_DEVICE, origin) : "",
-                        of_device ? ": " : "", why.text);
+    if (strncmp(err->text, "device ", 7) != 0) /* but the model */
+        return err->code;
+    return ms_error_prefix(err, "%s", ms_options_origin(options, MS_OPTION_DEVICE, origin));
+}
+
+enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_option_id id) {
+    enum ms_precision precision = MS_PRECISION_AUTO;
+    (void)!ms_precision_parse(ms_options_string(options, id), &precision, NULL);
+    return precision;
 }
 
 int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
@@ -136,8 +136,12 @@ int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
     int rc = ms_cmd_check_device(options, err);
     if (rc == 0)
         rc = ms_cmd_locate_model(options, &path, err);
-    if (rc == 0)
-        rc = ms_cmd_open_model_at(options, path, out, err);
+    if (rc == 0) {
+        rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE),
+                           ms_cmd_precision(options, MS_OPTION_PRECISION), out, err);
+        if (rc != 0)
+            rc = ms_cmd_name_device(options, err);
+    }
     free(path);
     return rc;
 }

@@ -133,7 +133,8 @@ void ms_report_progress(void *context, const struct ms_separate_progress *progre
 }
 
 static void done_json(const struct ms_report *report, const struct ms_pipeline_output *outputs,
-                      int count, const struct ms_pipeline_stats *stats, double audio_s) {
+                      int count, const struct ms_pipeline_stats *stats, double audio_s,
+                      enum ms_precision precision) {
     struct ms_json_writer *writer = event("done", report->path);
     if (writer == NULL)
         return;
@@ -148,6 +149,7 @@ static void done_json(const struct ms_report *report, const struct ms_pipeline_o
     ms_json_put_double(writer, "seconds", stats->total_s);
     ms_json_put_double(writer, "audio_seconds", audio_s);
     ms_json_put_double(writer, "speed", audio_s / stats->total_s);
+    ms_json_put_string(writer, "precision", ms_precision_name(precision));
     ms_json_put_bool(writer, "damaged", stats->damaged);
     ms_json_end_object(writer);
     put_line(writer);
@@ -170,11 +172,11 @@ static void done_text(const struct ms_report *report, const struct ms_pipeline_o
 }
 
 void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
-                    const struct ms_pipeline_stats *stats) {
+                    const struct ms_pipeline_stats *stats, enum ms_precision precision) {
     double audio_s = (double)stats->frames / report->rate_hz;
     ms_report_clear(report);
     if (report->json)
-        done_json(report, outputs, count, stats, audio_s);
+        done_json(report, outputs, count, stats, audio_s, precision);
     else if (!report->quiet)
         done_text(report, outputs, count, stats, audio_s);
     ms_report_detail(report, "  decode %.2f s, separate %.2f s, encode %.2f s; peak memory %.0f MB",

@@ -22,7 +22,7 @@ void ms_report_begin(struct ms_report *report, const char *path, int rate_hz);
 /* A hook of the separator; context: a struct ms_report. */
 void ms_report_progress(void *context, const struct ms_separate_progress *progress);
 void ms_report_done(struct ms_report *report, const struct ms_pipeline_output *outputs, int count,
-                    const struct ms_pipeline_stats *stats);
+                    const struct ms_pipeline_stats *stats, enum ms_precision precision);
 /* A song that was not done; err's text names it. context: a struct ms_report. Cancelling is no
  * failure. */
 void ms_report_failed(void *context, const char *path, const struct ms_error *err);

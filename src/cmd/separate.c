@@ -354,7 +354,8 @@ static int separate_song(struct run *run, struct song *song, struct ms_error *er
         rc = ms_pipeline_run(run->separator, run->info, song->input->path, &run->pipeline,
                              song->outputs, song->output_count, out, &hooks, &stats, err);
     if (rc == 0) {
-        ms_report_done(&run->report, song->outputs, song->output_count, &stats);
+        ms_report_done(&run->report, song->outputs, song->output_count, &stats,
+                       ms_model_precision(run->model));
         return 0;
     }
     for (int i = 0; i < song->output_count; i++)
@@ -385,8 +386,9 @@ static int run_all(struct run *run, struct ms_error *err) {
     if (rc != 0)
         return rc;
     int lanes = ms_cmd_lanes(run->options);
-    ms_report_detail(&run->report, "model %s (%s), %d lane%s", run->info->name, run->info->licence,
-                     lanes, lanes == 1 ? "" : "s");
+    ms_report_detail(&run->report, "model %s (%s), %s, %d lane%s", run->info->name,
+                     run->info->licence, ms_precision_name(ms_model_precision(run->model)), lanes,
+                     lanes == 1 ? "" : "s");
     rc = ms_separator_new(run->model, lanes, &run->separator, err);
     for (int i = 0; rc == 0 && i < run->inputs.count; i++) {
         struct ms_error of_song = {0};

@@ -106,10 +106,11 @@ static int add_options(const struct ms_options *options, char **url, struct ms_e
         enum ms_option_id id;
         const char *name;
     } given[] = {
-        {MS_OPTION_JOB_MODEL, "model"},     {MS_OPTION_STEMS, "stems"},
-        {MS_OPTION_TWO_STEMS, "two_stems"}, {MS_OPTION_BITRATE, "bitrate"},
-        {MS_OPTION_SHIFTS, "shifts"},       {MS_OPTION_SEED, "seed"},
-        {MS_OPTION_OVERLAP, "overlap"},     {MS_OPTION_CLIP_MODE, "clip"},
+        {MS_OPTION_JOB_MODEL, "model"},         {MS_OPTION_STEMS, "stems"},
+        {MS_OPTION_TWO_STEMS, "two_stems"},     {MS_OPTION_BITRATE, "bitrate"},
+        {MS_OPTION_SHIFTS, "shifts"},           {MS_OPTION_SEED, "seed"},
+        {MS_OPTION_OVERLAP, "overlap"},         {MS_OPTION_CLIP_MODE, "clip"},
+        {MS_OPTION_JOB_PRECISION, "precision"},
     };
     if (ms_options_is_set(options, MS_OPTION_STEMS) &&
         ms_options_is_set(options, MS_OPTION_TWO_STEMS))

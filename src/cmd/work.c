@@ -1,5 +1,5 @@
-/* `msaas work`: options -> model, separator -> the worker, until SIGTERM. The worker runs on the main thread; a second one
- * listens for /healthz and /metrics. */
+/* `msaas work`: options -> the model -> the worker, until SIGTERM. The worker runs on the main
+ * thread; a second one listens for /healthz and /metrics. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -7,11 +7,10 @@
 
 #include "msaas/api.h"
 #include "msaas/cmd.h"
-#include "msaas/digest.h"
+#include "msaas/engine.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/model_cache.h"
-#include "msaas/separate.h"
 #include "msaas/worker.h"
 #include "service.h"
 
@@ -43,10 +42,8 @@ struct listener {
 struct work {
     struct ms_service *service;
     char *cache, *scratch;
-    char *path;                 /* of the model's JSON */
-    char sha256[MS_SHA256_HEX]; /* of that file, which holds the weights' own */
-    struct ms_model *model;
-    struct ms_separator *separator;
+    char *path; /* of the model's JSON */
+    struct ms_engine *engine;
     struct ms_logship *logship;
     struct listener listener;
 };
@@ -97,7 +94,7 @@ static void stop_listener(struct listener *listener) {
 
 /* ---- model --------------------------------------------------------------------------------------------------------- */
 
-static int open_model(struct work *work, struct ms_error *err) {
+static int open_model(struct work *work, int lanes, struct ms_error *err) {
     const struct ms_options *options = work->service->options;
     const char *word = ms_options_string(options, MS_OPTION_MODEL);
     struct ms_store_options store = work->service->store;
@@ -110,11 +107,16 @@ static int open_model(struct work *work, struct ms_error *err) {
     } else {
         rc = ms_cmd_locate_model(options, &work->path, err);
     }
-    if (rc == 0)
-        rc = ms_sha256_of_file(work->path, work->sha256, err);
-    if (rc == 0)
-        rc = ms_cmd_open_model_at(options, work->path, &work->model, err);
-    return rc;
+    if (rc != 0)
+        return rc;
+    const struct ms_engine_options engine = {
+        .path = work->path,
+        .device = ms_options_string(options, MS_OPTION_DEVICE),
+        .precision = ms_cmd_precision(options, MS_OPTION_WORK_PRECISION),
+        .lanes = lanes,
+    };
+    rc = ms_engine_new(&engine, &work->engine, err);
+    return rc == 0 ? 0 : ms_cmd_name_device(options, err);
 }
 
 static int run_worker(struct work *work, int lanes, struct ms_error *err) {
@@ -122,9 +124,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
     const struct ms_worker_options worker = {
         .queue_url = work->service->queue_url,
         .store = work->service->store,
-        .model = work->model,
-        .separator = work->separator,
-        .model_sha256 = work->sha256,
+        .engine = work->engine,
         .scratch_dir = work->scratch,
         .lease_ms = (int64_t)(ms_options_double(options, MS_OPTION_LEASE) * 1000),
         .stall_s = ms_options_double(options, MS_OPTION_STALL),
@@ -135,7 +135,8 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .stop = ms_cmd_interrupted(),
         .fault = getenv("MSAAS_FAULT"),
     };
-    ms_log(MS_LOG_INFO, "working with model %s on %d lane%s", ms_model_info(work->model)->name,
+    ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s",
+           ms_engine_info(work->engine)->name, ms_precision_name(ms_engine_precision(work->engine)),
            lanes, lanes == 1 ? "" : "s");
     atomic_store(&starting, false);
     ms_service_tell_ready();
@@ -151,9 +152,7 @@ static int run(struct work *work, struct ms_error *err) {
     if (rc == 0)
         ms_service_ship_log(work->service, &work->logship);
     if (rc == 0)
-        rc = open_model(work, err);
-    if (rc == 0)
-        rc = ms_separator_new(work->model, lanes, &work->separator, err);
+        rc = open_model(work, lanes, err);
     if (rc == 0)
         rc = run_worker(work, lanes, err);
     return rc;
@@ -168,8 +167,7 @@ int ms_cmd_work(int argc, char **argv) {
     struct work work = {.service = &service};
     int rc = run(&work, &err);
     stop_listener(&work.listener);
-    ms_separator_free(work.separator);
-    ms_model_free(work.model);
+    ms_engine_free(work.engine);
     ms_service_unship_log(work.logship);
     free(work.path);
     free(work.cache);

@@ -1,4 +1,4 @@
-/* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/demucs/torch), loaded when the
+/* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/tensor, network), loaded when the
  * first network is made. So commands that run none neither load libtorch (160 MB, a second) nor need it installed.
  *
  * Nothing of libtorch crosses this line, and no exception. */
@@ -12,8 +12,12 @@ struct ms_runner; /* runs networks on one thread; owns their activations */
 
 struct ms_backend {
     const char *(*version)(void);
+    /* What a network on this device computes in when it was asked for that: never AUTO. */
+    enum ms_precision (*resolve)(const char *device, enum ms_precision asked);
+    /* precision: as `resolve` gave it. */
     int (*network_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, struct ms_network **out, struct ms_error *err);
+                       const char *device, enum ms_precision precision, struct ms_network **out,
+                       struct ms_error *err);
     void (*network_free)(struct ms_network *network); /* NULL is fine */
     /* On the device of `like`, for the calling thread. */
     int (*runner_new)(const struct ms_network *like, struct ms_runner **out, struct ms_error *err);

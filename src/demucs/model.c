@@ -11,11 +11,12 @@
 struct ms_model {
     struct ms_model_json json;
     const struct ms_backend *backend;
+    enum ms_precision precision;
     struct ms_network *networks[MS_MODEL_MAX_NETWORKS];
 };
 
-int ms_model_open(const char *path, const char *device, struct ms_model **out,
-                  struct ms_error *err) {
+int ms_model_open(const char *path, const char *device, enum ms_precision precision,
+                  struct ms_model **out, struct ms_error *err) {
     struct ms_model *model = NULL;
     char *json_path = NULL;
     int rc;
@@ -32,6 +33,8 @@ int ms_model_open(const char *path, const char *device, struct ms_model **out,
     rc = ms_model_json_read(json_path, &model->json, err);
     if (rc == 0)
         rc = ms_backend_open(&model->backend, err);
+    if (rc == 0)
+        model->precision = model->backend->resolve(device, precision);
     for (int i = 0; i < model->json.info.network_count && rc == 0; i++) {
         struct ms_mapped mapped;
         struct ms_weights *weights;
@@ -39,8 +42,8 @@ int ms_model_open(const char *path, const char *device, struct ms_model **out,
         rc = ms_model_json_map(json_path, &model->json, i, &mapped, &weights, err);
         if (rc != 0)
             break;
-        rc = model->backend->network_new(&model->json.hyper, weights, device, &model->networks[i],
-                                         err);
+        rc = model->backend->network_new(&model->json.hyper, weights, device, model->precision,
+                                         &model->networks[i], err);
         ms_weights_free(weights);
         ms_mapped_close(&mapped);
     }
@@ -64,6 +67,10 @@ void ms_model_free(struct ms_model *model) {
 
 const struct ms_model_info *ms_model_info(const struct ms_model *model) {
     return &model->json.info;
+}
+
+enum ms_precision ms_model_precision(const struct ms_model *model) {
+    return model->precision;
 }
 
 const struct ms_network *ms_model_network(const struct ms_model *model, int index) {

@@ -238,6 +238,12 @@ static bool set_overlap(double *to, const char *value, struct ms_problem *proble
            ms_problem_set(problem, 422, "invalid_option", "overlap: \"%.40s\" is no number", value);
 }
 
+static bool set_precision(enum ms_precision *to, const char *value, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    return ms_precision_parse(value, to, &err) == 0 ||
+           ms_problem_set(problem, 422, "invalid_option", "precision: %.300s", err.text);
+}
+
 /* "vocals,drums", and more in another field of the same name. */
 static bool add_stems(struct ms_job_options *options, const char *value,
                       struct ms_problem *problem) {
@@ -283,6 +289,8 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
         return !given || set_overlap(&options->overlap, value, problem);
     if (strcmp(name, "clip") == 0)
         return !given || set_word(options->clip, sizeof options->clip, name, value, problem);
+    if (strcmp(name, "precision") == 0)
+        return !given || set_precision(&options->precision, value, problem);
     if (strcmp(name, "callback_url") == 0 || strcmp(name, "callback") == 0)
         return !given || set_callback(out, 2, value, 422, problem);
     if (strcmp(name, "name") == 0) {
@@ -291,7 +299,7 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
     }
     return ms_problem_set(problem, 422, "unknown_option",
                           "\"%.40s\" is no option; model, stems, two_stems, format, bitrate, "
-                          "shifts, seed, overlap, clip, callback_url and name are",
+                          "shifts, seed, overlap, clip, precision, callback_url and name are",
                           name);
 }
 

@@ -147,8 +147,9 @@ static int compare_words(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-/* The same text for options that give the same result: the order of stems does not count, nor a seed without shifts. It is
- * part of ids that clients keep: it must not change. */
+/* The same text for options that give the same result: the order of stems does not count, nor a seed
+ * without shifts. It is part of ids that clients keep: it must not change. So what was not an option
+ * from the first is named only where it is not the default. */
 static void canonical_options(const struct ms_job_options *options, char text[CANONICAL_MAX]) {
     char stems[MS_JOB_MAX_STEMS][sizeof options->stems[0]];
     size_t used;
@@ -158,12 +159,15 @@ static void canonical_options(const struct ms_job_options *options, char text[CA
     for (int i = 0; i < options->stem_count; i++)
         used +=
             (size_t)snprintf(text + used, CANONICAL_MAX - used, "%s%s", i > 0 ? "," : "", stems[i]);
-    (void)snprintf(text + used, CANONICAL_MAX - used,
-                   "\ntwo_stems=%s\nformat=%s\nbitrate=%d\nshifts=%d\nseed=%lld\noverlap=%.6g\n"
-                   "clip=%s\n",
-                   options->two_stems, options->format, options->bitrate_kbps, options->shifts,
-                   options->shifts > 0 ? (long long)options->seed : 0, options->overlap,
-                   options->clip);
+    used += (size_t)snprintf(
+        text + used, CANONICAL_MAX - used,
+        "\ntwo_stems=%s\nformat=%s\nbitrate=%d\nshifts=%d\nseed=%lld\noverlap=%.6g\n"
+        "clip=%s\n",
+        options->two_stems, options->format, options->bitrate_kbps, options->shifts,
+        options->shifts > 0 ? (long long)options->seed : 0, options->overlap, options->clip);
+    if (options->precision != MS_PRECISION_AUTO)
+        (void)snprintf(text + used, CANONICAL_MAX - used, "precision=%s\n",
+                       ms_precision_name(options->precision));
 }
 
 static int make_id(const void *song, size_t song_bytes, const struct ms_job_options *options,

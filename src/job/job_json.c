@@ -45,6 +45,7 @@ static void put_options(struct ms_json_writer *w, const struct ms_job_options *o
     ms_json_put_int(w, "seed", options->seed);
     ms_json_put_double(w, "overlap", options->overlap);
     ms_json_put_string(w, "clip", options->clip);
+    ms_json_put_string(w, "precision", ms_precision_name(options->precision));
     ms_json_end_object(w);
 }
 
@@ -65,6 +66,9 @@ static void put_receipt(struct ms_json_writer *w, const struct ms_job_receipt *r
     ms_json_begin_object(w, "receipt");
     ms_json_put_string(w, "made_by", receipt->made_by);
     ms_json_put_string(w, "model_sha256", or_null(receipt->model_sha256));
+    ms_json_put_string(
+        w, "precision",
+        receipt->precision != MS_PRECISION_AUTO ? ms_precision_name(receipt->precision) : NULL);
     ms_json_put_double(w, "seconds", receipt->seconds);
     ms_json_put_bool(w, "damaged", receipt->damaged);
     ms_json_end_object(w);
@@ -264,6 +268,17 @@ static char *take_copy(struct reader *r, const struct ms_json *object, const cha
     return copy;
 }
 
+/* Options and receipts of earlier releases have none. */
+static enum ms_precision take_precision(struct reader *r, const struct ms_json *object) {
+    const struct ms_json *node = ms_json_get(object, "precision");
+    const char *text = ms_json_string(node);
+    enum ms_precision precision = MS_PRECISION_AUTO;
+    if (node != NULL && !ms_json_is_null(node) &&
+        (text == NULL || ms_precision_parse(text, &precision, NULL) != 0))
+        refuse(r, "precision");
+    return precision;
+}
+
 static void take_options(struct reader *r, const struct ms_json *object,
                          struct ms_job_options *options) {
     const struct ms_json *stems = ms_json_get(object, "stems");
@@ -290,6 +305,7 @@ static void take_options(struct reader *r, const struct ms_json *object,
     options->seed = take_int(r, object, "seed", MAX_INTEGER);
     options->overlap = take_double(r, object, "overlap", 1);
     take_string(r, object, "clip", false, options->clip, sizeof options->clip);
+    options->precision = take_precision(r, object);
 }
 
 static void take_callback(struct reader *r, const struct ms_json *object,
@@ -345,6 +361,7 @@ static void take_outcome(struct reader *r, const struct ms_json *document, struc
         take_string(r, receipt, "made_by", false, job->receipt.made_by,
                     sizeof job->receipt.made_by);
         take_digest(r, receipt, "model_sha256", job->receipt.model_sha256);
+        job->receipt.precision = take_precision(r, receipt);
         job->receipt.seconds = take_double(r, receipt, "seconds", 1e12);
         (void)ms_json_bool(ms_json_get(receipt, "damaged"), &job->receipt.damaged);
     }

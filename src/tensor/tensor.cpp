@@ -183,6 +183,10 @@ const char *ms_torch_version(void) {
     return TORCH_VERSION;
 }
 
+bool ms_tensor_fast_bf16(void) {
+    return ms_kernels_get()->fast_bf16;
+}
+
 int ms_pool_new(const char *device, bool own, ms_pool **out, ms_error *err) {
     *out = nullptr;
     try {

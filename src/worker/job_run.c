@@ -10,6 +10,7 @@
 
 #include "msaas/digest.h"
 #include "msaas/fault.h"
+#include "msaas/log.h"
 #include "msaas/network.h"
 #include "msaas/pipeline.h"
 #include "msaas/sys.h"
@@ -23,9 +24,11 @@
 #define DECODE_BYTES_PER_S 100e3
 #define DECODE_SPEED 20 /* seconds of music in one */
 #define TRANSFER_BYTES_PER_S 100e3
+#define MODEL_S 90 /* from a slow disk */
 
 struct run {
     const struct ms_job_work *work;
+    const struct ms_model_info *model;
     struct ms_job *job;
     struct ms_job_outcome *outcome;
     struct ms_pipeline_options options;
@@ -119,7 +122,7 @@ static void tell_progress(struct run *run, double progress, double eta_s) {
 
 static void on_progress(void *context, const struct ms_separate_progress *progress) {
     struct run *run = context;
-    const double rate_hz = run->work->model->sample_rate_hz;
+    const double rate_hz = run->model->sample_rate_hz;
     const double now_s = ms_monotonic_s();
     const double done = (double)progress->segments_done, total = (double)progress->segments_total;
     double eta_s = -1;
@@ -135,6 +138,23 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
         run, SEPARATE_FROM + (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1), eta_s);
     if (done > 0)
         ms_fault_point("mid-inference");
+}
+
+/* The model in the precision that the job asks for. Clients do not get to see its paths. */
+static int load(struct run *run, struct ms_error *err) {
+    const struct ms_job *job = run->job;
+    const struct ms_job_work *work = run->work;
+    int rc;
+
+    work->moved(work->context, MODEL_S);
+    rc = ms_engine_use(work->engine, job->options.precision, err);
+    if (rc == 0)
+        return 0;
+    ms_log_fields(MS_LOG_ERROR, "the model cannot be loaded", "job", job->id, "error", err->text,
+                  NULL);
+    return ms_error_set(err, rc == MS_ENOTFOUND ? MS_EMODEL : rc,
+                        "model %s cannot be loaded in precision %s; the worker's log says why",
+                        run->model->name, ms_precision_name(job->options.precision));
 }
 
 static int separate(struct run *run, const char *song, struct ms_error *err) {
@@ -155,10 +175,10 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
         decode_s = work->max_song_s / DECODE_SPEED;
     work->moved(work->context, decode_s);
     run->options.max_seconds = work->max_song_s;
-    rc = ms_pipeline_run(work->separator, work->model, song, &run->options, run->outputs,
-                         run->output_count, work->folder, &hooks, &stats, err);
+    rc = ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
+                         run->outputs, run->output_count, work->folder, &hooks, &stats, err);
     if (rc == 0)
-        run->job->audio_seconds = (double)stats.frames / work->model->sample_rate_hz;
+        run->job->audio_seconds = (double)stats.frames / run->model->sample_rate_hz;
     run->job->receipt.damaged = stats.damaged;
     return rc;
 }
@@ -214,10 +234,21 @@ static void hide_folder(const char *folder, struct ms_error *err) {
     }
 }
 
+static void write_receipt(const struct ms_job_work *work, double seconds,
+                          struct ms_job_receipt *receipt) {
+    (void)snprintf(receipt->made_by, sizeof receipt->made_by,
+                   "msaas " MSAAS_VERSION ", libtorch %s", ms_network_libtorch_version());
+    (void)snprintf(receipt->model_sha256, sizeof receipt->model_sha256, "%s",
+                   ms_engine_sha256(work->engine));
+    receipt->precision = ms_engine_precision(work->engine);
+    receipt->seconds = seconds;
+}
+
 int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job_outcome *outcome,
                struct ms_error *err) {
     const double begin_s = ms_monotonic_s();
-    struct run run = {.work = work, .job = job, .outcome = outcome};
+    struct run run = {
+        .work = work, .model = ms_engine_info(work->engine), .job = job, .outcome = outcome};
     char *song = ms_strdupf("%s/song", work->folder);
     int rc;
 
@@ -225,27 +256,22 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
     job->stem_count = 0;
     if (song == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = map_options(&job->options, work->model, &run.options, err);
+    rc = map_options(&job->options, run.model, &run.options, err);
     if (rc == 0)
-        rc = ms_pipeline_labels(work->model, &run.options, run.outputs, &run.output_count, err);
+        rc = ms_pipeline_labels(run.model, &run.options, run.outputs, &run.output_count, err);
     if (rc == 0)
         rc = fetch(&run, song, err);
+    if (rc == 0)
+        rc = load(&run, err);
     if (rc == 0)
         rc = separate(&run, song, err);
     if (rc == 0)
         rc = upload_all(&run, err);
     outcome->seconds = ms_monotonic_s() - begin_s;
-    if (rc == 0) {
-        (void)snprintf(job->receipt.made_by, sizeof job->receipt.made_by,
-                       "msaas " MSAAS_VERSION ", libtorch %s", ms_network_libtorch_version());
-        (void)snprintf(job->receipt.model_sha256, sizeof job->receipt.model_sha256, "%s",
-                       work->model_sha256 != NULL && strlen(work->model_sha256) == MS_SHA256_HEX - 1
-                           ? work->model_sha256
-                           : "");
-        job->receipt.seconds = outcome->seconds;
-    } else {
+    if (rc == 0)
+        write_receipt(work, outcome->seconds, &job->receipt);
+    else
         hide_folder(work->folder, err);
-    }
     for (int i = 0; i < run.output_count; i++)
         free(run.outputs[i].path);
     free(song);

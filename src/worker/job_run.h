@@ -3,16 +3,13 @@
 #define MSAAS_WORKER_JOB_RUN_H
 
 #include "lease.h"
+#include "msaas/engine.h"
 #include "msaas/job.h"
-#include "msaas/model.h"
-#include "msaas/separate.h"
 #include "msaas/store.h"
 #include "outage.h"
 
 struct ms_job_work {
-    const struct ms_model_info *model;
-    const char *model_sha256;
-    struct ms_separator *separator;
+    struct ms_engine *engine;
     struct ms_store *store;
     struct ms_outage *store_outage;
     struct ms_lease *lease;

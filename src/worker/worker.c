@@ -428,9 +428,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
     store.cancel = ms_lease_halt(worker->lease);
     rc = ms_store_open(&store, &worker->store, err);
     worker->work = (struct ms_job_work){
-        .model = ms_model_info(options->model),
-        .model_sha256 = options->model_sha256,
-        .separator = options->separator,
+        .engine = options->engine,
         .store = worker->store,
         .store_outage = &worker->store_outage,
         .lease = worker->lease,
@@ -469,7 +467,7 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
     if (rc != 0)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
-                  worker.work.model->name, NULL);
+                  ms_engine_info(options->engine)->name, NULL);
     work(&worker);
     ms_log_fields(MS_LOG_INFO, "worker stopped", "worker", worker.name, NULL);
 out:

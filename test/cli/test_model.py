@@ -68,6 +68,12 @@ class Bench(cli.Case):
         for name in ("cpu", "libtorch"):
             self.assertTrue(figures[name])
 
+    def test_precision(self):
+        for precision in ("float32", "bf16"):
+            arguments = ("bench", "--segments", 1, "--lanes", 1, "--precision", precision)
+            self.assertEqual(json.loads(self.run_msaas(*arguments, "--json")[0])["precision"], precision)
+            self.assertIn(f" on 1 lane, {precision}, libtorch ", self.run_msaas(*arguments)[0])
+
 
 if __name__ == "__main__":
     cli.main()

@@ -134,9 +134,17 @@ class Reports(cli.Case):
         done = events[-1]
         self.assertEqual((done["file"], done["audio_seconds"], done["damaged"]), ("é.wav", 2, False))
         self.assertAlmostEqual(done["speed"], 2 / done["seconds"], places=3)
+        self.assertEqual(done["precision"], "float32")
         self.assertEqual([stem["name"] for stem in done["stems"]], ["drums", "bass", "other", "vocals"])
         for stem in done["stems"]:
             self.assertTrue((self.folder / stem["path"]).is_file())
+
+    def test_json_names_the_precision(self):
+        cli.make_wav(self.folder / "x.wav", seconds=0.1)
+        events, _ = self.events("--precision", "bf16", "x.wav")
+        self.assertEqual(events[-1]["precision"], "bf16")
+        events, _ = self.events("--precision", "auto", "x.wav")
+        self.assertIn(events[-1]["precision"], ("float32", "bf16"))
 
     def test_json_of_what_stops_everything(self):
         cli.make_wav(self.folder / "x.wav", seconds=0.1)
@@ -149,7 +157,7 @@ class Reports(cli.Case):
         self.assertEqual(self.run_msaas("separate", "-q", "x.wav"), ("", ""))
         out, err = self.run_msaas("separate", "-v", "--lanes=1", "x.wav")
         self.assertIn("x.wav:\n  separated/tiny/x/drums.wav\n", out)
-        self.assertIn("model tiny (none: random values), 1 lane\n", err)
+        self.assertIn("model tiny (none: random values), float32, 1 lane\n", err)
         self.assertRegex(err, r"decode .* separate .* encode .* peak memory")
 
     def test_a_bar_on_a_terminal_only(self):

@@ -106,6 +106,9 @@ class Services(Case):
             (["serve"], {**self.FILE, "MSAAS_PORT": "many"}, "MSAAS_PORT .--port.: "),
             (["work"], {**self.FILE, "MSAAS_LEASE": "0"}, "MSAAS_LEASE .--lease.: "),
             (["work", "--device", "abacus"], self.FILE, "--device"),
+            (["work"], {**self.FILE, "MSAAS_PRECISION": "float16"}, "MSAAS_PRECISION .--precision.: .*float32.bf16.auto"),
+            (["serve", "--precision", "bf16"], self.FILE, "--precision is an option of other commands"),
+            (["submit", "--precision", "half", "x"], {}, "--precision: must be one of float32.bf16.auto"),
             (["serve", "x"], self.FILE, '"x"'),
             (["work"], {**self.FILE, "MSAAS_S3_VIRTUAL_HOST": "maybe"}, "MSAAS_S3_VIRTUAL_HOST"),
         ]:
@@ -205,6 +208,8 @@ class Config(Case):
                             ("models-dir", "/home/me/.local/share/msaas/models")):
             self.assertEqual(up[name], {"value": value, "from": "default"})
         self.assertEqual(self.config("work", MSAAS_SCRATCH="/s")["work"]["scratch"]["from"], "environment: MSAAS_SCRATCH")
+        self.assertEqual(self.config("work")["work"]["precision"]["value"], "auto")
+        self.assertEqual(self.config("up", MSAAS_PRECISION="bf16")["up"]["precision"]["value"], "bf16")
         self.assertFalse(self.files("."))
 
     def test_what_is_wrong_is_said_as_the_command_itself_would(self):
@@ -345,11 +350,15 @@ class Clients(Case):
 
     def test_submit(self):
         self.answer("POST", "/apiv2/jobs", self.job("queued"), status=202)
-        out, err = self.run_msaas("submit", "--two-stems", "vocals", "--flac", "--shifts", "2", "x.wav")
+        out, err = self.run_msaas("submit", "--two-stems", "vocals", "--flac", "--shifts", "2", "--precision", "bf16", "x.wav")
         self.assertEqual((out, err), (IDENT + "\n", ""))
         method, path, body = self.server.got[0]
         self.assertEqual(body, (self.folder / "x.wav").read_bytes())
-        self.assertEqual(set(path.partition("?")[2].split("&")), {"two_stems=vocals", "format=flac", "shifts=2", "name=x.wav"})
+        asked = {"two_stems=vocals", "format=flac", "shifts=2", "precision=bf16", "name=x.wav"}
+        self.assertEqual(set(path.partition("?")[2].split("&")), asked)
+        self.variables["MSAAS_PRECISION"] = "float32"  # a worker's, which is none of a client's business
+        self.run_msaas("submit", "x.wav")
+        self.assertEqual(self.server.got[1][1].partition("?")[2], "name=x.wav")
         self.answer("POST", "/apiv2/jobs", {"detail": "that is no song", "code": "input"}, status=422)
         message = self.message("submit", "x.wav", expect=1, **self.variables)
         self.assertIn("x.wav", message)

@@ -17,7 +17,7 @@ SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 def site(make_embedded):
     made = make_embedded()
     made.serve()
-    made.work(env={"MSAAS_WEBHOOK_SECRET": "whsec_" + SECRET, "MSAAS_CALLBACK_ALLOW": "127.0.0.0/8"})
+    made.work(env={"MSAAS_WEBHOOK_SECRET": "whsec_" + SECRET, "MSAAS_CALLBACK_ALLOW": "127.0.0.0/8", "MSAAS_PRECISION": "bf16"})
     yield made
     made.stop()
 
@@ -87,7 +87,8 @@ def test_raw_body_with_default_options_is_the_course_s_job(site):
     ({"format": "opus", "two_stems": "vocals"}, ["vocals", "no_vocals"], b"OggS"),
     ({"format": "m4a", "stems": "bass"}, ["bass"], b"\0\0\0"),
     ({"shifts": 1, "seed": 7, "overlap": 0.5, "clip": "clamp", "bitrate": 96, "stems": "other"}, ["other"], b""),
-], ids=["wav", "two_stems", "m4a", "numbers"])
+    ({"precision": "float32", "stems": "bass"}, ["bass"], b""),
+], ids=["wav", "two_stems", "m4a", "numbers", "precision"])
 def test_options(site, options, names, magic):
     job = site.submit(wav(tone=4), **options)
     assert job["id"] != song_id(wav(tone=4))
@@ -97,6 +98,7 @@ def test_options(site, options, names, magic):
     for name, value in options.items():
         said = job["options"][name] if name in job["options"] else job["options"][name + "_kbps"]
         assert said == value or said == [value], (name, job["options"])
+    assert job["receipt"]["precision"] == options.get("precision", "bf16")
     body = site.get(f"/apiv2/jobs/{job['id']}/stems/{names[0]}.{options.get('format', 'mp3')}").content
     assert body.startswith(magic)
 

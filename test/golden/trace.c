@@ -150,7 +150,8 @@ int main(int argc, char **argv) {
     if (ms_json_parse(text, size, &trace, &err) != 0 ||
         ms_models_dir(getenv("MSAAS_MODELS_DIR"), &models, &err) != 0 ||
         ms_model_locate(models, argv[1], &path, &err) != 0 ||
-        ms_model_open(path, "cpu", &model, &err) != 0 || ms_session_new(model, &session, &err) != 0)
+        ms_model_open(path, "cpu", MS_PRECISION_FLOAT32, &model, &err) != 0 ||
+        ms_session_new(model, &session, &err) != 0)
         goto out;
     modules = trace;
     const int frames = ms_model_info(model)->segment_frames;

@@ -37,6 +37,33 @@ void fake_forward(const struct ms_model *model, int network, const float *mix, f
         }
 }
 
+struct ms_model *fake_model_on_disk;
+
+int ms_model_open(const char *path, const char *device, enum ms_precision precision,
+                  struct ms_model **out, struct ms_error *err) {
+    struct ms_model *model = fake_model_on_disk;
+    (void)device;
+    *out = NULL;
+    if (model->open || atomic_load(&model->sessions) > 0)
+        return ms_error_set(err, MS_EINTERNAL, "%s: the fake is open already", path);
+    if (++model->opens == model->fail_open)
+        return ms_error_set(err, MS_EMODEL, "%s: the fake does not open", path);
+    model->open = true;
+    model->precision =
+        precision == MS_PRECISION_AUTO || model->float32_only ? MS_PRECISION_FLOAT32 : precision;
+    *out = model;
+    return 0;
+}
+
+void ms_model_free(struct ms_model *model) {
+    if (model != NULL)
+        model->open = false;
+}
+
+enum ms_precision ms_model_precision(const struct ms_model *model) {
+    return model->precision;
+}
+
 const struct ms_model_info *ms_model_info(const struct ms_model *model) {
     return &model->info;
 }

@@ -1,7 +1,7 @@
 /* A stand-in for the network: libtorch takes seconds where these tests want thousands of segments.
  *
- * It implements ms_model_info (for a model made by hand) and the functions of network.h that lanes.c calls, and is
- * linked instead of network.c and model.c. What it computes depends on where in the window a sample lies and on the
+ * It implements what is asked of a model (made by hand) and the functions of network.h that lanes.c
+ * calls, and is linked instead of network.c and model.c. What it computes depends on where in the window a sample lies and on the
  * other channel, so that a window one frame off is seen. */
 #ifndef MSAAS_TEST_FAKE_NETWORK_H
 #define MSAAS_TEST_FAKE_NETWORK_H
@@ -19,9 +19,17 @@ struct ms_model {
     int fail_forward; /* number of the forward that fails, from 1; 0: none */
     int fail_session; /* likewise of the session that cannot be made */
     atomic_int forwards_begun, sessions_begun;
+    enum ms_precision precision; /* in which it was opened last */
+    bool float32_only;           /* whatever it is asked for */
+    bool open;
+    int opens;     /* so far */
+    int fail_open; /* number of the opening that fails, from 1; 0: none */
     void (*on_forward)(void *context, int number); /* may be NULL; called on the lanes' threads */
     void *on_forward_context;
 };
+
+/* What ms_model_open opens, by whatever path. It refuses to be opened twice at a time. */
+extern struct ms_model *fake_model_on_disk;
 
 /* A model of `stems` stems called "drums", "bass", "other", "vocals", ... and one network for all of them. */
 void fake_model_init(struct ms_model *model, int sample_rate_hz, int segment_frames, int stems);

@@ -160,6 +160,7 @@ static void test_v2_forms_of_submitting(void **state) {
         "song.wav\"\r\n"
         "Content-Type: audio/wav\r\n\r\n" WAV "\r\n"
         "--x\r\nContent-Disposition: form-data; name=\"format\"\r\n\r\nflac\r\n"
+        "--x\r\nContent-Disposition: form-data; name=\"precision\"\r\n\r\nbf16\r\n"
         "--x\r\nContent-Disposition: form-data; name=\"clip\"\r\n\r\n\r\n--x--\r\n";
     struct ms_job job;
     char id[MS_JOB_ID_HEX], path[128];
@@ -180,13 +181,15 @@ static void test_v2_forms_of_submitting(void **state) {
     assert_string_equal(job.options.clip, "rescale");
     assert_string_equal(job.options.model, "tiny");
     assert_int_equal(job.options.shifts, 2);
+    assert_int_equal(job.options.precision, MS_PRECISION_BF16);
     assert_string_equal(job.input_name, "my song.wav");
     assert_int_equal(job.input_bytes, sizeof WAV - 1);
     ms_job_fini(&job);
     erase(id);
 
     answer = post("/apiv2/jobs?model=six&two_stems=piano&format=opus&bitrate=96&seed=7&overlap=0.5"
-                  "&clip=clamp&name=a%20b%2Fc+d.mp3&callback_url=https%3A%2F%2Fhook.example%2F%3Fa",
+                  "&clip=clamp&precision=float32&name=a%20b%2Fc+d.mp3&callback_url=https%3A%2F%"
+                  "2Fhook.example%2F%3Fa",
                   NULL, WAV, sizeof WAV - 1);
     expect("the song itself", &answer, 202);
     (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
@@ -197,6 +200,7 @@ static void test_v2_forms_of_submitting(void **state) {
     assert_int_equal(job.options.bitrate_kbps, 96);
     assert_int_equal(job.options.seed, 7);
     assert_true(job.options.overlap == 0.5);
+    assert_int_equal(job.options.precision, MS_PRECISION_FLOAT32);
     assert_string_equal(job.input_name, "c d.mp3");
     assert_int_equal(job.callback.version, 2);
     assert_string_equal(job.callback.url, "https://hook.example/?a");

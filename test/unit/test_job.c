@@ -59,6 +59,14 @@ static void ids(void **state) {
     (void)snprintf(options.format, sizeof options.format, "flac");
     id_of(&options, id);
     assert_string_equal(id, "2e94ffec06ecd2c339ced1f22ab8e82f3c42855d4a329079a022695a");
+    /* Precisions came later: who asks for none has the ids from before. */
+    options = standard();
+    options.precision = MS_PRECISION_BF16;
+    id_of(&options, id);
+    assert_string_equal(id, "ba123d961009cae63034045ca4926211884b61889b361582a7d6604f");
+    options.precision = MS_PRECISION_FLOAT32;
+    id_of(&options, id);
+    assert_string_equal(id, "b12ebe3e46372e1e3fcb885928e176240dd79af823f56f03940b8b17");
     assert_false(ms_job_id_is_valid(""));
     assert_false(ms_job_id_is_valid(ABC "0"));
     assert_false(ms_job_id_is_valid("23097D223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"));
@@ -142,6 +150,7 @@ static void make_done(struct ms_job *job) {
     job->stems[0].bytes = 12;
     memset(job->stems[0].sha256, 'a', 64);
     strcpy(job->receipt.made_by, "msaas 0.1.0");
+    job->receipt.precision = MS_PRECISION_BF16;
     job->receipt.seconds = 2.5;
     job->receipt.damaged = true;
 }
@@ -189,6 +198,9 @@ static void hostile_texts(void **state) {
         {"\"progress\":0", "\"progress\":2"},
         {"\"cancel_asked\":false", "\"cancel_asked\":0"},
         {"\"error\":null", "\"error\":[]"},
+        {"\"precision\":\"auto\"", "\"precision\":\"float8\""},
+        {"\"precision\":\"auto\"", "\"precision\":32"},
+        {"\"precision\":\"bf16\"", "\"precision\":\"\""},
     };
     struct ms_job job, read;
     char *text = NULL;
@@ -212,6 +224,29 @@ static void hostile_texts(void **state) {
     ms_job_fini(&job);
 }
 
+/* Neither options nor receipts of earlier releases name a precision. */
+static void before_precisions(void **state) {
+    static const char *const later[] = {",\"precision\":\"auto\"", ",\"precision\":\"bf16\""};
+    struct ms_job job, read;
+    char *text = NULL;
+    (void)state;
+    make_done(&job);
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    ms_job_fini(&job);
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        char *at = strstr(text, later[i]);
+        assert_non_null(at);
+        memmove(at, at + strlen(later[i]), strlen(at + strlen(later[i])) + 1);
+    }
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    free(text);
+    assert_int_equal(read.options.precision, MS_PRECISION_AUTO);
+    assert_int_equal(ms_job_to_public_json(&read, &text, NULL), 0);
+    assert_non_null(strstr(text, "\"precision\":null"));
+    free(text);
+    ms_job_fini(&read);
+}
+
 static void what_clients_see(void **state) {
     (void)state;
     struct ms_job job;
@@ -226,6 +261,8 @@ static void what_clients_see(void **state) {
     assert_non_null(strstr(text, "\"error\":null"));
     assert_non_null(strstr(text, "\"receipt\":{\"made_by\":\"msaas 0.1.0\""));
     assert_non_null(strstr(text, "\"damaged\":true"));
+    assert_non_null(strstr(text, "\"clip\":\"rescale\",\"precision\":\"auto\"}"));
+    assert_non_null(strstr(text, "\"model_sha256\":null,\"precision\":\"bf16\""));
     free(text);
     job.state = MS_JOB_QUEUED;
     job.position = 4;
@@ -245,6 +282,7 @@ int main(void) {
         cmocka_unit_test(labels_of_stems),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(hostile_texts),
+        cmocka_unit_test(before_precisions),
         cmocka_unit_test(what_clients_see),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,7 @@ static void test_success(void **state) {
     assert_true(job.audio_seconds > 0.45 && job.audio_seconds < 0.46);
     assert_true(job.receipt.seconds > 0);
     assert_string_equal(job.receipt.model_sha256, WORLD_MODEL_SHA256);
+    assert_int_equal(job.receipt.precision, MS_PRECISION_FLOAT32);
     assert_non_null(strstr(job.receipt.made_by, "libtorch none"));
     assert_true(ms_worker_is_alive());
     ms_job_fini(&job);
@@ -88,6 +89,39 @@ static void test_two_jobs_one_after_the_other(void **state) {
     world_wait(&world, MS_JOB_SUCCEEDED, &job);
     ms_job_fini(&job);
     world_end(&world);
+}
+
+/* The stand-in refuses to be opened while it is open: never are two loaded. */
+static void test_precisions(void **state) {
+    static const struct {
+        enum ms_precision asked, got;
+        int opens; /* so far */
+    } jobs[] = {
+        {MS_PRECISION_AUTO, MS_PRECISION_FLOAT32, 1},
+        {MS_PRECISION_BF16, MS_PRECISION_BF16, 2},
+        {MS_PRECISION_BF16, MS_PRECISION_BF16, 2},
+        {MS_PRECISION_AUTO, MS_PRECISION_FLOAT32, 3},
+        {MS_PRECISION_FLOAT32, MS_PRECISION_FLOAT32, 3},
+    };
+    struct world world;
+    struct ms_job job;
+
+    (void)state;
+    world_begin(&world);
+    world_open(&world);
+    world_start(&world);
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        world.precision = jobs[i].asked;
+        world_submit(&world, SHORT_SONG + (int64_t)i);
+        world_wait(&world, MS_JOB_SUCCEEDED, &job);
+        assert_int_equal(job.options.precision, jobs[i].asked);
+        assert_int_equal(job.receipt.precision, jobs[i].got);
+        assert_int_equal(world.model.opens, jobs[i].opens);
+        assert_int_equal(atomic_load(&world.model.sessions), 1);
+        ms_job_fini(&job);
+    }
+    world_end(&world);
+    assert_false(world.model.open);
 }
 
 /* ---- what cannot be done is told at once ------------------------------------------------------------------------------------ */
@@ -138,6 +172,18 @@ static void test_another_model(void **state) {
     world_begin(&world);
     world_open(&world);
     world_submit_bytes(&world, "RIFF", 4, "unheard_of");
+    expect_failure(&world, "model");
+}
+
+static void test_a_precision_that_cannot_be_loaded(void **state) {
+    struct world world;
+
+    (void)state;
+    world_begin(&world);
+    world_open(&world);
+    world.model.fail_open = 2;
+    world.precision = MS_PRECISION_BF16;
+    world_submit(&world, SHORT_SONG);
     expect_failure(&world, "model");
 }
 
@@ -458,10 +504,12 @@ int main(void) {
         cmocka_unit_test(test_fault_points),
         cmocka_unit_test(test_success),
         cmocka_unit_test(test_two_jobs_one_after_the_other),
+        cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_no_song),
         cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_song_is_gone),
         cmocka_unit_test(test_another_model),
+        cmocka_unit_test(test_a_precision_that_cannot_be_loaded),
         cmocka_unit_test(test_store_fails_for_a_while),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_stop_without_grace),

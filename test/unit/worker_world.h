@@ -19,7 +19,7 @@
 
 #define WORLD_RATE_HZ 44100
 #define WORLD_SEGMENT 4096
-#define WORLD_MODEL_SHA256 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define WORLD_MODEL_SHA256 "97ff8a35544dcf40ad84047074439dd6aa3a0be469ea578a1b1c017d939ec61c"
 
 struct world {
     char root[64];
@@ -27,7 +27,9 @@ struct world {
     struct ms_queue *queue; /* the test's own connections */
     struct ms_store *store;
     struct ms_model model;
-    struct ms_separator *separator;
+    char model_path[128];
+    struct ms_engine_options engine;
+    enum ms_precision precision; /* of the jobs that are submitted */
     atomic_bool stop;
     struct ms_worker_options options;
     pthread_t thread;

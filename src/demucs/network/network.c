@@ -303,8 +303,17 @@ static void network_free(struct ms_network *network) {
     free(network);
 }
 
+/* On GPUs bfloat16 has to be asked for: it has not been measured there. */
+static enum ms_precision resolve(const char *device, enum ms_precision asked) {
+    if (asked != MS_PRECISION_AUTO)
+        return asked;
+    return strcmp(device, "cpu") == 0 && ms_tensor_fast_bf16() ? MS_PRECISION_BF16
+                                                               : MS_PRECISION_FLOAT32;
+}
+
 static int network_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, struct ms_network **out, struct ms_error *err) {
+                       const char *device, enum ms_precision precision, struct ms_network **out,
+                       struct ms_error *err) {
     *out = NULL;
     if (hyper->depth > MS_MAX_DEPTH || hyper->dconv_depth > MS_MAX_DCONV ||
         hyper->t_layers > MS_MAX_LAYERS)
@@ -314,7 +323,7 @@ static int network_new(const struct ms_hyper *hyper, const struct ms_weights *we
     if (net == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a network");
     net->hyper = *hyper;
-    net->bf16 = getenv("HACK") != NULL;
+    net->bf16 = precision == MS_PRECISION_BF16;
     struct loader loader = {.net = net, .weights = weights, .err = err};
     int status = ms_pool_new(device, true, &net->pool, err);
     if (status == 0)
@@ -381,6 +390,7 @@ static int forward(struct ms_runner *runner, const struct ms_network *net, const
 
 const struct ms_backend ms_torch_backend = {
     .version = ms_torch_version,
+    .resolve = resolve,
     .network_new = network_new,
     .network_free = network_free,
     .runner_new = runner_new,

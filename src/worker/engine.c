@@ -1,0 +1,102 @@
+/* Between model file and jobs: opens the model in the precision that a job asks for, and keeps it for those that come
+ * after. Owns the model and its separator; worker's thread. */
+#include "msaas/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/digest.h"
+
+struct ms_engine {
+    struct ms_engine_options options;
+    struct ms_model_info info;
+    char sha256[MS_SHA256_HEX]; /* of the file at options.path, which holds the weights' own */
+    struct ms_model *model;     /* NULL: none is loaded */
+    struct ms_separator *separator;
+    enum ms_precision asked; /* what the loaded model was opened with: */
+    enum ms_precision usual; /* options.precision, with AUTO for what came of it */
+};
+
+static void unload(struct ms_engine *engine) {
+    ms_separator_free(engine->separator);
+    ms_model_free(engine->model);
+    engine->separator = NULL;
+    engine->model = NULL;
+}
+
+static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
+    const struct ms_engine_options *options = &engine->options;
+    int rc = ms_model_open(options->path, options->device, asked, &engine->model, err);
+
+    if (rc == 0)
+        rc = ms_separator_new(engine->model, options->lanes, &engine->separator, err);
+    if (rc != 0)
+        unload(engine);
+    engine->asked = asked;
+    return rc;
+}
+
+int ms_engine_new(const struct ms_engine_options *options, struct ms_engine **out,
+                  struct ms_error *err) {
+    struct ms_engine *engine = calloc(1, sizeof *engine);
+    int rc;
+
+    *out = NULL;
+    if (engine == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a model");
+    engine->options = *options;
+    rc = ms_sha256_of_file(options->path, engine->sha256, err);
+    if (rc == 0)
+        rc = load(engine, options->precision, err);
+    if (rc != 0) {
+        ms_engine_free(engine);
+        return rc;
+    }
+    engine->info = *ms_model_info(engine->model);
+    engine->usual = ms_model_precision(engine->model);
+    *out = engine;
+    return 0;
+}
+
+void ms_engine_free(struct ms_engine *engine) {
+    if (engine == NULL)
+        return;
+    unload(engine);
+    free(engine);
+}
+
+int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
+    const enum ms_precision wanted = asked != MS_PRECISION_AUTO ? asked : engine->usual;
+    char sha256[MS_SHA256_HEX];
+    int rc;
+
+    /* What was asked for may not be what the device can do: then it is not loaded again and again. */
+    if (engine->model != NULL &&
+        (wanted == engine->asked || wanted == ms_model_precision(engine->model)))
+        return 0;
+    rc = ms_sha256_of_file(engine->options.path, sha256, err);
+    if (rc != 0)
+        return rc;
+    if (strcmp(sha256, engine->sha256) != 0)
+        return ms_error_set(err, MS_EMODEL,
+                            "%s: is another model than when this worker was started: start it anew",
+                            engine->options.path);
+    unload(engine);
+    return load(engine, wanted, err);
+}
+
+const struct ms_model_info *ms_engine_info(const struct ms_engine *engine) {
+    return &engine->info;
+}
+
+const char *ms_engine_sha256(const struct ms_engine *engine) {
+    return engine->sha256;
+}
+
+struct ms_separator *ms_engine_separator(const struct ms_engine *engine) {
+    return engine->separator;
+}
+
+enum ms_precision ms_engine_precision(const struct ms_engine *engine) {
+    return ms_model_precision(engine->model);
+}
