@@ -9,13 +9,16 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <list>
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "arena.h"
 #include "cpu.h"
@@ -183,9 +186,27 @@ const char *ms_torch_version(void) {
     return TORCH_VERSION;
 }
 
+namespace {
+
+int check_kernels(ms_error *err) {
+    if (ms_kernels_get() != nullptr)
+        return 0;
+    const char *name = std::getenv("MSAAS_KERNELS");
+    std::string names;
+    for (const ms_kernels *const *k = ms_kernels_list(); *k != nullptr; k++)
+        names += std::string(names.empty() ? "" : ", ") + (*k)->name;
+    return ms_error_set(err, MS_EUSAGE, "MSAAS_KERNELS=%s: this processor can run %s",
+                        name != nullptr ? name : "", names.c_str());
+}
+
+} // namespace
+
 int ms_pool_new(const char *device, bool own, ms_pool **out, ms_error *err) {
     *out = nullptr;
     try {
+        const int status = check_kernels(err);
+        if (status != 0)
+            return status;
         const at::Device where{std::string(device)};
         if (!where.is_cpu() && !(where.is_cuda() && at::hasCUDA()))
             return ms_error_set(err, MS_EUNSUPPORTED,
