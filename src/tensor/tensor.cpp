@@ -380,6 +380,19 @@ at::Tensor filtered(const at::Tensor &x, const ms_filter *f) {
                      s.activation);
 }
 
+/* Sizes come from models. Each phase of a transposed filter has a tap. */
+bool is_possible(const ms_filter_shape &s) {
+    const int64_t taps = int64_t{s.kernel_rows} * s.kernel_columns,
+                  stride = std::max(s.stride_rows, s.stride_columns);
+    if (s.in < 1 || s.out < 1 || s.kernel_rows < 1 || s.kernel_columns < 1 || taps > MS_TAPS_MAX ||
+        s.stride_rows < 1 || s.stride_columns < 1 || s.dilation < 1)
+        return false;
+    if (s.activation == MS_ACTIVATION_GLU && (s.transposed || s.out % 2 != 0))
+        return false;
+    return !s.transposed || (std::min(s.kernel_rows, s.kernel_columns) == 1 && stride <= taps &&
+                             stride <= MS_PHASES_MAX);
+}
+
 } // namespace
 
 const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const ms_tensor *weight,
@@ -391,8 +404,8 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
         ms_filter_shape s = *shape;
         s.bf16 = s.bf16 && s.in % 2 == 0;
         const int64_t taps = int64_t{s.kernel_rows} * s.kernel_columns;
-        if (weight->value.numel() != s.in * s.out * taps || bias->value.numel() != s.out ||
-            taps > MS_TAPS_MAX || (s.transposed && taps > MS_TAPS_MAX))
+        if (!is_possible(s) || weight->value.numel() != s.in * s.out * taps ||
+            bias->value.numel() != s.out)
             throw std::runtime_error("weights do not fit their shape");
         p->filters.emplace_back(s);
         ms_filter *f = &p->filters.back();
@@ -420,6 +433,8 @@ namespace {
 /* y: the result, or what gamma times the result is added to. */
 void convolve(const ms_pool *p, const at::Tensor &x, const ms_filter *f, const at::Tensor *gamma,
               at::Tensor y) {
+    if (x.dim() != 4 || x.size(3) != f->shape.in)
+        throw std::runtime_error("its input does not fit the filter");
     if (!p->own) {
         const at::Tensor z = channels_last(filtered(x, f));
         if (gamma != nullptr)
@@ -646,6 +661,10 @@ ms_tensor *ms_normalise_(ms_pool *p, ms_tensor *x) {
 namespace {
 
 ms_fourier *fourier(ms_pool *p, int nfft) {
+    if (p->fourier != nullptr && ms_fourier_size(p->fourier) != nfft) {
+        ms_fourier_free(p->fourier);
+        p->fourier = nullptr;
+    }
     if (p->fourier == nullptr)
         p->fourier = ms_fourier_new(nfft);
     if (p->fourier == nullptr)
