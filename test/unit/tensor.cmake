@@ -17,3 +17,8 @@ target_sources(test_kernels PRIVATE unit/kernels_product.c $<TARGET_OBJECTS:kern
 foreach(name IN LISTS kernels)
     target_sources(test_kernels PRIVATE $<TARGET_OBJECTS:msaas_kernels_${name}>)
 endforeach()
+
+# Our own operators against libtorch's.
+msaas_unit_test(operators LINK msaas_torch_objects msaas_demucs)
+target_sources(test_operators PRIVATE unit/operators_errors.c)
+target_include_directories(test_operators PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor)
