@@ -38,7 +38,8 @@ const char *ms_torch_version(void);
 /* Whether this processor has instructions for bfloat16, so that it is faster than float32. */
 bool ms_tensor_fast_bf16(void);
 
-/* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there. own: the operators of the CPU are our own
+/* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there; MS_EUSAGE where there is no
+ * such thing, or MSAAS_KERNELS names kernels that this processor cannot run. own: the operators of the CPU are our own
  * (false: libtorch's, for the test that compares them). */
 MS_MUST_CHECK int ms_pool_new(const char *device, bool own, struct ms_pool **out,
                               struct ms_error *err);

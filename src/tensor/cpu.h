@@ -56,6 +56,7 @@ void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std);
 struct ms_fourier;
 struct ms_fourier *ms_fourier_new(int nfft);
 void ms_fourier_free(struct ms_fourier *f);
+int ms_fourier_size(const struct ms_fourier *f); /* nfft */
 size_t ms_fourier_scratch(int nfft, int64_t channels);
 /* x [channels][frames] -> y [nfft / 2][times][channels * 2 (re, im)] */
 void ms_cpu_spectrum(struct ms_fourier *f, const float *x, int64_t channels, int64_t frames,

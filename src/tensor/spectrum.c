@@ -54,6 +54,10 @@ void ms_fourier_free(struct ms_fourier *f) {
     free(f);
 }
 
+int ms_fourier_size(const struct ms_fourier *f) {
+    return f->nfft;
+}
+
 /* Floats of a spectrum: nfft / 2 + 1 complex numbers, the last one (Nyquist) unused, up to whole 64 bytes. */
 static int64_t line_of(int nfft) {
     return (nfft + 2 + 15) / 16 * 16;

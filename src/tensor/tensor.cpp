@@ -9,13 +9,16 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <list>
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "arena.h"
 #include "cpu.h"
@@ -184,12 +187,31 @@ const char *ms_torch_version(void) {
 }
 
 bool ms_tensor_fast_bf16(void) {
-    return ms_kernels_get()->fast_bf16;
+    const ms_kernels *kernels = ms_kernels_get();
+    return kernels != nullptr && kernels->fast_bf16;
 }
+
+namespace {
+
+int check_kernels(ms_error *err) {
+    if (ms_kernels_get() != nullptr)
+        return 0;
+    const char *name = std::getenv("MSAAS_KERNELS");
+    std::string names;
+    for (const ms_kernels *const *k = ms_kernels_list(); *k != nullptr; k++)
+        names += std::string(names.empty() ? "" : ", ") + (*k)->name;
+    return ms_error_set(err, MS_EUSAGE, "MSAAS_KERNELS=%s: this processor can run %s",
+                        name != nullptr ? name : "", names.c_str());
+}
+
+} // namespace
 
 int ms_pool_new(const char *device, bool own, ms_pool **out, ms_error *err) {
     *out = nullptr;
     try {
+        const int status = check_kernels(err);
+        if (status != 0)
+            return status;
         const at::Device where{std::string(device)};
         if (!where.is_cpu() && !(where.is_cuda() && at::hasCUDA()))
             return ms_error_set(err, MS_EUNSUPPORTED,
@@ -362,6 +384,19 @@ at::Tensor filtered(const at::Tensor &x, const ms_filter *f) {
                      s.activation);
 }
 
+/* Sizes come from models. Each phase of a transposed filter has a tap. */
+bool is_possible(const ms_filter_shape &s) {
+    const int64_t taps = int64_t{s.kernel_rows} * s.kernel_columns,
+                  stride = std::max(s.stride_rows, s.stride_columns);
+    if (s.in < 1 || s.out < 1 || s.kernel_rows < 1 || s.kernel_columns < 1 || taps > MS_TAPS_MAX ||
+        s.stride_rows < 1 || s.stride_columns < 1 || s.dilation < 1)
+        return false;
+    if (s.activation == MS_ACTIVATION_GLU && (s.transposed || s.out % 2 != 0))
+        return false;
+    return !s.transposed || (std::min(s.kernel_rows, s.kernel_columns) == 1 && stride <= taps &&
+                             stride <= MS_PHASES_MAX);
+}
+
 } // namespace
 
 const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const ms_tensor *weight,
@@ -373,8 +408,8 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
         ms_filter_shape s = *shape;
         s.bf16 = s.bf16 && s.in % 2 == 0;
         const int64_t taps = int64_t{s.kernel_rows} * s.kernel_columns;
-        if (weight->value.numel() != s.in * s.out * taps || bias->value.numel() != s.out ||
-            taps > MS_TAPS_MAX || (s.transposed && taps > 2 * MS_PHASES_MAX))
+        if (!is_possible(s) || weight->value.numel() != s.in * s.out * taps ||
+            bias->value.numel() != s.out)
             throw std::runtime_error("weights do not fit their shape");
         p->filters.emplace_back(s);
         ms_filter *f = &p->filters.back();
@@ -402,6 +437,8 @@ namespace {
 /* y: the result, or what gamma times the result is added to. */
 void convolve(const ms_pool *p, const at::Tensor &x, const ms_filter *f, const at::Tensor *gamma,
               at::Tensor y) {
+    if (x.dim() != 4 || x.size(3) != f->shape.in)
+        throw std::runtime_error("its input does not fit the filter");
     if (!p->own) {
         const at::Tensor z = channels_last(filtered(x, f));
         if (gamma != nullptr)
@@ -630,6 +667,10 @@ ms_tensor *ms_normalise_(ms_pool *p, ms_tensor *x) {
 namespace {
 
 ms_fourier *fourier(ms_pool *p, int nfft) {
+    if (p->fourier != nullptr && ms_fourier_size(p->fourier) != nfft) {
+        ms_fourier_free(p->fourier);
+        p->fourier = nullptr;
+    }
     if (p->fourier == nullptr)
         p->fourier = ms_fourier_new(nfft);
     if (p->fourier == nullptr)

@@ -54,8 +54,8 @@ struct ms_product {
     const float *gamma;      /* for each output after the activation; NULL: y = v */
     float *y;                /* NULL: only the sums are wanted */
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
-    double *
-        sums; /* [out_rows][2], added to: sum and sum of squares of v; NULL: not wanted. Without GLU. */
+    /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not wanted. */
+    double *sums;
 };
 
 /* softmax(q . k * scale) . v for each head. Token t of head h: q + t * q_stride + h * depth and so on; y likewise. */
@@ -80,7 +80,7 @@ struct ms_kernels {
     /* y[t][c] = (x - mean of the token) / deviation of the token * weight[c] + bias[c] */
     void (*layer_norm)(const float *x, int64_t tokens, int64_t channels, const float *weight,
                        const float *bias, float *y);
-    /* x[p][c] = activation(x * scale[c] + shift[c]), in place; no GLU. sums: as in ms_product, may be NULL. */
+    /* x[p][c] = activation(x * scale[c] + shift[c]), in place; no GLU. */
     void (*affine)(float *x, int64_t positions, int64_t channels, const float *scale,
                    const float *shift, enum ms_activation activation);
     /* Sum and sum of squares of all values, added to sums. */
@@ -89,7 +89,9 @@ struct ms_kernels {
     void (*to_bf16)(const float *x, uint16_t *y, int64_t count); /* nearest, ties to even */
 };
 
-/* The best of this processor; MSAAS_KERNELS names another one, which must be among those it can run. */
+/* Those that this processor can run, the best first; NULL ends them. */
+const struct ms_kernels *const *ms_kernels_list(void);
+/* The best of them, or the one that MSAAS_KERNELS names; NULL: none of them, and no pool is made. */
 const struct ms_kernels *ms_kernels_get(void);
 /* By name; NULL: not in this build, or this processor cannot run it. */
 const struct ms_kernels *ms_kernels_find(const char *name);

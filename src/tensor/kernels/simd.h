@@ -13,7 +13,10 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+/* MS_LANES, MS_TILE_ROWS: not the processor's sizes, so that one processor can test them all. */
+#if defined(MS_LANES)
+enum { LANES = MS_LANES, TILE_ROWS = MS_TILE_ROWS };
+#elif defined(__AVX512F__)
 enum { LANES = 16, TILE_ROWS = 12 };
 #elif defined(__AVX2__)
 enum { LANES = 8, TILE_ROWS = 6 };
@@ -40,9 +43,9 @@ static inline vec splat(float x) {
 }
 
 static inline vec max_of(vec a, vec b) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(MS_LANES)
     return (vec)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(MS_LANES)
     return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     const uvec more = (uvec)(a > b);
@@ -51,9 +54,9 @@ static inline vec max_of(vec a, vec b) {
 }
 
 static inline vec min_of(vec a, vec b) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(MS_LANES)
     return (vec)_mm512_min_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(MS_LANES)
     return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
     const uvec less = (uvec)(a < b);
