@@ -72,7 +72,7 @@ struct ms_encode_options {
     enum ms_audio_format format;
     enum ms_sample_type sample_type; /* wav: all three; flac: int16 or int24; others: ignored */
     int bitrate_kbps;                /* mp3, opus, m4a; 0: the format's default (320, 160, 256) */
-    int mp3_preset;                  /* 2 (best) .. 7 (fastest), as LAME's quality */
+    int mp3_preset; /* 2 (slowest) .. 7 (fastest), LAME's quality; 0: the default, 7 */
 };
 
 const char *

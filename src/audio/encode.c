@@ -20,6 +20,7 @@
 
 #define OPUS_RATE_HZ 48000
 #define PCM_BLOCK_FRAMES 4096
+#define MP3_PRESET 7 /* the fastest, and nearest to the stem: docs/speed.md */
 
 struct format {
     const char *name; /* also the file's extension */
@@ -90,9 +91,11 @@ static int check_options(const struct ms_encode_options *options, const char *pa
         return ms_error_set(err, MS_EUSAGE, "%s: a bit rate of %d kbit/s; %s takes %d to %d", path,
                             options->bitrate_kbps, format->name, format->min_kbps,
                             format->max_kbps);
-    if (options->format == MS_FORMAT_MP3 && (options->mp3_preset < 2 || options->mp3_preset > 7))
-        return ms_error_set(err, MS_EUSAGE, "%s: MP3 preset %d; 2 (best) to 7 (fastest) are known",
-                            path, options->mp3_preset);
+    if (options->format == MS_FORMAT_MP3 && options->mp3_preset != 0 &&
+        (options->mp3_preset < 2 || options->mp3_preset > 7))
+        return ms_error_set(err, MS_EUSAGE,
+                            "%s: MP3 preset %d; 2 (slowest) to 7 (fastest) are known", path,
+                            options->mp3_preset);
     if (options->format == MS_FORMAT_FLAC && options->sample_type == MS_SAMPLE_FLOAT32)
         return ms_error_set(err, MS_EUSAGE, "%s: FLAC holds 16- or 24-bit integers, not float",
                             path);
@@ -149,7 +152,7 @@ static int open_codec(struct ms_encoder *encoder, struct ms_error *err) {
     if (encoder->format->max_kbps > 0)
         context->bit_rate = (int64_t)kbps * 1000;
     if (options->format == MS_FORMAT_MP3)
-        context->compression_level = options->mp3_preset;
+        context->compression_level = options->mp3_preset != 0 ? options->mp3_preset : MP3_PRESET;
     if (context->sample_fmt == AV_SAMPLE_FMT_S32)
         context->bits_per_raw_sample = 24;
     int rc = avcodec_open2(context, codec, NULL);

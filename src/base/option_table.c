@@ -76,8 +76,8 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
                            "32 bit floating point samples, for WAV."},
     [MS_OPTION_MP3_BITRATE] = {"mp3-bitrate", 0, INT, SEPARATE, "KBPS", NULL, "320", 32, 320,
                                "Bit rate of MP3."},
-    [MS_OPTION_MP3_PRESET] = {"mp3-preset", 0, INT, SEPARATE, "N", NULL, "2", 2, 7,
-                              "Effort of the MP3 encoder, from 2 (best) to 7 (fastest)."},
+    [MS_OPTION_MP3_PRESET] = {"mp3-preset", 0, INT, SEPARATE, "N", NULL, "7", 2, 7,
+                              "Effort of the MP3 encoder, from 2 (slowest) to 7 (fastest)."},
     [MS_OPTION_BITRATE] =
         {"bitrate", 0, INT, SEPARATE | SUBMIT, "KBPS", NULL, NULL, 16, 510,
          "Bit rate of Opus (by default 160) or M4A (256); of submit also MP3 (320)."},

@@ -153,7 +153,7 @@ static int run_lanes(struct bench *bench, double *wall_s, struct ms_error *err) 
 static int time_codec(const struct ms_model_info *info, double *decode_s, double *encode_s,
                       struct ms_error *err) {
     const size_t frames = (size_t)info->segment_frames;
-    const struct ms_encode_options options = {.format = MS_FORMAT_MP3, .mp3_preset = 2};
+    const struct ms_encode_options options = {.format = MS_FORMAT_MP3};
     char folder[] = "/tmp/msaas-bench-XXXXXX";
     struct ms_encoder *encoder = NULL;
     struct ms_decoder *decoder = NULL;

@@ -16,7 +16,6 @@
 #include "msaas/sys.h"
 
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
-#define MP3_PRESET 2 /* as `msaas separate` has it by default */
 /* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding and uploading after. */
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
@@ -74,9 +73,7 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
         .separate = {.overlap = from->overlap,
                      .shifts = from->shifts,
                      .seed = (uint64_t)from->seed},
-        .encode = {.sample_type = MS_SAMPLE_INT16,
-                   .bitrate_kbps = from->bitrate_kbps,
-                   .mp3_preset = MP3_PRESET},
+        .encode = {.sample_type = MS_SAMPLE_INT16, .bitrate_kbps = from->bitrate_kbps},
         .clip = strcmp(from->clip, "clamp") == 0  ? MS_CLIP_CLAMP
                 : strcmp(from->clip, "none") == 0 ? MS_CLIP_NONE
                                                   : MS_CLIP_RESCALE,

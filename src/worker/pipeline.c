@@ -82,8 +82,7 @@ struct output {
     struct ms_encoder *encoder;
     struct ms_spool *spool; /* NULL where blocks go straight to the encoder */
     bool published;
-    int code;
-    struct ms_error err;
+    struct ms_error err; /* why it could not be finished */
 };
 
 struct run {
@@ -96,8 +95,8 @@ struct run {
     float *scratch[MS_AUDIO_CHANNELS]; /* [MS_STEM_BLOCK_FRAMES] each */
     bool decoder_failed;
     struct ms_pipeline_stats stats;
-    atomic_int next; /* output to be finished next */
-    atomic_bool failed;
+    atomic_int next;    /* output to be finished next */
+    atomic_int faulted; /* the first of the outputs that failed; plan.count: none */
     int64_t mix_frames; /* read in this pass */
 };
 
@@ -186,13 +185,14 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
 /* ---- encoding what was spooled ------------------------------------------------------------------------------------ */
 
 /* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are. */
-static int encode_spooled(struct run *run, struct output *output, struct ms_error *err) {
+static int encode_spooled(struct run *run, int number, struct ms_error *err) {
+    struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
     int code = ms_spool_rewind(output->spool, err);
     while (code == 0) {
         float *planes[MS_AUDIO_CHANNELS];
         size_t frames;
-        if (is_canceled(run) || atomic_load(&run->failed))
+        if (is_canceled(run) || atomic_load(&run->faulted) < number)
             return ms_error_set(err, MS_ECANCELED, "canceled");
         if ((code = ms_spool_read(output->spool, planes, &frames, err)) != 0 || frames == 0)
             break;
@@ -205,16 +205,23 @@ static int encode_spooled(struct run *run, struct output *output, struct ms_erro
     return code;
 }
 
+/* Only the outputs after one that failed stop because of it, so that the fault told is the same whichever came first. */
+static void note_fault(struct run *run, int number) {
+    int first = atomic_load(&run->faulted);
+    while (number < first && !atomic_compare_exchange_weak(&run->faulted, &first, number))
+        continue;
+}
+
 /* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has its error. */
 static void *finish_outputs(void *context) {
     struct run *run = context;
     for (int i; (i = atomic_fetch_add(&run->next, 1)) < run->plan.count;) {
         struct output *output = &run->outputs[i];
-        output->code = output->spool != NULL ? encode_spooled(run, output, &output->err) : 0;
-        if (output->code == 0)
-            output->code = ms_encoder_finish(output->encoder, &output->err);
-        if (output->code != 0)
-            atomic_store(&run->failed, true);
+        int code = output->spool != NULL ? encode_spooled(run, i, &output->err) : 0;
+        if (code == 0)
+            code = ms_encoder_finish(output->encoder, &output->err);
+        if (code != 0)
+            note_fault(run, i);
         ms_spool_free(output->spool); /* the disk's space, as early as can be */
         output->spool = NULL;
     }
@@ -224,6 +231,7 @@ static void *finish_outputs(void *context) {
 static int finish_all(struct run *run, int threads, struct ms_error *err) {
     pthread_t helpers[MS_PIPELINE_MAX_OUTPUTS];
     int helper_count = 0;
+    atomic_store(&run->faulted, run->plan.count);
     /* A thread that cannot be had is no fault: the others do its part. */
     while (helper_count + 1 < threads && helper_count + 1 < run->plan.count &&
            ms_thread_start(&helpers[helper_count], 0, finish_outputs, run) == 0)
@@ -232,15 +240,11 @@ static int finish_all(struct run *run, int threads, struct ms_error *err) {
     for (int i = 0; i < helper_count; i++)
         pthread_join(helpers[i], NULL);
 
-    /* The first fault in the outputs' order; those that only stopped because of it come last. */
-    const struct output *fault = NULL;
-    for (int i = 0; i < run->plan.count; i++) {
-        const struct output *output = &run->outputs[i];
-        if (output->code != 0 &&
-            (fault == NULL || (fault->code == MS_ECANCELED && output->code != MS_ECANCELED)))
-            fault = output;
-    }
-    return fault == NULL ? 0 : ms_error_set(err, fault->code, "%s", fault->err.text);
+    int faulted = atomic_load(&run->faulted);
+    if (faulted == run->plan.count)
+        return 0;
+    const struct ms_error *fault = &run->outputs[faulted].err;
+    return ms_error_set(err, fault->code, "%s", fault->text);
 }
 
 static int publish_all(struct run *run, const struct ms_pipeline_output *outputs,

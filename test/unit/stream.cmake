@@ -14,3 +14,5 @@ endforeach()
 msaas_unit_test(pipeline LINK msaas_audio m)
 target_sources(test_pipeline PRIVATE ${separate_sources}
     ${CMAKE_SOURCE_DIR}/src/worker/pipeline.c ${CMAKE_SOURCE_DIR}/src/worker/spool.c)
+target_include_directories(test_pipeline PRIVATE ${CMAKE_SOURCE_DIR}/src/worker)
+target_link_options(test_pipeline PRIVATE -Wl,--wrap=ms_spool_read) # to cancel between two blocks

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "msaas/option.h"
+
 #define FRAMES 60001
 
 static struct clip source;
@@ -152,7 +154,8 @@ static const struct {
     struct ms_encode_options options;
     double least_snr_db;
 } lossy[] = {
-    {"best.mp3", {.format = MS_FORMAT_MP3, .mp3_preset = 2}, 35},
+    {"stem.mp3", {.format = MS_FORMAT_MP3}, 35},
+    {"slow.mp3", {.format = MS_FORMAT_MP3, .mp3_preset = 2}, 35},
     {"fast.mp3", {.format = MS_FORMAT_MP3, .mp3_preset = 7, .bitrate_kbps = 128}, 20},
     {"stem.opus", {.format = MS_FORMAT_OPUS}, 25},
     {"low.opus", {.format = MS_FORMAT_OPUS, .bitrate_kbps = 64}, 15},
@@ -255,6 +258,27 @@ static bool contains(const char *name, const void *bytes, size_t size) {
     bool found = memmem(all, whole, bytes, size) != NULL;
     free(all);
     return found;
+}
+
+/* Jobs name none and get what `msaas separate` takes by default. */
+static void the_default_preset_is_the_options_default(void **state) {
+    (void)state;
+    char *argv[] = {"separate", "song", NULL};
+    struct ms_options *parsed = NULL;
+    assert_int_equal(ms_options_parse(MS_CMD_SEPARATE, 2, argv, &parsed, NULL), 0);
+    const int presets[2] = {0, (int)ms_options_int(parsed, MS_OPTION_MP3_PRESET)};
+    size_t size[2];
+    char *bytes[2];
+    for (int i = 0; i < 2; i++) {
+        struct ms_encode_options options = {.format = MS_FORMAT_MP3, .mp3_preset = presets[i]};
+        must_encode("default.mp3", &options, NULL, &source);
+        bytes[i] = read_file("default.mp3", &size[i]);
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+    ms_options_free(parsed);
 }
 
 static void tags_and_cover_are_carried_over(void **state) {
@@ -455,6 +479,7 @@ int main(void) {
         cmocka_unit_test(lossy_stems_have_the_exact_length),
         cmocka_unit_test(other_decoders_find_the_exact_length),
         cmocka_unit_test(the_same_input_gives_the_same_bytes),
+        cmocka_unit_test(the_default_preset_is_the_options_default),
         cmocka_unit_test(tags_and_cover_are_carried_over),
         cmocka_unit_test(no_partial_file_is_seen),
         cmocka_unit_test(the_mode_follows_the_umask),

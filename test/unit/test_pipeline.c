@@ -20,6 +20,7 @@
 #include "msaas/pipeline.h"
 #include "msaas/sys.h"
 #include "song.h"
+#include "spool.h"
 
 #define RATE_HZ 44100
 #define SEGMENT 20000
@@ -347,7 +348,7 @@ static void test_bytes_do_not_depend_on_lanes(void **state) {
         bench.options.encode.format = formats[f];
         char *bytes[4] = {NULL};
         size_t sizes[4];
-        for (int lanes = 1; lanes <= 3; lanes++) {
+        for (int lanes = 1; lanes <= 4; lanes++) {
             if (bench_run_to(&bench, lanes, ms_audio_format_extension(formats[f])) != 0)
                 fail_msg("%s", bench.err.text);
             for (int i = 0; i < 4; i++) {
@@ -448,6 +449,54 @@ static void test_full_disk(void **state) {
     bench_fini(&bench);
 }
 
+/* No file may grow past a limit any more once all segments are done: the encoders at the end come upon it. */
+static void limit_after_last(void *context, const struct ms_separate_progress *progress) {
+    if (progress->segments_done == progress->segments_total)
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, context), 0);
+}
+
+static void test_first_of_the_faults_is_told(void **state) {
+    (void)state;
+    struct bench bench;
+    bench_init(&bench);
+    /* Whole blocks of the spools, which are on disk before the last segment is told; louder from stem to stem, none past
+     * full scale, and so are the files larger. */
+    const int64_t frames = INT64_C(2) * 65536;
+    song_fini(&bench.song);
+    song_init(&bench.song, frames);
+    for (int c = 0; c < 2; c++)
+        for (int64_t i = 0; i < frames; i++)
+            ((float *)(uintptr_t)bench.song.planes[c])[i] *= 0.25f;
+    write_wav(bench.input, &bench.song, frames, frames);
+    bench.options.encode = (struct ms_encode_options){.format = MS_FORMAT_FLAC};
+    assert_int_equal(bench_run_to(&bench, 1, "flac"), 0);
+    struct stat sizes[4];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(stat(bench.outputs[i].path, &sizes[i]), 0);
+        assert_true(i == 0 || sizes[i].st_size > sizes[i - 1].st_size);
+    }
+    assert_int_equal(entries_out(), 4);
+
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    bench.hooks = (struct ms_separate_hooks){.context = &small, .progress = limit_after_last};
+    /* From output `first` on all fail, the later the sooner. */
+    for (int first = 0; first < 4; first++)
+        for (int lanes = 1; lanes <= 4; lanes++) {
+            small = before;
+            small.rlim_cur = (rlim_t)sizes[first].st_size - 1;
+            int code = bench_run_to(&bench, lanes, "flac");
+            assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+            if (code != MS_EIO || strstr(bench.err.text, bench.outputs[first].path) == NULL)
+                fail_msg("%d lanes: %s (%d), not of %s", lanes, bench.err.text, code,
+                         bench.outputs[first].path);
+            assert_int_equal(entries_out(), 0);
+        }
+    (void)signal(SIGXFSZ, handler);
+    bench_fini(&bench);
+}
+
 static void test_all_are_published_or_none(void **state) {
     (void)state;
     struct bench bench;
@@ -476,24 +525,51 @@ static void cancel_after_last(void *context, const struct ms_separate_progress *
         atomic_store((atomic_bool *)context, true);
 }
 
+/* The linker puts this before the spool's own. */
+static atomic_bool *cancel_at_spool_read; /* NULL: none */
+static atomic_int spool_reads;
+
+int __real_ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size_t *frames,
+                         struct ms_error *err);
+
+int __wrap_ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size_t *frames,
+                         struct ms_error *err) {
+    atomic_fetch_add(&spool_reads, 1);
+    if (cancel_at_spool_read != NULL)
+        atomic_store(cancel_at_spool_read, true);
+    return __real_ms_spool_read(spool, planes, frames, err);
+}
+
 static void test_cancel(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
-    atomic_bool cancel = false;
+    static atomic_bool cancel; /* outlives a test that fails */
     bench.hooks.cancel = &cancel;
     bench.model.on_forward = cancel_at_third;
     bench.model.on_forward_context = &cancel;
     assert_int_equal(bench_run_to(&bench, 1, "wav"), MS_ECANCELED);
     assert_int_equal(entries_out(), 0);
 
-    /* While spooled stems are encoded. */
+    /* Before the spooled stems are encoded. */
     atomic_store(&cancel, false);
     bench.model.on_forward = NULL;
     bench.hooks.context = &cancel;
     bench.hooks.progress = cancel_after_last;
     assert_int_equal(bench_run_to(&bench, 2, "wav"), MS_ECANCELED);
     assert_int_equal(entries_out(), 0);
+
+    /* While they are: the stem whose blocks are read goes no further, no other begins. */
+    bench.hooks.progress = NULL;
+    cancel_at_spool_read = &cancel;
+    for (int lanes = 1; lanes <= 4; lanes++) {
+        atomic_store(&cancel, false);
+        atomic_store(&spool_reads, 0);
+        assert_int_equal(bench_run_to(&bench, lanes, "wav"), MS_ECANCELED);
+        assert_in_range(atomic_load(&spool_reads), 1, lanes);
+        assert_int_equal(entries_out(), 0);
+    }
+    cancel_at_spool_read = NULL;
     bench_fini(&bench);
 }
 
@@ -515,6 +591,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bytes_do_not_depend_on_lanes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_first_of_the_faults_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_are_published_or_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncated_source, set_up, tear_down),
