@@ -1,4 +1,5 @@
 /* Errors of the operators, the same on our own and on libtorch's; and of the choice of kernels. */
+#include "kernels/kernels.h"
 #include "operators_test.h"
 
 #include <sys/wait.h>

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tensor.h"
+#include "msaas/tensor.h"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof *(a))
 

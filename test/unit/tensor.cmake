@@ -1,9 +1,9 @@
 # The kernels, also with vectors of 16 values on every processor: a table of the test alone.
 add_library(kernels_wide OBJECT ${CMAKE_SOURCE_DIR}/src/tensor/kernels/cpu.c)
-target_link_libraries(kernels_wide PRIVATE msaas_flags)
+target_link_libraries(kernels_wide PRIVATE msaas_kernel_flags)
 target_compile_definitions(kernels_wide PRIVATE MS_KERNELS=wide MS_LANES=16 MS_TILE_ROWS=12)
 # Wider than the processor's vectors: gcc warns of calls between objects, of which there are none.
-target_compile_options(kernels_wide PRIVATE -O3 -ffp-contract=fast -Wno-psabi)
+target_compile_options(kernels_wide PRIVATE -Wno-psabi)
 set(kernels plain)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     target_compile_options(kernels_wide PRIVATE -mavx2 -mfma)
