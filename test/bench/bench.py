@@ -90,7 +90,12 @@ class Bench:
         vectors, self.bf16 = vector_width()
         self.figures = {
             "date": datetime.date.today().isoformat(),
-            "machine": {"cpu": "unknown processor", "vectors": vectors, "cpus": self.cpus},
+            "machine": {
+                "cpu": "unknown processor",
+                "vectors": vectors,
+                "cpus": self.cpus,
+                "cpu_count": os.cpu_count(),
+            },
             "versions": {"msaas": call([options.msaas, "--version"]).split()[-1]},
             "rounds": 0,
             "segments": self.segments,

@@ -113,6 +113,9 @@ def markdown(figures):
             "Loud stems are above -50 dBFS. The gate of bf16: 40 dB of SNR in loud stems, error "
             "below -75 dBFS in quiet ones; of float32: 80 dB, and 1e-4 at every sample."
         )
+    load = max((run["load"] for run in figures["runs"]), default=0)
+    if load > machine["cpu_count"] + 0.5:  # the run before may have left as much as all processors
+        notes.append(f"**Disturbed by other work**: the load before a run was up to {load:.1f}.")
     notes += [f"Left out: {name}: {why}" for name, why in figures["left_out"].items()]
     return "\n".join(
         [f"**{machine['cpu']}** ({machine['vectors']}), {figures['date']}"]

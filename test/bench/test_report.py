@@ -18,12 +18,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def run(what, peer, precision, form, seconds, memory_mb):
     names = ("what", "peer", "precision", "form", "seconds", "memory_mb")
-    return dict(zip(names, (what, peer, precision, form, seconds, memory_mb)))
+    values = (what, peer, precision, form, seconds, memory_mb)
+    return dict(zip(names, values)) | {"load": 2.1}
 
 
 FIGURES = {
     "date": "2026-01-02",
-    "machine": {"cpu": CPU, "vectors": "AVX-512 with bf16", "cpus": [0, 2]},
+    "machine": {"cpu": CPU, "vectors": "AVX-512 with bf16", "cpus": [0, 2], "cpu_count": 4},
     "versions": {
         "openvino": "2026.4.1",
         "onnxruntime": "1.32.0",
@@ -96,6 +97,12 @@ class Table(unittest.TestCase):
         for part in (f"**{CPU}**", "processors 0, 2", "a song of 130 s to four MP3"):
             self.assertIn(part, text)
         self.assertIn("- Left out: network, PyTorch, bf16: No matching distribution", self.lines)
+
+    def test_other_work_is_told(self):
+        self.assertNotIn("Disturbed", "\n".join(self.lines))
+        figures = copy.deepcopy(FIGURES)
+        figures["runs"][3]["load"] = 6.25
+        self.assertIn("load before a run was up to 6.2.", report.markdown(figures))
 
     def test_tables_are_tables(self):
         for block in "\n".join(self.lines).split("\n\n"):
