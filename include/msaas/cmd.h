@@ -58,8 +58,9 @@ MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_
 MS_MUST_CHECK int ms_cmd_open_model_at(const struct ms_options *options, const char *path,
                                        struct ms_model **out, struct ms_error *err);
 
-/* --lanes, or what the machine allows. */
+/* --lanes, or what the machine allows with segments of --batch at a time. */
 int ms_cmd_lanes(const struct ms_options *options);
+int ms_cmd_batch(const struct ms_options *options); /* --batch */
 
 /* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call installs the
  * handlers. */

@@ -135,8 +135,8 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .stop = ms_cmd_interrupted(),
         .fault = getenv("MSAAS_FAULT"),
     };
-    ms_log(MS_LOG_INFO, "working with model %s on %d lane%s", ms_model_info(work->model)->name,
-           lanes, lanes == 1 ? "" : "s");
+    ms_log(MS_LOG_INFO, "working with model %s on %d lane%s, batch %d",
+           ms_model_info(work->model)->name, lanes, lanes == 1 ? "" : "s", ms_cmd_batch(options));
     atomic_store(&starting, false);
     ms_service_tell_ready();
     return ms_worker_run(&worker, err);
@@ -153,7 +153,7 @@ static int run(struct work *work, struct ms_error *err) {
     if (rc == 0)
         rc = open_model(work, err);
     if (rc == 0)
-        rc = ms_separator_new(work->model, lanes, &work->separator, err);
+        rc = ms_separator_new(work->model, lanes, ms_cmd_batch(options), &work->separator, err);
     if (rc == 0)
         rc = run_worker(work, lanes, err);
     return rc;

@@ -99,7 +99,7 @@ static void *run(void *user) {
     struct world *world = user;
     struct ms_error err = {0};
 
-    world->result = ms_separator_new(&world->model, 1, &world->separator, &err);
+    world->result = ms_separator_new(&world->model, 1, 1, &world->separator, &err);
     world->options.separator = world->separator;
     if (world->result == 0)
         world->result = ms_worker_run(&world->options, &err);
