@@ -68,6 +68,13 @@ class Bench(cli.Case):
         for name in ("cpu", "libtorch"):
             self.assertTrue(figures[name])
 
+    def test_whole_batches(self):
+        out, _ = self.run_msaas("bench", "--json", "--segments", 3, "--lanes", 1, "--batch", 2)
+        figures = json.loads(out)
+        self.assertEqual((figures["batch"], figures["segments"]), (2, 4))
+        out, _ = self.run_msaas("bench", "--segments=1", "--lanes=1", "--batch=2")
+        self.assertIn("tiny, 2 segments of 0.5 s on 1 lane, batch 2, float32", out)
+
 
 if __name__ == "__main__":
     cli.main()

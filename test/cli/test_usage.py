@@ -49,6 +49,7 @@ class Usage(cli.Case):
             (["--mp3", "--bitrate", "128", "x"], "needs --opus or --m4a"),
             (["--opus", "--bitrate", "511", "x"], "--bitrate: must be from 16 to 510"),
             (["--lanes", "257", "x"], "--lanes: must be from 0 to 256"),
+            (["--batch", "0", "x"], "--batch: must be from 1 to 64"),
             (["--stems", "bass", "--two-stems", "bass", "x"], "exclude each other"),
             (["--other-method", "minus", "x"], "needs --two-stems"),
             (["--quiet", "--verbose", "x"], "exclude each other"),
