@@ -61,8 +61,9 @@ int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err);
 /* What an option says that has precisions to choose from; it has a default. */
 enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_option_id id);
 
-/* --lanes, or what the machine allows. */
+/* --lanes, or what the machine allows with segments of --batch at a time. */
 int ms_cmd_lanes(const struct ms_options *options);
+int ms_cmd_batch(const struct ms_options *options); /* --batch */
 
 /* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call installs the
  * handlers. */

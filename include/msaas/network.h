@@ -1,7 +1,8 @@
-/* One network's forward pass: a normalised segment in, its sources out. Used by separate.c and bench only.
+/* One network's forward pass: normalised segments in, their sources out. For lanes.c and bench.
  *
- * A session belongs to one thread: everything it does (libtorch's operators included) runs on the thread that calls
- * it, with one thread of its own; sessions of one model may run at the same time on different threads. */
+ * A session belongs to one thread: everything it does (libtorch's operators included) runs on
+ * the thread that calls it, with one thread of its own; sessions of one model may run at the
+ * same time on different threads. */
 #ifndef MSAAS_NETWORK_H
 #define MSAAS_NETWORK_H
 
@@ -27,9 +28,11 @@ MS_MUST_CHECK int ms_session_new(const struct ms_model *model, struct ms_session
                                  struct ms_error *err);
 void ms_session_free(struct ms_session *session);
 
-/* mix [2][segment_frames], normalised; out [stem_count][2][segment_frames]. Both contiguous and the caller's. */
-MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, const float *mix,
-                                     float *out, struct ms_error *err);
+/* A batch of `count` segments, 1 or more, in one pass: mix [count][2][segment_frames], normalised;
+ * out [count][stem_count][2][segment_frames]. Both contiguous and the caller's: one transfer to a
+ * GPU and one back. On the CPU a segment's values are the same, bit for bit, in any batch. */
+MS_MUST_CHECK int ms_session_forward(struct ms_session *session, int network, int count,
+                                     const float *mix, float *out, struct ms_error *err);
 
 /* Seconds spent in each stage by all forwards of this session so far. */
 void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]);

@@ -6,7 +6,8 @@
  *  - a window longer than what is left of the song is centred on it: it reaches back into real audio on its left,
  *    zeros on its right;
  *  - shifts > 0: that many runs, each with the grid moved by a random part of half a second, are averaged.
- * Segments run on `lanes` threads, one session each; the result is the same, bit for bit, for any number of lanes. */
+ * Segments run on `lanes` threads, one session each, up to `batch` of them in one forward; the
+ * result is the same, bit for bit, for any number of lanes and, on the CPU, any batch. */
 #ifndef MSAAS_SEPARATE_H
 #define MSAAS_SEPARATE_H
 
@@ -22,8 +23,9 @@
 
 struct ms_separator; /* lanes and their sessions; one job at a time; reused from job to job */
 
-/* lanes >= 1. Sessions (buffers, device streams) are made here, so that a job does not pay for them. */
-MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes,
+/* lanes 1..256, batch 1..64. Sessions (buffers, device streams) are made here, so that a job
+ * does not pay for them. */
+MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes, int batch,
                                    struct ms_separator **out, struct ms_error *err);
 void ms_separator_free(struct ms_separator *separator);
 int ms_separator_lanes(const struct ms_separator *separator);
@@ -67,7 +69,7 @@ struct ms_separate_hooks {
         void *context,
         const struct ms_separate_progress *progress); /* may be NULL; caller's thread */
     const atomic_bool
-        *cancel; /* may be NULL; when it turns true: MS_ECANCELED within one segment */
+        *cancel; /* may be NULL; when it turns true: MS_ECANCELED within one forward */
 };
 
 MS_MUST_CHECK int ms_separator_run(struct ms_separator *separator,

@@ -93,7 +93,7 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
         {"url", 0, STRING, MODEL, "URL", NULL, NULL, 0, 0,
          "Fetch the weights from here, a mirror of your own; a folder, when it ends in /."},
     [MS_OPTION_SEGMENTS] = {"segments", 0, INT, BENCH, "N", NULL, "8", 1, 10000,
-                            "Segments to measure."},
+                            "Segments to measure, up to whole batches."},
     [MS_OPTION_DATA] =
         {"data", 0, STRING, UP, "DIR", "MSAAS_DATA", NULL, 0, 0,
          "Folder of queue and songs; by default msaas/data in $XDG_DATA_HOME or ~/.local/share."},
@@ -194,6 +194,10 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
     [MS_OPTION_LANES] =
         {"lanes", 0, INT, SEPARATE | BENCH | UP | WORK, "N", "MSAAS_LANES", "0", 0, 256,
          "Segments at work at the same time; 0: as many as processors and memory allow."},
+    [MS_OPTION_BATCH] = {"batch", 0, INT, SEPARATE | BENCH | UP | WORK, "N", "MSAAS_BATCH", "1", 1,
+                         64,
+                         "Segments that a lane runs in one forward pass: for GPUs. On the CPU 1 is "
+                         "best: more takes as long, and memory for each."},
     [MS_OPTION_DEVICE] = {"device", 'd', STRING, SEPARATE | BENCH | UP | WORK, "cpu|cuda[:N]",
                           "MSAAS_DEVICE", "cpu", 0, 0, "Where the network runs."},
     [MS_OPTION_PRECISION] = {"precision", 0, CHOICE, SEPARATE | BENCH, "float32|bf16|auto",

@@ -21,6 +21,7 @@ static const char usage[] =
     "Examples:\n"
     "  msaas bench\n"
     "  msaas bench --lanes 1 --segments 4 --json\n"
+    "  msaas bench --device cuda --lanes 1 --batch 16 --segments 160\n"
     "\n"
     "Effective seconds per segment is wall time over segments, all lanes together: divide\n"
     "the seconds of audio in one segment's stride by it for the speed.\n";
@@ -28,14 +29,16 @@ static const char usage[] =
 struct bench {
     const struct ms_model *model;
     const struct ms_model_info *info;
-    int lanes, segments;
+    int lanes, batch;
+    int segments;         /* whole batches */
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     int ready;    /* lanes warmed up */
     bool started; /* all are: the clock runs */
-    int taken;    /* segments that a lane has taken */
+    int taken;    /* forwards that a lane has taken */
     int done;
-    double *forward_s; /* [segments] */
+    int forwards;      /* segments / batch */
+    double *forward_s; /* [forwards] */
     double stage_s[MS_STAGE_COUNT];
     struct ms_error err; /* the first lane's that failed */
 };
@@ -48,11 +51,11 @@ static void lane_failed(struct bench *bench, const struct ms_error *err) {
     (void)pthread_mutex_unlock(&bench->lock);
 }
 
-/* Whether there is another segment to run. */
-static bool take_segment(struct bench *bench) {
+/* Whether there is another batch to run. */
+static bool take_batch(struct bench *bench) {
     (void)pthread_mutex_lock(&bench->lock);
     bool more = bench->err.code == 0 && !atomic_load(ms_cmd_interrupted()) &&
-                bench->taken < bench->segments;
+                bench->taken < bench->forwards;
     bench->taken += more ? 1 : 0;
     (void)pthread_mutex_unlock(&bench->lock);
     return more;
@@ -84,25 +87,26 @@ static void fill_noise(float *values, size_t count) {
 
 static void *run_lane(void *argument) {
     struct bench *bench = argument;
-    const size_t frames = (size_t)bench->info->segment_frames;
+    const size_t values =
+        (size_t)bench->batch * MS_AUDIO_CHANNELS * (size_t)bench->info->segment_frames;
     struct ms_error err = {0};
     struct ms_session *session = NULL;
     double before[MS_STAGE_COUNT], after[MS_STAGE_COUNT];
-    float *mix = malloc(sizeof *mix * MS_AUDIO_CHANNELS * frames);
-    float *out = malloc(sizeof *out * MS_AUDIO_CHANNELS * frames * (size_t)bench->info->stem_count);
+    float *mix = malloc(sizeof *mix * values);
+    float *out = malloc(sizeof *out * values * (size_t)bench->info->stem_count);
     int rc = mix != NULL && out != NULL ? ms_session_new(bench->model, &session, &err)
                                         : ms_error_set(&err, MS_ENOMEM, "no memory for a lane");
     if (rc == 0) {
-        fill_noise(mix, MS_AUDIO_CHANNELS * frames);
-        rc = ms_session_forward(session, 0, mix, out, &err);
+        fill_noise(mix, values);
+        rc = ms_session_forward(session, 0, bench->batch, mix, out, &err);
     }
     if (rc != 0)
         goto out;
     ms_session_stage_seconds(session, before);
     wait_for_start(bench);
-    while (take_segment(bench)) {
+    while (take_batch(bench)) {
         const double from = ms_monotonic_s();
-        rc = ms_session_forward(session, 0, mix, out, &err);
+        rc = ms_session_forward(session, 0, bench->batch, mix, out, &err);
         if (rc != 0)
             goto out;
         record(bench, ms_monotonic_s() - from);
@@ -144,7 +148,7 @@ static int run_lanes(struct bench *bench, double *wall_s, struct ms_error *err) 
         (void)pthread_join(threads[i], NULL);
     *wall_s = ms_monotonic_s() - from;
     free(threads);
-    if (bench->err.code == 0 && bench->done < bench->segments)
+    if (bench->err.code == 0 && bench->done < bench->forwards)
         return ms_error_set(err, MS_ECANCELED, "interrupted");
     return bench->err.code != 0 ? ms_error_set(err, bench->err.code, "%s", bench->err.text) : 0;
 }
@@ -214,6 +218,7 @@ static void print_json(const struct bench *bench, const struct figures *f) {
     ms_json_put_double(w, "median_seconds_per_forward", f->median_s);
     ms_json_put_double(w, "min_seconds_per_forward", f->min_s);
     ms_json_put_int(w, "lanes", bench->lanes);
+    ms_json_put_int(w, "batch", bench->batch);
     ms_json_put_int(w, "segments", bench->segments);
     ms_json_put_double(w, "segment_seconds",
                        (double)bench->info->segment_frames / bench->info->sample_rate_hz);
@@ -235,11 +240,12 @@ static void print_json(const struct bench *bench, const struct figures *f) {
 }
 
 static void print_plain(const struct bench *bench, const struct figures *f) {
-    (void)printf("%s, %d segments of %.1f s on %d lane%s, %s, libtorch %s\n%s\n\n",
+    (void)printf("%s, %d segments of %.1f s on %d lane%s, batch %d, %s, libtorch %s\n%s\n\n",
                  bench->info->name, bench->segments,
                  (double)bench->info->segment_frames / bench->info->sample_rate_hz, bench->lanes,
-                 bench->lanes == 1 ? "" : "s", ms_precision_name(ms_model_precision(bench->model)),
-                 ms_network_libtorch_version(), f->cpu);
+                 bench->lanes == 1 ? "" : "s", bench->batch,
+                 ms_precision_name(ms_model_precision(bench->model)), ms_network_libtorch_version(),
+                 f->cpu);
     (void)printf("effective   %7.3f s per segment\nforward     %7.3f s median, %.3f s min\n"
                  "peak memory %7.0f MB\n\nseconds per segment on one thread:\n",
                  f->effective_s, f->median_s, f->min_s, f->peak_rss_mb);
@@ -261,11 +267,14 @@ static int measure(const struct ms_options *options, struct ms_error *err) {
         .model = model,
         .info = ms_model_info(model),
         .lanes = ms_cmd_lanes(options),
-        .segments = (int)ms_options_int(options, MS_OPTION_SEGMENTS),
+        .batch = ms_cmd_batch(options),
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
     };
-    bench.forward_s = calloc((size_t)bench.segments, sizeof *bench.forward_s);
+    const int asked = (int)ms_options_int(options, MS_OPTION_SEGMENTS);
+    bench.forwards = (asked + bench.batch - 1) / bench.batch;
+    bench.segments = bench.forwards * bench.batch;
+    bench.forward_s = calloc((size_t)bench.forwards, sizeof *bench.forward_s);
     if (bench.forward_s == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for %d segments", bench.segments);
         goto out;
@@ -274,9 +283,9 @@ static int measure(const struct ms_options *options, struct ms_error *err) {
     rc = run_lanes(&bench, &wall_s, err);
     if (rc != 0)
         goto out;
-    qsort(bench.forward_s, (size_t)bench.segments, sizeof *bench.forward_s, ascending);
+    qsort(bench.forward_s, (size_t)bench.forwards, sizeof *bench.forward_s, ascending);
     figures.effective_s = wall_s / bench.segments;
-    figures.median_s = bench.forward_s[bench.segments / 2];
+    figures.median_s = bench.forward_s[bench.forwards / 2];
     figures.min_s = bench.forward_s[0];
     rc = time_codec(bench.info, &figures.decode_s, &figures.encode_s, err);
     if (rc != 0)

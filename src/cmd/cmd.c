@@ -14,7 +14,7 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
-/* Memory of the process with its weights, and of each lane on top. */
+/* Memory of the process with its weights, and of each lane on top for a segment of its batch. */
 #define BASE_BYTES (INT64_C(500) << 20)
 #define LANE_BYTES (INT64_C(500) << 20)
 
@@ -152,7 +152,11 @@ int ms_cmd_lanes(const struct ms_options *options) {
         return (int)asked;
     struct ms_limits limits;
     ms_limits_read("", &limits);
-    return ms_limits_lanes(&limits, BASE_BYTES, LANE_BYTES);
+    return ms_limits_lanes(&limits, BASE_BYTES, LANE_BYTES * ms_cmd_batch(options));
+}
+
+int ms_cmd_batch(const struct ms_options *options) {
+    return (int)ms_options_int(options, MS_OPTION_BATCH);
 }
 
 /* On a terminal it says that it was heard: what is at work takes seconds to end. */

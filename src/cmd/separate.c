@@ -385,11 +385,11 @@ static int run_all(struct run *run, struct ms_error *err) {
         rc = plan(run, err);
     if (rc != 0)
         return rc;
-    int lanes = ms_cmd_lanes(run->options);
-    ms_report_detail(&run->report, "model %s (%s), %s, %d lane%s", run->info->name,
+    int lanes = ms_cmd_lanes(run->options), batch = ms_cmd_batch(run->options);
+    ms_report_detail(&run->report, "model %s (%s), %s, %d lane%s, batch %d", run->info->name,
                      run->info->licence, ms_precision_name(ms_model_precision(run->model)), lanes,
-                     lanes == 1 ? "" : "s");
-    rc = ms_separator_new(run->model, lanes, &run->separator, err);
+                     lanes == 1 ? "" : "s", batch);
+    rc = ms_separator_new(run->model, lanes, batch, &run->separator, err);
     for (int i = 0; rc == 0 && i < run->inputs.count; i++) {
         struct ms_error of_song = {0};
         if (atomic_load(interrupted))

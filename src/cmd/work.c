@@ -114,6 +114,7 @@ static int open_model(struct work *work, int lanes, struct ms_error *err) {
         .device = ms_options_string(options, MS_OPTION_DEVICE),
         .precision = ms_cmd_precision(options, MS_OPTION_WORK_PRECISION),
         .lanes = lanes,
+        .batch = ms_cmd_batch(options),
     };
     rc = ms_engine_new(&engine, &work->engine, err);
     return rc == 0 ? 0 : ms_cmd_name_device(options, err);
@@ -135,9 +136,9 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .stop = ms_cmd_interrupted(),
         .fault = getenv("MSAAS_FAULT"),
     };
-    ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s",
+    ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s, batch %d",
            ms_engine_info(work->engine)->name, ms_precision_name(ms_engine_precision(work->engine)),
-           lanes, lanes == 1 ? "" : "s");
+           lanes, lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
     atomic_store(&starting, false);
     ms_service_tell_ready();
     return ms_worker_run(&worker, err);

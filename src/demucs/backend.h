@@ -23,8 +23,9 @@ struct ms_backend {
     int (*runner_new)(const struct ms_network *like, struct ms_runner **out, struct ms_error *err);
     void (*runner_free)(struct ms_runner *runner); /* NULL is fine */
     /* See ms_session_forward; adds to seconds. */
-    int (*forward)(struct ms_runner *runner, const struct ms_network *network, const float *mix,
-                   float *out, double seconds[MS_STAGE_COUNT], struct ms_error *err);
+    int (*forward)(struct ms_runner *runner, const struct ms_network *network, int count,
+                   const float *mix, float *out, double seconds[MS_STAGE_COUNT],
+                   struct ms_error *err);
 };
 
 /* Defined by the library under this name. */

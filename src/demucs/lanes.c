@@ -1,7 +1,10 @@
-/* Between separate.c and the network: segments go to whichever lane is free and come back in order.
+/* Between separate.c and the network: segments go to whichever lane is free, a batch at a time, and
+ * come back in order.
  *
- * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is made, used and freed on
- * its lane's thread. Slots form a ring: submitted at its head, collected at its tail. */
+ * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is
+ * made, used and freed on its lane's thread. Slots form a ring: submitted at its head, collected
+ * at its tail. Their buffers lie one behind the other, so that a batch, slots in a row, is one
+ * piece of memory: it is never copied together. */
 #include "lanes.h"
 
 #include <errno.h>
@@ -21,8 +24,7 @@ struct lane {
     struct ms_lanes *owner;
     pthread_t thread;
     struct ms_session *session;
-    float *
-        scratch; /* [stem_count][2][segment_frames]: one network's output, where several are joined */
+    float *scratch;      /* as a batch's stems: one network's output, where several are joined */
     struct ms_error err; /* of making the session */
     bool started;        /* guarded by the owner's lock */
 };
@@ -32,8 +34,10 @@ struct ms_lanes {
     const struct ms_model_info *info;
     struct lane *lane;
     int lane_count, threads; /* threads: those that run */
+    int batch;               /* segments of a forward, at most */
     struct ms_slot *slots;
     int slot_count;
+    float *windows, *stems; /* of all slots */
 
     /* What to run; written while nothing is in flight. */
     int needed[MS_MODEL_MAX_NETWORKS], needed_count;
@@ -43,12 +47,17 @@ struct ms_lanes {
     pthread_cond_t to_lanes, to_caller;
     bool locks_made;
     int64_t submitted, begun, collected; /* slot of number n: slots[n % slot_count] */
-    int running;
+    int64_t flushed; /* segments before this one begin in batches that are not full, too */
+    int running;     /* batches */
     bool dropping, ending;
 };
 
 static size_t plane_pair_floats(const struct ms_lanes *lanes) {
     return (size_t)MS_MIX_CHANNELS * (size_t)lanes->info->segment_frames;
+}
+
+static size_t stems_floats(const struct ms_lanes *lanes) {
+    return (size_t)lanes->info->stem_count * plane_pair_floats(lanes);
 }
 
 /* ---- on the lanes' threads ------------------------------------------------------------------------------------ */
@@ -65,26 +74,45 @@ static bool is_dropping(struct ms_lanes *lanes) {
     return dropping;
 }
 
-/* window [2][frames] -> stems [stem_count][2][frames]: the weighted mean of the networks that serve a wanted stem. */
-static int forward(struct lane *lane, const float *window, float *stems, struct ms_error *err) {
+/* windows [count][2][frames] -> stems [count][stem_count][2][frames]: the weighted mean of the
+ * networks that serve a wanted stem. */
+static int forward(struct lane *lane, int count, const float *windows, float *stems,
+                   struct ms_error *err) {
     struct ms_lanes *lanes = lane->owner;
     if (lanes->needed_count == 1)
-        return ms_session_forward(lane->session, lanes->needed[0], window, stems, err);
+        return ms_session_forward(lane->session, lanes->needed[0], count, windows, stems, err);
     size_t pair = plane_pair_floats(lanes);
-    memset(stems, 0, (size_t)lanes->info->stem_count * pair * sizeof *stems);
+    int stem_count = lanes->info->stem_count;
+    memset(stems, 0, (size_t)count * stems_floats(lanes) * sizeof *stems);
     for (int n = 0; n < lanes->needed_count; n++) {
         if (n > 0 && is_dropping(lanes))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         const float *share = lanes->share[lanes->needed[n]];
-        int code = ms_session_forward(lane->session, lanes->needed[n], window, lane->scratch, err);
+        int code =
+            ms_session_forward(lane->session, lanes->needed[n], count, windows, lane->scratch, err);
         if (code != 0)
             return code;
-        for (int s = 0; s < lanes->info->stem_count; s++)
-            if (share[s] != 0.0f)
-                add_scaled(stems + (size_t)s * pair, lane->scratch + (size_t)s * pair, share[s],
-                           pair);
+        for (int s = 0; s < count * stem_count; s++)
+            if (share[s % stem_count] != 0.0f)
+                add_scaled(stems + (size_t)s * pair, lane->scratch + (size_t)s * pair,
+                           share[s % stem_count], pair);
     }
     return 0;
+}
+
+/* Takes the segments of the next batch, slots in a row from *first on; returns how many, 0: a
+ * fuller one will come. As long as the caller does not wait for a lane it will submit more, or
+ * flush. */
+static int take_batch(struct ms_lanes *lanes, int *first) {
+    int64_t waiting = lanes->submitted - lanes->begun;
+    if (waiting < lanes->batch && lanes->begun >= lanes->flushed)
+        return 0;
+    *first = (int)(lanes->begun % lanes->slot_count);
+    int64_t count = waiting < lanes->batch ? waiting : lanes->batch;
+    if (count > lanes->slot_count - *first)
+        count = lanes->slot_count - *first;
+    lanes->begun += count;
+    return (int)count;
 }
 
 static void *lane_main(void *argument) {
@@ -96,21 +124,23 @@ static void *lane_main(void *argument) {
     lane->started = true;
     pthread_cond_signal(&lanes->to_caller);
     for (;;) {
-        while (!lanes->ending && lanes->begun == lanes->submitted)
+        int first = 0, count = 0;
+        while (!lanes->ending && (count = take_batch(lanes, &first)) == 0)
             pthread_cond_wait(&lanes->to_lanes, &lanes->lock);
         if (lanes->ending)
             break;
-        struct ms_slot *slot = &lanes->slots[lanes->begun++ % lanes->slot_count];
+        struct ms_slot *slots = &lanes->slots[first];
         lanes->running++;
         pthread_mutex_unlock(&lanes->lock);
 
         struct ms_error failure = {0};
-        int code = forward(lane, slot->window, slot->stems, &failure);
+        failure.code = forward(lane, count, slots[0].window, slots[0].stems, &failure);
 
         pthread_mutex_lock(&lanes->lock);
-        slot->err = failure;
-        slot->err.code = code;
-        slot->done = true;
+        for (int i = 0; i < count; i++) {
+            slots[i].err = failure;
+            slots[i].done = true;
+        }
         lanes->running--;
         pthread_cond_signal(&lanes->to_caller);
     }
@@ -152,9 +182,11 @@ static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
     return 0;
 }
 
-int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
+int ms_lanes_new(const struct ms_model *model, int lanes, int batch, struct ms_lanes **out,
                  struct ms_error *err) {
     *out = NULL;
+    if (batch < 1 || batch > MS_BATCH_MAX)
+        return ms_error_set(err, MS_EUSAGE, "batch: %d is not in 1..%d", batch, MS_BATCH_MAX);
     if (lanes < 1 || lanes > MS_LANES_MAX)
         return ms_error_set(err, MS_EUSAGE, "lanes: %d is not in 1..%d", lanes, MS_LANES_MAX);
     int code = 0;
@@ -164,22 +196,25 @@ int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
     made->model = model;
     made->info = ms_model_info(model);
     made->lane_count = lanes;
-    made->slot_count = lanes + 1;
+    made->batch = batch;
+    made->slot_count = (lanes + 1) * batch;
     made->lane = calloc((size_t)made->lane_count, sizeof *made->lane);
     made->slots = calloc((size_t)made->slot_count, sizeof *made->slots);
     if (made->lane == NULL || made->slots == NULL)
         goto no_memory;
-    size_t pair = plane_pair_floats(made), stems = (size_t)made->info->stem_count * pair;
+    size_t window = plane_pair_floats(made), stems = stems_floats(made);
+    made->windows = malloc((size_t)made->slot_count * window * sizeof(float));
+    made->stems = malloc((size_t)made->slot_count * stems * sizeof(float));
+    if (made->windows == NULL || made->stems == NULL)
+        goto no_memory;
     for (int i = 0; i < made->slot_count; i++) {
-        made->slots[i].window = malloc(pair * sizeof(float));
-        made->slots[i].stems = malloc(stems * sizeof(float));
-        if (made->slots[i].window == NULL || made->slots[i].stems == NULL)
-            goto no_memory;
+        made->slots[i].window = made->windows + (size_t)i * window;
+        made->slots[i].stems = made->stems + (size_t)i * stems;
     }
     for (int i = 0; i < lanes; i++) {
         made->lane[i].owner = made;
         if (made->info->network_count > 1) {
-            made->lane[i].scratch = malloc(stems * sizeof(float));
+            made->lane[i].scratch = malloc((size_t)batch * stems * sizeof(float));
             if (made->lane[i].scratch == NULL)
                 goto no_memory;
         }
@@ -190,7 +225,8 @@ int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
     made = NULL;
     goto out;
 no_memory:
-    code = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes", lanes);
+    code = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes with batches of %d",
+                        lanes, batch);
 out:
     ms_lanes_free(made);
     return code;
@@ -212,10 +248,8 @@ void ms_lanes_free(struct ms_lanes *lanes) {
     }
     for (int i = 0; lanes->lane != NULL && i < lanes->lane_count; i++)
         free(lanes->lane[i].scratch);
-    for (int i = 0; lanes->slots != NULL && i < lanes->slot_count; i++) {
-        free(lanes->slots[i].window);
-        free(lanes->slots[i].stems);
-    }
+    free(lanes->windows);
+    free(lanes->stems);
     free(lanes->lane);
     free(lanes->slots);
     free(lanes);
@@ -223,6 +257,10 @@ void ms_lanes_free(struct ms_lanes *lanes) {
 
 int ms_lanes_count(const struct ms_lanes *lanes) {
     return lanes->lane_count;
+}
+
+int ms_lanes_slots(const struct ms_lanes *lanes) {
+    return lanes->slot_count;
 }
 
 int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err) {
@@ -257,7 +295,22 @@ struct ms_slot *ms_lanes_claim(struct ms_lanes *lanes) {
 void ms_lanes_submit(struct ms_lanes *lanes) {
     pthread_mutex_lock(&lanes->lock);
     lanes->slots[lanes->submitted++ % lanes->slot_count].done = false;
-    pthread_cond_signal(&lanes->to_lanes);
+    if (lanes->submitted - lanes->begun >= lanes->batch)
+        pthread_cond_signal(&lanes->to_lanes);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+/* With the lock. */
+static void flush(struct ms_lanes *lanes) {
+    if (lanes->flushed == lanes->submitted)
+        return;
+    lanes->flushed = lanes->submitted;
+    pthread_cond_broadcast(&lanes->to_lanes);
+}
+
+void ms_lanes_flush(struct ms_lanes *lanes) {
+    pthread_mutex_lock(&lanes->lock);
+    flush(lanes);
     pthread_mutex_unlock(&lanes->lock);
 }
 
@@ -282,6 +335,7 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
                 code = ms_error_set(err, slot->err.code, "%s", slot->err.text);
             break;
         }
+        flush(lanes); /* nothing more will come before this one is done */
         /* The flag is set by a signal's handler or another thread, neither of which can wake this one. */
         (void)ms_cond_wait_until(&lanes->to_caller, &lanes->lock,
                                  ms_monotonic_s() + CANCEL_POLL_MS / 1000.0);
@@ -301,7 +355,9 @@ void ms_lanes_drain(struct ms_lanes *lanes) {
     lanes->begun = lanes->submitted;
     while (lanes->running > 0)
         pthread_cond_wait(&lanes->to_caller, &lanes->lock);
-    lanes->collected = lanes->submitted;
+    /* The next song begins at the ring's start: full batches, of which slot_count is a multiple,
+     * then end at its end. */
+    lanes->submitted = lanes->begun = lanes->collected = lanes->flushed = 0;
     lanes->dropping = false;
     pthread_mutex_unlock(&lanes->lock);
 }

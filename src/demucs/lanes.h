@@ -1,7 +1,12 @@
 /* Lanes: threads with a session each, and the segments in flight between them and separate.c.
  *
- * The caller claims a slot, fills its window and submits it; any lane runs it; the caller collects slots in the order
- * in which it submitted them. One caller thread. */
+ * The caller claims a slot, fills its window and submits it; any lane runs it, in one forward with
+ * those next to it; the caller collects slots in the order in which it submitted them. One caller
+ * thread.
+ *
+ * A lane begins when a full batch waits, or when no fuller one can come: the caller has flushed,
+ * or waits to collect. A caller that submits all slots it can claim before it collects gets full
+ * batches but for a song's last. */
 #ifndef MSAAS_DEMUCS_LANES_H
 #define MSAAS_DEMUCS_LANES_H
 
@@ -13,6 +18,7 @@
 #include "msaas/model.h"
 
 #define MS_LANES_MAX 256
+#define MS_BATCH_MAX 64
 
 struct ms_slot {
     struct ms_chunk chunk; /* the caller's note */
@@ -24,11 +30,13 @@ struct ms_slot {
 
 struct ms_lanes;
 
-/* Returns when every lane has its session. Slots in flight at most: lanes + 1. */
-MS_MUST_CHECK int ms_lanes_new(const struct ms_model *model, int lanes, struct ms_lanes **out,
-                               struct ms_error *err);
+/* Returns when every lane has its session. batch: segments of a forward, at most. */
+MS_MUST_CHECK int ms_lanes_new(const struct ms_model *model, int lanes, int batch,
+                               struct ms_lanes **out, struct ms_error *err);
 void ms_lanes_free(struct ms_lanes *lanes);
 int ms_lanes_count(const struct ms_lanes *lanes);
+/* In flight at most: a batch for each lane, and one more to fill ahead. */
+int ms_lanes_slots(const struct ms_lanes *lanes);
 
 /* What the next segments are to give; nothing may be in flight. MS_EMODEL: no network serves a wanted stem. */
 MS_MUST_CHECK int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err);
@@ -36,6 +44,7 @@ MS_MUST_CHECK int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, stru
 /* The slot to fill next, NULL while all are in flight. */
 struct ms_slot *ms_lanes_claim(struct ms_lanes *lanes);
 void ms_lanes_submit(struct ms_lanes *lanes); /* the slot claimed last */
+void ms_lanes_flush(struct ms_lanes *lanes);  /* what was submitted is the last for now */
 /* The slot submitted first of those in flight, without waiting; NULL: none is. Its chunk may be read. */
 const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes);
 /* Waits until that one is done. Its own error, or MS_ECANCELED once *cancel (may be NULL) is true. */

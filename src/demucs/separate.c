@@ -1,8 +1,11 @@
-/* decode -> SEPARATE -> encode: the mix comes in by blocks, segments go through the lanes, stems go out by blocks.
+/* decode -> SEPARATE -> encode: the mix comes in by blocks, segments go through the lanes, stems go
+ * out by blocks.
  *
- * Everything but the forwards happens on the caller's thread, in the order of the grid: what comes out does not
- * depend on the number of lanes. Owns the stretch of the mix that is still needed (history) and, for every stem, the
- * one segment that later chunks still add to (tail). Both have their size from the model, none from the song. */
+ * Everything but the forwards happens on the caller's thread, in the order of the grid: what
+ * comes out does not depend on the number of lanes or on their batches. Owns the stretch of the
+ * mix that is still needed (history) and, for every stem, the one segment that later chunks
+ * still add to (tail). Both have their size from the model and what the lanes take, none from
+ * the song. */
 #include "msaas/separate.h"
 
 #include <math.h>
@@ -147,8 +150,10 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
     while (*more && (slot = ms_lanes_claim(lanes)) != NULL) {
-        if (!(*more = ms_grid_next(&job->grid, &slot->chunk)))
+        if (!(*more = ms_grid_next(&job->grid, &slot->chunk))) {
+            ms_lanes_flush(lanes);
             break;
+        }
         /* Windows start in the order of their chunks, even those that reach back; stems from tail_first on are still
          * to go out. */
         int64_t first = slot->chunk.window, end = slot->chunk.position + slot->chunk.length;
@@ -306,20 +311,20 @@ int ms_separator_run(struct ms_separator *separator, const struct ms_mix_source 
     return code != 0 ? code : check_end(&job, err);
 }
 
-int ms_separator_new(const struct ms_model *model, int lanes, struct ms_separator **out,
+int ms_separator_new(const struct ms_model *model, int lanes, int batch, struct ms_separator **out,
                      struct ms_error *err) {
     *out = NULL;
     struct ms_separator *made = calloc(1, sizeof *made);
     if (made == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a separator");
     made->info = ms_model_info(model);
-    int code = ms_lanes_new(model, lanes, &made->lanes, err);
+    int code = ms_lanes_new(model, lanes, batch, &made->lanes, err);
     if (code != 0)
         goto out;
     /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of the newest. */
     size_t segment = (size_t)made->info->segment_frames;
     made->history_capacity =
-        (int64_t)segment * (ms_lanes_count(made->lanes) + 3) + MS_STEM_BLOCK_FRAMES;
+        (int64_t)segment * (ms_lanes_slots(made->lanes) + 2) + MS_STEM_BLOCK_FRAMES;
     for (int c = 0; c < MS_MIX_CHANNELS; c++)
         made->history[c] = malloc((size_t)made->history_capacity * sizeof(float));
     made->tail =

@@ -40,10 +40,10 @@ void ms_session_free(struct ms_session *session) {
     free(session);
 }
 
-int ms_session_forward(struct ms_session *session, int network, const float *mix, float *out,
-                       struct ms_error *err) {
+int ms_session_forward(struct ms_session *session, int network, int count, const float *mix,
+                       float *out, struct ms_error *err) {
     return session->backend->forward(session->runner, ms_model_network(session->model, network),
-                                     mix, out, session->seconds, err);
+                                     count, mix, out, session->seconds, err);
 }
 
 void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]) {

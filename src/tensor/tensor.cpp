@@ -67,7 +67,8 @@ struct ms_pool {
 
 namespace {
 
-/* Addresses for one lane's activations; several times what the published networks take. */
+/* Addresses for one lane's activations; several times what the published networks take for a
+ * segment. What a large batch needs beyond comes from the heap. */
 constexpr size_t ARENA_BYTES = size_t{4} << 30;
 
 /* Of the pool whose operator runs on this thread. */

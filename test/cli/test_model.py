@@ -72,7 +72,13 @@ class Bench(cli.Case):
         for precision in ("float32", "bf16"):
             arguments = ("bench", "--segments", 1, "--lanes", 1, "--precision", precision)
             self.assertEqual(json.loads(self.run_msaas(*arguments, "--json")[0])["precision"], precision)
-            self.assertIn(f" on 1 lane, {precision}, libtorch ", self.run_msaas(*arguments)[0])
+            self.assertIn(f" on 1 lane, batch 1, {precision}, libtorch ", self.run_msaas(*arguments)[0])
+    def test_whole_batches(self):
+        out, _ = self.run_msaas("bench", "--json", "--segments", 3, "--lanes", 1, "--batch", 2)
+        figures = json.loads(out)
+        self.assertEqual((figures["batch"], figures["segments"]), (2, 4))
+        out, _ = self.run_msaas("bench", "--segments=1", "--lanes=1", "--batch=2")
+        self.assertIn("tiny, 2 segments of 0.5 s on 1 lane, batch 2, float32", out)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 """`msaas separate` at its work: names, formats, folders, reports, interruption."""
 
 import fcntl
+import itertools
 import json
 import os
 import pathlib
 import pty
 import signal
 import struct
+import subprocess
 import termios
 import wave
 
@@ -40,6 +42,24 @@ class Results(cli.Case):
         for name in STEMS:
             first, second = (self.folder / top / "tiny/a song" / name for top in ("separated", "again"))
             self.assertEqual(first.read_bytes(), second.read_bytes())
+
+    def test_the_same_bytes_in_any_batch_on_any_number_of_lanes(self):
+        bag = ["--networks", "2", "--stems", "vocals,other", "--name", "bag"]
+        make_bag = [cli.MAKE_MODEL, "--tiny", *bag, self.models]
+        subprocess.run(make_bag, check=True, timeout=cli.DEADLINE_S)
+        cli.make_wav(self.folder / "x.wav", seconds=3)  # 8 segments
+        common = ["separate", "x.wav", "--float32", "--clip-mode=none"]
+        runs = [("tiny", *run) for run in itertools.product((1, 2), (1, 2, 3, 5))]
+        for model, lanes, batch in runs + [("bag", 1, 1), ("bag", 2, 3)]:
+            out = f"{lanes} lanes, batch {batch}"
+            with self.subTest(model=model, run=out):
+                self.run_msaas(*common, "-n", model, "-o", out, "--lanes", lanes, "--batch", batch)
+                stems = self.files(f"{out}/{model}/x")
+                self.assertEqual(len(stems), 4 if model == "tiny" else 2)
+                for stem in stems:
+                    tops = ("1 lanes, batch 1", out)
+                    one, more = (self.folder / top / model / "x" / stem for top in tops)
+                    self.assertEqual(one.read_bytes(), more.read_bytes())
 
     def test_stems_and_formats(self):
         cli.make_wav(self.folder / "x.wav")
@@ -157,7 +177,7 @@ class Reports(cli.Case):
         self.assertEqual(self.run_msaas("separate", "-q", "x.wav"), ("", ""))
         out, err = self.run_msaas("separate", "-v", "--lanes=1", "x.wav")
         self.assertIn("x.wav:\n  separated/tiny/x/drums.wav\n", out)
-        self.assertIn("model tiny (none: random values), float32, 1 lane\n", err)
+        self.assertIn("model tiny (none: random values), float32, 1 lane, batch 1\n", err)
         self.assertRegex(err, r"decode .* separate .* encode .* peak memory")
 
     def test_a_bar_on_a_terminal_only(self):

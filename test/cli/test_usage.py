@@ -50,6 +50,7 @@ class Usage(cli.Case):
             (["--opus", "--bitrate", "511", "x"], "--bitrate: must be from 16 to 510"),
             (["--lanes", "257", "x"], "--lanes: must be from 0 to 256"),
             (["--precision", "float16", "x"], "--precision: must be one of float32|bf16|auto"),
+            (["--batch", "0", "x"], "--batch: must be from 1 to 64"),
             (["--stems", "bass", "--two-stems", "bass", "x"], "exclude each other"),
             (["--other-method", "minus", "x"], "needs --two-stems"),
             (["--quiet", "--verbose", "x"], "exclude each other"),

@@ -160,7 +160,7 @@ int main(int argc, char **argv) {
     if (out == NULL)
         abort();
     ms_htdemucs_trace = compare;
-    if (ms_session_forward(session, 0, mix, out, &err) == 0)
+    if (ms_session_forward(session, 0, 1, mix, out, &err) == 0)
         (void)printf("%d modules compared, %d values wrong\n", compared, wrong);
 out:
     if (err.code != 0)

@@ -88,15 +88,18 @@ void ms_session_free(struct ms_session *session) {
     free(session);
 }
 
-int ms_session_forward(struct ms_session *session, int network, const float *mix, float *out,
-                       struct ms_error *err) {
+int ms_session_forward(struct ms_session *session, int network, int count, const float *mix,
+                       float *out, struct ms_error *err) {
     struct ms_model *model = session->model;
+    size_t pair = (size_t)2 * (size_t)model->info.segment_frames;
     int number = atomic_fetch_add(&model->forwards_begun, 1) + 1;
     atomic_fetch_add(&model->forwards[network], 1);
     if (model->on_forward != NULL)
         model->on_forward(model->on_forward_context, number);
     if (number == model->fail_forward)
         return ms_error_set(err, MS_EINTERNAL, "the fake's forward failed");
-    fake_forward(model, network, mix, out);
+    for (size_t i = 0; i < (size_t)count; i++)
+        fake_forward(model, network, mix + i * pair,
+                     out + i * (size_t)model->info.stem_count * pair);
     return 0;
 }

@@ -14,7 +14,7 @@
 struct ms_model {
     struct ms_model_info info;
     bool plain; /* stem s is the mix, s + 1 times, and nothing else */
-    atomic_int forwards[MS_MODEL_MAX_NETWORKS]; /* how often each was run */
+    atomic_int forwards[MS_MODEL_MAX_NETWORKS]; /* how often each was run, on a batch */
     atomic_int sessions;                        /* alive */
     int fail_forward; /* number of the forward that fails, from 1; 0: none */
     int fail_session; /* likewise of the session that cannot be made */
@@ -34,7 +34,7 @@ extern struct ms_model *fake_model_on_disk;
 /* A model of `stems` stems called "drums", "bass", "other", "vocals", ... and one network for all of them. */
 void fake_model_init(struct ms_model *model, int sample_rate_hz, int segment_frames, int stems);
 
-/* The network itself. mix [2][segment_frames], out [stem_count][2][segment_frames]. */
+/* The network itself, of one segment: mix [2][frames] -> out [stem_count][2][frames]. */
 void fake_forward(const struct ms_model *model, int network, const float *mix, float *out);
 
 #endif

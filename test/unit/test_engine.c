@@ -48,7 +48,7 @@ static int end(void **state) {
 
 static int open_engine(enum ms_precision precision) {
     const struct ms_engine_options options = {
-        .path = path, .device = "cpu", .precision = precision, .lanes = 2};
+        .path = path, .device = "cpu", .precision = precision, .lanes = 2, .batch = 1};
     return ms_engine_new(&options, &engine, NULL);
 }
 

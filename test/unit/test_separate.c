@@ -1,5 +1,6 @@
 /* How the separator behaves: faults, canceling, progress, memory; a stand-in for the network. */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include "fake_network.h"
 #include "msaas/separate.h"
 #include "msaas/sys.h"
+#include "msaas/thread.h"
 #include "song.h"
 
 #define RATE_HZ 600
@@ -52,8 +54,10 @@ static void test_bad_options(void **state) {
     struct ms_model model;
     fake_model_init(&model, RATE_HZ, SEGMENT, 2);
     struct ms_separator *separator = NULL;
-    assert_int_equal(ms_separator_new(&model, 0, &separator, NULL), MS_EUSAGE);
-    assert_int_equal(ms_separator_new(&model, 100000, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model, 0, 1, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model, 100000, 1, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model, 1, 0, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model, 1, 65, &separator, NULL), MS_EUSAGE);
     separator = new_separator(&model, 1);
     struct song song;
     struct stems stems;
@@ -71,11 +75,10 @@ static void test_bad_options(void **state) {
 }
 
 /* After every fault the separator does the next job as if nothing had been. */
-static void test_faults(void **state) {
-    (void)state;
+static void check_faults(int batch) {
     struct ms_model model;
     fake_model_init(&model, RATE_HZ, SEGMENT, 2);
-    struct ms_separator *separator = new_separator(&model, 3);
+    struct ms_separator *separator = new_batch_separator(&model, 3, batch);
     struct ms_separate_options options = default_options();
     struct song song;
     struct stems good, stems;
@@ -94,7 +97,8 @@ static void test_faults(void **state) {
         case 2: broken.fail_rewind = true, expected = MS_EIO; break;
         case 3: stems.fail_at = 2000, expected = MS_EIO; break;
         case 4:
-            model.fail_forward = atomic_load(&model.forwards_begun) + 6, expected = MS_EINTERNAL;
+            model.fail_forward = atomic_load(&model.forwards_begun) + (batch > 1 ? 2 : 6);
+            expected = MS_EINTERNAL;
             break;
         case 5: broken.second_frames = 8999; break;
         case 6: broken.frames = 8999; break;
@@ -112,7 +116,7 @@ static void test_faults(void **state) {
     for (int failing = 1; failing <= 3; failing++) {
         atomic_store(&model.sessions_begun, 0);
         model.fail_session = failing;
-        assert_int_equal(ms_separator_new(&model, 3, &separator, &err), MS_ENOMEM);
+        assert_int_equal(ms_separator_new(&model, 3, batch, &separator, &err), MS_ENOMEM);
         assert_non_null(strstr(err.text, "no session"));
         assert_null(separator);
         assert_int_equal(model.sessions, 0);
@@ -120,6 +124,12 @@ static void test_faults(void **state) {
     stems_fini(&good);
     stems_fini(&stems);
     song_fini(&song);
+}
+
+static void test_faults(void **state) {
+    (void)state;
+    check_faults(1);
+    check_faults(4);
 }
 
 struct canceling {
@@ -133,14 +143,13 @@ static void cancel_at(void *context, int number) {
         atomic_store(&canceling->flag, true);
 }
 
-static void test_cancel(void **state) {
-    (void)state;
+static void check_cancel(int batch) {
     struct ms_model model;
     fake_model_init(&model, RATE_HZ, SEGMENT, 2);
     struct canceling canceling = {.at_forward = 7};
     model.on_forward = cancel_at;
     model.on_forward_context = &canceling;
-    struct ms_separator *separator = new_separator(&model, 2);
+    struct ms_separator *separator = new_batch_separator(&model, 2, batch);
     struct ms_separate_options options = default_options();
     struct ms_separate_hooks hooks = {.cancel = &canceling.flag};
     struct song song;
@@ -162,6 +171,12 @@ static void test_cancel(void **state) {
     stems_fini(&stems);
     song_fini(&song);
     ms_separator_free(separator);
+}
+
+static void test_cancel(void **state) {
+    (void)state;
+    check_cancel(1);
+    check_cancel(3);
 }
 
 static void note_progress(void *context, const struct ms_separate_progress *progress) {
@@ -193,7 +208,7 @@ static void test_progress(void **state) {
     ms_separator_free(separator);
 }
 
-/* ---- memory: the published model's sizes, an hour of audio ------------------------------------------------------ */
+/* ---- a song of any length, never held -------------------------------------------------------- */
 
 struct endless {
     int64_t at, frames, written;
@@ -216,6 +231,66 @@ static int endless_rewind(void *context, struct ms_error *err) {
     ((struct endless *)context)->at = 0;
     return 0;
 }
+
+/* ---- a song's last batch, which is not full, while the caller writes ------------------------- */
+
+#define STRIDE 750 /* of segments of 1000 frames */
+
+struct writing {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int begun; /* forwards */
+    int64_t written;
+};
+
+static void note_forward(void *context, int number) {
+    struct writing *writing = context;
+    pthread_mutex_lock(&writing->lock);
+    writing->begun = number > writing->begun ? number : writing->begun;
+    pthread_cond_signal(&writing->changed);
+    pthread_mutex_unlock(&writing->lock);
+}
+
+/* The third of ten segments is the first to be written after the last two have been submitted: its
+ * frames are not taken before those begin. */
+static int write_slowly(void *context, const float *const (*stems)[2], const float *const mix[2],
+                        size_t frames, struct ms_error *err) {
+    (void)stems;
+    (void)mix;
+    struct writing *writing = context;
+    const double deadline_s = ms_monotonic_s() + 30.0;
+    bool in_time = true;
+    writing->written += (int64_t)frames;
+    pthread_mutex_lock(&writing->lock);
+    while (in_time && writing->written == 3 * STRIDE && writing->begun < 3)
+        in_time = ms_cond_wait_until(&writing->changed, &writing->lock, deadline_s);
+    pthread_mutex_unlock(&writing->lock);
+    return in_time ? 0 : ms_error_set(err, MS_EINTERNAL, "the last batch does not begin");
+}
+
+static void test_last_batch_begins_while_stems_are_written(void **state) {
+    (void)state;
+    struct ms_model model;
+    struct writing writing = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    assert_int_equal(ms_cond_init(&writing.changed), 0);
+    fake_model_init(&model, RATE_HZ, SEGMENT, 1);
+    model.on_forward = note_forward;
+    model.on_forward_context = &writing;
+    struct ms_separator *separator = new_batch_separator(&model, 1, 4);
+    struct ms_separate_options options = default_options();
+    struct endless song = {.frames = 9 * STRIDE + 100};
+    struct ms_mix_source source = {&song, endless_read, endless_rewind};
+    struct ms_stem_sink sink = {&writing, write_slowly};
+    struct ms_error err = {0};
+    if (ms_separator_run(separator, &source, &sink, &options, NULL, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(writing.written, song.frames);
+    assert_int_equal(writing.begun, 3);
+    ms_separator_free(separator);
+    pthread_cond_destroy(&writing.changed);
+}
+
+/* ---- memory: the published model's sizes, an hour of audio ------------------------------------------------------ */
 
 static int endless_write(void *context, const float *const (*stems)[2], const float *const mix[2],
                          size_t frames, struct ms_error *err) {
@@ -254,6 +329,7 @@ int main(void) {
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_last_batch_begins_while_stems_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,27 +251,39 @@ static void test_identity(void **state) {
     ms_separator_free(separator);
 }
 
-static void test_lanes_are_bit_identical(void **state) {
+/* Every batch but a song's last is full, of the next song too; the last is as full as can be. */
+static void test_lanes_and_batches_are_bit_identical(void **state) {
     (void)state;
+    static const int batches[] = {1, 2, 3, 5, 64};
     struct ms_model model;
     fake_model_init(&model, RATE_HZ, SEGMENT, 4);
     struct ms_separate_options options = default_options();
     struct song song;
-    song_init(&song, 20011);
+    song_init(&song, 60011);
     struct stems one, more;
     stems_init(&one, 4, &song);
     stems_init(&more, 4, &song);
-    for (options.shifts = 0; options.shifts <= 2; options.shifts += 2)
-        for (int lanes = 1; lanes <= 5; lanes++) {
-            struct ms_separator *separator = new_separator(&model, lanes);
-            assert_int_equal(
-                run_song(separator, &song, lanes == 1 ? &one : &more, &options, NULL, NULL), 0);
-            ms_separator_free(separator);
-            for (int s = 0; lanes > 1 && s < 4; s++)
+    for (options.shifts = 0; options.shifts <= 2; options.shifts += 2) {
+        struct ms_separator *separator = new_separator(&model, 1);
+        atomic_store(&model.forwards_begun, 0);
+        assert_int_equal(run_song(separator, &song, &one, &options, NULL, NULL), 0);
+        ms_separator_free(separator);
+        const int segments = atomic_load(&model.forwards_begun);
+        for (int run = 0; run < 50; run++) {
+            const int lanes = run / 10 + 1, batch = batches[run / 2 % 5];
+            if (run % 2 == 0)
+                separator = new_batch_separator(&model, lanes, batch);
+            atomic_store(&model.forwards_begun, 0);
+            assert_int_equal(run_song(separator, &song, &more, &options, NULL, NULL), 0);
+            assert_int_equal(atomic_load(&model.forwards_begun), (segments + batch - 1) / batch);
+            if (run % 2 == 1)
+                ms_separator_free(separator);
+            for (int s = 0; s < 4; s++)
                 for (int c = 0; c < 2; c++)
                     assert_memory_equal(one.planes[s][c], more.planes[s][c],
                                         (size_t)song.frames * sizeof(float));
         }
+    }
     stems_fini(&one);
     stems_fini(&more);
     song_fini(&song);
@@ -289,6 +301,10 @@ static void test_bag(void **state) {
     struct ms_separator *separator = new_separator(&model, 2);
     struct ms_separate_options options = default_options();
     options.shifts = 2;
+    check_against_reference(&model, separator, 3333, &options);
+    assert_int_equal(model.forwards[0], model.forwards[2]);
+    ms_separator_free(separator);
+    separator = new_batch_separator(&model, 2, 3);
     check_against_reference(&model, separator, 3333, &options);
     assert_int_equal(model.forwards[0], model.forwards[2]);
 
@@ -323,7 +339,7 @@ int main(void) {
         cmocka_unit_test(test_matches_whole_array),
         cmocka_unit_test(test_matches_after_history_moved),
         cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_lanes_are_bit_identical),
+        cmocka_unit_test(test_lanes_and_batches_are_bit_identical),
         cmocka_unit_test(test_bag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -377,10 +377,11 @@ static void runner_free(struct ms_runner *runner) {
     free(runner);
 }
 
-static int forward(struct ms_runner *runner, const struct ms_network *net, const float *mix,
-                   float *out, double seconds[MS_STAGE_COUNT], struct ms_error *err) {
+static int forward(struct ms_runner *runner, const struct ms_network *net, int count,
+                   const float *mix, float *out, double seconds[MS_STAGE_COUNT],
+                   struct ms_error *err) {
     struct ms_pool *p = runner->pool;
-    const int64_t shape[] = {1, net->hyper.audio_channels, net->hyper.segment_frames};
+    const int64_t shape[] = {count, net->hyper.audio_channels, net->hyper.segment_frames};
     const struct ms_tensor *input = ms_tensor_from_f32(p, mix, 3, shape);
     ms_tensor_to_f32(p, ms_htdemucs_forward(net, p, input, seconds), out);
     const int status = ms_pool_status(p, err);
