@@ -510,6 +510,10 @@ ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
         return nullptr;
     return in_place(p, "residual_", x, x, [&] {
         at::Tensor v = x->value;
+        const ms_filter_shape &in = unit->in->shape, &out = unit->out->shape;
+        if (v.dim() != 4 || v.size(3) != in.in || in.out != out.in || out.out != 2 * in.in ||
+            out.activation != MS_ACTIVATION_GLU || in.bf16 || out.bf16)
+            throw std::runtime_error("its filters do not fit");
         if (!p->own) {
             /* Each row a song of its own. */
             at::Tensor rows = v.view({v.size(0) * v.size(1), 1, v.size(2), v.size(3)});
