@@ -92,8 +92,8 @@ void ms_cpu_spectrum(struct ms_fourier *f, const float *x, int64_t channels, int
     for (int64_t t = 0; t < times; t += BLOCK_FRAMES) {
         const int64_t count = times - t < BLOCK_FRAMES ? times - t : BLOCK_FRAMES;
         for (int64_t i = 0; i < count * channels; i++)
-            take_frame(f, x + i % channels * frames, frames,
-                       (t + i / channels) * hop - hop / 2 * 3, spectra + i * line);
+            take_frame(f, x + i % channels * frames, frames, (t + i / channels) * hop - hop / 2 * 3,
+                       spectra + i * line);
         for (int64_t bin = 0; bin < bins; bin++) {
             float *to = y + (bin * times + t) * channels * 2;
             for (int64_t i = 0; i < count * channels; i++)

@@ -45,7 +45,7 @@ struct ms_filter {
 
 struct ms_pool {
     at::Device device;
-    bool own; /* the operators are those of cpu.h */
+    bool own;                     /* the operators are those of cpu.h */
     std::list<ms_tensor> tensors; /* newest first */
     std::list<ms_filter> filters;
     ms_fourier *fourier = nullptr; /* made with the first spectrum */
@@ -301,8 +301,7 @@ ms_tensor *ms_reshape(ms_pool *p, const ms_tensor *x, int dims, const int64_t *s
 }
 
 ms_tensor *ms_permute(ms_pool *p, const ms_tensor *x, int dims, const int64_t *order) {
-    return op(p, "permute", {x},
-              [&] { return x->value.permute(sizes(dims, order)).contiguous(); });
+    return op(p, "permute", {x}, [&] { return x->value.permute(sizes(dims, order)).contiguous(); });
 }
 
 ms_tensor *ms_narrow(ms_pool *p, const ms_tensor *x, int dim, int64_t start, int64_t length) {
@@ -356,19 +355,17 @@ at::Tensor channels_last(const at::Tensor &x) {
 /* x and the result with channels first. */
 at::Tensor activated(const at::Tensor &x, ms_activation activation) {
     switch (activation) {
-    case MS_ACTIVATION_GELU:
-        return at::gelu(x);
-    case MS_ACTIVATION_GLU:
-        return at::glu(x, 1);
-    case MS_ACTIVATION_NONE:
-        break;
+    case MS_ACTIVATION_GELU: return at::gelu(x);
+    case MS_ACTIVATION_GLU: return at::glu(x, 1);
+    case MS_ACTIVATION_NONE: break;
     }
     return x;
 }
 
 at::Tensor filtered(const at::Tensor &x, const ms_filter *f) {
     const ms_filter_shape &s = f->shape;
-    const int64_t rows = -x.size(1) % s.stride_rows + (x.size(1) % s.stride_rows ? s.stride_rows : 0),
+    const int64_t rows =
+                      -x.size(1) % s.stride_rows + (x.size(1) % s.stride_rows ? s.stride_rows : 0),
                   columns = -x.size(2) % s.stride_columns +
                             (x.size(2) % s.stride_columns ? s.stride_columns : 0);
     const at::Tensor padded =
@@ -487,17 +484,17 @@ ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filte
         const ms_filter_shape &s = f->shape;
         const bool along_rows = s.kernel_rows > 1;
         if (!p->own) {
-            const at::Tensor whole = at::conv_transpose2d(rounded(channels_first(v), s.bf16),
-                                                          f->weight, {},
-                                                          {s.stride_rows, s.stride_columns});
+            const at::Tensor whole =
+                at::conv_transpose2d(rounded(channels_first(v), s.bf16), f->weight, {},
+                                     {s.stride_rows, s.stride_columns});
             const at::Tensor z = whole.narrow(
                 along_rows ? 2 : 3, along_rows ? s.padding_rows : s.padding_columns, length);
             return channels_last(
                 activated(z.to(at::kFloat) + f->bias.view({-1, 1, 1}), s.activation));
         }
-        at::Tensor y = at::empty({v.size(0), along_rows ? length : v.size(1),
-                                  along_rows ? v.size(2) : length, s.out},
-                                 v.options());
+        at::Tensor y = at::empty(
+            {v.size(0), along_rows ? length : v.size(1), along_rows ? v.size(2) : length, s.out},
+            v.options());
         convolve(p, v, f, nullptr, y);
         return y;
     });
@@ -518,8 +515,8 @@ ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
             /* Each row a song of its own. */
             at::Tensor rows = v.view({v.size(0) * v.size(1), 1, v.size(2), v.size(3)});
             at::Tensor y = filtered(rows, unit->in);
-            y = at::gelu(at::group_norm(y, 1, unit->norm_in_weight->value,
-                                        unit->norm_in_bias->value, 1e-5));
+            y = at::gelu(
+                at::group_norm(y, 1, unit->norm_in_weight->value, unit->norm_in_bias->value, 1e-5));
             y = at::conv2d(y, unit->out->weight.to(at::kFloat)) + unit->out->bias.view({-1, 1, 1});
             y = at::glu(at::group_norm(y, 1, unit->norm_out_weight->value,
                                        unit->norm_out_bias->value, 1e-5),
@@ -584,7 +581,7 @@ at::Tensor heads_of(const at::Tensor &x, int64_t from, int64_t channels, int64_t
 } // namespace
 
 ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_t k_from,
-                        int64_t v_from, int64_t channels, int heads, bool bf16) {
+                     int64_t v_from, int64_t channels, int heads, bool bf16) {
     return op(p, "attend", {q, kv}, [&] {
         const at::Tensor &from = q->value, &to = kv->value;
         const int64_t batch = from.size(0), queries = from.size(2), depth = channels / heads;
@@ -715,15 +712,15 @@ ms_tensor *ms_waveform(ms_pool *p, const ms_tensor *spectrum, const ms_tensor *s
         void *room = scratch(&memory, p->own ? ms_fourier_scratch(nfft, channels) : 0);
         for (int64_t n = 0; n < batch; n++) {
             if (p->own) {
-                ms_cpu_waveform(fourier(p, nfft), data(x[n]), channels, frames,
-                                data(xl)[2 * n + 1], data(xl)[2 * n], data(out[n]), room);
+                ms_cpu_waveform(fourier(p, nfft), data(x[n]), channels, frames, data(xl)[2 * n + 1],
+                                data(xl)[2 * n], data(out[n]), room);
                 continue;
             }
             const at::Tensor parts = (x[n] * xl[n][1] + xl[n][0])
                                          .view({nfft / 2, count, channels, 2})
                                          .permute({2, 0, 1, 3});
-            const at::Tensor z = at::view_as_complex(
-                at::constant_pad_nd(parts, {0, 0, 2, 2, 0, 1}).contiguous());
+            const at::Tensor z =
+                at::view_as_complex(at::constant_pad_nd(parts, {0, 0, 2, 2, 0, 1}).contiguous());
             out[n].add_(at::istft(z, nfft, hop, nfft, hann(nfft, p->device), true, true, true,
                                   hop * count + 2 * pad, false)
                             .narrow(1, pad, frames));

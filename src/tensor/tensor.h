@@ -72,8 +72,9 @@ struct ms_tensor *ms_clone(struct ms_pool *p, const struct ms_tensor *x);
 struct ms_filter_shape {
     int64_t in, out; /* channels; out counts both halves of a GLU */
     int kernel_rows, kernel_columns, stride_rows, stride_columns, padding_rows, padding_columns;
-    int dilation;    /* of the columns */
-    bool transposed; /* along the dimension whose kernel is wider than 1; padding is cut off its start */
+    int dilation; /* of the columns */
+    bool
+        transposed; /* along the dimension whose kernel is wider than 1; padding is cut off its start */
     enum ms_activation activation;
     bool bf16; /* weights and inputs are rounded to bfloat16; sums are float32 */
 };
@@ -111,8 +112,9 @@ struct ms_tensor *ms_group_norm_(struct ms_pool *p, struct ms_tensor *x, const s
                                  const struct ms_tensor *b);
 /* q, kv [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of kv from k_from, values from v_from.
  * -> [batch][1][tokens of q][channels]: softmax(q k / sqrt(channels / heads)) v for each head. */
-struct ms_tensor *ms_attend(struct ms_pool *p, const struct ms_tensor *q, const struct ms_tensor *kv,
-                            int64_t k_from, int64_t v_from, int64_t channels, int heads, bool bf16);
+struct ms_tensor *ms_attend(struct ms_pool *p, const struct ms_tensor *q,
+                            const struct ms_tensor *kv, int64_t k_from, int64_t v_from,
+                            int64_t channels, int heads, bool bf16);
 struct ms_tensor *ms_scale_(struct ms_pool *p, struct ms_tensor *x, double by); /* x *= by */
 /* Dimensions of y that are 1 are repeated. */
 struct ms_tensor *ms_add_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *y);

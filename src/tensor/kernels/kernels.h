@@ -23,8 +23,8 @@ struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;
     bool glu;
-    bool bf16;        /* weights, and what they are multiplied by, are bfloat16; sums are float */
-    void *values;     /* ms_kernels.packed_bytes, aligned to 64 bytes */
+    bool bf16;         /* weights, and what they are multiplied by, are bfloat16; sums are float */
+    void *values;      /* ms_kernels.packed_bytes, aligned to 64 bytes */
     const void *zeros; /* depth values of zero, for positions beyond the edge */
 };
 
@@ -55,8 +55,8 @@ struct ms_product {
     struct ms_tap tap[MS_TAPS_MAX];
     const float *scale, *shift; /* for each output; scale may be NULL: 1 */
     enum ms_activation activation;
-    const float *gamma; /* for each output after the activation; NULL: y = v */
-    float *y;           /* NULL: only the sums are wanted */
+    const float *gamma;      /* for each output after the activation; NULL: y = v */
+    float *y;                /* NULL: only the sums are wanted */
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
     /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not wanted. */
     double *sums;
@@ -89,7 +89,7 @@ struct ms_kernels {
                    const float *shift, enum ms_activation activation);
     /* Sum and sum of squares of all values, added to sums. */
     void (*measure)(const float *x, int64_t count, double sums[2]);
-    void (*add)(float *x, const float *y, int64_t count); /* x += y */
+    void (*add)(float *x, const float *y, int64_t count);        /* x += y */
     void (*to_bf16)(const float *x, uint16_t *y, int64_t count); /* nearest, ties to even */
 };
 

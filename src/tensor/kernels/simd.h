@@ -81,7 +81,8 @@ static inline float largest_of(vec v) {
 /* 2^x for x in -126..127 (beyond: the nearest of them), relative error below 2e-7: the whole part goes into the exponent;
  * the polynomial is the best one of its degree for the rest, -0.5..0.5. */
 static inline vec exp2_of(vec x) {
-    const vec shifter = splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
+    const vec shifter =
+        splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
     x = min_of(max_of(x, splat(-126.0f)), splat(127.0f));
     const vec whole = x + shifter;
     const vec rest = x - (whole - shifter);
