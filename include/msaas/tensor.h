@@ -104,7 +104,7 @@ struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tens
 
 /* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row by itself. */
 struct ms_residual {
-    const struct ms_filter *in, *out; /* out is made with the GLU */
+    const struct ms_filter *in, *out; /* float32; out is made with the GLU */
     const struct ms_tensor *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
 };
 struct ms_tensor *ms_residual_(struct ms_pool *p, struct ms_tensor *x,

@@ -60,7 +60,7 @@ int ms_fourier_size(const struct ms_fourier *f) {
 
 /* Floats of a spectrum: nfft / 2 + 1 complex numbers, the last one (Nyquist) unused, up to whole 64 bytes. */
 static int64_t line_of(int nfft) {
-    return (nfft + 2 + 15) / 16 * 16;
+    return ((int64_t)nfft + 2 + 15) / 16 * 16;
 }
 
 size_t ms_fourier_scratch(int nfft, int64_t channels) {

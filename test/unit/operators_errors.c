@@ -57,6 +57,35 @@ void inputs_that_do_not_fit(void **state) {
     }
 }
 
+/* A residual unit of float32 filters alone, the second one with the GLU. */
+void residual_filters_that_do_not_fit(void **state) {
+    (void)state;
+    for (int wrong = 0; wrong < 4; wrong++) {
+        struct ms_pool *p = pool_new(true);
+        struct ms_filter_shape first = linear(wrong == 3 ? 8 : 4, 2), second = linear(2, 8);
+        first.bf16 = wrong == 0;
+        second.bf16 = wrong == 1;
+        second.activation = wrong == 2 ? MS_ACTIVATION_NONE : MS_ACTIVATION_GLU;
+        const struct input w = weights(&first), v = weights(&second), eight = vector(8),
+                           two = vector(2), in = songs(1, 9, 4);
+        const struct ms_tensor *big = make_input(p, &eight, 0, 0, 1),
+                               *small = make_input(p, &two, 1, 0, 1);
+        const struct ms_residual unit = {
+            ms_filter_new(p, &first, make_input(p, &w, 2, 0, 1), small),
+            ms_filter_new(p, &second, make_input(p, &v, 3, 0, 1), big),
+            small,
+            small,
+            big,
+            big,
+            big,
+        };
+        assert_fine(p);
+        assert_null(ms_residual_(p, make_input(p, &in, 4, 0, 1), &unit));
+        assert_int_equal(ms_pool_status(p, NULL), MS_EINTERNAL);
+        ms_pool_free(p);
+    }
+}
+
 /* An operator without an input does nothing and says nothing: the first error is the pool's. */
 void nothing_comes_of_nothing(void **state) {
     (void)state;

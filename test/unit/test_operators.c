@@ -458,6 +458,7 @@ int main(void) {
         cmocka_unit_test(waveform_undoes_spectrum),
         cmocka_unit_test(filters_that_do_not_fit),
         cmocka_unit_test(inputs_that_do_not_fit),
+        cmocka_unit_test(residual_filters_that_do_not_fit),
         cmocka_unit_test(nothing_comes_of_nothing),
     };
     ms_torch_init();
