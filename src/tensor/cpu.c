@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WINOGRAD_OUTPUTS 64
 #define EPSILON 1e-5 /* of every norm in the network */
 
 /* ---- filters --------------------------------------------------------------------------------------------------- */
@@ -15,6 +16,12 @@ static size_t aligned(size_t bytes) {
 
 static int stride_of(const struct ms_filter_shape *s) {
     return s->stride_rows > s->stride_columns ? s->stride_rows : s->stride_columns;
+}
+
+/* Where three columns by half of the products pay for the transforms. */
+static bool has_winograd(const struct ms_filter_shape *s) {
+    return s->kernel_columns == 3 && s->stride_columns == 1 && s->stride_rows == 1 &&
+           s->dilation == 1 && !s->transposed && !s->bf16 && s->out >= WINOGRAD_OUTPUTS;
 }
 
 /* Transposed: tap j of phase r is tap r + j * stride of the kernel. */
@@ -29,6 +36,7 @@ static void describe_phases(struct ms_cpu_filter *f) {
             .taps = (taps - r + f->phases - 1) / f->phases,
             .glu = s->activation == MS_ACTIVATION_GLU,
             .bf16 = s->bf16,
+            .winograd = has_winograd(s),
         };
 }
 
@@ -74,7 +82,8 @@ void ms_cpu_filter_fini(struct ms_cpu_filter *f) {
 /* ---- convolutions ---------------------------------------------------------------------------------------------- */
 
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width) {
-    return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t) : 0;
+    return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t)
+                         : f->kernels->product_bytes(&f->phase[0]);
 }
 
 static int64_t divide_up(int64_t a, int64_t b) {
@@ -119,6 +128,7 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
         .activation = s->activation,
         .gamma = gamma,
     };
+    p.scratch = scratch;
     if (s->bf16) {
         f->kernels->to_bf16(x, scratch, rows * width * s->in);
         p.x = scratch;

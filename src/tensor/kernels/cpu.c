@@ -3,7 +3,7 @@
 
 #include "attention.h"
 #include "norms.h"
-#include "product.h"
+#include "pack.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -19,6 +19,7 @@ const struct ms_kernels JOINED(ms_kernels_, MS_KERNELS) = {
 #endif
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .product_bytes = product_bytes,
     .product = product,
     .attention_bytes = attention_bytes,
     .attention = attention,

@@ -25,6 +25,7 @@ struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;
     bool glu;
+    bool winograd; /* three columns wide, stride 1: packed for winograd.h; float32 */
     bool bf16;         /* weights, and what they are multiplied by, are bfloat16; sums are float */
     void *values;      /* ms_kernels.packed_bytes, aligned to 64 bytes */
     const void *zeros; /* depth values of zero, for positions beyond the edge */
@@ -56,6 +57,7 @@ struct ms_product {
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
     /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not wanted. */
     double *sums;
+    void *scratch; /* ms_kernels.product_bytes, aligned to 64 bytes; NULL where that is 0 */
 };
 
 /* softmax(q . k * scale) . v for each head. Token t of head h: q + t * q_stride + h * depth and so on; y likewise. */
@@ -74,6 +76,7 @@ struct ms_kernels {
     bool fast_bf16;   /* has instructions for it: faster than float32 */
     size_t (*packed_bytes)(const struct ms_packed *w);
     void (*pack)(const struct ms_packed *w, const struct ms_weight_layout *from);
+    size_t (*product_bytes)(const struct ms_packed *w);
     void (*product)(const struct ms_product *p);
     size_t (*attention_bytes)(const struct ms_attention *a);
     void (*attention)(const struct ms_attention *a);

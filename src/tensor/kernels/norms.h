@@ -7,21 +7,6 @@
 
 enum { MEASURED = 4096 }; /* values that are summed in float before they go on in double */
 
-static vec load_part(const float *p, int64_t count) {
-    if (count >= LANES)
-        return load(p);
-    vec v = {0};
-    memcpy(&v, p, (size_t)count * sizeof *p);
-    return v;
-}
-
-static void store_part(float *p, vec v, int64_t count) {
-    if (count >= LANES)
-        store(p, v);
-    else
-        memcpy(p, &v, (size_t)count * sizeof *p);
-}
-
 static void layer_norm(const float *x, int64_t tokens, int64_t channels, const float *weight,
                        const float *bias, float *y) {
     for (int64_t t = 0; t < tokens; t++, x += channels, y += channels) {

@@ -22,8 +22,13 @@ static inline int64_t panels_of(const struct ms_packed *w) {
     return (results_of(w) + panel_outputs(w) - 1) / panel_outputs(w);
 }
 
+/* winograd.h: six points stand for three taps. */
+static inline int64_t packed_taps(const struct ms_packed *w) {
+    return w->winograd ? INT64_C(2) * w->taps : w->taps;
+}
+
 static inline int64_t panel_values(const struct ms_packed *w) {
-    return w->taps * w->depth * TILE_COLUMNS;
+    return packed_taps(w) * w->depth * TILE_COLUMNS;
 }
 
 static size_t packed_bytes(const struct ms_packed *w) {
@@ -36,30 +41,6 @@ static int64_t output_at(const struct ms_packed *w, int64_t panel, int column) {
     const bool second = w->glu && column >= LANES;
     const int64_t result = panel * panel_outputs(w) + column - (second ? LANES : 0);
     return result < results ? result + (second ? results : 0) : -1;
-}
-
-static void pack(const struct ms_packed *w, const struct ms_weight_layout *from) {
-    float *floats = w->values;
-    uint16_t *halves = w->values;
-    const int64_t group = w->bf16 ? 2 : 1; /* inputs that lie side by side */
-    for (int64_t panel = 0; panel < panels_of(w); panel++) {
-        for (int column = 0; column < TILE_COLUMNS; column++) {
-            const int64_t o = output_at(w, panel, column);
-            for (int64_t t = 0; t < w->taps; t++) {
-                const int64_t first = panel * panel_values(w) + t * w->depth * TILE_COLUMNS;
-                for (int64_t i = 0; i < w->depth; i++) {
-                    const float value =
-                        o < 0 ? 0.0f : from->data[o * from->out + t * from->tap + i * from->in];
-                    const int64_t at =
-                        first + i / group * group * TILE_COLUMNS + column * group + i % group;
-                    if (w->bf16)
-                        halves[at] = bf16_of(value);
-                    else
-                        floats[at] = value;
-                }
-            }
-        }
-    }
 }
 
 /* What follows the sums, for the outputs of one panel. */
@@ -182,7 +163,7 @@ static int64_t tiles_of_block(const struct ms_product *p) {
     return fitting < 1 ? 1 : fitting < possible ? fitting : possible;
 }
 
-static void product(const struct ms_product *p) {
+static void direct(const struct ms_product *p) {
     const struct ms_packed *w = p->w;
     const int64_t tiles_max = tiles_of_block(p);
     const void *table[TABLE];

@@ -38,6 +38,22 @@ static inline void store(float *p, vec v) {
     memcpy(p, &v, sizeof v);
 }
 
+/* The first `count` values, zeros behind them; all, where there are more. */
+static inline vec load_part(const float *p, int64_t count) {
+    if (count >= LANES)
+        return load(p);
+    vec v = {0};
+    memcpy(&v, p, (size_t)count * sizeof *p);
+    return v;
+}
+
+static inline void store_part(float *p, vec v, int64_t count) {
+    if (count >= LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, (size_t)count * sizeof *p);
+}
+
 static inline vec splat(float x) {
     return x - (vec){0};
 }
