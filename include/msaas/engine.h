@@ -8,7 +8,7 @@
 struct ms_engine_options {
     const char *path, *device;   /* see ms_model_open; they outlive the engine */
     enum ms_precision precision; /* the usual one, for jobs that ask for none */
-    int lanes, batch; /* as of ms_separator_new */
+    int lanes, batch;            /* as of ms_separator_new */
 };
 
 struct ms_engine;

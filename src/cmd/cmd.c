@@ -15,8 +15,8 @@
 #include "msaas/text.h"
 
 /* Memory of the process with its weights, and of each lane on top for a segment of its batch. */
-#define BASE_BYTES (INT64_C(500) << 20)
-#define LANE_BYTES (INT64_C(500) << 20)
+#define BASE_BYTES (INT64_C(450) << 20)
+#define LANE_BYTES (INT64_C(250) << 20)
 
 static atomic_bool interrupted;
 static int interruption = -1; /* an eventfd, readable from then on: wakes those who wait */

@@ -4,8 +4,8 @@
  *
  * Address-ordered first fit; neighbours that are free become one. Nothing goes back to the kernel before the end.
  * Serves one thread at a time. */
-#ifndef MSAAS_DEMUCS_ARENA_H
-#define MSAAS_DEMUCS_ARENA_H
+#ifndef MSAAS_TENSOR_ARENA_H
+#define MSAAS_TENSOR_ARENA_H
 
 #include <stddef.h>
 

@@ -130,7 +130,7 @@ namespace {
 
 /* y: the result, or what gamma times the result is added to. */
 void convolve(const ms_pool *p, const at::Tensor &x, const ms_filter *f, const at::Tensor *gamma,
-              at::Tensor y) {
+              const at::Tensor &y) {
     if (x.dim() != 4 || x.size(3) != f->shape.in)
         throw std::runtime_error("its input does not fit the filter");
     if (!p->own) {

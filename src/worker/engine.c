@@ -29,8 +29,8 @@ static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_err
     int rc = ms_model_open(options->path, options->device, asked, &engine->model, err);
 
     if (rc == 0)
-        rc = ms_separator_new(engine->model, options->lanes, options->batch,
-                              &engine->separator, err);
+        rc = ms_separator_new(engine->model, options->lanes, options->batch, &engine->separator,
+                              err);
     if (rc != 0)
         unload(engine);
     engine->asked = asked;

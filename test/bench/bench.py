@@ -263,49 +263,65 @@ class Bench:
         return []
 
     def plan(self, peers):
-        """(what, peer, precision, processes): processes is None of whole programs."""
+        """(what, peer, precision, processes): processes is None of whole programs. msaas runs after
+        each peer, and stands here where there is none."""
         count, plan = len(self.cpus), []
         for precision in report.PRECISIONS if self.bf16 else report.PRECISIONS[:1]:
             for peer in peers:
                 if peer != "demucs" and (precision == "float32" or peer in WITH_BF16):
                     ways = sorted({count, 1}, reverse=True)
                     plan += [("network", peer, precision, processes) for processes in ways]
-            plan.append(("network", "msaas", precision, None))
-            if self.options.song:
-                if precision == "float32" and "demucs" in peers:
-                    plan.append(("song", "demucs", precision, None))
-                plan.append(("song", "msaas", precision, None))
+            if self.options.song and precision == "float32" and "demucs" in peers:
+                plan.append(("song", "demucs", precision, None))
+            for what in ("network", "song") if self.options.song else ("network",):
+                if not any(entry[0] == what and entry[2] == precision for entry in plan):
+                    plan.append((what, "msaas", precision, None))
         if not self.bf16:
             self.leave_out("bf16", "this processor has no avx512_bf16")
         return plan
 
+    def run_one(self, entry, number):
+        """-> the run, which is a figure from then on."""
+        what, peer, precision, processes = entry
+        count = len(self.cpus)
+        form = f"{processes} x {count // processes}" if processes else f"{count} lanes"
+        form = "as it comes" if peer == "demucs" else form
+        name = f"{what}, {report.LABELS.get(peer, peer)}, {precision}, {form}"
+        load = os.getloadavg()[0]
+        try:
+            if what == "song":
+                seconds, memory_mb = self.run_song(peer, precision)
+            elif peer == "msaas":
+                seconds, memory_mb = self.run_msaas(precision)
+            else:
+                seconds, memory_mb = self.run_peer(peer, precision, processes)
+        except Failed as why:
+            raise Failed(f"{name}: {why}") from why
+        say(f"round {number}: {name}: {seconds:.2f} s, {memory_mb:.0f} MB")
+        run = {"what": what, "peer": peer, "precision": precision, "form": form}
+        run |= {"seconds": seconds, "memory_mb": memory_mb, "round": number, "load": load}
+        self.figures["runs"].append(run)
+        return run
+
     def measure(self, peers):
-        count, plan = len(self.cpus), self.plan(peers)
+        plan = self.plan(peers)
         for number in range(1, self.options.rounds + 1):
             # There and back: what drifts meets all alike.
             for entry in list(plan) if number % 2 else plan[::-1]:
-                what, peer, precision, processes = entry
-                form = f"{processes} x {count // processes}" if processes else f"{count} lanes"
-                form = "as it comes" if peer == "demucs" else form
-                name = f"{what}, {report.LABELS.get(peer, peer)}, {precision}, {form}"
-                load = os.getloadavg()[0]
+                what, peer, precision, _ = entry
+                pair = [entry] if peer == "msaas" else [entry, (what, "msaas", precision, None)]
+                runs = []
                 try:
-                    if what == "song":
-                        seconds, memory_mb = self.run_song(peer, precision)
-                    elif peer == "msaas":
-                        seconds, memory_mb = self.run_msaas(precision)
-                    else:
-                        seconds, memory_mb = self.run_peer(peer, precision, processes)
+                    for one in pair:
+                        runs.append(self.run_one(one, number))
                 except Failed as why:
-                    if entry[:3] == ("network", "msaas", "float32"):
+                    if one[:3] == ("network", "msaas", "float32"):
                         raise
                     plan.remove(entry)
-                    self.leave_out(name, why)
+                    self.leave_out(*str(why).split(": ", 1))
                     continue
-                say(f"round {number}: {name}: {seconds:.2f} s, {memory_mb:.0f} MB")
-                run = {"what": what, "peer": peer, "precision": precision, "form": form}
-                run |= {"seconds": seconds, "memory_mb": memory_mb, "round": number, "load": load}
-                self.figures["runs"].append(run)
+                if len(runs) == 2:
+                    runs[0]["beside"] = runs[1]["seconds"]
             self.figures["rounds"] = number
             self.write()
 

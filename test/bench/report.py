@@ -30,6 +30,8 @@ def best(figures, what):
     found = {}
     for (peer, precision, form), some in runs.items():
         row = {key: statistics.median(run[key] for run in some) for key in ("seconds", "memory_mb")}
+        pairs = [run["seconds"] / run["beside"] for run in some if run.get("beside")]
+        row["ratio"] = statistics.median(pairs) if pairs else None
         fastest = found.setdefault(peer, {})
         if precision not in fastest or row["seconds"] < fastest[precision]["seconds"]:
             fastest[precision] = row | {"form": form}
@@ -37,8 +39,12 @@ def best(figures, what):
     return dict(sorted(found.items(), key=lambda item: item[0] == "msaas"))
 
 
-def times(theirs, ours):
-    return f"{theirs['seconds'] / ours['seconds']:.2f} x" if ours else ""
+def times(theirs, ours, paired=True):
+    """By pairs of runs, one after the other, where there are any: machines drift."""
+    if not ours:
+        return ""
+    ratio = theirs["ratio"] if paired else None
+    return f"{ratio or theirs['seconds'] / ours['seconds']:.2f} x"
 
 
 def beside_fastest(rows, precision):
@@ -48,7 +54,8 @@ def beside_fastest(rows, precision):
         if peers:
             fastest = min(peers, key=lambda row: row["seconds"])
             name = "the fastest" if other == precision else "the fastest float32"
-            return f"**{times(fastest, rows['msaas'][precision])} {name}**"
+            faster = times(fastest, rows["msaas"][precision], other == precision)
+            return f"**{faster} {name}**"
     return ""
 
 
@@ -102,7 +109,8 @@ def markdown(figures):
         f"Medians of {rounds} round{'s' * (rounds != 1)}, in which peers and msaas took turns; "
         f"{figures['segments']} segments in each, on processors {cpus}, all of them busy.",
         "In brackets: processes x threads, the faster way of two; memory is that of all processes. "
-        "msaas' speed: how many times as fast as this peer it is.",
+        "msaas' speed: how many times as fast as this peer it is, the median of pairs: after each "
+        "run of a peer one of msaas, for machines drift.",
         '"Network only" leaves out the Fourier transforms before and after the network. msaas and '
         "PyTorch do them, so this favours the others.",
         "PyTorch has its tuned allocator (GLIBC_TUNABLES); its bf16 is autocast. `demucs` runs as "

@@ -17,7 +17,7 @@ HOUSE = {
     "src/base/json.c": "#include <cjson/cJSON.h>\n",
     "src/audio/inner.h": "",
     "src/audio/decode.c": '#include "inner.h"\n#include "msaas/audio.h"\n#include <libavformat/avformat.h>\n',
-    "src/demucs/separate.c": '#include "msaas/separate.h"\n',
+    "src/separate/separate.c": '#include "msaas/separate.h"\n',
     "src/tensor/tensor.cpp": "#include <torch/torch.h>\n#include <vector>\n",
     "src/worker/pipeline.c": '#include "msaas/pipeline.h"\n',
     "src/http/server.c": '#include "msaas/err.h"\n',

@@ -1,5 +1,5 @@
 /* Products against their definition, in double: rounding of float sums is allowed for, 1e-6 of the
- * sum of the terms' magnitudes (and of 1). Operands of bfloat16 products are rounded here too, so
+ * sum of the terms' magnitudes (and of 1), by Winograd's way 2e-5. Operands of bfloat16 products are rounded here too, so
  * that they need no more. */
 #include "kernels_test.h"
 
@@ -10,6 +10,7 @@ struct shape {
     int64_t stride_row, stride_column;
     enum ms_activation activation;
     bool bf16, gamma, scale, sums;
+    bool winograd;
     bool no_y;       /* only sums */
     bool transposed; /* weights as [depth][out][taps] */
     int64_t gap,
@@ -77,19 +78,21 @@ static void make_data(const struct shape *s, struct data *d) {
         .taps = (int)taps,
         .glu = s->activation == MS_ACTIVATION_GLU,
         .bf16 = s->bf16,
+        .winograd = s->winograd,
         .zeros = zeros,
     };
     d->packed.values = room(kernels->packed_bytes(&d->packed));
     kernels->pack(&d->packed, &d->layout);
     fill_product(s, d);
+    d->product.scratch = room(kernels->product_bytes(&d->packed));
     assert_true(s->out_rows * 2 <= (int64_t)COUNT_OF(d->sums));
     for (int64_t i = 0; i < 2 * s->out_rows; i++)
         d->sums[i] = d->sums_wanted[i] = (double)i; /* they are added to */
 }
 
 static void drop_data(struct data *d) {
-    void *all[] = {d->x,     d->weights, d->scale, d->shift,
-                   d->gamma, d->before,  d->y,     d->packed.values};
+    void *all[] = {d->x,      d->weights, d->scale,         d->shift,          d->gamma,
+                   d->before, d->y,       d->packed.values, d->product.scratch};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         free(all[i]);
     free((void *)(uintptr_t)d->packed.zeros);
@@ -114,7 +117,8 @@ static double sum_at(const struct shape *s, const struct data *d, int64_t row, i
         }
     }
     const double scale = s->scale ? (double)d->scale[o] : 1.0;
-    *allowed = 1e-6 * (1.0 + magnitude * fabs(scale) + fabs((double)d->shift[o]));
+    *allowed =
+        (s->winograd ? 2e-5 : 1e-6) * (1.0 + magnitude * fabs(scale) + fabs((double)d->shift[o]));
     return sum * scale + (double)d->shift[o];
 }
 
@@ -173,7 +177,7 @@ static void check_both(struct shape s) {
     s.bf16 = false;
     check(&s);
     s.bf16 = true;
-    if (s.depth % 2 == 0)
+    if (s.depth % 2 == 0 && !s.winograd)
         check(&s);
 }
 
@@ -236,6 +240,32 @@ void product_of_many_taps(void **state) {
     s.kernel_columns = MS_TAPS_MAX / 2;
     s.pad_column = 20;
     check_all(s);
+}
+
+/* Groups of four, tiles and blocks of them, each with a rest; edges on all sides. */
+void product_by_winograd(void **state) {
+    (void)state;
+    for (int kernel_rows = 1; kernel_rows <= 5; kernel_rows += 2) {
+        struct shape s = line("three columns by Winograd", 22, 6, 33);
+        s.winograd = true;
+        s.kernel_rows = kernel_rows;
+        s.kernel_columns = 3;
+        s.pad_row = kernel_rows / 2;
+        s.pad_column = 1;
+        s.rows = s.out_rows = kernel_rows + 1;
+        check_all(s);
+        for (int64_t width = 1; width <= 9; width++) {
+            s.width = s.out_width = width;
+            check_both(s);
+        }
+        s.depth = 7;
+        check_both(s);
+        s.what = "three columns by Winograd, several blocks";
+        s.rows = s.out_rows = 2;
+        s.width = s.out_width = 900;
+        s.results = 3;
+        check_both(s);
+    }
 }
 
 void product_with_strides_and_dilation(void **state) {

@@ -22,6 +22,7 @@ extern const struct ms_kernels *kernels; /* under test */
 /* kernels_product.c */
 void product_of_one_tap(void **state);
 void product_of_many_taps(void **state);
+void product_by_winograd(void **state);
 void product_with_strides_and_dilation(void **state);
 void product_beyond_the_edges(void **state);
 void product_of_several_blocks(void **state);

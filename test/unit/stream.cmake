@@ -1,14 +1,14 @@
 # Streaming separation and the pipeline, on a stand-in network (fake_network.h): linked from their sources, not from
 # the room's library, so that libtorch stays out.
 set(separate_sources
-    ${CMAKE_SOURCE_DIR}/src/demucs/grid.c ${CMAKE_SOURCE_DIR}/src/demucs/lanes.c
-    ${CMAKE_SOURCE_DIR}/src/demucs/normalise.c ${CMAKE_SOURCE_DIR}/src/demucs/separate.c
+    ${CMAKE_SOURCE_DIR}/src/separate/grid.c ${CMAKE_SOURCE_DIR}/src/separate/lanes.c
+    ${CMAKE_SOURCE_DIR}/src/separate/normalise.c ${CMAKE_SOURCE_DIR}/src/separate/separate.c
     ${CMAKE_CURRENT_SOURCE_DIR}/unit/fake_network.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/song.c)
 
 foreach(name separate separate_rules)
     msaas_unit_test(${name} LINK msaas_base m)
     target_sources(test_${name} PRIVATE ${separate_sources})
-    target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/demucs)
+    target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/separate)
 endforeach()
 
 msaas_unit_test(pipeline LINK msaas_audio m)

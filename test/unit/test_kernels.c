@@ -351,6 +351,7 @@ static int test_table(const struct ms_kernels *table) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(product_of_one_tap),
         cmocka_unit_test(product_of_many_taps),
+        cmocka_unit_test(product_by_winograd),
         cmocka_unit_test(product_with_strides_and_dilation),
         cmocka_unit_test(product_beyond_the_edges),
         cmocka_unit_test(product_of_several_blocks),

@@ -61,8 +61,8 @@ void world_begin(struct world *world) {
     world->model.plain = true;
     fake_model_on_disk = &world->model;
     write_model(world);
-    world->engine =
-        (struct ms_engine_options){.path = world->model_path, .device = "cpu", .lanes = 1, .batch = 1};
+    world->engine = (struct ms_engine_options){
+        .path = world->model_path, .device = "cpu", .lanes = 1, .batch = 1};
     world->options = (struct ms_worker_options){
         .queue_url = world->queue_url,
         .store = {.url = world->store_url, .create_buckets = true},

@@ -25,7 +25,7 @@ struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;
     bool glu;
-    bool winograd; /* three columns wide, stride 1: packed for winograd.h; float32 */
+    bool winograd;     /* three columns wide, stride 1: packed for winograd.h; float32 */
     bool bf16;         /* weights, and what they are multiplied by, are bfloat16; sums are float */
     void *values;      /* ms_kernels.packed_bytes, aligned to 64 bytes */
     const void *zeros; /* depth values of zero, for positions beyond the edge */

@@ -14,14 +14,13 @@ static void layer_norm(const float *x, int64_t tokens, int64_t channels, const f
         for (int64_t c = 0; c < channels; c += LANES)
             sum += load_part(x + c, channels - c);
         const float mean = sum_of(sum) / (float)channels;
+        float means[LANES]; /* what lies beyond the channels is no difference */
+        store(means, splat(mean));
         for (int64_t c = 0; c < channels; c += LANES) {
-            const vec d = load_part(x + c, channels - c) - mean;
+            const vec d = load_part(x + c, channels - c) - load_part(means, channels - c);
             squares += d * d;
         }
-        /* What the last vector has beyond the channels counted as zeros, so as mean * mean. */
-        const float beyond = (float)((channels + LANES - 1) / LANES * LANES - channels),
-                    variance = (sum_of(squares) - beyond * mean * mean) / (float)channels;
-        const float factor = 1.0f / sqrtf(fmaxf(variance, 0.0f) + 1e-5f);
+        const float factor = 1.0f / sqrtf(sum_of(squares) / (float)channels + 1e-5f);
         for (int64_t c = 0; c < channels; c += LANES) {
             const int64_t left = channels - c;
             store_part(y + c,

@@ -91,8 +91,8 @@ static void transform_block(const struct ms_product *p, int64_t row, int64_t fir
 static void winograd_panel(const struct ms_product *p, int64_t panel, int64_t tiles,
                            const float *inputs, float *sums) {
     const struct ms_packed *w = p->w;
-    const int64_t kernel_rows = w->taps / 3, groups = tiles * TILE_ROWS,
-                  step = groups * w->depth, of_point = kernel_rows * w->depth * TILE_COLUMNS;
+    const int64_t kernel_rows = w->taps / 3, groups = tiles * TILE_ROWS, step = groups * w->depth,
+                  of_point = kernel_rows * w->depth * TILE_COLUMNS;
     const float *weights = (const float *)w->values + panel * POINTS * of_point;
     for (int64_t k = 0; k < POINTS; k++)
         for (int64_t n = 0; n < tiles; n++) {
@@ -126,8 +126,7 @@ static void winograd(const struct ms_product *p) {
                     transform_sums(sums + n * TILE_ROWS * TILE_COLUMNS, groups * TILE_COLUMNS,
                                    tile);
                     finish_tile(&f, p, tile,
-                                p->y + row * p->y_row + at * p->y_column +
-                                    panel * panel_outputs(w),
+                                p->y + row * p->y_row + at * p->y_column + panel * panel_outputs(w),
                                 rest < span ? rest : span);
                 }
             }

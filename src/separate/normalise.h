@@ -1,6 +1,6 @@
 /* Level of a song: mean and unbiased standard deviation of its mono mix, gathered by blocks. */
-#ifndef MSAAS_DEMUCS_NORMALISE_H
-#define MSAAS_DEMUCS_NORMALISE_H
+#ifndef MSAAS_SEPARATE_NORMALISE_H
+#define MSAAS_SEPARATE_NORMALISE_H
 
 #include <stddef.h>
 #include <stdint.h>

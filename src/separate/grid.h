@@ -2,8 +2,8 @@
  *
  * Positions are frames of the song; the grid of a shifted run starts before frame 0. Runs (one without shifts, one
  * for each shift otherwise) are interleaved by position, so that one pass over the song serves them all. */
-#ifndef MSAAS_DEMUCS_GRID_H
-#define MSAAS_DEMUCS_GRID_H
+#ifndef MSAAS_SEPARATE_GRID_H
+#define MSAAS_SEPARATE_GRID_H
 
 #include <stdbool.h>
 #include <stdint.h>

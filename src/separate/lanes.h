@@ -7,8 +7,8 @@
  * A lane begins when a full batch waits, or when no fuller one can come: the caller has flushed,
  * or waits to collect. A caller that submits all slots it can claim before it collects gets full
  * batches but for a song's last. */
-#ifndef MSAAS_DEMUCS_LANES_H
-#define MSAAS_DEMUCS_LANES_H
+#ifndef MSAAS_SEPARATE_LANES_H
+#define MSAAS_SEPARATE_LANES_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
