@@ -1,16 +1,20 @@
-/* A C tensor API on libtorch: the operators that the network needs, each with what follows it in one.
+/* A C tensor API on libtorch: the operators that the network needs, each with what follows it in
+ * one.
  *
- * tensor.cpp is the only C++; it keeps the tensors. On the CPU the operators are our own (cpu.h), elsewhere they are put
- * together from libtorch's: both do what stands here, and a test compares them.
+ * tensor.cpp is the only C++; it keeps the tensors. On the CPU the operators are our own
+ * (cpu.h), elsewhere they are put together from libtorch's: both do what stands here, and a test
+ * compares them.
  *
- * A pool owns the tensors made in it and latches the first error: an operator given a NULL tensor, or a pool that has
- * failed, does nothing and returns NULL, so that a network reads as a formula and is checked once at its end. Results
- * belong to the pool: ms_tensor_drop frees one early, ms_pool_clear all. Inputs may come from other pools (weights).
- * A pool serves one thread at a time; tensors that nobody writes may be read by any thread. Every C++ exception is caught
- * and becomes the pool's error. All values are float32. A trailing underscore works in place and returns x.
+ * A pool owns the tensors made in it and latches the first error: an operator given a NULL
+ * tensor, or a pool that has failed, does nothing and returns NULL, so that a network reads as a
+ * formula and is checked once at its end. Results belong to the pool: ms_tensor_drop frees one
+ * early, ms_pool_clear all. Inputs may come from other pools (weights). A pool serves one thread
+ * at a time; tensors that nobody writes may be read by any thread. Every C++ exception is caught
+ * and becomes the pool's error. All values are float32. A trailing underscore works in place and
+ * returns x.
  *
- * Activations are [batch][rows][width][channels], contiguous: rows are frequencies, or one for the waveform. Songs of a
- * batch are separate: norms and attention never mix them. */
+ * Activations are [batch][rows][width][channels], contiguous: rows are frequencies, or one for
+ * the waveform. Songs of a batch are separate: norms and attention never mix them. */
 #ifndef MSAAS_TENSOR_H
 #define MSAAS_TENSOR_H
 
@@ -35,25 +39,25 @@ struct ms_pool;
 /* Once per process, before any other call: one thread an operator, no autograd. Safe to repeat. */
 void ms_torch_init(void);
 const char *ms_torch_version(void);
-/* Whether this processor has instructions for bfloat16, so that it is faster than float32. */
-bool ms_tensor_fast_bf16(void);
 
-/* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there; MS_EUSAGE where there is no
- * such thing, or MSAAS_KERNELS names kernels that this processor cannot run. own: the operators of the CPU are our own
- * (false: libtorch's, for the test that compares them). */
+/* device: "cpu", "cuda", "cuda:1". MS_EUNSUPPORTED where it is not there; MS_EUSAGE where there
+ * is no such thing, or MSAAS_KERNELS names kernels that this processor cannot run. own: the
+ * operators of the CPU are our own (false: libtorch's, for the test that compares them). */
 MS_MUST_CHECK int ms_pool_new(const char *device, bool own, struct ms_pool **out,
                               struct ms_error *err);
-/* An empty pool on the same device, for the calling thread: operators of CPU pools will run on it alone. */
+/* An empty pool on the same device, for the calling thread: operators of CPU pools will run on
+ * it alone. */
 MS_MUST_CHECK int ms_pool_new_like(const struct ms_pool *pool, struct ms_pool **out,
                                    struct ms_error *err);
 void ms_pool_free(struct ms_pool *pool);
 void ms_pool_clear(struct ms_pool *pool); /* drops all tensors and the error */
 MS_MUST_CHECK int ms_pool_status(const struct ms_pool *pool, struct ms_error *err);
-/* What was made since the mark is dropped by ms_pool_release, but not keep (may be NULL, may be older); returns keep. */
+/* What was made since the mark is dropped by ms_pool_release, but not keep (may be NULL, may be
+ * older); returns keep. */
 int64_t ms_pool_mark(const struct ms_pool *pool);
 struct ms_tensor *ms_pool_release(struct ms_pool *pool, int64_t mark, struct ms_tensor *keep);
 
-/* ---- in, out, shape ------------------------------------------------------------------------------------------ */
+/* ---- in, out, shape ---------------------------------------------------------------------- */
 void ms_tensor_drop(struct ms_pool *p, struct ms_tensor *x); /* NULL is fine; only of this pool */
 struct ms_tensor *ms_tensor_from_f32(struct ms_pool *p, const float *data, int dims,
                                      const int64_t *shape); /* copies */
@@ -74,24 +78,26 @@ struct ms_tensor *ms_narrow(struct ms_pool *p, const struct ms_tensor *x, int di
 struct ms_tensor *ms_share(struct ms_pool *p, const struct ms_tensor *x); /* the same values */
 struct ms_tensor *ms_clone(struct ms_pool *p, const struct ms_tensor *x);
 
-/* ---- filters: weights made ready once ----------------------------------------------------------------------------- */
+/* ---- filters: weights made ready once ---------------------------------------------------- */
 struct ms_filter_shape {
     int64_t in, out; /* channels; out counts both halves of a GLU */
     int kernel_rows, kernel_columns, stride_rows, stride_columns, padding_rows, padding_columns;
     int dilation; /* of the columns */
-    bool
-        transposed; /* along the dimension whose kernel is wider than 1; padding is cut off its start */
+    /* Along the dimension whose kernel is wider than 1; padding is cut off its start. */
+    bool transposed;
     enum ms_activation activation;
     bool bf16; /* weights and inputs are rounded to bfloat16; sums are float32 */
 };
 struct ms_filter;
-/* Belongs to the pool. weight [out][in][rows][columns], transposed [in][out][rows][columns], in any number of dimensions;
- * bias [out]. A linear layer is a filter of one row and column. An odd number of inputs is float32 whatever bf16 says. */
+/* Belongs to the pool. weight [out][in][rows][columns], transposed [in][out][rows][columns], in
+ * any number of dimensions; bias [out]. A linear layer is a filter of one row and column. An odd
+ * number of inputs is float32 whatever bf16 says. */
 const struct ms_filter *ms_filter_new(struct ms_pool *p, const struct ms_filter_shape *shape,
                                       const struct ms_tensor *weight, const struct ms_tensor *bias);
 
-/* ---- operators -------------------------------------------------------------------------------------------------- */
-/* activation(filter(x) + bias): each dimension becomes ceil(size / stride). Beyond the edges are zeros. */
+/* ---- operators --------------------------------------------------------------------------- */
+/* activation(filter(x) + bias): each dimension becomes ceil(size / stride). Beyond the edges are
+ * zeros. */
 struct ms_tensor *ms_convolve(struct ms_pool *p, const struct ms_tensor *x,
                               const struct ms_filter *f);
 /* x += gamma * convolve(y), gamma by channel. */
@@ -102,7 +108,8 @@ struct ms_tensor *ms_convolve_add_(struct ms_pool *p, struct ms_tensor *x,
 struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tensor *x,
                                          const struct ms_filter *f, int64_t length);
 
-/* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row by itself. */
+/* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row
+ * by itself. */
 struct ms_residual {
     const struct ms_filter *in, *out; /* float32; out is made with the GLU */
     const struct ms_tensor *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
@@ -116,8 +123,9 @@ struct ms_tensor *ms_layer_norm(struct ms_pool *p, const struct ms_tensor *x,
 /* Each song by itself, over all of it; weighted by channel (a group norm of one group). */
 struct ms_tensor *ms_group_norm_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *w,
                                  const struct ms_tensor *b);
-/* q, kv [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of kv from k_from, values from v_from.
- * -> [batch][1][tokens of q][channels]: softmax(q k / sqrt(channels / heads)) v for each head. */
+/* q, kv [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of kv from
+ * k_from, values from v_from. -> [batch][1][tokens of q][channels]: softmax(q k / sqrt(channels
+ * / heads)) v for each head. */
 struct ms_tensor *ms_attend(struct ms_pool *p, const struct ms_tensor *q,
                             const struct ms_tensor *kv, int64_t k_from, int64_t v_from,
                             int64_t channels, int heads, bool bf16);
@@ -125,14 +133,17 @@ struct ms_tensor *ms_scale_(struct ms_pool *p, struct ms_tensor *x, double by); 
 /* Dimensions of y that are 1 are repeated. */
 struct ms_tensor *ms_add_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *y);
 
-/* ---- levels and spectra: Hann window of nfft, hop nfft / 4, "normalized" ------------------------------------------- */
-/* Each song to mean 0 and standard deviation 1 (plus 1e-5); returns what it was, [batch][2]: mean, deviation. */
+/* ---- levels and spectra: Hann window of nfft, hop nfft / 4, "normalized" ----------------- */
+/* Each song to mean 0 and standard deviation 1 (plus 1e-5); returns what it was, [batch][2]:
+ * mean, deviation. */
 struct ms_tensor *ms_normalise_(struct ms_pool *p, struct ms_tensor *x);
-/* x [batch][channels][frames] -> [batch][nfft / 2][ceil(frames / hop)][channels * 2 (re, im)]: Demucs' _spec and _magnitude:
- * reflected so that the frames are centred on the hops, the Nyquist bin and two frames at either end left out. */
+/* x [batch][channels][frames] -> [batch][nfft / 2][ceil(frames / hop)][channels * 2 (re, im)]:
+ * Demucs' _spec and _magnitude: reflected so that the frames are centred on the hops, the
+ * Nyquist bin and two frames at either end left out. */
 struct ms_tensor *ms_spectrum(struct ms_pool *p, const struct ms_tensor *x, int nfft);
 /* The way back (_mask and _ispec), both branches joined, each with its levels given back:
- * spectrum [batch][nfft / 2][times][channels * 2] and wave [batch][1][frames][channels] -> [batch][channels][frames]. */
+ * spectrum [batch][nfft / 2][times][channels * 2] and wave [batch][1][frames][channels] ->
+ * [batch][channels][frames]. */
 struct ms_tensor *ms_waveform(struct ms_pool *p, const struct ms_tensor *spectrum,
                               const struct ms_tensor *spectrum_levels, const struct ms_tensor *wave,
                               const struct ms_tensor *wave_levels, int nfft);

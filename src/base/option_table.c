@@ -202,10 +202,12 @@ const struct ms_option_row ms_option_table[MS_OPTION_COUNT] = {
                           "MSAAS_DEVICE", "cpu", 0, 0, "Where the network runs."},
     [MS_OPTION_PRECISION] = {"precision", 0, CHOICE, SEPARATE | BENCH, "float32|bf16|auto",
                              "MSAAS_PRECISION", "float32", 0, 0,
-                             "What the network computes in; auto: what suits the device."},
-    [MS_OPTION_WORK_PRECISION] =
-        {"precision", 0, CHOICE, UP | WORK, "float32|bf16|auto", "MSAAS_PRECISION", "auto", 0, 0,
-         "What the network computes in for jobs that do not say; auto: what suits the device."},
+                             "What the network computes in; auto: the fastest that keeps the "
+                             "quality, at present float32."},
+    [MS_OPTION_WORK_PRECISION] = {"precision", 0, CHOICE, UP | WORK, "float32|bf16|auto",
+                                  "MSAAS_PRECISION", "auto", 0, 0,
+                                  "What the network computes in for jobs that do not say; auto: "
+                                  "the fastest that keeps the quality, at present float32."},
     [MS_OPTION_JSON] = {"json", 0, FLAG, SEPARATE | MODEL | BENCH | LOGS | CLIENTS | CONFIG, NULL,
                         NULL, NULL, 0, 0, "Report on standard output as JSON, one object a line."},
     [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, SEPARATE | MODEL | SUBMIT | FETCH, NULL, NULL, NULL, 0,

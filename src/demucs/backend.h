@@ -12,8 +12,10 @@ struct ms_runner; /* runs networks on one thread; owns their activations */
 
 struct ms_backend {
     const char *(*version)(void);
-    /* What a network on this device computes in when it was asked for that: never AUTO. */
-    enum ms_precision (*resolve)(const char *device, enum ms_precision asked);
+    /* What a network on this device computes in when it was asked for that: never AUTO.
+     * MS_EUNSUPPORTED, MS_EUSAGE: there is no such device. */
+    int (*resolve)(const char *device, enum ms_precision asked, enum ms_precision *out,
+                   struct ms_error *err);
     /* precision: as `resolve` gave it. */
     int (*network_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
                        const char *device, enum ms_precision precision, struct ms_network **out,

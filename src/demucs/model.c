@@ -1,8 +1,11 @@
-/* Opens a model: its files are mapped and checked one after the other, and each becomes a network. Owns the networks;
- * immutable once opened, any thread. */
+/* Opens a model: its files are mapped and checked one after the other; each becomes a network when
+ * it is first needed, so that a song which needs one stem of a bag costs one network. Owns the
+ * networks; any thread. */
 #include "msaas/model.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend.h"
 #include "model_json.h"
@@ -12,48 +15,75 @@ struct ms_model {
     struct ms_model_json json;
     const struct ms_backend *backend;
     enum ms_precision precision;
+    char *json_path, *device;
+    pthread_mutex_t lock; /* of the networks, until they are made */
+    bool lock_made;
     struct ms_network *networks[MS_MODEL_MAX_NETWORKS];
 };
 
-int ms_model_open(const char *path, const char *device, enum ms_precision precision,
-                  struct ms_model **out, struct ms_error *err) {
-    struct ms_model *model = NULL;
-    char *json_path = NULL;
-    int rc;
-
-    *out = NULL;
-    rc = ms_model_find_json(path, &json_path, err);
+/* Maps and checks one file; makes its network where `made` is not NULL. */
+static int read_network(const struct ms_model *model, int index, struct ms_network **made,
+                        struct ms_error *err) {
+    struct ms_mapped mapped;
+    struct ms_weights *weights;
+    int rc = ms_model_json_map(model->json_path, &model->json, index, &mapped, &weights, err);
     if (rc != 0)
         return rc;
-    model = calloc(1, sizeof *model);
-    if (model == NULL) {
-        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model");
-        goto out;
-    }
-    rc = ms_model_json_read(json_path, &model->json, err);
+    if (made != NULL)
+        rc = model->backend->network_new(&model->json.hyper, weights, model->device,
+                                         model->precision, made, err);
+    ms_weights_free(weights);
+    ms_mapped_close(&mapped);
+    return rc;
+}
+
+int ms_model_network(const struct ms_model *model, int index, const struct ms_network **out,
+                     struct ms_error *err) {
+    struct ms_model *owner = (struct ms_model *)(uintptr_t)model; /* of what is made once */
+    int rc = 0;
+    pthread_mutex_lock(&owner->lock);
+    if (owner->networks[index] == NULL)
+        rc = read_network(model, index, &owner->networks[index], err);
+    *out = owner->networks[index];
+    pthread_mutex_unlock(&owner->lock);
+    return rc;
+}
+
+/* All files are checked now. The only network of a model is made now, too: its faults belong to
+ * the start. */
+static int check_networks(const struct ms_model *model, struct ms_error *err) {
+    const struct ms_network *only = NULL;
+    int rc = 0;
+    if (model->json.info.network_count == 1)
+        return ms_model_network(model, 0, &only, err);
+    for (int i = 0; i < model->json.info.network_count && rc == 0; i++)
+        rc = read_network(model, i, NULL, err);
+    return rc;
+}
+
+int ms_model_open(const char *path, const char *device, enum ms_precision precision,
+                  struct ms_model **out, struct ms_error *err) {
+    *out = NULL;
+    struct ms_model *model = calloc(1, sizeof *model);
+    if (model == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a model");
+    model->lock_made = pthread_mutex_init(&model->lock, NULL) == 0;
+    model->device = strdup(device);
+    int rc = model->lock_made && model->device != NULL
+                 ? ms_model_find_json(path, &model->json_path, err)
+                 : ms_error_set(err, MS_ENOMEM, "no memory for a model");
+    if (rc == 0)
+        rc = ms_model_json_read(model->json_path, &model->json, err);
     if (rc == 0)
         rc = ms_backend_open(&model->backend, err);
     if (rc == 0)
-        model->precision = model->backend->resolve(device, precision);
-    for (int i = 0; i < model->json.info.network_count && rc == 0; i++) {
-        struct ms_mapped mapped;
-        struct ms_weights *weights;
-
-        rc = ms_model_json_map(json_path, &model->json, i, &mapped, &weights, err);
-        if (rc != 0)
-            break;
-        rc = model->backend->network_new(&model->json.hyper, weights, device, model->precision,
-                                         &model->networks[i], err);
-        ms_weights_free(weights);
-        ms_mapped_close(&mapped);
-    }
-    if (rc == 0) {
+        rc = model->backend->resolve(device, precision, &model->precision, err);
+    if (rc == 0)
+        rc = check_networks(model, err);
+    if (rc == 0)
         *out = model;
-        model = NULL;
-    }
-out:
-    ms_model_free(model);
-    free(json_path);
+    else
+        ms_model_free(model);
     return rc;
 }
 
@@ -62,6 +92,10 @@ void ms_model_free(struct ms_model *model) {
         return;
     for (int i = 0; model->backend != NULL && i < MS_MODEL_MAX_NETWORKS; i++)
         model->backend->network_free(model->networks[i]);
+    if (model->lock_made)
+        pthread_mutex_destroy(&model->lock);
+    free(model->json_path);
+    free(model->device);
     free(model);
 }
 
@@ -71,8 +105,4 @@ const struct ms_model_info *ms_model_info(const struct ms_model *model) {
 
 enum ms_precision ms_model_precision(const struct ms_model *model) {
     return model->precision;
-}
-
-const struct ms_network *ms_model_network(const struct ms_model *model, int index) {
-    return model->networks[index];
 }

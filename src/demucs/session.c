@@ -10,7 +10,7 @@ const char *const ms_stage_names[MS_STAGE_COUNT] = {"stft", "encoders", "transfo
 struct ms_session {
     const struct ms_model *model;
     const struct ms_backend *backend;
-    struct ms_runner *runner;
+    struct ms_runner *runner; /* made with the first network */
     double seconds[MS_STAGE_COUNT];
 };
 
@@ -25,12 +25,8 @@ int ms_session_new(const struct ms_model *model, struct ms_session **out, struct
         return ms_error_set(err, MS_ENOMEM, "no memory for a session");
     session->model = model;
     session->backend = backend;
-    rc = backend->runner_new(ms_model_network(model, 0), &session->runner, err);
-    if (rc != 0)
-        ms_session_free(session);
-    else
-        *out = session;
-    return rc;
+    *out = session;
+    return 0;
 }
 
 void ms_session_free(struct ms_session *session) {
@@ -42,8 +38,13 @@ void ms_session_free(struct ms_session *session) {
 
 int ms_session_forward(struct ms_session *session, int network, int count, const float *mix,
                        float *out, struct ms_error *err) {
-    return session->backend->forward(session->runner, ms_model_network(session->model, network),
-                                     count, mix, out, session->seconds, err);
+    const struct ms_network *made = NULL;
+    int rc = ms_model_network(session->model, network, &made, err);
+    if (rc == 0 && session->runner == NULL)
+        rc = session->backend->runner_new(made, &session->runner, err);
+    return rc != 0 ? rc
+                   : session->backend->forward(session->runner, made, count, mix, out,
+                                               session->seconds, err);
 }
 
 void ms_session_stage_seconds(const struct ms_session *session, double seconds[MS_STAGE_COUNT]) {

@@ -57,8 +57,9 @@ const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const 
  * unmapped afterwards. Immutable; shared by sessions on any thread. */
 struct ms_network;
 
-/* Implemented in model.c, for sessions. Borrowed. */
-const struct ms_network *ms_model_network(const struct ms_model *model, int index);
+/* Implemented in model.c, for sessions. Borrowed; made when it is first asked for, by any thread. */
+MS_MUST_CHECK int ms_model_network(const struct ms_model *model, int index,
+                                   const struct ms_network **out, struct ms_error *err);
 
 /* Refuses (MS_EMODEL, naming the hyper-parameter) what the network cannot be built of: values out of range or that do
  * not go together, and sizes without reason. Whoever reads hyper-parameters from outside calls it first. */

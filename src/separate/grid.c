@@ -1,4 +1,5 @@
-/* The arithmetic of the chunk grid (demucs/apply.py of Demucs v4) for separate.c. Owns nothing; any thread. */
+/* The arithmetic of the chunk grid (demucs/apply.py of Demucs v4) for separate.c. Owns nothing;
+ * any thread. */
 #include "grid.h"
 
 /* splitmix64: a full-period generator whose whole state is the seed. */
@@ -36,8 +37,9 @@ void ms_grid_init(struct ms_grid *grid, int64_t song_frames, int64_t segment_fra
         grid->start[run] = shifts > 0 ? random_up_to(&state, max_shift) - max_shift : 0;
         grid->next[run] = grid->start[run];
     }
-    /* Every chunk before a frame exists, whether the song goes on after it or not: the sum depends on the distance
-     * from the run's start alone, and repeats by the stride from segment_frames - stride_frames on. */
+    /* Every chunk before a frame exists, whether the song goes on after it or not: the sum
+     * depends on the distance from the run's start alone, and repeats by the stride from
+     * segment_frames - stride_frames on. */
     grid->cover = cover;
     for (int64_t i = 0; i < segment_frames; i++)
         cover[i] =

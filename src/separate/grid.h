@@ -1,7 +1,9 @@
-/* Where segments lie in a song: the chunk grid of every run, in the order in which separate.c walks it.
+/* Where segments lie in a song: the chunk grid of every run, in the order in which separate.c
+ * walks it.
  *
- * Positions are frames of the song; the grid of a shifted run starts before frame 0. Runs (one without shifts, one
- * for each shift otherwise) are interleaved by position, so that one pass over the song serves them all. */
+ * Positions are frames of the song; the grid of a shifted run starts before frame 0. Runs (one
+ * without shifts, one for each shift otherwise) are interleaved by position, so that one pass
+ * over the song serves them all. */
 #ifndef MSAAS_SEPARATE_GRID_H
 #define MSAAS_SEPARATE_GRID_H
 
@@ -26,8 +28,9 @@ struct ms_grid {
         cover; /* [segment_frames], borrowed: sum of the weights at each frame since a run's start */
 };
 
-/* song_frames > 0, 1 <= stride <= segment. shifts 0..MS_GRID_MAX_RUNS, each start drawn from 0..max_shift frames
- * before the song by a generator of its own, seeded with `seed`. cover holds segment_frames values. */
+/* song_frames > 0, 1 <= stride <= segment. shifts 0..MS_GRID_MAX_RUNS, each start drawn from
+ * 0..max_shift frames before the song by a generator of its own, seeded with `seed`. cover holds
+ * segment_frames values. */
 void ms_grid_init(struct ms_grid *grid, int64_t song_frames, int64_t segment_frames,
                   int64_t stride_frames, int shifts, int64_t max_shift, uint64_t seed,
                   double *cover);
@@ -39,8 +42,8 @@ int64_t ms_grid_chunks(const struct ms_grid *grid); /* of all runs together */
 /* The next chunk by position; false after the last. */
 bool ms_grid_next(struct ms_grid *grid, struct ms_chunk *chunk);
 
-/* gain[0..chunk->length): what each frame of the chunk counts in the result: its triangular weight by the sum of the
- * weights of all chunks of its run there, by the number of runs. */
+/* gain[0..chunk->length): what each frame of the chunk counts in the result: its triangular
+ * weight by the sum of the weights of all chunks of its run there, by the number of runs. */
 void ms_grid_gain(const struct ms_grid *grid, const struct ms_chunk *chunk, float *gain);
 
 #endif

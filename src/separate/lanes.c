@@ -60,7 +60,7 @@ static size_t stems_floats(const struct ms_lanes *lanes) {
     return (size_t)lanes->info->stem_count * plane_pair_floats(lanes);
 }
 
-/* ---- on the lanes' threads ------------------------------------------------------------------------------------ */
+/* ---- on the lanes' threads --------------------------------------------------------------- */
 
 static void add_scaled(float *restrict to, const float *restrict from, float factor, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -149,7 +149,7 @@ static void *lane_main(void *argument) {
     return NULL;
 }
 
-/* ---- on the caller's thread ------------------------------------------------------------------------------------- */
+/* ---- on the caller's thread -------------------------------------------------------------- */
 
 static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
     int code = pthread_mutex_init(&lanes->lock, NULL);
@@ -336,7 +336,8 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
             break;
         }
         flush(lanes); /* nothing more will come before this one is done */
-        /* The flag is set by a signal's handler or another thread, neither of which can wake this one. */
+        /* The flag is set by a signal's handler or another thread, neither of which can wake
+         * this one. */
         (void)ms_cond_wait_until(&lanes->to_caller, &lanes->lock,
                                  ms_monotonic_s() + CANCEL_POLL_MS / 1000.0);
     }

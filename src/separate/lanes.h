@@ -38,16 +38,19 @@ int ms_lanes_count(const struct ms_lanes *lanes);
 /* In flight at most: a batch for each lane, and one more to fill ahead. */
 int ms_lanes_slots(const struct ms_lanes *lanes);
 
-/* What the next segments are to give; nothing may be in flight. MS_EMODEL: no network serves a wanted stem. */
+/* What the next segments are to give; nothing may be in flight. MS_EMODEL: no network serves a
+ * wanted stem. */
 MS_MUST_CHECK int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err);
 
 /* The slot to fill next, NULL while all are in flight. */
 struct ms_slot *ms_lanes_claim(struct ms_lanes *lanes);
 void ms_lanes_submit(struct ms_lanes *lanes); /* the slot claimed last */
 void ms_lanes_flush(struct ms_lanes *lanes);  /* what was submitted is the last for now */
-/* The slot submitted first of those in flight, without waiting; NULL: none is. Its chunk may be read. */
+/* The slot submitted first of those in flight, without waiting; NULL: none is. Its chunk may be
+ * read. */
 const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes);
-/* Waits until that one is done. Its own error, or MS_ECANCELED once *cancel (may be NULL) is true. */
+/* Waits until that one is done. Its own error, or MS_ECANCELED once *cancel (may be NULL) is
+ * true. */
 MS_MUST_CHECK int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel,
                                    struct ms_slot **out, struct ms_error *err);
 void ms_lanes_release(struct ms_lanes *lanes); /* the slot collected last */

@@ -1,5 +1,5 @@
-/* First pass over a song: the level by which separate.c normalises the mix and scales the stems back.
- * Owns nothing; any thread. */
+/* First pass over a song: the level by which separate.c normalises the mix and scales the stems
+ * back. Owns nothing; any thread. */
 #include "normalise.h"
 
 #include <math.h>
@@ -7,7 +7,8 @@
 void ms_level_add(struct ms_level *level, const float *left, const float *right, size_t frames) {
     if (frames == 0)
         return;
-    /* Two passes over the block, then Chan's rule to join it: nothing cancels, however long or offset the song. */
+    /* Two passes over the block, then Chan's rule to join it: nothing cancels, however long or
+     * offset the song. */
     double sum = 0.0;
     for (size_t i = 0; i < frames; i++)
         sum += ((double)left[i] + (double)right[i]) * 0.5;

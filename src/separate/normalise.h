@@ -11,7 +11,8 @@ struct ms_level {
     double square_sum; /* of the deviations from mean */
 };
 
-/* Adds `frames` frames; the result does not depend on how a song is cut into blocks beyond rounding. */
+/* Adds `frames` frames; the result does not depend on how a song is cut into blocks beyond
+ * rounding. */
 void ms_level_add(struct ms_level *level, const float *left, const float *right, size_t frames);
 
 /* Of what was added so far; 0 for fewer than two frames. */

@@ -54,7 +54,7 @@ static int check_cancel(const struct job *job, struct ms_error *err) {
     return 0;
 }
 
-/* ---- the first pass ----------------------------------------------------------------------------------------------- */
+/* ---- the first pass ---------------------------------------------------------------------- */
 
 static int measure(struct job *job, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
@@ -81,7 +81,7 @@ static int measure(struct job *job, struct ms_error *err) {
     return job->source->rewind(job->source->context, err);
 }
 
-/* ---- the mix: what was read and is still needed ----------------------------------------------------------------- */
+/* ---- the mix: what was read and is still needed ------------------------------------------ */
 
 /* Reads on until history holds the frames before `end`, dropping those before `first`. */
 static int read_until(struct job *job, int64_t first, int64_t end, struct ms_error *err) {
@@ -127,8 +127,9 @@ static int check_end(struct job *job, struct ms_error *err) {
     return code;
 }
 
-/* window [2][segment_frames of the model]: the normalised mix from chunk->window on; zeros before the song, after it
- * and, where the grid's segment is shorter than the model's, after the segment. */
+/* window [2][segment_frames of the model]: the normalised mix from chunk->window on; zeros
+ * before the song, after it and, where the grid's segment is shorter than the model's, after the
+ * segment. */
 static void fill_window(const struct job *job, const struct ms_chunk *chunk, float *window) {
     const struct ms_separator *separator = job->separator;
     int64_t frames = separator->info->segment_frames,
@@ -145,7 +146,8 @@ static void fill_window(const struct job *job, const struct ms_chunk *chunk, flo
     }
 }
 
-/* Keeps the lanes fed: fills and submits segments until all slots are in flight or the grid ends. */
+/* Keeps the lanes fed: fills and submits segments until all slots are in flight or the grid
+ * ends. */
 static int feed(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
@@ -154,8 +156,8 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
             ms_lanes_flush(lanes);
             break;
         }
-        /* Windows start in the order of their chunks, even those that reach back; stems from tail_first on are still
-         * to go out. */
+        /* Windows start in the order of their chunks, even those that reach back; stems from
+         * tail_first on are still to go out. */
         int64_t first = slot->chunk.window, end = slot->chunk.position + slot->chunk.length;
         if (first > job->tail_first)
             first = job->tail_first;
@@ -168,7 +170,7 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
     return 0;
 }
 
-/* ---- the stems ---------------------------------------------------------------------------------------------------- */
+/* ---- the stems --------------------------------------------------------------------------- */
 
 static void multiply_add(float *restrict to, const float *restrict gain, const float *restrict from,
                          int64_t frames) {
@@ -189,7 +191,8 @@ static void accumulate(struct job *job, const struct ms_slot *slot) {
                          slot->chunk.length);
 }
 
-/* Hands out what no later chunk adds to: the frames before `end`, those before the song left out. */
+/* Hands out what no later chunk adds to: the frames before `end`, those before the song left
+ * out. */
 static int emit(struct job *job, int64_t end, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
     int64_t at = job->tail_first > 0 ? job->tail_first : 0;
@@ -227,7 +230,8 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
     return 0;
 }
 
-/* The oldest segment in flight goes out; the lanes go on with the next while its frames are written. */
+/* The oldest segment in flight goes out; the lanes go on with the next while its frames are
+ * written. */
 static int finish_oldest(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
@@ -259,7 +263,7 @@ static int separate(struct job *job, const struct ms_separate_hooks *hooks, stru
     return code;
 }
 
-/* ---- a job -------------------------------------------------------------------------------------------------------- */
+/* ---- a job ------------------------------------------------------------------------------- */
 
 static int check_options(const struct ms_model_info *info,
                          const struct ms_separate_options *options, int64_t *segment_frames,
@@ -321,7 +325,8 @@ int ms_separator_new(const struct ms_model *model, int lanes, int batch, struct 
     int code = ms_lanes_new(model, lanes, batch, &made->lanes, err);
     if (code != 0)
         goto out;
-    /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of the newest. */
+    /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of
+     * the newest. */
     size_t segment = (size_t)made->info->segment_frames;
     made->history_capacity =
         (int64_t)segment * (ms_lanes_slots(made->lanes) + 2) + MS_STEM_BLOCK_FRAMES;

@@ -1,5 +1,5 @@
-/* Blocks lie one behind the other from the arena's first byte to its last; each begins with a header, and so do those from
- * the heap, which belong to no arena. */
+/* Blocks lie one behind the other from the arena's first byte to its last; each begins with a
+ * header, and so do those from the heap, which belong to no arena. */
 #include "arena.h"
 
 #include <stdbool.h>

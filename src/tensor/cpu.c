@@ -1,4 +1,5 @@
-/* The network's operators on the CPU, put together from the kernels. Runs on the session's thread. */
+/* The network's operators on the CPU, put together from the kernels. Runs on the session's
+ * thread. */
 #include "cpu.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #define WINOGRAD_OUTPUTS 64
 #define EPSILON 1e-5 /* of every norm in the network */
 
-/* ---- filters --------------------------------------------------------------------------------------------------- */
+/* ---- filters ----------------------------------------------------------------------------- */
 
 static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
@@ -79,7 +80,7 @@ void ms_cpu_filter_fini(struct ms_cpu_filter *f) {
     f->memory = NULL;
 }
 
-/* ---- convolutions ---------------------------------------------------------------------------------------------- */
+/* ---- convolutions ------------------------------------------------------------------------ */
 
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width) {
     return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t)
@@ -90,7 +91,8 @@ static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-/* Output o = input * stride + tap - padding: of phase r, o = q * stride + r - padding reads inputs q, q - 1, ... */
+/* Output o = input * stride + tap - padding: of phase r, o = q * stride + r - padding reads
+ * inputs q, q - 1, ... */
 static void convolve_transposed(const struct ms_cpu_filter *f, struct ms_product *p, float *y,
                                 int64_t out_rows, int64_t out_width) {
     const struct ms_filter_shape *s = &f->shape;
@@ -155,7 +157,7 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
     f->kernels->product(&p);
 }
 
-/* ---- norms ------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------- */
 
 /* Of a norm over values with these sums: x -> x * scale + shift, by channel. */
 static void norm_of(const double sums[2], double count, const float *weight, const float *bias,
@@ -186,15 +188,16 @@ void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std) {
     *std = sqrt(fmax(sums[1] - sums[0] * *mean, 0.0) / (double)(count - 1));
 }
 
-/* ---- residual unit --------------------------------------------------------------------------------------------- */
+/* ---- residual unit ----------------------------------------------------------------------- */
 
 size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width) {
     const int64_t hidden = unit->in->shape.out, outputs = unit->out->shape.out;
     return (size_t)(width * hidden + 2 * hidden + 2 * outputs) * sizeof(float);
 }
 
-/* The second norm's mean and variance must be known before its values can be used, and those are several times as many as
- * what they are made of: they are computed twice, first for their sums alone, and never stored. */
+/* The second norm's mean and variance must be known before its values can be used, and those are
+ * several times as many as what they are made of: they are computed twice, first for their sums
+ * alone, and never stored. */
 static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width, float *scratch) {
     const struct ms_kernels *k = unit->in->kernels;
     const struct ms_filter_shape *in = &unit->in->shape, *out = &unit->out->shape;

@@ -1,5 +1,6 @@
-/* The operators of tensor.h on the CPU, on plain memory: what the kernels (kernels/) are put together to. One thread a call;
- * owns nothing but filters. Shapes are checked by the caller; scratch memory is the caller's, aligned to 64 bytes. */
+/* The operators of tensor.h on the CPU, on plain memory: what the kernels (kernels/) are put
+ * together to. One thread a call; owns nothing but filters. Shapes are checked by the caller;
+ * scratch memory is the caller's, aligned to 64 bytes. */
 #ifndef MSAAS_TENSOR_CPU_H
 #define MSAAS_TENSOR_CPU_H
 
@@ -16,7 +17,8 @@ extern "C" {
 
 #define MS_PHASES_MAX 16
 
-/* Packed weights. A transposed convolution is `stride` products, phases, each of which gives every stride-th output. */
+/* Packed weights. A transposed convolution is `stride` products, phases, each of which gives
+ * every stride-th output. */
 struct ms_cpu_filter {
     struct ms_filter_shape shape;
     const struct ms_kernels *kernels;
@@ -31,7 +33,8 @@ bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *s
                         const float *weight, const float *bias);
 void ms_cpu_filter_fini(struct ms_cpu_filter *f);
 
-/* x [rows][width][in] -> y [out_rows][out_width][results], y += gamma * result where gamma is not NULL. */
+/* x [rows][width][in] -> y [out_rows][out_width][results], y += gamma * result where gamma is
+ * not NULL. */
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width);
 void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows, int64_t width,
                      const float *gamma, float *y, int64_t out_rows, int64_t out_width,
@@ -46,7 +49,8 @@ size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width);
 void ms_cpu_residual(const struct ms_cpu_unit *unit, float *x, int64_t rows, int64_t width,
                      void *scratch);
 
-/* x [positions][channels], in place: over all of it to mean 0 and variance 1, then weighted. scratch: 2 * channels floats. */
+/* x [positions][channels], in place: over all of it to mean 0 and variance 1, then weighted.
+ * scratch: 2 * channels floats. */
 void ms_cpu_group_norm(float *x, int64_t positions, int64_t channels, const float *weight,
                        const float *bias, float *scratch);
 /* Mean and unbiased standard deviation. */
@@ -61,7 +65,8 @@ size_t ms_fourier_scratch(int nfft, int64_t channels);
 /* x [channels][frames] -> y [nfft / 2][times][channels * 2 (re, im)] */
 void ms_cpu_spectrum(struct ms_fourier *f, const float *x, int64_t channels, int64_t frames,
                      float *y, void *scratch);
-/* x [nfft / 2][times][channels * 2], each value times scale plus offset -> added to y [channels][frames] */
+/* x [nfft / 2][times][channels * 2], each value times scale plus offset -> added to y
+ * [channels][frames] */
 void ms_cpu_waveform(struct ms_fourier *f, const float *x, int64_t channels, int64_t frames,
                      float scale, float offset, float *y, void *scratch);
 

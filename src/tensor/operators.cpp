@@ -1,4 +1,5 @@
-/* Filters and operators: our own (cpu.h) on the CPU, elsewhere, on GPUs, put together from libtorch's. */
+/* Filters and operators: our own (cpu.h) on the CPU, elsewhere, on GPUs, put together from
+ * libtorch's. */
 #include <torch/version.h>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ at::Tensor hann(int nfft, const at::Device &device) {
 
 } // namespace
 
-/* ---- filters ------------------------------------------------------------------------------------------------------- */
+/* ---- filters ----------------------------------------------------------------------------- */
 
 namespace {
 
@@ -124,7 +125,7 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
     return made;
 }
 
-/* ---- operators ------------------------------------------------------------------------------------------------------- */
+/* ---- operators --------------------------------------------------------------------------- */
 
 namespace {
 
@@ -337,7 +338,7 @@ ms_tensor *ms_scale_(ms_pool *p, ms_tensor *x, double by) {
     return in_place(p, "scale_", x, x, [&] { x->value.mul_(by); });
 }
 
-/* ---- levels and spectra ---------------------------------------------------------------------------------------------- */
+/* ---- levels and spectra ------------------------------------------------------------------ */
 
 ms_tensor *ms_normalise_(ms_pool *p, ms_tensor *x) {
     return op(p, "normalise_", {x}, [&] {

@@ -42,8 +42,8 @@ struct ms_pool {
     ms_fourier *fourier = nullptr; /* made with the first spectrum */
     int64_t made = 0;
     ms_error error{};
-    ms_arena *arena =
-        nullptr; /* of a session's pool on the CPU, where there were addresses for it */
+    /* Of a session's pool on the CPU, where there were addresses for it. */
+    ms_arena *arena = nullptr;
     ms_pool(const at::Device &where, bool own_operators)
         : device(where), own(own_operators && where.is_cpu()) {
     }
@@ -76,7 +76,8 @@ inline ms_tensor *keep(ms_pool *p, at::Tensor value) {
     return &p->tensors.front();
 }
 
-/* Runs one operator: no autograd, no exception gets out, memory that ran out is told from other faults. */
+/* Runs one operator: no autograd, no exception gets out, memory that ran out is told from other
+ * faults. */
 template <typename F> ms_tensor *guarded(ms_pool *p, const char *what, F &&body) noexcept {
     if (p->error.code != 0)
         return nullptr;

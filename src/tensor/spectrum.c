@@ -1,9 +1,11 @@
-/* Waveform <-> spectrogram, as Demucs has them (_spec, _magnitude, _mask, _ispec in demucs/htdemucs.py): Hann window, hop
- * of a quarter of it, "normalized". The only user of libavutil's transforms, which are planned once a session.
+/* Waveform <-> spectrogram, as Demucs has them (_spec, _magnitude, _mask, _ispec in
+ * demucs/htdemucs.py): Hann window, hop of a quarter of it, "normalized". The only user of
+ * libavutil's transforms, which are planned once a session.
  *
- * Frame t covers the samples from (t - 1.5) * hop on, nfft of them; beyond its ends the waveform is reflected. Each sample
- * that is wanted back lies under four frames, two of zeros stand before the first and behind the last; the squares of the
- * four windows add up to 1.5 everywhere. */
+ * Frame t covers the samples from (t - 1.5) * hop on, nfft of them; beyond its ends the waveform
+ * is reflected. Each sample that is wanted back lies under four frames, two of zeros stand
+ * before the first and behind the last; the squares of the four windows add up to 1.5
+ * everywhere. */
 #include <libavutil/mem.h>
 #include <libavutil/tx.h>
 #include <math.h>
@@ -58,7 +60,8 @@ int ms_fourier_size(const struct ms_fourier *f) {
     return f->nfft;
 }
 
-/* Floats of a spectrum: nfft / 2 + 1 complex numbers, the last one (Nyquist) unused, up to whole 64 bytes. */
+/* Floats of a spectrum: nfft / 2 + 1 complex numbers, the last one (Nyquist) unused, up to whole
+ * 64 bytes. */
 static int64_t line_of(int nfft) {
     return ((int64_t)nfft + 2 + 15) / 16 * 16;
 }

@@ -1,5 +1,5 @@
-/* Pools and tensors: libtorch keeps them, behind a C header. Below the network; a pool owns its tensors and filters, and
- * serves its session's thread. */
+/* Pools and tensors: libtorch keeps them, behind a C header. Below the network; a pool owns its
+ * tensors and filters, and serves its session's thread. */
 #include <ATen/Parallel.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
@@ -22,8 +22,8 @@ constexpr size_t ARENA_BYTES = size_t{4} << 30;
 /* Of the pool whose operator runs on this thread. */
 thread_local ms_arena *current_arena = nullptr;
 
-/* Tensors that operators of a pool with an arena make lie there, all others on the heap. The overloads are those of
- * libtorch 1.13 and 2.6; each release calls the ones that it declares. */
+/* Tensors that operators of a pool with an arena make lie there, all others on the heap. The
+ * overloads are those of libtorch 1.13 and 2.6; each release calls the ones that it declares. */
 class arena_allocator final : public c10::Allocator {
   public:
     c10::DataPtr allocate(size_t bytes) const {
@@ -68,11 +68,6 @@ void ms_torch_init(void) {
 
 const char *ms_torch_version(void) {
     return TORCH_VERSION;
-}
-
-bool ms_tensor_fast_bf16(void) {
-    const ms_kernels *kernels = ms_kernels_get();
-    return kernels != nullptr && kernels->fast_bf16;
 }
 
 namespace {
@@ -147,7 +142,7 @@ ms_tensor *ms_pool_release(ms_pool *pool, int64_t mark, ms_tensor *keep) {
     return keep;
 }
 
-/* ---- in, out, shape ------------------------------------------------------------------------------------------ */
+/* ---- in, out, shape ---------------------------------------------------------------------- */
 
 void ms_tensor_drop(ms_pool *p, ms_tensor *x) {
     if (x != nullptr)

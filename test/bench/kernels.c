@@ -1,5 +1,6 @@
 /* How fast the kernels are at the network's own sizes, on one thread: bench_kernels [KERNELS].
- * KERNELS: plain, avx2, avx512, avx512_bf16; by default the best of this processor. Not a test: nothing is compared. */
+ * KERNELS: plain, avx2, avx512, avx512_bf16; by default the best of this processor. Not a test:
+ * nothing is compared. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
-/* Products against their definition, in double: rounding of float sums is allowed for, 1e-6 of the
- * sum of the terms' magnitudes (and of 1), by Winograd's way 2e-5. Operands of bfloat16 products are rounded here too, so
- * that they need no more. */
+/* Products against their definition, in double: rounding of float sums is allowed for, 1e-6 of
+ * the sum of the terms' magnitudes (and of 1), by Winograd's way 2e-5. Operands of bfloat16
+ * products are rounded here too, so that they need no more. */
 #include "kernels_test.h"
 
 struct shape {

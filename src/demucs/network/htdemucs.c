@@ -1,9 +1,10 @@
-/* The network: mix -> (spectrum, waveform) -> encoders -> cross-domain transformer -> decoders -> sources.
- * A formula on the operators of tensor.h, after demucs/htdemucs.py, hdemucs.py, demucs.py and transformer.py of Demucs v4.
- * Runs on the session's thread; owns nothing but the activations it drops on its way.
+/* The network: mix -> (spectrum, waveform) -> encoders -> cross-domain transformer -> decoders
+ * -> sources. A formula on the operators of tensor.h, after demucs/htdemucs.py, hdemucs.py,
+ * demucs.py and transformer.py of Demucs v4. Runs on the session's thread; owns nothing but the
+ * activations it drops on its way.
  *
- * Activations have their channels last: frequency branch [batch][frequencies][times][channels], time branch
- * [batch][1][frames][channels], so that one formula does for both. */
+ * Activations have their channels last: frequency branch [batch][frequencies][times][channels],
+ * time branch [batch][1][frames][channels], so that one formula does for both. */
 #include "htdemucs.h"
 
 #include <stdio.h>
@@ -47,7 +48,7 @@ static void replace(struct run *r, struct ms_tensor **x, struct ms_tensor *y) {
     *x = y;
 }
 
-/* ---- encoder and decoder layers ---------------------------------------------------------------------------------- */
+/* ---- encoder and decoder layers ---------------------------------------------------------- */
 
 static void run_dconv(struct run *r, const struct dconv *dconv, struct ms_tensor *x) {
     for (int i = 0; i < dconv->depth; i++)
@@ -80,13 +81,14 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
     return x;
 }
 
-/* ---- transformer --------------------------------------------------------------------------------------------------- */
+/* ---- transformer ------------------------------------------------------------------------- */
 
 static struct ms_tensor *norm(struct run *r, const struct affine *norm, const struct ms_tensor *x) {
     return ms_layer_norm(r->p, x, norm->weight, norm->bias);
 }
 
-/* x += gamma_1 * attention(norm(x), norm(other)); other is x itself in a layer that is not cross. */
+/* x += gamma_1 * attention(norm(x), norm(other)); other is x itself in a layer that is not
+ * cross. */
 static void attend(struct run *r, const struct attention_layer *l, struct ms_tensor *x,
                    const struct ms_tensor *other) {
     struct ms_pool *p = r->p;
@@ -118,8 +120,9 @@ static struct ms_tensor *transform(struct run *r, const struct attention_layer *
     return ms_group_norm_(r->p, x, l->norm_out.weight, l->norm_out.bias);
 }
 
-/* Consumes x [batch][rows][width][channels] -> tokens [batch][1][rows * width][transformer's channels], normalised, with
- * their positions. A token's place in the row does not matter to what follows. */
+/* Consumes x [batch][rows][width][channels] -> tokens [batch][1][rows * width][transformer's
+ * channels], normalised, with their positions. A token's place in the row does not matter to
+ * what follows. */
 static struct ms_tensor *to_tokens(struct run *r, const struct branch *branch,
                                    struct ms_tensor *x) {
     struct ms_pool *p = r->p;
@@ -152,7 +155,8 @@ static void run_transformer(struct run *r, struct ms_tensor **x_freq, struct ms_
     *x_freq = to_tokens(r, &net->freq, *x_freq);
     *x_time = to_tokens(r, &net->time, *x_time);
     for (int i = 0; i < net->hyper.t_layers; i++) {
-        /* A cross layer of the time branch sees the frequency branch as it was before its own layer. */
+        /* A cross layer of the time branch sees the frequency branch as it was before its own
+         * layer. */
         struct ms_tensor *before = net->time.layers[i].cross ? ms_clone(r->p, *x_freq) : NULL;
         *x_freq = transform(r, &net->freq.layers[i], *x_freq, *x_time);
         trace_tokens(r, "crosstransformer.layers", i, *x_freq);
@@ -164,7 +168,7 @@ static void run_transformer(struct run *r, struct ms_tensor **x_freq, struct ms_
     *x_time = from_tokens(r, &net->time, *x_time, 1);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 /* mix [batch][channels][frames] -> [batch][1][frames][channels] */
 static struct ms_tensor *time_input(struct run *r, const struct ms_tensor *mix) {

@@ -1,5 +1,6 @@
-/* The room's inner contract between loading (network.c) and the formula (htdemucs.c): a network's layers as tensors.
- * Names follow the published state dict, so that a layer is found in both. */
+/* The room's inner contract between loading (network.c) and the formula (htdemucs.c): a
+ * network's layers as tensors. Names follow the published state dict, so that a layer is found
+ * in both. */
 #ifndef MSAAS_DEMUCS_HTDEMUCS_H
 #define MSAAS_DEMUCS_HTDEMUCS_H
 
@@ -55,8 +56,8 @@ struct ms_network {
 struct ms_tensor *ms_htdemucs_forward(const struct ms_network *net, struct ms_pool *p,
                                       const struct ms_tensor *mix, double seconds[MS_STAGE_COUNT]);
 
-/* Called with the output of each module, under its name in the published network; for tests. NULL: off.
- * The network's own function, of a process that runs one session. */
+/* Called with the output of each module, under its name in the published network; for tests.
+ * NULL: off. The network's own function, of a process that runs one session. */
 extern void (*ms_htdemucs_trace)(const char *module, struct ms_pool *p, const struct ms_tensor *x);
 
 #endif

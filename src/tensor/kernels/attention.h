@@ -1,13 +1,15 @@
-/* Attention by blocks of queries and keys, with a softmax that is corrected as larger scores come: the scores of a tile of
- * queries and a block of keys stay in the first-level cache. After Milakov and Gimelshein, "Online normalizer calculation for
- * softmax" (arXiv 1805.02867), and Dao et al., "FlashAttention" (arXiv 2205.14135). */
+/* Attention by blocks of queries and keys, with a softmax that is corrected as larger scores
+ * come: the scores of a tile of queries and a block of keys stay in the first-level cache. After
+ * Milakov and Gimelshein, "Online normalizer calculation for softmax" (arXiv 1805.02867), and
+ * Dao et al., "FlashAttention" (arXiv 2205.14135). */
 #ifndef MSAAS_TENSOR_ATTENTION_H
 #define MSAAS_TENSOR_ATTENTION_H
 
 #include "kernels.h"
 #include "tile.h"
 
-enum { BLOCK_QUERIES = 96, BLOCK_KEYS = 192 };
+#define BLOCK_QUERIES INT64_C(96)
+#define BLOCK_KEYS INT64_C(192)
 _Static_assert(BLOCK_QUERIES % TILE_ROWS == 0 && BLOCK_KEYS % TILE_COLUMNS == 0, "whole tiles");
 
 #define NO_SCORE (-1e30f) /* of a key that is not there */
@@ -108,7 +110,8 @@ static void take_queries(const struct head *h, const float *q, int64_t count) {
                       r < count ? q[r * a->q_stride + i] * (a->scale * LOG2_E) : 0.0f, a->bf16);
 }
 
-/* Scores of one query become their exponentials; returns by what everything before is to be multiplied. */
+/* Scores of one query become their exponentials; returns by what everything before is to be
+ * multiplied. */
 static float soften(float *scores, int64_t count, float *most, float *sum) {
     vec largest = splat(NO_SCORE), total = {0};
     for (int64_t c = 0; c < count; c += LANES)
@@ -125,7 +128,8 @@ static float soften(float *scores, int64_t count, float *most, float *sum) {
     return factor;
 }
 
-/* Queries from..from + TILE_ROWS of the block against the block of keys that begins at key `block`. */
+/* Queries from..from + TILE_ROWS of the block against the block of keys that begins at key
+ * `block`. */
 static void attend_tile(const struct head *h, int64_t from, int64_t block) {
     const struct ms_attention *a = h->a;
     const int64_t bytes = a->bf16 ? 2 : 4, left = h->keys - block,

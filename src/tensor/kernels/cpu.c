@@ -1,4 +1,5 @@
-/* The kernels of one kind of processor: compiled once for each, with MS_KERNELS the table's name (CMakeLists.txt). */
+/* The kernels of one kind of processor: compiled once for each, with MS_KERNELS the table's name
+ * (CMakeLists.txt). */
 #include "kernels.h"
 
 #include "attention.h"

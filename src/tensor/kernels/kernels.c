@@ -1,4 +1,5 @@
-/* Which kernels: the best that the processor can run, or those that MSAAS_KERNELS names. Any thread. */
+/* Which kernels: the best that the processor can run, or those that MSAAS_KERNELS names. Any
+ * thread. */
 #include "kernels.h"
 
 #include <pthread.h>

@@ -1,9 +1,11 @@
-/* The network's arithmetic on the CPU, on one thread, without libtorch: products with all that follows them, attention,
- * norms. One source is compiled once for each kind of processor; which of them is used is decided at run time.
+/* The network's arithmetic on the CPU, on one thread, without libtorch: products with all that
+ * follows them, attention, norms. One source is compiled once for each kind of processor; which
+ * of them is used is decided at run time.
  *
- * Activations lie with channels last: [rows][width][channels]. A row is one frequency of the spectrogram, or the whole of the
- * waveform; a position is one (row, column). Nothing here allocates, fails or keeps state: sizes are checked by the caller.
- * Tables are constant and may be used on any thread. Results do not depend on what other threads do. */
+ * Activations lie with channels last: [rows][width][channels]. A row is one frequency of the
+ * spectrogram, or the whole of the waveform; a position is one (row, column). Nothing here
+ * allocates, fails or keeps state: sizes are checked by the caller. Tables are constant and may
+ * be used on any thread. Results do not depend on what other threads do. */
 #ifndef MSAAS_TENSOR_KERNELS_H
 #define MSAAS_TENSOR_KERNELS_H
 
@@ -19,8 +21,9 @@ extern "C" {
 
 #define MS_TAPS_MAX 128
 
-/* Weights of a product as the kernels read them: [panels][taps][depth][outputs of a panel]. Made once, shared, only read.
- * With glu a panel holds as many outputs of the first half as of the second, so that a tile has both. */
+/* Weights of a product as the kernels read them: [panels][taps][depth][outputs of a panel]; by
+ * Winograd's way six points stand for three taps. Made once, shared, only read. With glu a panel holds as many outputs of the first half as of the
+ * second, so that a tile has both. */
 struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;
@@ -41,8 +44,8 @@ struct ms_tap { /* the input position that it reads: output position * stride + 
     int32_t row, column;
 };
 
-/* For every output position: v = activation(scale * sum over taps of x . w + shift), then y = v, or y += gamma * v.
- * A convolution, a linear layer, or one phase of a transposed convolution. */
+/* For every output position: v = activation(scale * sum over taps of x . w + shift), then y = v,
+ * or y += gamma * v. A convolution, a linear layer, or one phase of a transposed convolution. */
 struct ms_product {
     const void *x; /* [rows][width][depth]; float, or bfloat16 where the weights are */
     const struct ms_packed *w;
@@ -55,12 +58,14 @@ struct ms_product {
     const float *gamma;      /* for each output after the activation; NULL: y = v */
     float *y;                /* NULL: only the sums are wanted */
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
-    /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not wanted. */
+    /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not
+     * wanted. */
     double *sums;
     void *scratch; /* ms_kernels.product_bytes, aligned to 64 bytes; NULL where that is 0 */
 };
 
-/* softmax(q . k * scale) . v for each head. Token t of head h: q + t * q_stride + h * depth and so on; y likewise. */
+/* softmax(q . k * scale) . v for each head. Token t of head h: q + t * q_stride + h * depth and
+ * so on; y likewise. */
 struct ms_attention {
     const float *q, *k, *v;
     int64_t q_stride, k_stride, v_stride, y_stride;
@@ -94,7 +99,8 @@ struct ms_kernels {
 
 /* Those that this processor can run, the best first; NULL ends them. */
 const struct ms_kernels *const *ms_kernels_list(void);
-/* The best of them, or the one that MSAAS_KERNELS names; NULL: none of them, and no pool is made. */
+/* The best of them, or the one that MSAAS_KERNELS names; NULL: none of them, and no pool is
+ * made. */
 const struct ms_kernels *ms_kernels_get(void);
 /* By name; NULL: not in this build, or this processor cannot run it. */
 const struct ms_kernels *ms_kernels_find(const char *name);

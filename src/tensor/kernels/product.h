@@ -1,12 +1,13 @@
-/* Products: convolutions and linear layers, and what follows them while the sums are still at hand. */
+/* Products: convolutions and linear layers, and what follows them while the sums are still at
+ * hand. */
 #ifndef MSAAS_TENSOR_PRODUCT_H
 #define MSAAS_TENSOR_PRODUCT_H
 
 #include "kernels.h"
 #include "tile.h"
 
-/* Pointers to a block's input positions: on the stack. A block's inputs should stay in the second-level cache while all
- * panels of weights go by. */
+/* Pointers to a block's input positions: on the stack. A block's inputs should stay in the
+ * second-level cache while all panels of weights go by. */
 enum { TABLE = 2048, BLOCK_BYTES = 192 << 10 };
 _Static_assert(TABLE >= MS_TAPS_MAX * TILE_ROWS, "room for one tile");
 
@@ -36,7 +37,7 @@ static size_t packed_bytes(const struct ms_packed *w) {
 }
 
 /* Which output stands in a column of a panel; -1: none. */
-static int64_t output_at(const struct ms_packed *w, int64_t panel, int column) {
+static int64_t output_at(const struct ms_packed *w, int64_t panel, int64_t column) {
     const int64_t results = results_of(w);
     const bool second = w->glu && column >= LANES;
     const int64_t result = panel * panel_outputs(w) + column - (second ? LANES : 0);
@@ -131,7 +132,8 @@ static void finish_tile(struct finish *f, const struct ms_product *p, const floa
     }
 }
 
-/* The input positions of the output positions from column `first` of a row on, tile by tile, tap by tap. */
+/* The input positions of the output positions from column `first` of a row on, tile by tile, tap
+ * by tap. */
 static void find_inputs(const struct ms_product *p, int64_t row, int64_t first, int64_t tiles,
                         const void **table) {
     const struct ms_packed *w = p->w;

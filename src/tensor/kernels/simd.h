@@ -1,7 +1,8 @@
-/* Vectors of the processor that this compilation is for, and the functions on them. Included by the kernels only.
+/* Vectors of the processor that this compilation is for, and the functions on them. Included by
+ * the kernels only.
  *
- * The compiler's own vector types make the code the same for every width; the few instructions that it cannot express
- * stand here. Products are contracted with sums (-ffp-contract=fast). */
+ * The compiler's own vector types make the code the same for every width; the few instructions
+ * that it cannot express stand here. Products are contracted with sums (-ffp-contract=fast). */
 #ifndef MSAAS_TENSOR_SIMD_H
 #define MSAAS_TENSOR_SIMD_H
 
@@ -13,17 +14,22 @@
 #include <immintrin.h>
 #endif
 
-/* MS_LANES, MS_TILE_ROWS: not the processor's sizes, so that one processor can test them all. */
+/* Values of a vector, and positions of a tile: as many sums as there are registers for. Both may be
+ * given, so that one processor can test all sizes. 64 bits wide, as what is reckoned from them. */
 #if defined(MS_LANES)
-enum { LANES = MS_LANES, TILE_ROWS = MS_TILE_ROWS };
+#define LANES ((int64_t)MS_LANES)
+#define TILE_ROWS ((int64_t)MS_TILE_ROWS)
 #elif defined(__AVX512F__)
-enum { LANES = 16, TILE_ROWS = 12 };
+#define LANES INT64_C(16)
+#define TILE_ROWS INT64_C(12)
 #elif defined(__AVX2__)
-enum { LANES = 8, TILE_ROWS = 6 };
+#define LANES INT64_C(8)
+#define TILE_ROWS INT64_C(6)
 #else
-enum { LANES = 4, TILE_ROWS = 4 };
+#define LANES INT64_C(4)
+#define TILE_ROWS INT64_C(4)
 #endif
-enum { TILE_COLUMNS = 2 * LANES }; /* outputs of a panel of weights */
+#define TILE_COLUMNS (2 * LANES) /* outputs of a panel of weights */
 
 typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef uint32_t uvec __attribute__((vector_size(LANES * 4)));
@@ -94,8 +100,9 @@ static inline float largest_of(vec v) {
     return most;
 }
 
-/* 2^x for x in -126..127 (beyond: the nearest of them), relative error below 2e-7: the whole part goes into the exponent;
- * the polynomial is the best one of its degree for the rest, -0.5..0.5. */
+/* 2^x for x in -126..127 (beyond: the nearest of them), relative error below 2e-7: the whole
+ * part goes into the exponent; the polynomial is the best one of its degree for the rest,
+ * -0.5..0.5. */
 static inline vec exp2_of(vec x) {
     const vec shifter =
         splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
@@ -120,8 +127,9 @@ static inline vec sigmoid_of(vec x) {
     return 1.0f / (1.0f + exp_of(-x));
 }
 
-/* x * P(normal <= x). The upper tail of the normal distribution is the polynomial in 1 / (1 + p z) of Abramowitz and Stegun,
- * Handbook of Mathematical Functions, 7.1.26; its absolute error is below 1.5e-7. */
+/* x * P(normal <= x). The upper tail of the normal distribution is the polynomial in 1 / (1 + p
+ * z) of Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26; its absolute error is
+ * below 1.5e-7. */
 static inline vec gelu_of(vec x) {
     const vec magnitude = max_of(x, -x);
     const vec t = 1.0f / (1.0f + magnitude * (0.3275911f * 0.70710678f));

@@ -1,5 +1,5 @@
-/* The innermost loop: a tile of a product, TILE_ROWS positions by one panel of weights, its sums in registers.
- * All arithmetic that counts happens here. Included by the kernels only. */
+/* The innermost loop: a tile of a product, TILE_ROWS positions by one panel of weights, its sums
+ * in registers. All arithmetic that counts happens here. Included by the kernels only. */
 #ifndef MSAAS_TENSOR_TILE_H
 #define MSAAS_TENSOR_TILE_H
 
@@ -17,8 +17,8 @@ INLINE void put_tile(sums_of_tile sums, int vectors, float *out, int64_t out_str
         store(out + r * out_stride + v * LANES, sums[r][v]);
 }
 
-/* out [TILE_ROWS][TILE_COLUMNS] = sum over t, i of rows[t * TILE_ROWS + r][i] * panel[t][i][column].
- * vectors: 1 where the second half of the panel is empty. */
+/* out [TILE_ROWS][TILE_COLUMNS] = sum over t, i of rows[t * TILE_ROWS + r][i] *
+ * panel[t][i][column]. vectors: 1 where the second half of the panel is empty. */
 INLINE void multiply_f32(const void *const *rows, int taps, int64_t depth, const float *panel,
                          int vectors, float *out, int64_t out_stride) {
     sums_of_tile sums = {{{0}}};
@@ -37,8 +37,8 @@ INLINE void multiply_f32(const void *const *rows, int taps, int64_t depth, const
     put_tile(sums, vectors, out, out_stride);
 }
 
-/* The same for bfloat16: inputs in pairs, panel [t][i / 2][column][2]. depth is even. Without instructions for it each
- * bfloat16 is widened, by a shift, to the float that it stands for. */
+/* The same for bfloat16: inputs in pairs, panel [t][i / 2][column][2]. depth is even. Without
+ * instructions for it each bfloat16 is widened, by a shift, to the float that it stands for. */
 INLINE void multiply_bf16(const void *const *rows, int taps, int64_t depth, const uint16_t *panel,
                           int vectors, float *out, int64_t out_stride) {
     sums_of_tile sums = {{{0}}};

@@ -1,13 +1,18 @@
-/* Convolutions three columns wide by half of the products: four outputs from six inputs, transformed, instead of twelve
- * products. F(4, 3) along the columns with the points 0, 1, -1, 2, -2 and infinity, after Lavin and Gray, "Fast Algorithms
- * for Convolutional Neural Networks" (arXiv 1509.09308). Rounding grows some ten times: float32 only. */
+/* Convolutions three columns wide by half of the products: four outputs from six inputs,
+ * transformed, instead of twelve products. F(4, 3) along the columns with the points 0, 1, -1,
+ * 2, -2 and infinity, after Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"
+ * (arXiv 1509.09308). Rounding grows some ten times: float32 only. */
 #ifndef MSAAS_TENSOR_WINOGRAD_H
 #define MSAAS_TENSOR_WINOGRAD_H
 
 #include "product.h"
 
-/* A group is four neighbouring outputs of a row. A block's transformed inputs should stay in the second-level cache. */
-enum { POINTS = 6, GROUP = 4, WINOGRAD_BYTES = 384 << 10, WINOGRAD_TILES = 16 };
+/* A group is four neighbouring outputs of a row. A block's transformed inputs should stay in the
+ * second-level cache. */
+#define POINTS INT64_C(6)
+#define GROUP INT64_C(4)
+#define WINOGRAD_BYTES (INT64_C(384) << 10)
+#define WINOGRAD_TILES 16
 
 static const float to_points[POINTS][3] = {
     {1.0f / 4, 0.0f, 0.0f},
@@ -18,7 +23,8 @@ static const float to_points[POINTS][3] = {
     {0.0f, 0.0f, 1.0f},
 };
 
-/* Inputs of six neighbouring columns, channel by channel, to the six points: x [POINTS] -> y, `step` apart. */
+/* Inputs of six neighbouring columns, channel by channel, to the six points: x [POINTS] -> y,
+ * `step` apart. */
 static void transform_inputs(const float *const x[POINTS], int64_t depth, float *y, int64_t step) {
     for (int64_t i = 0; i < depth; i += LANES) {
         const int64_t left = depth - i;
