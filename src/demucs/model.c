@@ -11,14 +11,18 @@
 #include "model_json.h"
 #include "safetensors.h"
 
+/* Made when they are first needed: the one thing about a model that changes. */
+struct networks {
+    pthread_mutex_t lock;
+    struct ms_network *made[MS_MODEL_MAX_NETWORKS];
+};
+
 struct ms_model {
     struct ms_model_json json;
     const struct ms_backend *backend;
     enum ms_precision precision;
     char *json_path, *device;
-    pthread_mutex_t lock; /* of the networks, until they are made */
-    bool lock_made;
-    struct ms_network *networks[MS_MODEL_MAX_NETWORKS];
+    struct networks *networks;
 };
 
 /* Maps and checks one file; makes its network where `made` is not NULL. */
@@ -39,13 +43,13 @@ static int read_network(const struct ms_model *model, int index, struct ms_netwo
 
 int ms_model_network(const struct ms_model *model, int index, const struct ms_network **out,
                      struct ms_error *err) {
-    struct ms_model *owner = (struct ms_model *)(uintptr_t)model; /* of what is made once */
+    struct networks *networks = model->networks;
     int rc = 0;
-    pthread_mutex_lock(&owner->lock);
-    if (owner->networks[index] == NULL)
-        rc = read_network(model, index, &owner->networks[index], err);
-    *out = owner->networks[index];
-    pthread_mutex_unlock(&owner->lock);
+    pthread_mutex_lock(&networks->lock);
+    if (networks->made[index] == NULL)
+        rc = read_network(model, index, &networks->made[index], err);
+    *out = networks->made[index];
+    pthread_mutex_unlock(&networks->lock);
     return rc;
 }
 
@@ -61,15 +65,24 @@ static int check_networks(const struct ms_model *model, struct ms_error *err) {
     return rc;
 }
 
+static struct networks *networks_new(void) {
+    struct networks *networks = calloc(1, sizeof *networks);
+    if (networks != NULL && pthread_mutex_init(&networks->lock, NULL) != 0) {
+        free(networks);
+        networks = NULL;
+    }
+    return networks;
+}
+
 int ms_model_open(const char *path, const char *device, enum ms_precision precision,
                   struct ms_model **out, struct ms_error *err) {
     *out = NULL;
     struct ms_model *model = calloc(1, sizeof *model);
     if (model == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a model");
-    model->lock_made = pthread_mutex_init(&model->lock, NULL) == 0;
     model->device = strdup(device);
-    int rc = model->lock_made && model->device != NULL
+    model->networks = networks_new();
+    int rc = model->networks != NULL && model->device != NULL
                  ? ms_model_find_json(path, &model->json_path, err)
                  : ms_error_set(err, MS_ENOMEM, "no memory for a model");
     if (rc == 0)
@@ -91,9 +104,10 @@ void ms_model_free(struct ms_model *model) {
     if (model == NULL)
         return;
     for (int i = 0; model->backend != NULL && i < MS_MODEL_MAX_NETWORKS; i++)
-        model->backend->network_free(model->networks[i]);
-    if (model->lock_made)
-        pthread_mutex_destroy(&model->lock);
+        model->backend->network_free(model->networks->made[i]);
+    if (model->networks != NULL)
+        pthread_mutex_destroy(&model->networks->lock);
+    free(model->networks);
     free(model->json_path);
     free(model->device);
     free(model);
