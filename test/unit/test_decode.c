@@ -477,13 +477,12 @@ static void a_header_that_claims_hours_is_not_believed(void **state) {
         put32(bytes + 44 + 4 * i, 0x3e000000u);
     write_file("hours.wav", bytes, sizeof bytes);
     struct rusage before, after; /* peaks of the process, in KiB: the tests before count, too */
-    assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
     struct clip clip;
+    getrusage(RUSAGE_SELF, &before);
     must_decode("hours.wav", &clip);
-    assert_int_equal(clip.frames, 1000);
-    assert_true(clip.damaged);
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(clip.frames == 1000 && clip.damaged);
     clip_free(&clip);
-    assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
     assert_true(after.ru_maxrss - before.ru_maxrss < 500 * 1000);
 }
 
