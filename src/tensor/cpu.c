@@ -87,10 +87,6 @@ size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int6
                          : f->kernels->product_bytes(&f->phase[0]);
 }
 
-static int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* Output o = input * stride + tap - padding: of phase r, o = q * stride + r - padding reads
  * inputs q, q - 1, ... */
 static void convolve_transposed(const struct ms_cpu_filter *f, struct ms_product *p, float *y,
@@ -100,8 +96,8 @@ static void convolve_transposed(const struct ms_cpu_filter *f, struct ms_product
     const int64_t stride = f->phases, padding = along_rows ? s->padding_rows : s->padding_columns,
                   length = along_rows ? out_rows : out_width, row = out_width * s->out;
     for (int r = 0; r < f->phases; r++) {
-        const int64_t first = r >= padding ? 0 : divide_up(padding - r, stride),
-                      end = divide_up(length + padding - r, stride),
+        const int64_t first = r >= padding ? 0 : ms_divide_up(padding - r, stride),
+                      end = ms_divide_up(length + padding - r, stride),
                       out = first * stride + r - padding;
         p->w = &f->phase[r];
         for (int j = 0; j < p->w->taps; j++)
@@ -129,8 +125,8 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
         .shift = f->bias,
         .activation = s->activation,
         .gamma = gamma,
+        .scratch = scratch,
     };
-    p.scratch = scratch;
     if (s->bf16) {
         f->kernels->to_bf16(x, scratch, rows * width * s->in);
         p.x = scratch;
@@ -139,7 +135,7 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
         convolve_transposed(f, &p, y, out_rows, out_width);
         return;
     }
-    const int64_t results = s->activation == MS_ACTIVATION_GLU ? s->out / 2 : s->out;
+    const int64_t results = ms_filter_results(s);
     p.w = &f->phase[0];
     p.stride_row = s->stride_rows;
     p.stride_column = s->stride_columns;

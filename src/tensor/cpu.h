@@ -17,6 +17,15 @@ extern "C" {
 
 #define MS_PHASES_MAX 16
 
+static inline int64_t ms_divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Channels of what comes out: a GLU joins two to one. */
+static inline int64_t ms_filter_results(const struct ms_filter_shape *s) {
+    return s->activation == MS_ACTIVATION_GLU ? s->out / 2 : s->out;
+}
+
 /* Packed weights. A transposed convolution is `stride` products, phases, each of which gives
  * every stride-th output. */
 struct ms_cpu_filter {

@@ -20,10 +20,6 @@ at::Tensor hann(int nfft, const at::Device &device) {
 
 namespace {
 
-int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 float *data(const at::Tensor &x) {
     if (!x.is_contiguous())
         throw std::runtime_error("its input is not contiguous");
@@ -37,10 +33,6 @@ const float *data(const ms_tensor *x) {
 void *scratch(at::Tensor *keep, size_t bytes) {
     *keep = at::empty({static_cast<int64_t>(bytes)}, at::kByte);
     return keep->data_ptr();
-}
-
-int64_t results(const ms_filter *f) {
-    return f->shape.activation == MS_ACTIVATION_GLU ? f->shape.out / 2 : f->shape.out;
 }
 
 /* As operands are taken where bfloat16 is wanted. */
@@ -68,8 +60,9 @@ at::Tensor activated(const at::Tensor &x, ms_activation activation) {
 
 at::Tensor filtered(const at::Tensor &x, const ms_filter *f) {
     const ms_filter_shape &s = f->shape;
-    const int64_t rows = divide_up(x.size(1), s.stride_rows) * s.stride_rows - x.size(1),
-                  columns = divide_up(x.size(2), s.stride_columns) * s.stride_columns - x.size(2);
+    const int64_t rows = ms_divide_up(x.size(1), s.stride_rows) * s.stride_rows - x.size(1),
+                  columns =
+                      ms_divide_up(x.size(2), s.stride_columns) * s.stride_columns - x.size(2);
     const at::Tensor padded =
         at::constant_pad_nd(rounded(channels_first(x), s.bf16), {0, columns, 0, rows});
     return activated(at::conv2d(padded, f->weight, {}, {s.stride_rows, s.stride_columns},
@@ -129,19 +122,14 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
 
 namespace {
 
-/* y: the result, or what gamma times the result is added to. */
-void convolve(const ms_pool *p, const at::Tensor &x, const ms_filter *f, const at::Tensor *gamma,
-              const at::Tensor &y) {
+void check_input(const at::Tensor &x, const ms_filter *f) {
     if (x.dim() != 4 || x.size(3) != f->shape.in)
         throw std::runtime_error("its input does not fit the filter");
-    if (!p->own) {
-        const at::Tensor z = channels_last(filtered(x, f));
-        if (gamma != nullptr)
-            y.addcmul_(z, *gamma);
-        else
-            y.copy_(z);
-        return;
-    }
+}
+
+/* y: the result, or what gamma times the result is added to. */
+void convolve(const at::Tensor &x, const ms_filter *f, const at::Tensor *gamma,
+              const at::Tensor &y) {
     at::Tensor memory;
     void *room = scratch(&memory, ms_cpu_convolve_scratch(&f->cpu, x.size(1), x.size(2)));
     for (int64_t n = 0; n < x.size(0); n++)
@@ -157,10 +145,14 @@ ms_tensor *ms_convolve(ms_pool *p, const ms_tensor *x, const ms_filter *f) {
         return nullptr;
     return op(p, "convolve", {x}, [&] {
         const at::Tensor &v = x->value;
-        at::Tensor y = at::empty({v.size(0), divide_up(v.size(1), f->shape.stride_rows),
-                                  divide_up(v.size(2), f->shape.stride_columns), results(f)},
+        check_input(v, f);
+        if (!p->own)
+            return channels_last(filtered(v, f));
+        at::Tensor y = at::empty({v.size(0), ms_divide_up(v.size(1), f->shape.stride_rows),
+                                  ms_divide_up(v.size(2), f->shape.stride_columns),
+                                  ms_filter_results(&f->shape)},
                                  v.options());
-        convolve(p, v, f, nullptr, y);
+        convolve(v, f, nullptr, y);
         return y;
     });
 }
@@ -169,8 +161,13 @@ ms_tensor *ms_convolve_add_(ms_pool *p, ms_tensor *x, const ms_tensor *y, const 
                             const ms_tensor *gamma) {
     if (f == nullptr || gamma == nullptr)
         return nullptr;
-    return in_place(p, "convolve_add_", x, y,
-                    [&] { convolve(p, y->value, f, &gamma->value, x->value); });
+    return in_place(p, "convolve_add_", x, y, [&] {
+        check_input(y->value, f);
+        if (p->own)
+            convolve(y->value, f, &gamma->value, x->value);
+        else
+            x->value.addcmul_(channels_last(filtered(y->value, f)), gamma->value);
+    });
 }
 
 ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filter *f,
@@ -181,6 +178,7 @@ ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filte
         const at::Tensor &v = x->value;
         const ms_filter_shape &s = f->shape;
         const bool along_rows = s.kernel_rows > 1;
+        check_input(v, f);
         if (!p->own) {
             const at::Tensor whole =
                 at::conv_transpose2d(rounded(channels_first(v), s.bf16), f->weight, {},
@@ -193,7 +191,7 @@ ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filte
         at::Tensor y = at::empty(
             {v.size(0), along_rows ? length : v.size(1), along_rows ? v.size(2) : length, s.out},
             v.options());
-        convolve(p, v, f, nullptr, y);
+        convolve(v, f, nullptr, y);
         return y;
     });
 }
@@ -215,7 +213,7 @@ ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
             at::Tensor y = filtered(rows, unit->in);
             y = at::gelu(
                 at::group_norm(y, 1, unit->norm_in_weight->value, unit->norm_in_bias->value, 1e-5));
-            y = at::conv2d(y, unit->out->weight.to(at::kFloat)) + unit->out->bias.view({-1, 1, 1});
+            y = at::conv2d(y, unit->out->weight) + unit->out->bias.view({-1, 1, 1});
             y = at::glu(at::group_norm(y, 1, unit->norm_out_weight->value,
                                        unit->norm_out_bias->value, 1e-5),
                         1);
@@ -383,7 +381,7 @@ ms_tensor *ms_spectrum(ms_pool *p, const ms_tensor *x, int nfft) {
     return op(p, "spectrum", {x}, [&] {
         const at::Tensor &v = x->value;
         const int64_t batch = v.size(0), channels = v.size(1), frames = v.size(2);
-        const int64_t hop = nfft / 4, count = divide_up(frames, hop), pad = hop / 2 * 3;
+        const int64_t hop = nfft / 4, count = ms_divide_up(frames, hop), pad = hop / 2 * 3;
         if (!p->own) {
             const at::Tensor padded = at::reflection_pad1d(v, {pad, pad + count * hop - frames});
             const at::Tensor z = at::stft(padded.view({batch * channels, -1}), nfft, hop, nfft,

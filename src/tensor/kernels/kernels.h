@@ -22,8 +22,8 @@ extern "C" {
 #define MS_TAPS_MAX 128
 
 /* Weights of a product as the kernels read them: [panels][taps][depth][outputs of a panel]; by
- * Winograd's way six points stand for three taps. Made once, shared, only read. With glu a panel holds as many outputs of the first half as of the
- * second, so that a tile has both. */
+ * Winograd's way six points stand for three taps. Made once, shared, only read. With glu a panel
+ * holds as many outputs of the first half as of the second, so that a tile has both. */
 struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;

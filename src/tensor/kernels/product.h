@@ -11,6 +11,10 @@
 enum { TABLE = 2048, BLOCK_BYTES = 192 << 10 };
 _Static_assert(TABLE >= MS_TAPS_MAX * TILE_ROWS, "room for one tile");
 
+static inline int64_t value_bytes(const struct ms_packed *w) {
+    return w->bf16 ? 2 : 4;
+}
+
 static inline int64_t panel_outputs(const struct ms_packed *w) {
     return w->glu ? LANES : TILE_COLUMNS;
 }
@@ -33,7 +37,7 @@ static inline int64_t panel_values(const struct ms_packed *w) {
 }
 
 static size_t packed_bytes(const struct ms_packed *w) {
-    return (size_t)(panels_of(w) * panel_values(w)) * (w->bf16 ? 2 : 4);
+    return (size_t)(panels_of(w) * panel_values(w) * value_bytes(w));
 }
 
 /* Which output stands in a column of a panel; -1: none. */
@@ -46,8 +50,7 @@ static int64_t output_at(const struct ms_packed *w, int64_t panel, int64_t colum
 
 /* What follows the sums, for the outputs of one panel. */
 struct finish {
-    vec scale[2], shift[2], gamma;
-    vec gamma_second;
+    vec scale[2], shift[2], gamma[2]; /* of either half of the panel */
     vec sum, squares;
     int64_t columns; /* results of this panel */
 };
@@ -71,9 +74,9 @@ static void begin_panel(struct finish *f, const struct ms_product *p, int64_t pa
         f->shift[half] = load_outputs(w, p->shift, panel, half);
     }
     if (p->gamma != NULL) {
-        f->gamma = load_outputs(w, p->gamma, panel, 0);
+        f->gamma[0] = load_outputs(w, p->gamma, panel, 0);
         if (!w->glu)
-            f->gamma_second = load_outputs(w, p->gamma, panel, 1);
+            f->gamma[1] = load_outputs(w, p->gamma, panel, 1);
     }
 }
 
@@ -92,7 +95,7 @@ INLINE void finish_row(struct finish *f, const struct ms_product *p, const float
     vec first = load(sums) * f->scale[0] + f->shift[0];
     vec second = wide ? load(sums + LANES) * f->scale[1] + f->shift[1] : (vec){0};
     if (activation == MS_ACTIVATION_GLU) {
-        put(y, first * sigmoid_of(second), f->columns, p->gamma != NULL, f->gamma);
+        put(y, first * sigmoid_of(second), f->columns, p->gamma != NULL, f->gamma[0]);
         return;
     }
     if (p->sums != NULL) {
@@ -106,9 +109,9 @@ INLINE void finish_row(struct finish *f, const struct ms_product *p, const float
         if (wide)
             second = gelu_of(second);
     }
-    put(y, first, f->columns, p->gamma != NULL, f->gamma);
+    put(y, first, f->columns, p->gamma != NULL, f->gamma[0]);
     if (wide)
-        put(y + LANES, second, f->columns - LANES, p->gamma != NULL, f->gamma_second);
+        put(y + LANES, second, f->columns - LANES, p->gamma != NULL, f->gamma[1]);
 }
 
 /* rows_here positions of a tile, whose sums are in `tile`; y of the first of them. */
@@ -137,7 +140,7 @@ static void finish_tile(struct finish *f, const struct ms_product *p, const floa
 static void find_inputs(const struct ms_product *p, int64_t row, int64_t first, int64_t tiles,
                         const void **table) {
     const struct ms_packed *w = p->w;
-    const int64_t bytes = w->depth * (w->bf16 ? 2 : 4);
+    const int64_t bytes = w->depth * value_bytes(w);
     for (int64_t n = 0; n < tiles; n++) {
         for (int t = 0; t < w->taps; t++) {
             const int64_t in_row = row * p->stride_row + p->tap[t].row;
@@ -160,7 +163,7 @@ static int64_t tiles_of_block(const struct ms_product *p) {
     int64_t rows = 1;
     for (int t = 1; t < w->taps; t++)
         rows += p->tap[t].row != p->tap[t - 1].row;
-    const int64_t bytes = rows * TILE_ROWS * p->stride_column * w->depth * (w->bf16 ? 2 : 4);
+    const int64_t bytes = rows * TILE_ROWS * p->stride_column * w->depth * value_bytes(w);
     const int64_t fitting = BLOCK_BYTES / bytes, possible = TABLE / (w->taps * TILE_ROWS);
     return fitting < 1 ? 1 : fitting < possible ? fitting : possible;
 }
@@ -177,7 +180,7 @@ static void direct(const struct ms_product *p) {
             find_inputs(p, row, first, tiles, table);
             for (int64_t panel = 0; panel < panels_of(w); panel++) {
                 const char *weights =
-                    (const char *)w->values + panel * panel_values(w) * (w->bf16 ? 2 : 4);
+                    (const char *)w->values + panel * panel_values(w) * value_bytes(w);
                 struct finish f;
                 begin_panel(&f, p, panel);
                 float *y = p->y == NULL ? NULL
