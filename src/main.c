@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "msaas/cmd.h"
-#include "msaas/network.h"
+#include "msaas/process.h"
 
 static int help(int argc, char **argv);
 
@@ -68,7 +68,7 @@ static int run(int argc, char **argv) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
         if (commands[i].runs_networks)
-            ms_network_prepare_process();
+            ms_process_prepare();
         return check_output(commands[i].run(argc, argv));
     }
     (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);

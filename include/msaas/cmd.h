@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-#include "msaas/model.h"
+#include "msaas/network.h"
 #include "msaas/option.h"
 
 enum ms_exit {
@@ -51,7 +51,7 @@ MS_MUST_CHECK int ms_cmd_locate_model(const struct ms_options *options, char **p
 MS_MUST_CHECK int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err);
 
 /* The model that --model, --models-dir, --device and --precision ask for: of `separate`, `bench`. */
-MS_MUST_CHECK int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
+MS_MUST_CHECK int ms_cmd_open_network(const struct ms_options *options, struct ms_network **out,
                                     struct ms_error *err);
 
 /* Of an error in opening a model: where the device is at fault, names the option that it came from.

@@ -2,13 +2,15 @@
 #ifndef MSAAS_ENGINE_H
 #define MSAAS_ENGINE_H
 
-#include "msaas/model.h"
 #include "msaas/separate.h"
 
 struct ms_engine_options {
-    const char *path, *device;   /* see ms_model_open; they outlive the engine */
+    const char *path, *device;   /* see ms_network_open; they outlive the engine */
     enum ms_precision precision; /* the usual one, for jobs that ask for none */
     int lanes, batch;            /* as of ms_separator_new */
+    /* What opens the model: ms_network_open, or a test's. */
+    int (*open)(const char *path, const char *device, enum ms_precision precision,
+                struct ms_network **out, struct ms_error *err);
 };
 
 struct ms_engine;
@@ -28,6 +30,6 @@ const struct ms_model_info *ms_engine_info(const struct ms_engine *engine); /* a
 const char *ms_engine_sha256(const struct ms_engine *engine); /* of the model's JSON; likewise */
 /* Of what is loaded, after ms_engine_new or an ms_engine_use that did not fail; until the next ms_engine_use. */
 struct ms_separator *ms_engine_separator(const struct ms_engine *engine);
-enum ms_precision ms_engine_precision(const struct ms_engine *engine); /* never AUTO */
+const struct ms_network *ms_engine_network(const struct ms_engine *engine);
 
 #endif

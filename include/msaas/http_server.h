@@ -37,6 +37,11 @@ const char *ms_http_header(const struct ms_http_call *call,
 /* Decoded value of a query parameter, the caller's to free; NULL: none. MS_EUSAGE: its percent-encoding is malformed, or no UTF-8. */
 MS_MUST_CHECK int ms_http_query(const struct ms_http_call *call, const char *name, char **out);
 
+/* Percent-decoding of `size` bytes into out (capacity > size). Refuses bad escapes, control
+ * characters, NUL among them, and what is not UTF-8. */
+MS_MUST_CHECK bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank,
+                                          char *out);
+
 /* The answer, built by the handler on its thread; sent when it returns. Without a call to any of these: 500. */
 void ms_http_add_header(const struct ms_http_call *call, const char *name,
                         const char *value); /* CR, LF refused */

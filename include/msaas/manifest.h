@@ -29,7 +29,7 @@ struct ms_manifest_network {
 
 struct ms_manifest {
     struct ms_model_info info; /* all but sample rate and segment, which the weights tell */
-    struct ms_manifest_network networks[MS_MODEL_MAX_NETWORKS];
+    struct ms_manifest_network networks[MS_MODEL_MAX_MEMBERS];
     struct ms_json *document;
 };
 

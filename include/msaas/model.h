@@ -10,10 +10,9 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
-#include "msaas/precision.h"
 
 #define MS_MODEL_MAX_STEMS 16
-#define MS_MODEL_MAX_NETWORKS 16
+#define MS_MODEL_MAX_MEMBERS 16
 #define MS_MODEL_NAME_MAX 64
 #define MS_MODEL_STEM_MAX 32
 
@@ -24,9 +23,9 @@ struct ms_model_info {
     int segment_frames; /* frames of one forward pass: 343,980 for htdemucs (7.8 s) */
     int stem_count;
     char stems[MS_MODEL_MAX_STEMS][MS_MODEL_STEM_MAX];
-    int network_count;
+    int member_count;
     /* [network][stem]: a stem is the mean of the networks' outputs weighted by these (upstream's BagOfModels). */
-    double weights[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS];
+    double weights[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS];
 };
 
 /* The path of the model that a user's word means: a path (it holds a '/' or ends in .json) stands for itself, or for
@@ -42,18 +41,5 @@ MS_MUST_CHECK int ms_model_describe(const char *path, struct ms_model_info *info
 /* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL. */
 MS_MUST_CHECK int ms_model_verify(const char *path, struct ms_model_info *info,
                                   struct ms_error *err);
-
-struct ms_model;
-
-/* Opens `path`: NAME.json, or a folder that holds exactly one. The safetensors files are mapped, their SHA-256
- * compared with the JSON's (one flipped bit: MS_EMODEL), every tensor's presence, shape and type checked against the
- * hyper-parameters. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine has none.
- * precision: what was asked for; ms_model_precision tells what came of it. */
-MS_MUST_CHECK int ms_model_open(const char *path, const char *device, enum ms_precision precision,
-                                struct ms_model **out, struct ms_error *err);
-void ms_model_free(struct ms_model *model);
-/* What its networks compute in: never AUTO. */
-enum ms_precision ms_model_precision(const struct ms_model *model);
-const struct ms_model_info *ms_model_info(const struct ms_model *model); /* borrowed */
 
 #endif

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
-#include "msaas/model.h"
+#include "msaas/network.h"
 
 #define MS_MIX_CHANNELS 2
 #define MS_STEM_BLOCK_FRAMES 16384 /* the most that a read asks for or a write brings */
@@ -25,7 +25,7 @@ struct ms_separator; /* lanes and their sessions; one job at a time; reused from
 
 /* lanes 1..256, batch 1..64. Sessions (buffers, device streams) are made here, so that a job
  * does not pay for them. */
-MS_MUST_CHECK int ms_separator_new(const struct ms_model *model, int lanes, int batch,
+MS_MUST_CHECK int ms_separator_new(struct ms_network *network, int lanes, int batch,
                                    struct ms_separator **out, struct ms_error *err);
 void ms_separator_free(struct ms_separator *separator);
 int ms_separator_lanes(const struct ms_separator *separator);

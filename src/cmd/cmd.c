@@ -130,14 +130,14 @@ enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_opt
     return precision;
 }
 
-int ms_cmd_open_model(const struct ms_options *options, struct ms_model **out,
+int ms_cmd_open_network(const struct ms_options *options, struct ms_network **out,
                       struct ms_error *err) {
     char *path = NULL;
     int rc = ms_cmd_check_device(options, err);
     if (rc == 0)
         rc = ms_cmd_locate_model(options, &path, err);
     if (rc == 0) {
-        rc = ms_model_open(path, ms_options_string(options, MS_OPTION_DEVICE),
+        rc = ms_network_open(path, ms_options_string(options, MS_OPTION_DEVICE),
                            ms_cmd_precision(options, MS_OPTION_PRECISION), out, err);
         if (rc != 0)
             rc = ms_cmd_name_device(options, err);

@@ -6,7 +6,9 @@
 #define MSAAS_DEMUCS_BACKEND_H
 
 #include "msaas/network.h"
-#include "weights.h"
+#include "msaas/weights.h"
+
+struct ms_member; /* one network of a model, ready to run: immutable, shared by threads */
 
 struct ms_runner; /* runs networks on one thread; owns their activations */
 
@@ -17,15 +19,15 @@ struct ms_backend {
     int (*resolve)(const char *device, enum ms_precision asked, enum ms_precision *out,
                    struct ms_error *err);
     /* precision: as `resolve` gave it. */
-    int (*network_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, enum ms_precision precision, struct ms_network **out,
+    int (*member_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
+                       const char *device, enum ms_precision precision, struct ms_member **out,
                        struct ms_error *err);
-    void (*network_free)(struct ms_network *network); /* NULL is fine */
+    void (*member_free)(struct ms_member *member); /* NULL is fine */
     /* On the device of `like`, for the calling thread. */
-    int (*runner_new)(const struct ms_network *like, struct ms_runner **out, struct ms_error *err);
+    int (*runner_new)(const struct ms_member *like, struct ms_runner **out, struct ms_error *err);
     void (*runner_free)(struct ms_runner *runner); /* NULL is fine */
-    /* See ms_session_forward; adds to seconds. */
-    int (*forward)(struct ms_runner *runner, const struct ms_network *network, int count,
+    /* See struct ms_network_ops. */
+    int (*forward)(struct ms_runner *runner, const struct ms_member *member, int count,
                    const float *mix, float *out, double seconds[MS_STAGE_COUNT],
                    struct ms_error *err);
 };

@@ -1,5 +1,5 @@
 /* A form as browsers, curl and Python's requests send it becomes a list of parts. Owns the names; the data stay in the body. */
-#include "multipart.h"
+#include "msaas/multipart.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -7,8 +7,9 @@
 #include <strings.h>
 
 #include "msaas/text.h"
+#include "msaas/http_server.h"
 #include "parse.h"
-#include "range.h"
+#include "msaas/http_range.h"
 
 #define MAX_BOUNDARY_BYTES 70
 #define MAX_HEADERS_BYTES 8192                                    /* of one part */

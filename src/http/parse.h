@@ -38,9 +38,6 @@ MS_MUST_CHECK int ms_http_scan_head(const char *bytes, size_t size, size_t *scan
 MS_MUST_CHECK int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out);
 const char *ms_http_head_field(const struct ms_http_head *head, const char *name); /* NULL: none */
 
-/* Percent-decoding of `size` bytes into out (capacity > size). Refuses bad escapes, NUL and other control characters, and what is not UTF-8. */
-MS_MUST_CHECK bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank,
-                                          char *out);
 /* A whole path, decoded segment by segment: refuses also "." and ".." segments, and '/' or '\' that were escaped or not segments' ends. */
 MS_MUST_CHECK bool ms_http_decode_path(const char *raw, char *out);
 

@@ -87,6 +87,17 @@ static int make_tables(struct sqlite *s, struct ms_error *err) {
     return rc;
 }
 
+/* Of two that open a new file at once, one is told at once that it is busy: SQLite does not ask the
+ * busy handler where waiting might be a deadlock. */
+static int use_write_ahead_log(struct sqlite *s, struct ms_error *err) {
+    int times = 0;
+    int rc;
+    do
+        rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
+    while (rc == MS_ENET && on_busy(s, times++) != 0);
+    return rc;
+}
+
 static int connect_to(struct sqlite *s, struct ms_error *err) {
     if (s->db != NULL)
         return 0;
@@ -98,7 +109,7 @@ static int connect_to(struct sqlite *s, struct ms_error *err) {
     if (rc == 0 && sqlite3_busy_handler(s->db, on_busy, s) != SQLITE_OK)
         rc = failed(s, err);
     if (rc == 0)
-        rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
+        rc = use_write_ahead_log(s, err);
     if (rc == 0)
         rc = read_version(s, &version, err);
     if (rc == 0 && version != MS_SQLITE_VERSION)

@@ -30,7 +30,7 @@ struct lane {
 };
 
 struct ms_lanes {
-    const struct ms_model *model;
+    struct ms_network *network;
     const struct ms_model_info *info;
     struct lane *lane;
     int lane_count, threads; /* threads: those that run */
@@ -40,8 +40,8 @@ struct ms_lanes {
     float *windows, *stems; /* of all slots */
 
     /* What to run; written while nothing is in flight. */
-    int needed[MS_MODEL_MAX_NETWORKS], needed_count;
-    float share[MS_MODEL_MAX_NETWORKS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */
+    int needed[MS_MODEL_MAX_MEMBERS], needed_count;
+    float share[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */
 
     pthread_mutex_t lock;
     pthread_cond_t to_lanes, to_caller;
@@ -79,8 +79,10 @@ static bool is_dropping(struct ms_lanes *lanes) {
 static int forward(struct lane *lane, int count, const float *windows, float *stems,
                    struct ms_error *err) {
     struct ms_lanes *lanes = lane->owner;
+    const struct ms_network_ops *ops = lanes->network->ops;
+    double seconds[MS_STAGE_COUNT] = {0}; /* nobody asks */
     if (lanes->needed_count == 1)
-        return ms_session_forward(lane->session, lanes->needed[0], count, windows, stems, err);
+        return ops->forward(lane->session, lanes->needed[0], count, windows, stems, seconds, err);
     size_t pair = plane_pair_floats(lanes);
     int stem_count = lanes->info->stem_count;
     memset(stems, 0, (size_t)count * stems_floats(lanes) * sizeof *stems);
@@ -88,8 +90,8 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
         if (n > 0 && is_dropping(lanes))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         const float *share = lanes->share[lanes->needed[n]];
-        int code =
-            ms_session_forward(lane->session, lanes->needed[n], count, windows, lane->scratch, err);
+        int code = ops->forward(lane->session, lanes->needed[n], count, windows, lane->scratch,
+                                seconds, err);
         if (code != 0)
             return code;
         for (int s = 0; s < count * stem_count; s++)
@@ -118,7 +120,7 @@ static int take_batch(struct ms_lanes *lanes, int *first) {
 static void *lane_main(void *argument) {
     struct lane *lane = argument;
     struct ms_lanes *lanes = lane->owner;
-    lane->err.code = ms_session_new(lanes->model, &lane->session, &lane->err);
+    lane->err.code = lanes->network->ops->session_new(lanes->network, &lane->session, &lane->err);
 
     pthread_mutex_lock(&lanes->lock);
     lane->started = true;
@@ -145,7 +147,7 @@ static void *lane_main(void *argument) {
         pthread_cond_signal(&lanes->to_caller);
     }
     pthread_mutex_unlock(&lanes->lock);
-    ms_session_free(lane->session);
+    lanes->network->ops->session_free(lane->session);
     return NULL;
 }
 
@@ -182,7 +184,7 @@ static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
     return 0;
 }
 
-int ms_lanes_new(const struct ms_model *model, int lanes, int batch, struct ms_lanes **out,
+int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lanes **out,
                  struct ms_error *err) {
     *out = NULL;
     if (batch < 1 || batch > MS_BATCH_MAX)
@@ -193,8 +195,8 @@ int ms_lanes_new(const struct ms_model *model, int lanes, int batch, struct ms_l
     struct ms_lanes *made = calloc(1, sizeof *made);
     if (made == NULL)
         goto no_memory;
-    made->model = model;
-    made->info = ms_model_info(model);
+    made->network = network;
+    made->info = &network->info;
     made->lane_count = lanes;
     made->batch = batch;
     made->slot_count = (lanes + 1) * batch;
@@ -213,7 +215,7 @@ int ms_lanes_new(const struct ms_model *model, int lanes, int batch, struct ms_l
     }
     for (int i = 0; i < lanes; i++) {
         made->lane[i].owner = made;
-        if (made->info->network_count > 1) {
+        if (made->info->member_count > 1) {
             made->lane[i].scratch = malloc((size_t)batch * stems * sizeof(float));
             if (made->lane[i].scratch == NULL)
                 goto no_memory;
@@ -265,21 +267,21 @@ int ms_lanes_slots(const struct ms_lanes *lanes) {
 
 int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *err) {
     const struct ms_model_info *info = lanes->info;
-    bool serves[MS_MODEL_MAX_NETWORKS] = {false};
+    bool serves[MS_MODEL_MAX_MEMBERS] = {false};
     for (int s = 0; s < info->stem_count; s++) {
         double total = 0.0;
-        for (int n = 0; n < info->network_count; n++)
+        for (int n = 0; n < info->member_count; n++)
             total += info->weights[n][s];
         if (wanted[s] && !(total > 0.0))
             return ms_error_set(err, MS_EMODEL, "model %s: no network gives the stem %s",
                                 info->name, info->stems[s]);
-        for (int n = 0; n < info->network_count; n++) {
+        for (int n = 0; n < info->member_count; n++) {
             lanes->share[n][s] = wanted[s] ? (float)(info->weights[n][s] / total) : 0.0f;
             serves[n] = serves[n] || lanes->share[n][s] != 0.0f;
         }
     }
     lanes->needed_count = 0;
-    for (int n = 0; n < info->network_count; n++)
+    for (int n = 0; n < info->member_count; n++)
         if (serves[n])
             lanes->needed[lanes->needed_count++] = n;
     return 0;

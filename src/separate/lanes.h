@@ -15,7 +15,7 @@
 
 #include "grid.h"
 #include "msaas/err.h"
-#include "msaas/model.h"
+#include "msaas/network.h"
 
 #define MS_LANES_MAX 256
 #define MS_BATCH_MAX 64
@@ -31,7 +31,7 @@ struct ms_slot {
 struct ms_lanes;
 
 /* Returns when every lane has its session. batch: segments of a forward, at most. */
-MS_MUST_CHECK int ms_lanes_new(const struct ms_model *model, int lanes, int batch,
+MS_MUST_CHECK int ms_lanes_new(struct ms_network *network, int lanes, int batch,
                                struct ms_lanes **out, struct ms_error *err);
 void ms_lanes_free(struct ms_lanes *lanes);
 int ms_lanes_count(const struct ms_lanes *lanes);

@@ -315,14 +315,14 @@ int ms_separator_run(struct ms_separator *separator, const struct ms_mix_source 
     return code != 0 ? code : check_end(&job, err);
 }
 
-int ms_separator_new(const struct ms_model *model, int lanes, int batch, struct ms_separator **out,
+int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms_separator **out,
                      struct ms_error *err) {
     *out = NULL;
     struct ms_separator *made = calloc(1, sizeof *made);
     if (made == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a separator");
-    made->info = ms_model_info(model);
-    int code = ms_lanes_new(model, lanes, batch, &made->lanes, err);
+    made->info = &network->info;
+    int code = ms_lanes_new(network, lanes, batch, &made->lanes, err);
     if (code != 0)
         goto out;
     /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of

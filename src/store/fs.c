@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "msaas/sys.h"
-#include "store.h"
+#include "store_ops.h"
 
 #define BLOCK_BYTES (1 << 17)
 #define TEMPORARY ".tmp"

@@ -3,7 +3,7 @@
 #define MSAAS_STORE_S3_H
 
 #include "msaas/http_client.h"
-#include "store.h"
+#include "store_ops.h"
 
 #define MS_S3_REPLY_MAX                                                                            \
     8192 /* of a reply that isn't an object: XML that holds an id, a tag or an error */
@@ -72,6 +72,8 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
 
 int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
                struct ms_object_info *info, struct ms_error *err);
+int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
+              int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
 int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
               const struct ms_store_source *source, struct ms_object_info *info,
               struct ms_error *err);

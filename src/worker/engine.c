@@ -11,7 +11,7 @@ struct ms_engine {
     struct ms_engine_options options;
     struct ms_model_info info;
     char sha256[MS_SHA256_HEX]; /* of the file at options.path, which holds the weights' own */
-    struct ms_model *model;     /* NULL: none is loaded */
+    struct ms_network *network; /* NULL: none is loaded */
     struct ms_separator *separator;
     enum ms_precision asked; /* what the loaded model was opened with: */
     enum ms_precision usual; /* options.precision, with AUTO for what came of it */
@@ -19,17 +19,17 @@ struct ms_engine {
 
 static void unload(struct ms_engine *engine) {
     ms_separator_free(engine->separator);
-    ms_model_free(engine->model);
+    ms_network_free(engine->network);
     engine->separator = NULL;
-    engine->model = NULL;
+    engine->network = NULL;
 }
 
 static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const struct ms_engine_options *options = &engine->options;
-    int rc = ms_model_open(options->path, options->device, asked, &engine->model, err);
+    int rc = options->open(options->path, options->device, asked, &engine->network, err);
 
     if (rc == 0)
-        rc = ms_separator_new(engine->model, options->lanes, options->batch, &engine->separator,
+        rc = ms_separator_new(engine->network, options->lanes, options->batch, &engine->separator,
                               err);
     if (rc != 0)
         unload(engine);
@@ -53,8 +53,8 @@ int ms_engine_new(const struct ms_engine_options *options, struct ms_engine **ou
         ms_engine_free(engine);
         return rc;
     }
-    engine->info = *ms_model_info(engine->model);
-    engine->usual = ms_model_precision(engine->model);
+    engine->info = engine->network->info;
+    engine->usual = engine->network->precision;
     *out = engine;
     return 0;
 }
@@ -72,8 +72,8 @@ int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_e
     int rc;
 
     /* What was asked for may not be what the device can do: then it is not loaded again and again. */
-    if (engine->model != NULL &&
-        (wanted == engine->asked || wanted == ms_model_precision(engine->model)))
+    if (engine->network != NULL &&
+        (wanted == engine->asked || wanted == engine->network->precision))
         return 0;
     rc = ms_sha256_of_file(engine->options.path, sha256, err);
     if (rc != 0)
@@ -98,6 +98,6 @@ struct ms_separator *ms_engine_separator(const struct ms_engine *engine) {
     return engine->separator;
 }
 
-enum ms_precision ms_engine_precision(const struct ms_engine *engine) {
-    return ms_model_precision(engine->model);
+const struct ms_network *ms_engine_network(const struct ms_engine *engine) {
+    return engine->network;
 }

@@ -234,10 +234,10 @@ static void hide_folder(const char *folder, struct ms_error *err) {
 static void write_receipt(const struct ms_job_work *work, double seconds,
                           struct ms_job_receipt *receipt) {
     (void)snprintf(receipt->made_by, sizeof receipt->made_by,
-                   "msaas " MSAAS_VERSION ", libtorch %s", ms_network_libtorch_version());
+                   "msaas " MSAAS_VERSION ", libtorch %s", ms_engine_network(work->engine)->libtorch);
     (void)snprintf(receipt->model_sha256, sizeof receipt->model_sha256, "%s",
                    ms_engine_sha256(work->engine));
-    receipt->precision = ms_engine_precision(work->engine);
+    receipt->precision = ms_engine_network(work->engine)->precision;
     receipt->seconds = seconds;
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "parse.h"
-#include "range.h"
+#include "msaas/http_range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

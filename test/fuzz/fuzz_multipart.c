@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "msaas/text.h"
-#include "multipart.h"
+#include "msaas/multipart.h"
 #include "parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

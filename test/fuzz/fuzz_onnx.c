@@ -11,6 +11,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct ms_error err;
 
     if (ms_import_onnx(bytes, size, &imported, &err) == 0)
-        ms_imported_free(&imported);
+        ms_tensors_free(imported.tensors);
     return 0;
 }

@@ -13,6 +13,8 @@
 #include "../../src/demucs/network/htdemucs.h"
 #include "msaas/audio.h"
 #include "msaas/json.h"
+#include "msaas/model.h"
+#include "msaas/process.h"
 #include "msaas/sys.h"
 
 #define MODULES 28     /* that the network shows */
@@ -133,7 +135,8 @@ static float *read_mix(const char *folder, int segment_frames, struct ms_error *
 
 int main(int argc, char **argv) {
     struct ms_error err = {0};
-    struct ms_model *model = NULL;
+    struct ms_network *network = NULL;
+    double seconds[MS_STAGE_COUNT] = {0};
     struct ms_session *session = NULL;
     struct ms_json *trace = NULL;
     size_t size = 0;
@@ -146,21 +149,21 @@ int main(int argc, char **argv) {
     char *text = read_text(argv[2], "forward_trace.json", &size);
     float *mix = NULL, *out = NULL;
     char *models = NULL, *path = NULL;
-    ms_network_prepare_process();
+    ms_process_prepare();
     if (ms_json_parse(text, size, &trace, &err) != 0 ||
         ms_models_dir(getenv("MSAAS_MODELS_DIR"), &models, &err) != 0 ||
         ms_model_locate(models, argv[1], &path, &err) != 0 ||
-        ms_model_open(path, "cpu", MS_PRECISION_FLOAT32, &model, &err) != 0 ||
-        ms_session_new(model, &session, &err) != 0)
+        ms_network_open(path, "cpu", MS_PRECISION_FLOAT32, &network, &err) != 0 ||
+        network->ops->session_new(network, &session, &err) != 0)
         goto out;
     modules = trace;
-    const int frames = ms_model_info(model)->segment_frames;
+    const int frames = network->info.segment_frames;
     mix = read_mix(argv[2], frames, &err);
     out = malloc(sizeof *out * 8 * (size_t)frames);
     if (out == NULL)
         abort();
     ms_htdemucs_trace = compare;
-    if (ms_session_forward(session, 0, 1, mix, out, &err) == 0)
+    if (network->ops->forward(session, 0, 1, mix, out, seconds, &err) == 0)
         (void)printf("%d modules compared, %d values wrong\n", compared, wrong);
 out:
     if (err.code != 0)
@@ -170,8 +173,9 @@ out:
     free(text);
     free(models);
     free(path);
-    ms_session_free(session);
-    ms_model_free(model);
+    if (network != NULL)
+        network->ops->session_free(session);
+    ms_network_free(network);
     ms_json_free(trace);
     return err.code == 0 && wrong == 0 && compared == MODULES ? 0 : 1;
 }

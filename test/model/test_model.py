@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test_model.py MSAAS_MODEL MAKE_MODEL TOOLS: `msaas model` from outside, on tiny networks.
+"""test_model.py MSAAS MAKE_MODEL TOOLS: `msaas model` from outside, on tiny networks.
 
 Weights are packed as torch and as its ONNX exporter pack them, imported, and must come out bit for bit. Downloads come
 from a server on the loopback interface that breaks off.
@@ -18,7 +18,7 @@ import threading
 import unittest
 import zipfile
 
-MSAAS_MODEL, MAKE_MODEL, TOOLS = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+MSAAS, MAKE_MODEL, TOOLS = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 sys.path.insert(0, str(TOOLS))
 
 import make_onnx  # noqa: E402
@@ -63,7 +63,7 @@ class ModelTest(unittest.TestCase):
 
     def msaas(self, *args, code=0):
         run = subprocess.run(
-            [MSAAS_MODEL, "model", *map(str, args)],
+            [MSAAS, "model", *map(str, args)],
             env={**os.environ, "MSAAS_MODELS_DIR": str(self.models)},
             capture_output=True,
             text=True,

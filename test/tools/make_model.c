@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model_json.h"
+#include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
 #include "tensors.h"
@@ -125,7 +125,7 @@ static int write_network(struct plan *plan, int index, struct ms_error *err) {
         return rc;
     for (size_t i = 0; i < tensors->count; i++)
         fill(&tensors->items[i], plan, &state);
-    if (json->info.network_count == 1)
+    if (json->info.member_count == 1)
         snprintf(json->networks[index].file, capacity, "%s.safetensors", json->info.name);
     else
         snprintf(json->networks[index].file, capacity, "%s-%d.safetensors", json->info.name, index);
@@ -143,9 +143,9 @@ static int write_model(struct plan *plan, struct ms_error *err) {
     int rc = ms_make_dirs(plan->folder, err);
 
     plan->json.hyper.sources = info->stem_count;
-    for (int i = 0; i < info->network_count && rc == 0; i++) {
+    for (int i = 0; i < info->member_count && rc == 0; i++) {
         for (int stem = 0; stem < info->stem_count; stem++)
-            info->weights[i][stem] = info->network_count == info->stem_count ? i == stem : 1;
+            info->weights[i][stem] = info->member_count == info->stem_count ? i == stem : 1;
         rc = write_network(plan, i, err);
     }
     if (rc != 0)
@@ -189,7 +189,7 @@ int main(int argc, char **argv) {
         {"dconv-comp", &hyper->dconv_comp},
         {"samplerate", &hyper->samplerate},
         {"segment-frames", &hyper->segment_frames},
-        {"networks", &info->network_count},
+        {"networks", &info->member_count},
     };
     enum { INTEGERS = sizeof integers / sizeof *integers };
     struct option options[INTEGERS + 8] = {
@@ -207,7 +207,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < INTEGERS; i++)
         options[7 + i] = (struct option){integers[i].name, required_argument, NULL, INTEGER + i};
     *hyper = published;
-    info->network_count = 1;
+    info->member_count = 1;
     strcpy(info->name, "random");
     strcpy(info->licence, "none: random values");
     strcpy(plan.json.source, "make_model");
@@ -233,8 +233,8 @@ int main(int argc, char **argv) {
             *integers[option - INTEGER].value = atoi(optarg);
         }
     }
-    if (optind != argc - 1 || info->network_count < 1 ||
-        info->network_count > MS_MODEL_MAX_NETWORKS) {
+    if (optind != argc - 1 || info->member_count < 1 ||
+        info->member_count > MS_MODEL_MAX_MEMBERS) {
         fputs(usage, stderr);
         return 2;
     }

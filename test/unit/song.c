@@ -110,14 +110,14 @@ int run_song(struct ms_separator *separator, struct song *song, struct stems *st
     return ms_separator_run(separator, &source, &sink, options, hooks, err);
 }
 
-struct ms_separator *new_batch_separator(const struct ms_model *model, int lanes, int batch) {
+struct ms_separator *new_batch_separator(struct fake_network *model, int lanes, int batch) {
     struct ms_separator *separator = NULL;
     struct ms_error err = {0};
-    if (ms_separator_new(model, lanes, batch, &separator, &err) != 0)
+    if (ms_separator_new(&model->network, lanes, batch, &separator, &err) != 0)
         fail_msg("%s", err.text);
     return separator;
 }
 
-struct ms_separator *new_separator(const struct ms_model *model, int lanes) {
+struct ms_separator *new_separator(struct fake_network *model, int lanes) {
     return new_batch_separator(model, lanes, 1);
 }

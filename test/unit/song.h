@@ -2,6 +2,7 @@
 #ifndef MSAAS_TEST_SONG_H
 #define MSAAS_TEST_SONG_H
 
+#include "fake_network.h"
 #include "msaas/separate.h"
 
 struct song {
@@ -33,8 +34,8 @@ void stems_init(struct stems *stems, int count, const struct song *song);
 void stems_fini(struct stems *stems);
 
 struct ms_separate_options default_options(void); /* overlap 0.25, every stem wanted */
-struct ms_separator *new_separator(const struct ms_model *model, int lanes);
-struct ms_separator *new_batch_separator(const struct ms_model *model, int lanes, int batch);
+struct ms_separator *new_separator(struct fake_network *model, int lanes);
+struct ms_separator *new_batch_separator(struct fake_network *model, int lanes, int batch);
 int run_song(struct ms_separator *separator, struct song *song, struct stems *stems,
              const struct ms_separate_options *options, const struct ms_separate_hooks *hooks,
              struct ms_error *err);

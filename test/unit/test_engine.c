@@ -14,7 +14,7 @@
 #include "fake_network.h"
 #include "msaas/engine.h"
 
-static struct ms_model model;
+static struct fake_network model;
 static char path[64];
 static struct ms_engine *engine;
 
@@ -33,8 +33,8 @@ static int begin(void **state) {
         return -1;
     (void)close(fd);
     write_model("one");
-    fake_model_init(&model, 44100, 4096, 2);
-    fake_model_on_disk = &model;
+    fake_init(&model, 44100, 4096, 2);
+    fake_on_disk = &model;
     engine = NULL;
     return 0;
 }
@@ -48,7 +48,13 @@ static int end(void **state) {
 
 static int open_engine(enum ms_precision precision) {
     const struct ms_engine_options options = {
-        .path = path, .device = "cpu", .precision = precision, .lanes = 2, .batch = 1};
+        .path = path,
+        .device = "cpu",
+        .precision = precision,
+        .lanes = 2,
+        .batch = 1,
+        .open = fake_open,
+    };
     return ms_engine_new(&options, &engine, NULL);
 }
 
@@ -56,7 +62,7 @@ static void use(enum ms_precision asked, enum ms_precision got, int opens) {
     struct ms_error err = {0};
     if (ms_engine_use(engine, asked, &err) != 0)
         fail_msg("%s", err.text);
-    assert_int_equal(ms_engine_precision(engine), got);
+    assert_int_equal(ms_engine_network(engine)->precision, got);
     assert_int_equal(model.opens, opens);
     assert_non_null(ms_engine_separator(engine));
     assert_int_equal(atomic_load(&model.sessions), 2); /* those of the lanes */

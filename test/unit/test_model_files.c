@@ -40,7 +40,7 @@ static void a_sound_model(void **state) {
     assert_string_equal(info.licence, "none");
     assert_int_equal(info.stem_count, 2);
     assert_string_equal(info.stems[1], "rest");
-    assert_int_equal(info.network_count, 2);
+    assert_int_equal(info.member_count, 2);
     assert_true(info.weights[0][0] == 1 && info.weights[0][1] == 0 && info.weights[1][1] == 1);
     assert_int_equal(info.segment_frames, 4096);
     assert_int_equal(info.sample_rate_hz, 44100);
@@ -205,7 +205,7 @@ static void manifests_are_sound(void **state) {
         assert_string_equal(ms_manifest_name(i), names[i]);
         assert_int_equal(ms_manifest_open(names[i], manifest, NULL), 0);
         assert_string_equal(manifest->info.name, names[i]);
-        assert_int_equal(manifest->info.network_count, i == 2 ? 4 : 1);
+        assert_int_equal(manifest->info.member_count, i == 2 ? 4 : 1);
         assert_int_equal(manifest->info.stem_count, i == 1 ? 6 : 4);
         assert_int_not_equal(strlen(manifest->info.licence), 0);
         for (int j = 0; i == 2 && j < 4; j++)

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "multipart.h"
+#include "msaas/multipart.h"
 
 #define FORM "multipart/form-data; boundary=XyZ"
 #define NAMED(name) "Content-Disposition: form-data; name=\"" name "\"\r\n"

@@ -122,7 +122,7 @@ static void read_audio(const char *path, float *planes[2], int64_t *frames) {
 /* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 struct bench {
-    struct ms_model model;
+    struct fake_network model;
     struct song song;
     char *input, *spool_dir;
     struct ms_pipeline_options options;
@@ -135,7 +135,7 @@ struct bench {
 
 static void bench_init(struct bench *bench) {
     memset(bench, 0, sizeof *bench);
-    fake_model_init(&bench->model, RATE_HZ, SEGMENT, 4);
+    fake_init(&bench->model, RATE_HZ, SEGMENT, 4);
     bench->model.plain = true;
     song_init(&bench->song, FRAMES);
     bench->input = path_in("song.wav");
@@ -163,14 +163,14 @@ static void bench_fini(struct bench *bench) {
 
 static int bench_run_to(struct bench *bench, int lanes, const char *extension) {
     bench_clear_paths(bench);
-    int code = ms_pipeline_labels(&bench->model.info, &bench->options, bench->outputs,
+    int code = ms_pipeline_labels(&bench->model.network.info, &bench->options, bench->outputs,
                                   &bench->count, &bench->err);
     assert_int_equal(code, 0);
     for (int i = 0; i < bench->count; i++)
         bench->outputs[i].path =
             ms_strdupf("%s/out/%s.%s", folder, bench->outputs[i].label, extension);
     struct ms_separator *separator = new_separator(&bench->model, lanes);
-    code = ms_pipeline_run(separator, &bench->model.info, bench->input, &bench->options,
+    code = ms_pipeline_run(separator, &bench->model.network.info, bench->input, &bench->options,
                            bench->outputs, bench->count, bench->spool_dir, &bench->hooks,
                            &bench->stats, &bench->err);
     ms_separator_free(separator);
@@ -246,12 +246,12 @@ static void check_output(struct bench *bench, int number, const double factors[4
 
 static void test_labels(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 4);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 4);
     struct ms_pipeline_options options = {.two_stems = -1, .stems = {[1] = true, [3] = true}};
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
     int count = 0;
-    assert_int_equal(ms_pipeline_labels(&model.info, &options, outputs, &count, NULL), 0);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), 0);
     assert_int_equal(count, 2);
     assert_string_equal(outputs[0].label, "bass");
     assert_string_equal(outputs[1].label, "vocals");
@@ -261,18 +261,18 @@ static void test_labels(void **state) {
     options.two_stems = 3;
     for (int method = 0; method < 2; method++) {
         options.other_method = (enum ms_other_method)method;
-        assert_int_equal(ms_pipeline_labels(&model.info, &options, outputs, &count, NULL), 0);
+        assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), 0);
         assert_int_equal(count, 2);
         assert_string_equal(outputs[0].label, "vocals");
         assert_string_equal(outputs[1].label, others[method]);
     }
     options.other_method = MS_OTHER_NONE;
-    assert_int_equal(ms_pipeline_labels(&model.info, &options, outputs, &count, NULL), 0);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), 0);
     assert_int_equal(count, 1);
     options.two_stems = 4;
-    assert_int_equal(ms_pipeline_labels(&model.info, &options, outputs, &count, NULL), MS_EUSAGE);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), MS_EUSAGE);
     options = (struct ms_pipeline_options){.two_stems = -1};
-    assert_int_equal(ms_pipeline_labels(&model.info, &options, outputs, &count, NULL), MS_EUSAGE);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), MS_EUSAGE);
 }
 
 static void test_clip_modes(void **state) {
@@ -298,10 +298,10 @@ static void test_two_stems(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
-    bench.model.info.network_count = 4; /* a bag: one network for each stem */
+    bench.model.network.info.member_count = 4; /* a bag: one network for each stem */
     for (int n = 0; n < 4; n++)
         for (int s = 0; s < 4; s++)
-            bench.model.info.weights[n][s] = n == s;
+            bench.model.network.info.weights[n][s] = n == s;
     bench.options.clip = MS_CLIP_RESCALE;
     bench.options.two_stems = 1;
     static const double own[] = {0, 1, 0, 0}, rest[] = {1, 0, 1, 1}, minus[] = {0, -1, 0, 0};

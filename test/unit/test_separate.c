@@ -20,8 +20,8 @@
 
 static void test_silence_and_nothing(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 2);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 2);
     model.plain = true;
     struct ms_separator *separator = new_separator(&model, 2);
     struct ms_separate_options options = default_options();
@@ -51,13 +51,13 @@ static void test_silence_and_nothing(void **state) {
 
 static void test_bad_options(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 2);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 2);
     struct ms_separator *separator = NULL;
-    assert_int_equal(ms_separator_new(&model, 0, 1, &separator, NULL), MS_EUSAGE);
-    assert_int_equal(ms_separator_new(&model, 100000, 1, &separator, NULL), MS_EUSAGE);
-    assert_int_equal(ms_separator_new(&model, 1, 0, &separator, NULL), MS_EUSAGE);
-    assert_int_equal(ms_separator_new(&model, 1, 65, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model.network, 0, 1, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model.network, 100000, 1, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model.network, 1, 0, &separator, NULL), MS_EUSAGE);
+    assert_int_equal(ms_separator_new(&model.network, 1, 65, &separator, NULL), MS_EUSAGE);
     separator = new_separator(&model, 1);
     struct song song;
     struct stems stems;
@@ -76,8 +76,8 @@ static void test_bad_options(void **state) {
 
 /* After every fault the separator does the next job as if nothing had been. */
 static void check_faults(int batch) {
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 2);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 2);
     struct ms_separator *separator = new_batch_separator(&model, 3, batch);
     struct ms_separate_options options = default_options();
     struct song song;
@@ -116,7 +116,7 @@ static void check_faults(int batch) {
     for (int failing = 1; failing <= 3; failing++) {
         atomic_store(&model.sessions_begun, 0);
         model.fail_session = failing;
-        assert_int_equal(ms_separator_new(&model, 3, batch, &separator, &err), MS_ENOMEM);
+        assert_int_equal(ms_separator_new(&model.network, 3, batch, &separator, &err), MS_ENOMEM);
         assert_non_null(strstr(err.text, "no session"));
         assert_null(separator);
         assert_int_equal(model.sessions, 0);
@@ -144,8 +144,8 @@ static void cancel_at(void *context, int number) {
 }
 
 static void check_cancel(int batch) {
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 2);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 2);
     struct canceling canceling = {.at_forward = 7};
     model.on_forward = cancel_at;
     model.on_forward_context = &canceling;
@@ -188,8 +188,8 @@ static void note_progress(void *context, const struct ms_separate_progress *prog
 
 static void test_progress(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 1);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 1);
     struct ms_separator *separator = new_separator(&model, 4);
     struct ms_separate_options options = default_options();
     struct song song;
@@ -270,10 +270,10 @@ static int write_slowly(void *context, const float *const (*stems)[2], const flo
 
 static void test_last_batch_begins_while_stems_are_written(void **state) {
     (void)state;
-    struct ms_model model;
+    struct fake_network model;
     struct writing writing = {.lock = PTHREAD_MUTEX_INITIALIZER};
     assert_int_equal(ms_cond_init(&writing.changed), 0);
-    fake_model_init(&model, RATE_HZ, SEGMENT, 1);
+    fake_init(&model, RATE_HZ, SEGMENT, 1);
     model.on_forward = note_forward;
     model.on_forward_context = &writing;
     struct ms_separator *separator = new_batch_separator(&model, 1, 4);
@@ -303,8 +303,8 @@ static int endless_write(void *context, const float *const (*stems)[2], const fl
 
 static void test_memory_is_flat(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, 44100, 343980, 1);
+    struct fake_network model;
+    fake_init(&model, 44100, 343980, 1);
     model.plain = true;
     struct ms_separator *separator = new_separator(&model, 2);
     struct ms_separate_options options = default_options();

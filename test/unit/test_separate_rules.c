@@ -20,10 +20,10 @@
 /* ---- Demucs' rules, written the plain way ------------------------------------------------------------------------- */
 
 /* The network on the frames [at, at + length) of the padded, normalised song, its window centred on them. */
-static void reference_chunk(const struct ms_model *model, int network, const double *normal[2],
+static void reference_chunk(struct fake_network *model, int network, const double *normal[2],
                             int64_t frames, int64_t at, int64_t length, int64_t segment,
                             float *window, float *out) {
-    int64_t whole = model->info.segment_frames, left = (segment - length) / 2;
+    int64_t whole = model->network.info.segment_frames, left = (segment - length) / 2;
     for (int c = 0; c < 2; c++)
         for (int64_t i = 0; i < whole; i++) {
             int64_t t = at - left + i;
@@ -34,11 +34,11 @@ static void reference_chunk(const struct ms_model *model, int network, const dou
 }
 
 /* One network over the song, the grid starting at `start` <= 0; adds the result to sum [stem][2][frames]. */
-static void reference_run(const struct ms_model *model, int network, const double *normal[2],
+static void reference_run(struct fake_network *model, int network, const double *normal[2],
                           int64_t frames, int64_t start, int64_t segment, int64_t stride,
                           double factor[], double *sum) {
-    int stems = model->info.stem_count;
-    int64_t whole = model->info.segment_frames, length = frames - start;
+    int stems = model->network.info.stem_count;
+    int64_t whole = model->network.info.segment_frames, length = frames - start;
     double *out = calloc((size_t)(stems * 2 * length), sizeof *out),
            *weights = calloc((size_t)length, sizeof *weights);
     float *window = new_plane(2 * whole), *chunk = new_plane(stems * 2 * whole);
@@ -64,9 +64,9 @@ static void reference_run(const struct ms_model *model, int network, const doubl
     free(chunk);
 }
 
-static double *reference(const struct ms_model *model, const struct song *song,
+static double *reference(struct fake_network *model, const struct song *song,
                          const struct ms_separate_options *options) {
-    const struct ms_model_info *info = &model->info;
+    const struct ms_model_info *info = &model->network.info;
     int64_t frames = song->frames;
     int64_t segment = options->segment_s > 0.0
                           ? (int64_t)(options->segment_s * info->sample_rate_hz)
@@ -89,12 +89,12 @@ static double *reference(const struct ms_model *model, const struct song *song,
     struct ms_grid grid; /* for the random starts alone */
     ms_grid_init(&grid, frames, segment, stride, options->shifts, info->sample_rate_hz / 2,
                  options->seed, cover);
-    for (int n = 0; n < info->network_count; n++)
+    for (int n = 0; n < info->member_count; n++)
         for (int r = 0; r < grid.runs; r++) {
             double factor[MS_MODEL_MAX_STEMS];
             for (int s = 0; s < info->stem_count; s++) {
                 double total = 0.0;
-                for (int m = 0; m < info->network_count; m++)
+                for (int m = 0; m < info->member_count; m++)
                     total += info->weights[m][s];
                 factor[s] = info->weights[n][s] / total / grid.runs;
             }
@@ -109,13 +109,13 @@ static double *reference(const struct ms_model *model, const struct song *song,
     return sum;
 }
 
-static void check_against_reference(struct ms_model *model, struct ms_separator *separator,
+static void check_against_reference(struct fake_network *model, struct ms_separator *separator,
                                     int64_t frames, const struct ms_separate_options *options) {
     struct song song;
     struct stems stems;
     struct ms_error err = {0};
     song_init(&song, frames);
-    stems_init(&stems, model->info.stem_count, &song);
+    stems_init(&stems, model->network.info.stem_count, &song);
     if (run_song(separator, &song, &stems, options, NULL, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(stems.frames, frames);
@@ -193,8 +193,8 @@ static void test_matches_whole_array(void **state) {
     static const double overlaps[] = {0.0, 0.1, 0.25, 0.5, 0.937};
     static const int segments[] = {SEGMENT, SEGMENT - 3};
     for (size_t g = 0; g < 2; g++) {
-        struct ms_model model;
-        fake_model_init(&model, RATE_HZ, segments[g], 2);
+        struct fake_network model;
+        fake_init(&model, RATE_HZ, segments[g], 2);
         struct ms_separator *separator = new_separator(&model, 2);
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
             for (size_t o = 0; o < sizeof overlaps / sizeof *overlaps; o++)
@@ -216,8 +216,8 @@ static void test_matches_whole_array(void **state) {
 /* Songs that end soon after the history dropped what it no longer needs: windows reach back as far as it goes. */
 static void test_matches_after_history_moved(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 1);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 1);
     struct ms_separator *separator = new_separator(&model, 1);
     static const double overlaps[] = {0.0, 0.25, 0.9};
     for (int64_t frames = 20300; frames < 22400; frames += 107)
@@ -231,8 +231,8 @@ static void test_matches_after_history_moved(void **state) {
 
 static void test_identity(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 1);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 1);
     model.plain = true;
     struct ms_separator *separator = new_separator(&model, 2);
     struct ms_separate_options options = default_options();
@@ -255,8 +255,8 @@ static void test_identity(void **state) {
 static void test_lanes_and_batches_are_bit_identical(void **state) {
     (void)state;
     static const int batches[] = {1, 2, 3, 5, 64};
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 4);
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 4);
     struct ms_separate_options options = default_options();
     struct song song;
     song_init(&song, 60011);
@@ -291,13 +291,13 @@ static void test_lanes_and_batches_are_bit_identical(void **state) {
 
 static void test_bag(void **state) {
     (void)state;
-    struct ms_model model;
-    fake_model_init(&model, RATE_HZ, SEGMENT, 3);
-    model.info.network_count = 3;
+    struct fake_network model;
+    fake_init(&model, RATE_HZ, SEGMENT, 3);
+    model.network.info.member_count = 3;
     static const double weights[3][3] = {{1, 0, 1}, {0, 1, 2}, {0, 0, 0.5}};
     for (int n = 0; n < 3; n++)
         for (int s = 0; s < 3; s++)
-            model.info.weights[n][s] = weights[n][s];
+            model.network.info.weights[n][s] = weights[n][s];
     struct ms_separator *separator = new_separator(&model, 2);
     struct ms_separate_options options = default_options();
     options.shifts = 2;
@@ -318,7 +318,7 @@ static void test_bag(void **state) {
     assert_int_equal(model.forwards[2], 0);
     ms_separator_free(separator);
 
-    model.info.weights[1][1] = 0.0;
+    model.network.info.weights[1][1] = 0.0;
     separator = new_separator(&model, 1);
     struct song song;
     struct stems stems;

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model_json.h"
+#include "msaas/model_json.h"
 #include "safetensors.h"
 #include "tensors.h"
 
@@ -89,7 +89,7 @@ static inline void write_tiny_model(const char *folder, int networks) {
     struct ms_model_json json = {
         .hyper = tiny_hyper(),
         .source = "a test",
-        .info = {.name = "tiny", .licence = "none", .stem_count = 2, .network_count = networks},
+        .info = {.name = "tiny", .licence = "none", .stem_count = 2, .member_count = networks},
     };
     char path[400];
 

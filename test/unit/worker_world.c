@@ -18,10 +18,6 @@
 
 #define DEADLINE_S 120.0
 
-const char *ms_network_libtorch_version(void) {
-    return "none";
-}
-
 static void answer(void *context, int fd, const struct loopback_request *request) {
     static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     struct world *world = context;
@@ -57,12 +53,12 @@ void world_begin(struct world *world) {
     snprintf(world->queue_url, sizeof world->queue_url, "sqlite:%s/queue.db", world->root);
     snprintf(world->store_url, sizeof world->store_url, "file:%s/objects", world->root);
     snprintf(world->scratch, sizeof world->scratch, "%s/scratch", world->root);
-    fake_model_init(&world->model, WORLD_RATE_HZ, WORLD_SEGMENT, 2);
+    fake_init(&world->model, WORLD_RATE_HZ, WORLD_SEGMENT, 2);
     world->model.plain = true;
-    fake_model_on_disk = &world->model;
+    fake_on_disk = &world->model;
     write_model(world);
     world->engine = (struct ms_engine_options){
-        .path = world->model_path, .device = "cpu", .lanes = 1, .batch = 1};
+        .path = world->model_path, .device = "cpu", .lanes = 1, .batch = 1, .open = fake_open};
     world->options = (struct ms_worker_options){
         .queue_url = world->queue_url,
         .store = {.url = world->store_url, .create_buckets = true},

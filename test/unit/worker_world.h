@@ -26,7 +26,7 @@ struct world {
     char queue_url[128], store_url[128], scratch[128];
     struct ms_queue *queue; /* the test's own connections */
     struct ms_store *store;
-    struct ms_model model;
+    struct fake_network model;
     char model_path[128];
     struct ms_engine_options engine;
     enum ms_precision precision; /* of the jobs that are submitted */

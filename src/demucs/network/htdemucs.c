@@ -14,7 +14,7 @@
 void (*ms_htdemucs_trace)(const char *module, struct ms_pool *p, const struct ms_tensor *x);
 
 struct run {
-    const struct ms_network *net;
+    const struct ms_member *net;
     struct ms_pool *p;
 };
 
@@ -148,7 +148,7 @@ static struct ms_tensor *from_tokens(struct run *r, const struct branch *branch,
 
 /* Both branches' innermost activations are replaced. */
 static void run_transformer(struct run *r, struct ms_tensor **x_freq, struct ms_tensor **x_time) {
-    const struct ms_network *net = r->net;
+    const struct ms_member *net = r->net;
     if (net->hyper.t_layers == 0 || *x_freq == NULL || *x_time == NULL)
         return;
     const int64_t frequencies = ms_tensor_size(*x_freq, 1);
@@ -178,7 +178,7 @@ static struct ms_tensor *time_input(struct run *r, const struct ms_tensor *mix) 
     return ms_pool_release(r->p, mark, ms_reshape(r->p, ms_permute(r->p, mix, 3, turn), 4, shape));
 }
 
-struct ms_tensor *ms_htdemucs_forward(const struct ms_network *net, struct ms_pool *p,
+struct ms_tensor *ms_htdemucs_forward(const struct ms_member *net, struct ms_pool *p,
                                       const struct ms_tensor *mix, double seconds[MS_STAGE_COUNT]) {
     struct run run = {net, p}, *r = &run;
     const struct ms_hyper *h = &net->hyper;

@@ -4,7 +4,7 @@
 #ifndef MSAAS_DEMUCS_HTDEMUCS_H
 #define MSAAS_DEMUCS_HTDEMUCS_H
 
-#include "../weights.h"
+#include "msaas/weights.h"
 #include "msaas/network.h"
 #include "msaas/tensor.h"
 
@@ -42,7 +42,7 @@ struct branch { /* of one domain: frequency or time */
     struct ms_tensor *position; /* [tokens][channels], already weighted */
 };
 
-struct ms_network {
+struct ms_member {
     struct ms_hyper hyper;
     bool bf16;            /* products take bfloat16 */
     struct ms_pool *pool; /* owns every tensor and filter here */
@@ -53,7 +53,7 @@ struct ms_network {
 /* One forward pass. mix is [batch][2][segment_frames] on the pool's device; the result
  * [batch][sources * 2][segment_frames].
  * NULL, and an error in the pool, on failure. Adds to seconds, wall time by stage. */
-struct ms_tensor *ms_htdemucs_forward(const struct ms_network *net, struct ms_pool *p,
+struct ms_tensor *ms_htdemucs_forward(const struct ms_member *net, struct ms_pool *p,
                                       const struct ms_tensor *mix, double seconds[MS_STAGE_COUNT]);
 
 /* Called with the output of each module, under its name in the published network; for tests.

@@ -1,0 +1,100 @@
+/* The API: its routes, for the server, and its life. */
+#include "msaas/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "link.h"
+#include "reply.h"
+
+#define MAX_SONG_BYTES (INT64_C(256) << 20)
+#define FORM_BYTES (INT64_C(1) << 20) /* of a body beside its song */
+#define MAX_WAITING_JOBS 100000
+#define STORE_ATTEMPTS 2 /* a client waits: it would rather be told to come back; */
+#define STORE_STALL_S 5  /* soon, since few threads are there to wait */
+
+/* ---- routes ----------------------------------------------------------------------------------------------------- */
+
+/* Bodies of 1 and 2 stand for those that bring a song, by version. */
+static const struct ms_http_route table[] = {
+    {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0},
+    {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
+    {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0},
+    {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0},
+    {"POST", "/apiv1/separate", ms_api_v1_separate, MS_HTTP_SLOW, 1},
+    {"GET", "/apiv1/queue", ms_api_v1_queue, MS_HTTP_POOL, 0},
+    {"GET", "/apiv1/queue/", ms_api_v1_queue, MS_HTTP_POOL, 0},
+    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
+    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
+    {"POST", "/apiv2/jobs", ms_api_v2_submit, MS_HTTP_SLOW, 2},
+    {"GET", "/apiv2/jobs", ms_api_v2_list, MS_HTTP_POOL, 0},
+    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, MS_HTTP_POOL, 0},
+    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0},
+    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0},
+    {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0},
+    {NULL, NULL, NULL, MS_HTTP_POOL, 0},
+};
+_Static_assert(sizeof table / sizeof *table <= MS_API_ROUTES, "MS_API_ROUTES is too small");
+
+static void fill_routes(struct ms_api *api) {
+    const int64_t song = api->options.max_song_bytes;
+    memcpy(api->routes, table, sizeof table);
+    for (struct ms_http_route *route = api->routes; route->method != NULL; route++) {
+        if (route->max_body_bytes == 1) /* base64 */
+            route->max_body_bytes = song + song / 3 + FORM_BYTES;
+        else if (route->max_body_bytes == 2)
+            route->max_body_bytes = song + FORM_BYTES;
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct ms_error *err) {
+    *out = NULL;
+    if (options->model_count < 1)
+        return ms_error_set(err, MS_EUSAGE, "no model is on offer: name at least one");
+    struct ms_api *api = calloc(1, sizeof *api);
+    if (api == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for the API");
+    api->options = *options;
+    if (api->options.max_song_bytes <= 0)
+        api->options.max_song_bytes = MAX_SONG_BYTES;
+    if (api->options.max_waiting_jobs <= 0)
+        api->options.max_waiting_jobs = MAX_WAITING_JOBS;
+    if (api->options.store.attempts <= 0)
+        api->options.store.attempts = STORE_ATTEMPTS;
+    if (api->options.store.stall_timeout_s <= 0)
+        api->options.store.stall_timeout_s = STORE_STALL_S;
+    (void)pthread_mutex_init(&api->lock, NULL);
+    (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being looked at");
+    fill_routes(api);
+    int rc = ms_api_open_link(api, &api->idle, err); /* wrong URLs are told now */
+    if (rc != 0) {
+        ms_api_free(api);
+        return rc;
+    }
+    *out = api;
+    return 0;
+}
+
+void ms_api_free(struct ms_api *api) {
+    if (api == NULL)
+        return;
+    ms_api_close_links(api);
+    (void)pthread_mutex_destroy(&api->lock);
+    free(api);
+}
+
+void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
+    options->routes = api->routes;
+    options->context = api;
+    options->error_body = ms_api_error_body;
+    options->done = ms_api_done;
+}
+
+void ms_api_set_draining(struct ms_api *api) {
+    atomic_store(&api->draining, true);
+}

@@ -1,0 +1,157 @@
+/* /apiv1: the course's API, to the letter. Clients that know nothing but it must work unchanged. On the pool's threads. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "jobs.h"
+#include "link.h"
+#include "reply.h"
+#include "stems.h"
+#include "msaas/http_range.h"
+
+/* ---- POST separate ---------------------------------------------------------------------------------------------- */
+
+/* The form type is what curl -d calls whatever it sends; it may name nothing as well. */
+static bool is_json_type(const char *type) {
+    return type == NULL || *type == '\0' || ms_http_is_media_type(type, "application/json") ||
+           ms_http_is_media_type(type, "application/x-www-form-urlencoded");
+}
+
+void ms_api_v1_separate(const struct ms_http_call *call) {
+    struct ms_api *api = call->context;
+    struct ms_song_request request = {0};
+    struct ms_job job = {0};
+    struct ms_problem problem;
+    bool ok = is_json_type(ms_http_header(call, "Content-Type")) ||
+              ms_problem_set(&problem, 415, "unsupported_media_type",
+                             "the body is expected as application/json");
+    ok = ok &&
+         ms_song_request_v1(call->body, call->body_bytes, api->options.max_song_bytes, &request,
+                            &problem) &&
+         ms_api_accept(api, &request, &job, &problem);
+    if (ok) {
+        struct ms_json_writer *w = ms_json_writer_new();
+        if (w != NULL) {
+            ms_json_begin_object(w, NULL);
+            ms_json_put_string(w, "hash", job.id);
+            ms_json_put_string(w, "reason", "Song enqueued for separation");
+            ms_json_end_object(w);
+        }
+        ms_api_reply_writer(call, 200, w);
+    } else {
+        ms_api_reply_problem(call, &problem);
+    }
+    ms_job_fini(&job);
+    ms_song_request_fini(&request);
+}
+
+/* ---- GET queue -------------------------------------------------------------------------------------------------- */
+
+static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
+                         struct ms_problem *problem) {
+    char(*ids)[MS_JOB_ID_HEX] = malloc(MS_WAITING_MAX * sizeof *ids);
+    struct ms_error err = {0};
+    char cursor[MS_CURSOR_MAX] = "", next[MS_CURSOR_MAX] = "";
+    int rc = ids != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a list of jobs");
+    do {
+        int count = 0;
+        if (rc == 0)
+            rc = ms_queue_waiting(link->queue, cursor, MS_WAITING_MAX, ids, &count, next, &err);
+        for (int i = 0; rc == 0 && i < count; i++)
+            ms_json_put_string(w, NULL, ids[i]);
+        memcpy(cursor, next, sizeof cursor);
+    } while (rc == 0 && cursor[0] != '\0');
+    free(ids);
+    return rc == 0 || ms_problem_of_queue(problem, &err);
+}
+
+void ms_api_v1_queue(const struct ms_http_call *call) {
+    struct ms_api *api = call->context;
+    struct ms_problem problem;
+    struct ms_json_writer *w = ms_json_writer_new();
+    if (w == NULL)
+        return; /* 500 */
+    struct ms_api_link *link = ms_api_borrow(api, &problem);
+    ms_json_begin_object(w, NULL);
+    ms_json_begin_array(w, "queue");
+    const bool ok = link != NULL && list_waiting(link, w, &problem);
+    ms_json_end_array(w);
+    ms_json_end_object(w);
+    ms_api_give_back(api, link);
+    if (ok) {
+        ms_api_reply_writer(call, 200, w);
+        return;
+    }
+    ms_json_writer_free(w);
+    ms_api_reply_problem(call, &problem);
+}
+
+/* ---- tracks ----------------------------------------------------------------------------------------------------- */
+
+static bool unknown_track(struct ms_problem *problem) {
+    return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");
+}
+
+/* "bass" of "bass", "bass.mp3", "base", "base.mp3". *with_suffix: which is of MP3 only. */
+static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with_suffix,
+                       struct ms_problem *problem) {
+    size_t length = strlen(text);
+    *with_suffix = length > 4 && strcmp(text + length - 4, ".mp3") == 0;
+    if (*with_suffix)
+        length -= 4;
+    if (length >= MS_JOB_LABEL_MAX)
+        return unknown_track(problem);
+    memcpy(name, text, length);
+    name[length] = '\0';
+    if (strcmp(name, "base") == 0) /* a slip in the course's own client */
+        memcpy(name, "bass", 5);
+    return ms_job_label_is_valid(name) || unknown_track(problem);
+}
+
+void ms_api_v1_track(const struct ms_http_call *call) {
+    struct ms_api *api = call->context;
+    struct ms_job job = {0};
+    struct ms_problem problem;
+    const struct ms_job_stem *stem = NULL;
+    char name[MS_JOB_LABEL_MAX];
+    bool with_suffix;
+    bool ok = read_track(call->params[1], name, &with_suffix, &problem) &&
+              ms_api_find(api, call->params[0], &job, &problem) &&
+              ms_api_is_finished(&job, &problem);
+    if (ok) {
+        stem = ms_api_stem_of(&job, name);
+        if (stem == NULL || (with_suffix && strcmp(job.options.format, "mp3") != 0))
+            ok = unknown_track(&problem);
+    }
+    if (ok)
+        ms_api_reply_stem(call, &job, stem, false);
+    else
+        ms_api_reply_problem(call, &problem);
+    ms_job_fini(&job);
+}
+
+void ms_api_v1_remove(const struct ms_http_call *call) {
+    struct ms_api *api = call->context;
+    struct ms_problem problem;
+    char name[MS_JOB_LABEL_MAX];
+    bool with_suffix, gone;
+    if (strcmp(call->method, "HEAD") == 0) { /* GET removes, as the course has it; HEAD must not */
+        ms_api_reply_method(call, "GET, DELETE");
+        return;
+    }
+    if (!read_track(call->params[1], name, &with_suffix, &problem) ||
+        !ms_api_erase(api, call->params[0], name, &gone, &problem)) {
+        ms_api_reply_problem(call, &problem);
+        return;
+    }
+    struct ms_json_writer *w = ms_json_writer_new();
+    if (w != NULL) {
+        ms_json_begin_object(w, NULL);
+        ms_json_put_string(w, "hash", call->params[0]);
+        ms_json_put_string(w, "track", call->params[1]);
+        ms_json_put_string(w, "reason", "Track removed");
+        ms_json_end_object(w);
+    }
+    ms_api_reply_writer(call, 200, w);
+}

@@ -1,0 +1,255 @@
+/* /apiv2: jobs and models as modern clients expect them. On the pool's threads; the list of models on the loop. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "jobs.h"
+#include "link.h"
+#include "reply.h"
+#include "stems.h"
+
+#define PAGE_JOBS 50
+#define MAX_PAGE_JOBS 200
+#define MAX_KEY_BYTES 255
+
+static void reply_job(const struct ms_http_call *call, int status, const struct ms_job *job) {
+    char *json = NULL;
+    if (ms_job_to_public_json(job, &json, NULL) == 0)
+        ms_api_reply_json(call, status, json); /* else there is no answer: 500 */
+    free(json);
+}
+
+/* ---- POST jobs -------------------------------------------------------------------------------------------------- */
+
+/* A job's id is made of its song and options: to send the same again is always the same job, with a key or without. So the key's form is all
+ * that needs a look. */
+static bool check_key(const struct ms_http_call *call, struct ms_problem *problem) {
+    const char *key = ms_http_header(call, "Idempotency-Key");
+    if (key == NULL)
+        return true;
+    bool ok = key[0] != '\0' && strlen(key) <= MAX_KEY_BYTES;
+    for (const char *c = key; ok && *c != '\0'; c++)
+        ok = *c >= 0x20 && *c < 0x7f;
+    return ok || ms_problem_set(problem, 400, "invalid_idempotency_key",
+                                "Idempotency-Key: 1 to %d printable ASCII characters are expected",
+                                MAX_KEY_BYTES);
+}
+
+void ms_api_v2_submit(const struct ms_http_call *call) {
+    struct ms_api *api = call->context;
+    struct ms_song_request request = {0};
+    struct ms_job job = {0};
+    struct ms_problem problem;
+    char location[128];
+    if (check_key(call, &problem) &&
+        ms_song_request_v2(ms_http_header(call, "Content-Type"), call->query, call->body,
+                           call->body_bytes, api->options.max_song_bytes, &request, &problem) &&
+        ms_api_accept(api, &request, &job, &problem)) {
+        (void)snprintf(location, sizeof location, "/apiv2/jobs/%s", job.id);
+        ms_http_add_header(call, "Location", location);
+        reply_job(call, 202, &job);
+    } else {
+        ms_api_reply_problem(call, &problem);
+    }
+    ms_job_fini(&job);
+    ms_song_request_fini(&request);
+}
+
+/* ---- GET, DELETE a job ------------------------------------------------------------------------------------------ */
+
+void ms_api_v2_get(const struct ms_http_call *call) {
+    struct ms_job job = {0};
+    struct ms_problem problem;
+    if (ms_api_find(call->context, call->params[0], &job, &problem))
+        reply_job(call, 200, &job);
+    else
+        ms_api_reply_problem(call, &problem);
+    ms_job_fini(&job);
+}
+
+void ms_api_v2_erase(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    bool gone;
+    if (!ms_api_erase(call->context, call->params[0], NULL, &gone, &problem))
+        ms_api_reply_problem(call, &problem);
+    else if (gone)
+        ms_http_reply(call, 204, NULL, NULL, 0);
+    else /* when its worker lets go of it, within a segment */
+        ms_api_reply_json(call, 202, "{\"state\":\"canceling\"}");
+}
+
+/* ---- GET jobs --------------------------------------------------------------------------------------------------- */
+
+static bool read_query(const struct ms_http_call *call, const char *name, char **out,
+                       struct ms_problem *problem) {
+    const int rc = ms_http_query(call, name, out);
+    if (rc == MS_ENOMEM)
+        return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
+    return rc == 0 ||
+           ms_problem_set(problem, 400, "invalid_query", "%s: not percent-encoded UTF-8", name);
+}
+
+static bool read_state(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
+    char *text;
+    enum ms_job_state state = MS_JOB_QUEUED;
+    struct ms_error err = {0};
+    *out = -1;
+    bool ok = read_query(call, "state", &text, problem);
+    if (text != NULL && text[0] != '\0') {
+        ok = ms_job_state_parse(text, &state, &err) == 0 ||
+             ms_problem_set(problem, 422, "invalid_state", "%.390s", err.text);
+        *out = (int)state;
+    }
+    free(text);
+    return ok;
+}
+
+static bool read_limit(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
+    char *text;
+    *out = PAGE_JOBS;
+    if (!read_query(call, "limit", &text, problem))
+        return false;
+    if (text != NULL && text[0] != '\0') {
+        const size_t digits = strspn(text, "0123456789");
+        *out = digits > 0 && digits < 9 && text[digits] == '\0' ? (int)strtol(text, NULL, 10) : 0;
+    }
+    free(text);
+    return (*out >= 1 && *out <= MAX_PAGE_JOBS) ||
+           ms_problem_set(problem, 422, "invalid_limit", "limit: 1 to %d", MAX_PAGE_JOBS);
+}
+
+static bool read_cursor(const struct ms_http_call *call, char out[MS_CURSOR_MAX],
+                        struct ms_problem *problem) {
+    char *text;
+    if (!read_query(call, "cursor", &text, problem))
+        return false;
+    const bool fits = text == NULL || strlen(text) < MS_CURSOR_MAX;
+    (void)snprintf(out, MS_CURSOR_MAX, "%s", text != NULL && fits ? text : "");
+    free(text);
+    return fits || ms_problem_set(problem, 422, "invalid_cursor",
+                                  "cursor: what \"next_cursor\" said is expected");
+}
+
+static bool get_page(struct ms_api *api, const struct ms_queue_filter *filter, struct ms_job *jobs,
+                     int *count, char next[MS_CURSOR_MAX], struct ms_problem *problem) {
+    struct ms_error err = {0};
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    if (link == NULL)
+        return false;
+    const int rc = ms_queue_list(link->queue, filter, jobs, count, next, &err);
+    ms_api_give_back(api, link);
+    if (rc == MS_EUSAGE)
+        return ms_problem_set(problem, 422, "invalid_cursor",
+                              "cursor: what \"next_cursor\" said is expected");
+    return rc == 0 || ms_problem_of_queue(problem, &err);
+}
+
+static bool put_job(FILE *out, const struct ms_job *job) {
+    char *json = NULL;
+    const bool ok = ms_job_to_public_json(job, &json, NULL) == 0 && fputs(json, out) >= 0;
+    free(json);
+    return ok;
+}
+
+/* Without an answer where memory runs out: 500. */
+static void reply_page(const struct ms_http_call *call, const struct ms_job *jobs, int count,
+                       const char *next) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return;
+    bool ok = fputs("{\"jobs\":[", out) >= 0;
+    for (int i = 0; ok && i < count; i++)
+        ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i]);
+    if (next[0] != '\0')
+        ok = ok && fprintf(out, "],\"next_cursor\":\"%s\"}", next) > 0; /* no quotes in it */
+    else
+        ok = ok && fputs("],\"next_cursor\":null}", out) >= 0;
+    ok = fclose(out) == 0 && ok;
+    if (ok)
+        ms_api_reply_json(call, 200, text);
+    free(text);
+}
+
+void ms_api_v2_list(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    struct ms_queue_filter filter = {.state = -1};
+    char cursor[MS_CURSOR_MAX], next[MS_CURSOR_MAX] = "";
+    int count = 0;
+    filter.cursor = cursor;
+    if (!read_state(call, &filter.state, &problem) || !read_limit(call, &filter.limit, &problem) ||
+        !read_cursor(call, cursor, &problem)) {
+        ms_api_reply_problem(call, &problem);
+        return;
+    }
+    struct ms_job *jobs = calloc(MAX_PAGE_JOBS, sizeof *jobs);
+    if (jobs == NULL)
+        return; /* 500 */
+    if (get_page(call->context, &filter, jobs, &count, next, &problem))
+        reply_page(call, jobs, count, next);
+    else
+        ms_api_reply_problem(call, &problem);
+    for (int i = 0; i < count; i++)
+        ms_job_fini(&jobs[i]);
+    free(jobs);
+}
+
+/* ---- GET stems, models ------------------------------------------------------------------------------------------ */
+
+/* "vocals.flac" -> "vocals", when the job's format is that. */
+static bool read_file_name(const char *text, const struct ms_job *job,
+                           char name[MS_JOB_LABEL_MAX]) {
+    const char *dot = strrchr(text, '.');
+    if (dot == NULL || (size_t)(dot - text) >= MS_JOB_LABEL_MAX ||
+        strcmp(dot + 1, job->options.format) != 0)
+        return false;
+    memcpy(name, text, (size_t)(dot - text));
+    name[dot - text] = '\0';
+    return true;
+}
+
+void ms_api_v2_stem(const struct ms_http_call *call) {
+    struct ms_job job = {0};
+    struct ms_problem problem;
+    const struct ms_job_stem *stem = NULL;
+    char name[MS_JOB_LABEL_MAX];
+    bool ok = ms_api_find(call->context, call->params[0], &job, &problem) &&
+              ms_api_is_finished(&job, &problem);
+    if (ok && read_file_name(call->params[1], &job, name))
+        stem = ms_api_stem_of(&job, name);
+    if (ok && stem == NULL)
+        ok = ms_problem_set(&problem, 404, "unknown_stem",
+                            "the job has no such stem; see its "
+                            "\"stems\" for their URLs");
+    if (ok)
+        ms_api_reply_stem(call, &job, stem, true);
+    else
+        ms_api_reply_problem(call, &problem);
+    ms_job_fini(&job);
+}
+
+void ms_api_v2_models(const struct ms_http_call *call) {
+    const struct ms_api *api = call->context;
+    struct ms_json_writer *w = ms_json_writer_new();
+    if (w == NULL)
+        return; /* 500 */
+    ms_json_begin_object(w, NULL);
+    ms_json_begin_array(w, "models");
+    for (int i = 0; i < api->options.model_count; i++) {
+        const struct ms_api_model *model = &api->options.models[i];
+        ms_json_begin_object(w, NULL);
+        ms_json_put_string(w, "name", model->name);
+        ms_json_put_bool(w, "default", i == 0);
+        ms_json_put_string(w, "licence", model->licence[0] != '\0' ? model->licence : NULL);
+        ms_json_begin_array(w, "stems");
+        for (int s = 0; s < model->stem_count; s++)
+            ms_json_put_string(w, NULL, model->stems[s]);
+        ms_json_end_array(w);
+        ms_json_end_object(w);
+    }
+    ms_json_end_array(w);
+    ms_json_end_object(w);
+    ms_api_reply_writer(call, 200, w);
+}

@@ -1,0 +1,24 @@
+/* The handlers that the table of routes names (api.c). Each reads the request, asks queue and store
+ * over a link that it borrows, and answers. */
+#ifndef MSAAS_API_HANDLERS_H
+#define MSAAS_API_HANDLERS_H
+
+#include "msaas/http_server.h"
+
+void ms_api_v1_separate(const struct ms_http_call *call);
+void ms_api_v1_queue(const struct ms_http_call *call);
+void ms_api_v1_track(const struct ms_http_call *call);
+void ms_api_v1_remove(const struct ms_http_call *call);
+void ms_api_v2_submit(const struct ms_http_call *call);
+void ms_api_v2_list(const struct ms_http_call *call);
+void ms_api_v2_get(const struct ms_http_call *call);
+void ms_api_v2_erase(const struct ms_http_call *call);
+void ms_api_v2_events(const struct ms_http_call *call);
+void ms_api_v2_stem(const struct ms_http_call *call);
+void ms_api_v2_models(const struct ms_http_call *call);
+void ms_api_page(const struct ms_http_call *call);
+void ms_api_healthz(const struct ms_http_call *call);
+void ms_api_readyz(const struct ms_http_call *call);
+void ms_api_metrics(const struct ms_http_call *call);
+
+#endif

@@ -1,0 +1,171 @@
+/* What load balancers, orchestrators and Prometheus ask: the front page, liveness, readiness, metrics; and the same for workers. Liveness never
+ * depends on queue or store: a restart would not bring them back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "link.h"
+#include "reply.h"
+#include "msaas/log.h"
+#include "msaas/metrics.h"
+
+#define PROBE_STALL_S 3
+
+/* ---- quick, on the loop ----------------------------------------------------------------------------------------- */
+
+void ms_api_page(const struct ms_http_call *call) {
+    static const char page[] =
+        "<!doctype html>\n"
+        "<html lang=\"en\">\n"
+        "<head><meta charset=\"utf-8\"><title>msaas</title></head>\n"
+        "<body>\n"
+        "<h1>Music separation as a service</h1>\n"
+        "<p>Send a song, get its stems: vocals, drums, bass and the rest, each as a file.</p>\n"
+        "<pre>curl --data-binary @song.mp3 -H 'Content-Type: audio/mpeg' URL/apiv2/jobs\n"
+        "curl URL/apiv2/jobs/ID\n"
+        "curl -O URL/apiv2/jobs/ID/stems/vocals.mp3</pre>\n"
+        "<p><a href=\"/apiv2/jobs\">jobs</a>, <a href=\"/apiv2/models\">models</a>,\n"
+        "<a href=\"/apiv1/queue\">queue</a></p>\n"
+        "</body>\n"
+        "</html>\n";
+    ms_http_reply(call, 200, "text/html; charset=utf-8", page, sizeof page - 1);
+}
+
+void ms_api_healthz(const struct ms_http_call *call) {
+    ms_api_reply_json(call, 200, "{\"status\":\"ok\"}");
+}
+
+/* ---- on the pool ------------------------------------------------------------------------------------------------ */
+
+/* A store of its own, that tries once: a probe has no time for more. */
+static int ping_store(const struct ms_api *api, struct ms_error *err) {
+    struct ms_store_options options = api->options.store;
+    struct ms_store *store = NULL;
+    options.attempts = 1;
+    options.stall_timeout_s = PROBE_STALL_S;
+    int rc = ms_store_open(&options, &store, err);
+    if (rc == 0)
+        rc = ms_store_ping(store, err);
+    ms_store_close(store);
+    return rc;
+}
+
+static bool probe(struct ms_api *api, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    const char *warning = NULL;
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    if (link == NULL)
+        return false;
+    int rc = ms_queue_ping(link->queue, &warning, &err);
+    if (rc == 0 && warning != NULL && !atomic_exchange(&api->warned, true))
+        ms_log(MS_LOG_WARN, "%s", warning);
+    ms_api_give_back(api, link);
+    if (rc != 0)
+        return ms_problem_of_queue(problem, &err);
+    rc = ping_store(api, &err);
+    return rc == 0 || ms_problem_of_store(problem, &err);
+}
+
+/* One looks; those that ask meanwhile are told what the last one found, so that many that ask do not hold up the pool while
+ * queue or store hang. */
+static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
+    if (atomic_load(&api->draining))
+        return ms_problem_set(problem, 503, "draining", "the server is about to stop");
+    (void)pthread_mutex_lock(&api->lock);
+    const bool others = api->probing;
+    bool ready = api->ready;
+    *problem = api->unready;
+    api->probing = true;
+    (void)pthread_mutex_unlock(&api->lock);
+    if (others)
+        return ready;
+    ready = probe(api, problem);
+    (void)pthread_mutex_lock(&api->lock);
+    api->probing = false;
+    api->ready = ready;
+    if (!ready)
+        api->unready = *problem;
+    (void)pthread_mutex_unlock(&api->lock);
+    return ready;
+}
+
+void ms_api_readyz(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    if (is_ready(call->context, &problem)) {
+        ms_api_reply_json(call, 200, "{\"status\":\"ready\"}");
+        return;
+    }
+    problem.status = 503; /* whatever the fault: no traffic here */
+    if (problem.retry_after_s == 0)
+        problem.retry_after_s = 5;
+    ms_api_reply_problem(call, &problem);
+}
+
+static void reply_page_of(const struct ms_http_call *call, const char *role) {
+    char *page = ms_metrics_page(role);
+    if (page != NULL)
+        ms_http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", page, strlen(page));
+    free(page);
+}
+
+static void look_at_queue(struct ms_api *api) {
+    struct ms_queue_stats stats;
+    struct ms_problem problem;
+    struct ms_error err = {0};
+    struct ms_api_link *link = ms_api_borrow(api, &problem);
+    if (link == NULL)
+        return;
+    const int rc = ms_queue_stats(link->queue, &stats, &err);
+    ms_api_give_back(api, link);
+    if (rc != 0) {
+        (void)ms_problem_of_queue(&problem, &err);
+        return;
+    }
+    for (int i = 0; i < MS_JOB_STATES; i++)
+        ms_metric_set(MS_METRIC_JOBS, (double)stats.jobs[i],
+                      ms_job_state_name((enum ms_job_state)i));
+    ms_metric_set(MS_METRIC_QUEUE_DEPTH, (double)stats.jobs[MS_JOB_QUEUED], NULL);
+    ms_metric_set(MS_METRIC_UNFINISHED,
+                  (double)(stats.jobs[MS_JOB_QUEUED] + stats.jobs[MS_JOB_RUNNING]), NULL);
+    ms_metric_set(MS_METRIC_QUEUE_OLDEST, (double)stats.oldest_waiting_ms / 1e3, NULL);
+    ms_metric_set(MS_METRIC_CALLBACKS_DUE, (double)stats.callbacks_due, NULL);
+}
+
+/* Without the queue, the rest is shown all the same: queue_errors among it. */
+void ms_api_metrics(const struct ms_http_call *call) {
+    look_at_queue(call->context);
+    reply_page_of(call, "rest");
+}
+
+/* ---- the worker's ----------------------------------------------------------------------------------------------- */
+
+/* One listener a process; set before it serves. */
+static bool (*worker_is_alive)(void);
+
+static void worker_healthz(const struct ms_http_call *call) {
+    if (worker_is_alive == NULL || worker_is_alive()) {
+        ms_api_healthz(call);
+        return;
+    }
+    struct ms_problem problem;
+    (void)ms_problem_set(&problem, 503, "stuck", "the worker does not go on");
+    ms_api_reply_problem(call, &problem);
+}
+
+static void worker_metrics(const struct ms_http_call *call) {
+    reply_page_of(call, "worker");
+}
+
+void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void)) {
+    static const struct ms_http_route routes[] = {
+        {"GET", "/healthz", worker_healthz, MS_HTTP_LOOP, 0},
+        {"GET", "/metrics", worker_metrics, MS_HTTP_POOL, 0},
+        {NULL, NULL, NULL, MS_HTTP_POOL, 0},
+    };
+    worker_is_alive = is_alive;
+    options->routes = routes;
+    options->context = NULL;
+    options->error_body = ms_api_error_body;
+    options->done = NULL;
+}

@@ -1,0 +1,256 @@
+/* A song comes in, or a job goes: the steps on store and queue, in an order that leaves nothing half done whatever happens in between. The same
+ * for both versions of the API. On the pool's threads. */
+#include <stdio.h>
+#include <string.h>
+
+#include "jobs.h"
+#include "reply.h"
+#include "stems.h"
+#include "msaas/log.h"
+#include "msaas/sys.h"
+#include "sniff.h"
+
+/* ---- coming ----------------------------------------------------------------------------------------------------- */
+
+static bool check_options(const struct ms_api *api, struct ms_song_request *request,
+                          int *label_count, struct ms_problem *problem) {
+    const struct ms_api_model *model = NULL;
+    const char *stems[MS_JOB_MAX_STEMS];
+    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
+    struct ms_error err = {0};
+    for (int i = 0; model == NULL && i < api->options.model_count; i++)
+        if (request->options.model[0] == '\0' ||
+            strcmp(api->options.models[i].name, request->options.model) == 0)
+            model = &api->options.models[i];
+    if (model == NULL)
+        return ms_problem_set(problem, 422, "unknown_model",
+                              "no model of that name is on offer; GET /apiv2/models lists them");
+    if (ms_job_options_check(&request->options, &err) != 0)
+        return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
+    for (int i = 0; i < model->stem_count; i++)
+        stems[i] = model->stems[i];
+    if (ms_job_labels(&request->options, stems, model->stem_count, labels, label_count, &err) != 0)
+        return ms_problem_set(problem, 422, "unknown_stem", "%.390s", err.text);
+    return true;
+}
+
+static bool check_song(const struct ms_song_request *request, struct ms_problem *problem) {
+    if (request->song_bytes == 0)
+        return ms_problem_set(problem, 422, "empty_audio", "the song is empty");
+    if (!ms_sniff_is_media(request->song, request->song_bytes))
+        return ms_problem_set(problem, 422, "not_audio",
+                              "this does not begin like any audio file that is known here");
+    return true;
+}
+
+/* While there is room, looked up at most once a second: a limit that guards memory and disk needs no more. */
+static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_problem *problem) {
+    struct ms_queue_stats stats;
+    struct ms_error err = {0};
+    const double now_s = ms_monotonic_s();
+    (void)pthread_mutex_lock(&api->lock);
+    int64_t waiting = api->waiting;
+    const bool known = api->waiting_at_s > 0 && now_s - api->waiting_at_s < 1 &&
+                       waiting < api->options.max_waiting_jobs;
+    (void)pthread_mutex_unlock(&api->lock);
+    if (!known) {
+        if (ms_queue_stats(link->queue, &stats, &err) != 0)
+            return ms_problem_of_queue(problem, &err);
+        waiting = stats.jobs[MS_JOB_QUEUED];
+        (void)pthread_mutex_lock(&api->lock);
+        api->waiting = waiting;
+        api->waiting_at_s = now_s;
+        (void)pthread_mutex_unlock(&api->lock);
+    }
+    if (waiting < api->options.max_waiting_jobs)
+        return true;
+    (void)ms_problem_set(problem, 503, "queue_full", "%lld songs wait already; try again later",
+                         (long long)waiting);
+    problem->retry_after_s = 60;
+    return false;
+}
+
+static bool put_song(struct ms_api_link *link, const struct ms_job *job,
+                     const struct ms_song_request *request, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    const struct ms_object_source source = {.bytes = request->song,
+                                            .size = (int64_t)request->song_bytes,
+                                            .content_type = "application/octet-stream"};
+    return ms_store_put(link->store, MS_BUCKET_SONGS, job->id, &source, NULL, &err) == 0 ||
+           ms_problem_of_store(problem, &err);
+}
+
+/* Whether the queue would leave the job as it is, so that its song is in the store already. */
+static bool stays(const struct ms_job *job, int label_count) {
+    return job->state == MS_JOB_QUEUED || job->state == MS_JOB_RUNNING ||
+           (job->state == MS_JOB_SUCCEEDED && job->stem_count == label_count);
+}
+
+static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *created,
+                    struct ms_job *now, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    const int rc = ms_queue_enqueue(link->queue, job, created, now, &err);
+    if (rc == MS_ECONFLICT) {
+        (void)ms_problem_set(problem, 503, "canceling",
+                             "the same song is being canceled; send it again in a moment");
+        problem->retry_after_s = 5;
+        return false;
+    }
+    if (rc == MS_ETOOLARGE) {
+        (void)ms_problem_set(problem, 503, "too_many_callbacks", "%.390s", err.text);
+        problem->retry_after_s = 60;
+        return false;
+    }
+    return rc == 0 || ms_problem_of_queue(problem, &err);
+}
+
+/* False only when it is certain. */
+static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
+    struct ms_object_info info;
+    return ms_store_head(link->store, MS_BUCKET_SONGS, job->id, &info, NULL) != MS_ENOTFOUND;
+}
+
+/* The song first, so that no worker finds a job without it. */
+static bool submit(struct ms_api *api, struct ms_api_link *link,
+                   const struct ms_song_request *request, const struct ms_job *job, int label_count,
+                   struct ms_job *now, struct ms_problem *problem) {
+    struct ms_job present = {0};
+    struct ms_error err = {0};
+    bool created = false;
+    const int rc = ms_queue_get(link->queue, job->id, &present, &err);
+    if (rc != 0 && rc != MS_ENOTFOUND && rc != MS_ECORRUPT)
+        return ms_problem_of_queue(problem, &err);
+    const bool skip = rc == 0 && stays(&present, label_count);
+    ms_job_fini(&present);
+    if (!skip && (!check_room(api, link, problem) || !put_song(link, job, request, problem)))
+        return false;
+    if (!enqueue(link, job, &created, now, problem))
+        return false;
+    /* Erased in between, the song too; a worker may have looked for it already. */
+    if (created && !song_is_there(link, job)) {
+        ms_job_fini(now);
+        if (!put_song(link, job, request, problem) || !enqueue(link, job, &created, now, problem))
+            return false;
+        created = true;
+    }
+    if (created)
+        ms_log(MS_LOG_INFO, "job %s queued: %lld bytes for %s", job->id,
+               (long long)job->input_bytes, job->options.model);
+    return true;
+}
+
+bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
+                   struct ms_problem *problem) {
+    struct ms_job job;
+    struct ms_error err = {0};
+    int label_count = 0;
+    if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
+        return false;
+    if (ms_job_init(&job, request->song, request->song_bytes, &request->options,
+                    api->options.models[0].name, &err) != 0) {
+        ms_log(MS_LOG_ERROR, "no job could be made: %s", err.text);
+        return ms_problem_set(problem, 500, "internal", "the server failed; its log says how");
+    }
+    memcpy(job.input_name, request->input_name, sizeof job.input_name);
+    job.callback = request->callback;
+    request->callback = (struct ms_job_callback){0};
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    const bool ok = link != NULL && submit(api, link, request, &job, label_count, now, problem);
+    ms_api_give_back(api, link);
+    ms_job_fini(&job);
+    return ok;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------------------------- */
+
+static bool problem_of_finding(struct ms_problem *problem, int rc, const struct ms_error *err) {
+    if (rc == MS_ENOTFOUND)
+        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    return ms_problem_of_queue(problem, err);
+}
+
+bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
+                 struct ms_problem *problem) {
+    if (!ms_job_id_is_valid(id)) /* also while the queue is away */
+        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    struct ms_error err = {0};
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    if (link == NULL)
+        return false;
+    const int rc = ms_queue_get(link->queue, id, job, &err);
+    ms_api_give_back(api, link);
+    return rc == 0 || problem_of_finding(problem, rc, &err);
+}
+
+/* ---- going ------------------------------------------------------------------------------------------------------ */
+
+static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
+                        struct ms_problem *problem) {
+    struct ms_error err = {0};
+    return ms_store_remove(link->store, MS_BUCKET_SONGS, job->id, &err) == 0 ||
+           ms_problem_of_store(problem, &err);
+}
+
+static bool remove_stem(struct ms_api_link *link, const struct ms_job *job, const char *name,
+                        struct ms_problem *problem) {
+    struct ms_error err = {0};
+    char key[MS_JOB_KEY_MAX];
+    ms_job_stem_key(job, name, key);
+    return ms_store_remove(link->store, MS_BUCKET_STEMS, key, &err) == 0 ||
+           ms_problem_of_store(problem, &err);
+}
+
+static bool remove_stems(struct ms_api_link *link, const struct ms_job *job,
+                         struct ms_problem *problem) {
+    for (int i = 0; i < job->stem_count; i++)
+        if (!remove_stem(link, job, job->stems[i].name, problem))
+            return false;
+    return true;
+}
+
+/* Objects go before the record: whoever comes in between with the same song finds the record and adds nothing that would then be taken away, and
+ * when the store fails the record is there to try again by. */
+static bool erase(struct ms_api_link *link, const char *id, const char *stem, bool *gone,
+                  struct ms_problem *problem) {
+    struct ms_job job = {0}, was = {0};
+    struct ms_error err = {0};
+    const int found = ms_queue_get(link->queue, id, &job, &err);
+    if (found == MS_ECORRUPT && stem == NULL) /* what is not to be read can still go */
+        (void)snprintf(job.id, sizeof job.id, "%s", id);
+    else if (found != 0)
+        return problem_of_finding(problem, found, &err);
+    bool ok = true;
+    if (stem != NULL && ms_api_stem_of(&job, stem) == NULL) {
+        ms_job_fini(&job);
+        return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");
+    }
+    if (stem == NULL)
+        ok = remove_song(link, &job, problem) && remove_stems(link, &job, problem);
+    else
+        ok = (job.stem_count > 1 || remove_song(link, &job, problem)) &&
+             remove_stem(link, &job, stem, problem);
+    if (ok) {
+        const int rc = ms_queue_erase(link->queue, id, stem, gone, &was, &err);
+        if (rc == MS_ENOTFOUND)
+            *gone = true; /* another was quicker */
+        else if (rc != 0)
+            ok = ms_problem_of_queue(problem, &err);
+        else if (stem == NULL && was.stem_count > job.stem_count) /* it ended in between */
+            ok = remove_stems(link, &was, problem);
+        ms_job_fini(&was);
+    }
+    if (ok)
+        ms_log(MS_LOG_INFO, "job %s%s%s %s", id, stem != NULL ? ", track " : "",
+               stem != NULL ? stem : "", *gone || stem != NULL ? "erased" : "is asked to end");
+    ms_job_fini(&job);
+    return ok;
+}
+
+bool ms_api_erase(struct ms_api *api, const char *id, const char *stem, bool *gone,
+                  struct ms_problem *problem) {
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    *gone = false;
+    const bool ok = link != NULL && erase(link, id, stem, gone, problem);
+    ms_api_give_back(api, link);
+    return ok;
+}

@@ -1,0 +1,46 @@
+/* The API's state, and its links: each is one thread's way to queue and store. A handler borrows
+ * one and gives it back. */
+#ifndef MSAAS_API_LINK_H
+#define MSAAS_API_LINK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "msaas/api.h"
+#include "msaas/queue.h"
+#include "msaas/store.h"
+#include "reply.h"
+
+#define MS_API_ROUTES 24
+
+struct ms_api_link { /* one thread's way to queue and store */
+    struct ms_queue *queue;
+    struct ms_store *store;
+    struct ms_api_link *next;
+};
+
+struct ms_api {
+    struct ms_api_options options;
+    struct ms_http_route routes[MS_API_ROUTES];
+    atomic_bool draining;
+    atomic_bool warned; /* of a queue that may lose jobs */
+
+    pthread_mutex_t lock;
+    struct ms_api_link *idle;
+    bool probing; /* one probe at a time; the last one found: */
+    bool ready;
+    struct ms_problem unready;
+    double waiting_at_s; /* when `waiting` was looked up; 0: never */
+    int64_t waiting;
+};
+
+struct ms_api_link *ms_api_borrow(struct ms_api *api,
+                                  struct ms_problem *problem); /* NULL: problem */
+void ms_api_give_back(struct ms_api *api, struct ms_api_link *link);
+
+
+MS_MUST_CHECK int ms_api_open_link(const struct ms_api *api, struct ms_api_link **out,
+                                   struct ms_error *err);
+void ms_api_close_links(struct ms_api *api); /* those that nobody has */
+
+#endif

@@ -1,0 +1,169 @@
+/* The last step of every request: answers, errors in the form of the path's API, the access log, the metrics. Any of the pool's threads; error
+ * bodies of the server's own and ms_api_done on the loop, where nothing may wait. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reply.h"
+#include "msaas/json.h"
+#include "msaas/log.h"
+#include "msaas/metrics.h"
+
+#define MAX_LOGGED_PATH 200
+
+/* ---- problems --------------------------------------------------------------------------------------------------- */
+
+/* Details (addresses, paths) are for the log, not for clients. */
+static bool problem_of(struct ms_problem *problem, const char *what, const char *code,
+                       const struct ms_error *err) {
+    if (ms_code_is_transient(err->code) || err->code == MS_EDENIED || err->code == MS_ECANCELED) {
+        ms_log(MS_LOG_WARN, "the %s failed: %s", what, err->text);
+        (void)ms_problem_set(problem, 503, code, "the %s cannot be reached now; try again later",
+                             what);
+        problem->retry_after_s = 5;
+        return false;
+    }
+    ms_log(MS_LOG_ERROR, "the %s failed: %s: %s", what, ms_code_name(err->code), err->text);
+    return ms_problem_set(problem, 500, "internal", "the server failed; its log says how");
+}
+
+bool ms_problem_of_queue(struct ms_problem *problem, const struct ms_error *err) {
+    ms_metric_add(MS_METRIC_QUEUE_ERRORS, 1, NULL, NULL);
+    return problem_of(problem, "queue", "queue_unavailable", err);
+}
+
+bool ms_problem_of_store(struct ms_problem *problem, const struct ms_error *err) {
+    ms_metric_add(MS_METRIC_STORE_ERRORS, 1, NULL, NULL);
+    return problem_of(problem, "store", "store_unavailable", err);
+}
+
+static const char *title_of(int status) {
+    switch (status) {
+    case 400: return "Bad Request";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 416: return "Range Not Satisfiable";
+    case 422: return "Unprocessable Content";
+    case 431: return "Request Header Fields Too Large";
+    case 503: return "Service Unavailable";
+    default: return status < 500 ? "Refused" : "Internal Server Error";
+    }
+}
+
+/* Of errors that the server answers by itself. */
+static const char *code_of(int status) {
+    static const struct {
+        int status;
+        const char *code;
+    } codes[] = {
+        {404, "not_found"},          {405, "method_not_allowed"}, {408, "request_timeout"},
+        {411, "length_required"},    {413, "too_large"},          {414, "uri_too_long"},
+        {417, "expectation_failed"}, {431, "headers_too_large"},  {501, "not_implemented"},
+        {503, "overloaded"},         {505, "http_version"},
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i].status == status)
+            return codes[i].code;
+    return status < 500 ? "bad_request" : "internal";
+}
+
+static bool is_v2(const char *path) {
+    return strcmp(path, "/apiv2") == 0 || strncmp(path, "/apiv2/", 7) == 0;
+}
+
+static const char *body_of(struct ms_json_writer *w, const char *path, int status, const char *code,
+                           const char *text) {
+    ms_json_begin_object(w, NULL);
+    if (is_v2(path)) {
+        ms_json_put_string(w, "type", "about:blank");
+        ms_json_put_string(w, "title", title_of(status));
+        ms_json_put_int(w, "status", status);
+        ms_json_put_string(w, "code", code);
+        ms_json_put_string(w, "detail", text);
+    } else {
+        ms_json_put_string(w, "reason", text);
+    }
+    ms_json_end_object(w);
+    const char *body = ms_json_writer_text(w, NULL);
+    return body != NULL ? body : "{\"reason\":\"no memory\"}";
+}
+
+static const char *type_of(const char *path) {
+    return is_v2(path) ? "application/problem+json" : "application/json";
+}
+
+void ms_api_error_body(void *context, const char *path, int status, const char *reason, char *body,
+                       size_t capacity, const char **content_type) {
+    struct ms_json_writer *w = ms_json_writer_new();
+    (void)context;
+    *content_type = type_of(path);
+    (void)snprintf(body, capacity, "%s",
+                   w != NULL ? body_of(w, path, status, code_of(status), reason)
+                             : "{\"reason\":\"no memory\"}");
+    ms_json_writer_free(w);
+}
+
+void ms_api_reply_problem(const struct ms_http_call *call, const struct ms_problem *problem) {
+    struct ms_json_writer *w = ms_json_writer_new();
+    if (w == NULL)
+        return; /* without an answer: 500 */
+    if (problem->retry_after_s > 0) {
+        char seconds[16];
+        (void)snprintf(seconds, sizeof seconds, "%d", problem->retry_after_s);
+        ms_http_add_header(call, "Retry-After", seconds);
+    }
+    const char *body = body_of(w, call->path, problem->status, problem->code, problem->text);
+    ms_http_reply(call, problem->status, type_of(call->path), body, strlen(body));
+    ms_json_writer_free(w);
+}
+
+void ms_api_reply_method(const struct ms_http_call *call, const char *allow) {
+    struct ms_problem problem;
+    (void)ms_problem_set(&problem, 405, "method_not_allowed", "not with this method");
+    ms_http_add_header(call, "Allow", allow);
+    ms_api_reply_problem(call, &problem);
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
+
+void ms_api_reply_json(const struct ms_http_call *call, int status, const char *json) {
+    ms_http_add_header(call, "Cache-Control", "no-store");
+    ms_http_reply(call, status, "application/json", json, strlen(json));
+}
+
+void ms_api_reply_writer(const struct ms_http_call *call, int status,
+                         struct ms_json_writer *writer) {
+    const char *json = writer != NULL ? ms_json_writer_text(writer, NULL) : NULL;
+    if (json != NULL)
+        ms_api_reply_json(call, status, json);
+    ms_json_writer_free(writer);
+}
+
+/* ---- after them ------------------------------------------------------------------------------------------------- */
+
+static bool is_probe(const char *route) {
+    return strcmp(route, "/healthz") == 0 || strcmp(route, "/readyz") == 0 ||
+           strcmp(route, "/metrics") == 0 || strcmp(route, "/") == 0;
+}
+
+void ms_api_done(void *context, const char *method, const char *route, const char *path, int status,
+                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer) {
+    char text[MAX_LOGGED_PATH + 64], code[16], took[32], sent[32];
+    (void)context;
+    (void)snprintf(code, sizeof code, "%d", status);
+    (void)snprintf(took, sizeof took, "%.1f", seconds * 1e3);
+    (void)snprintf(sent, sizeof sent, "%lld", (long long)sent_bytes);
+    (void)snprintf(text, sizeof text, "%.16s %.*s %d", method, MAX_LOGGED_PATH, path, status);
+    /* probes come every few seconds and say nothing new */
+    ms_log_fields(is_probe(route) && status < 500 ? MS_LOG_DEBUG : MS_LOG_INFO, text, "ms", took,
+                  "bytes", sent, "peer", peer, "request", request_id, NULL);
+    if (*route == '\0')
+        route = "none";
+    ms_metric_add(MS_METRIC_HTTP_REQUESTS, 1, route, code);
+    ms_metric_observe(MS_METRIC_HTTP_SECONDS, seconds, route);
+}

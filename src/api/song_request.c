@@ -1,0 +1,428 @@
+/* A POST's bytes -> a song and what is to be done with it. First in line for whatever the world sends: test/fuzz/fuzz_song_request.c. Which
+ * models and stems there are is not known here (jobs.c). */
+#include "song_request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "msaas/base64.h"
+#include "msaas/json.h"
+#include "msaas/text.h"
+#include "msaas/url.h"
+#include "msaas/multipart.h"
+#include "msaas/http_range.h"
+#include "msaas/http_server.h"
+
+#define MAX_VALUE_BYTES 4096 /* of an option */
+
+bool ms_problem_set(struct ms_problem *problem, int status, const char *code, const char *fmt,
+                    ...) {
+    va_list args;
+    problem->status = status;
+    problem->code = code;
+    problem->retry_after_s = 0;
+    va_start(args, fmt);
+    (void)vsnprintf(problem->text, sizeof problem->text, fmt, args);
+    va_end(args);
+    return false;
+}
+
+static bool no_memory(struct ms_problem *problem) {
+    (void)ms_problem_set(problem, 503, "overloaded", "no memory for this now; try again later");
+    problem->retry_after_s = 5;
+    return false;
+}
+
+void ms_song_request_fini(struct ms_song_request *request) {
+    free(request->callback.url);
+    free(request->callback.data);
+    *request = (struct ms_song_request){0};
+}
+
+static void begin(struct ms_song_request *out) {
+    *out = (struct ms_song_request){0};
+    ms_job_options_default("", &out->options);
+}
+
+/* ---- callbacks -------------------------------------------------------------------------------------------------- */
+
+static bool set_callback(struct ms_song_request *out, int version, const char *url, int status,
+                         struct ms_problem *problem) {
+    struct ms_url parts;
+    bool plain = strlen(url) <= MS_JOB_MAX_CALLBACK_URL;
+    for (const char *c = url; plain && *c != '\0'; c++)
+        plain = *c > 0x20 && *c < 0x7f;
+    if (!plain || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) ||
+        ms_url_parse(url, &parts, NULL) != 0 || parts.host[0] == '\0')
+        return ms_problem_set(problem, status, "invalid_callback",
+                              "the callback's URL must be an http:// or https:// URL of at most "
+                              "%d characters",
+                              MS_JOB_MAX_CALLBACK_URL);
+    free(out->callback.url);
+    out->callback.version = version;
+    out->callback.url = strdup(url);
+    return out->callback.url != NULL || no_memory(problem);
+}
+
+/* ---- /apiv1 ----------------------------------------------------------------------------------------------------- */
+
+static bool take_v1_model(const struct ms_json *node, struct ms_song_request *out,
+                          struct ms_problem *problem) {
+    if (node == NULL || ms_json_is_null(node))
+        return true;
+    const char *model = ms_json_string(node);
+    if (model == NULL)
+        return ms_problem_set(problem, 400, "invalid_json", "\"model\" must be a name");
+    if (strlen(model) >= sizeof out->options.model)
+        return ms_problem_set(problem, 422, "unknown_model",
+                              "no model of that name is on offer; GET /apiv2/models lists them");
+    (void)snprintf(out->options.model, sizeof out->options.model, "%s", model);
+    return true;
+}
+
+/* text: of the whole document. Data go back as they came: numbers would lose digits on their way through the parser's. */
+static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
+                             struct ms_song_request *out, struct ms_problem *problem) {
+    if (node == NULL || ms_json_is_null(node))
+        return true;
+    const char *url = ms_json_string(ms_json_get(node, "url"));
+    if (!ms_json_is_object(node) || url == NULL)
+        return ms_problem_set(problem, 400, "invalid_callback",
+                              "\"callback\" must be an object with a \"url\", a string");
+    if (!set_callback(out, 1, url, 400, problem))
+        return false;
+    const struct ms_json *data = ms_json_get(node, "data");
+    if (data == NULL)
+        return true;
+    if (ms_json_member_text(text, size, "callback", &text, &size) &&
+        ms_json_member_text(text, size, "data", &text, &size))
+        out->callback.data = strndup(text, size);
+    else /* their names were written with escapes */
+        out->callback.data = ms_json_print(data);
+    if (out->callback.data == NULL)
+        return no_memory(problem);
+    if (strlen(out->callback.data) > MS_JOB_MAX_CALLBACK_DATA)
+        return ms_problem_set(problem, 400, "invalid_callback",
+                              "the callback's data is longer than %d bytes",
+                              MS_JOB_MAX_CALLBACK_DATA);
+    return true;
+}
+
+/* Of JSON's escapes, those that encoders of base64 have use for. In place; the new length. */
+static size_t unescape(char *text, size_t size) {
+    char *to = memchr(text, '\\', size);
+    if (to == NULL)
+        return size;
+    for (const char *from = to, *end = text + size; from < end; from++) {
+        static const char escapes[] = "/nr", meant[] = "/\n\r";
+        const char *escape = NULL;
+        if (*from == '\\' && from + 1 < end && from[1] != '\0')
+            escape = strchr(escapes, from[1]);
+        if (escape != NULL)
+            *to++ = meant[escape - escapes], from++;
+        else
+            *to++ = *from;
+    }
+    return (size_t)(to - text);
+}
+
+static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
+                         struct ms_song_request *out, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    const int rc = ms_base64_decode(text, unescape(text, size), (size_t)max_song_bytes,
+                                    &out->song_bytes, &err);
+    if (rc == MS_ETOOLARGE)
+        return ms_problem_set(problem, 413, "too_large",
+                              "the song is too large; at most %lld bytes are taken",
+                              (long long)max_song_bytes);
+    if (rc != 0)
+        return ms_problem_set(problem, 400, "invalid_base64", "\"mp3\": %.300s", err.text);
+    out->song = text;
+    return true;
+}
+
+/* The song is all but a few bytes of the body: it is decoded where it stands, and the parser, which copies all it sees, gets the
+ * body without it. */
+bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
+                        struct ms_song_request *out, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    struct ms_json *document = NULL;
+    const char *song = NULL;
+    size_t song_size = 0, before = size, after = 0;
+    begin(out);
+    if (ms_json_member_text(body, size, "mp3", &song, &song_size) && *song == '"') {
+        before = (size_t)(song - (char *)body) + 1;
+        after = size - before - (song_size - 2);
+    } else {
+        song = NULL;
+    }
+    char *copy = song != NULL ? malloc(before + after) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, body, before);
+        memcpy(copy + before, (char *)body + size - after, after);
+    } else if (song != NULL) {
+        return no_memory(problem);
+    }
+    const char *text = song != NULL ? copy : body;
+    const int rc = ms_json_parse(text, before + after, &document, &err);
+    bool ok =
+        rc == 0 || (rc == MS_ENOMEM ? no_memory(problem)
+                                    : ms_problem_set(problem, 400, "invalid_json",
+                                                     "the body is no JSON: %.300s", err.text));
+    ok = ok && (ms_json_is_object(document) ||
+                ms_problem_set(problem, 400, "invalid_json",
+                               "the body must be a JSON object with \"mp3\""));
+    ok = ok && (song != NULL || ms_problem_set(problem, 400, "invalid_json",
+                                               "\"mp3\" must be there: the song in base64"));
+    ok = ok && take_v1_model(ms_json_get(document, "model"), out, problem) &&
+         take_v1_callback(ms_json_get(document, "callback"), text, before + after, out, problem) &&
+         take_v1_song((char *)body + before, song_size - 2, max_song_bytes, out, problem);
+    ms_json_free(document);
+    free(copy);
+    return ok;
+}
+
+/* ---- /apiv2: options -------------------------------------------------------------------------------------------- */
+
+/* As a person called the file: without folders, cut between characters. */
+static void set_name(struct ms_song_request *out, const char *name) {
+    for (const char *c = name; *c != '\0'; c++)
+        if (*c == '/' || *c == '\\')
+            name = c + 1;
+    size_t length = strlen(name);
+    if (length >= sizeof out->input_name) {
+        length = sizeof out->input_name - 1;
+        while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
+            length--;
+    }
+    memcpy(out->input_name, name, length);
+    out->input_name[length] = '\0';
+}
+
+static bool set_word(char *to, size_t capacity, const char *name, const char *value,
+                     struct ms_problem *problem) {
+    if (strlen(value) >= capacity)
+        return ms_problem_set(problem, 422, "invalid_option", "%s: \"%.40s...\" is too long", name,
+                              value);
+    memcpy(to, value, strlen(value) + 1);
+    return true;
+}
+
+static bool set_integer(int64_t *to, int64_t most, const char *name, const char *value,
+                        struct ms_problem *problem) {
+    const size_t digits = strspn(value, "0123456789");
+    *to = digits > 0 && digits <= 18 ? strtoll(value, NULL, 10) : -1;
+    if (value[digits] != '\0' || *to < 0 || *to > most)
+        return ms_problem_set(problem, 422, "invalid_option",
+                              "%s: \"%.40s\" is no whole number that it could be", name, value);
+    return true;
+}
+
+static bool set_number(int *to, const char *name, const char *value, struct ms_problem *problem) {
+    int64_t wide;
+    if (!set_integer(&wide, 1000000, name, value, problem))
+        return false;
+    *to = (int)wide;
+    return true;
+}
+
+static bool set_overlap(double *to, const char *value, struct ms_problem *problem) {
+    char *end = NULL;
+    const size_t length = strlen(value);
+    if (length <= 20 && strspn(value, "0123456789.") == length)
+        *to = strtod(value, &end);
+    return (end != NULL && end == value + length) ||
+           ms_problem_set(problem, 422, "invalid_option", "overlap: \"%.40s\" is no number", value);
+}
+
+static bool set_precision(enum ms_precision *to, const char *value, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    return ms_precision_parse(value, to, &err) == 0 ||
+           ms_problem_set(problem, 422, "invalid_option", "precision: %.300s", err.text);
+}
+
+/* "vocals,drums", and more in another field of the same name. */
+static bool add_stems(struct ms_job_options *options, const char *value,
+                      struct ms_problem *problem) {
+    for (const char *at = value;;) {
+        const size_t length = strcspn(at, ",");
+        if (length == 0 || length >= sizeof options->stems[0] ||
+            options->stem_count == MS_JOB_MAX_STEMS)
+            return ms_problem_set(problem, 422, "invalid_option",
+                                  "stems: up to %d names with commas between them are expected",
+                                  MS_JOB_MAX_STEMS);
+        memcpy(options->stems[options->stem_count], at, length);
+        options->stems[options->stem_count++][length] = '\0';
+        if (at[length] == '\0')
+            return true;
+        at += length + 1;
+    }
+}
+
+/* Empty values are what forms send for fields that were left alone. */
+static bool set_option(struct ms_song_request *out, const char *name, const char *value,
+                       struct ms_problem *problem) {
+    struct ms_job_options *options = &out->options;
+    const bool given = value[0] != '\0';
+    if (strcmp(name, "model") == 0)
+        return strlen(value) < sizeof options->model
+                   ? set_word(options->model, sizeof options->model, name, value, problem)
+                   : ms_problem_set(problem, 422, "unknown_model",
+                                    "no model of that name is on offer; GET /apiv2/models lists "
+                                    "them");
+    if (strcmp(name, "stems") == 0)
+        return !given || add_stems(options, value, problem);
+    if (strcmp(name, "two_stems") == 0)
+        return set_word(options->two_stems, sizeof options->two_stems, name, value, problem);
+    if (strcmp(name, "format") == 0)
+        return !given || set_word(options->format, sizeof options->format, name, value, problem);
+    if (strcmp(name, "bitrate") == 0)
+        return !given || set_number(&options->bitrate_kbps, name, value, problem);
+    if (strcmp(name, "shifts") == 0)
+        return !given || set_number(&options->shifts, name, value, problem);
+    if (strcmp(name, "seed") == 0)
+        return !given || set_integer(&options->seed, INT64_C(1) << 53, name, value, problem);
+    if (strcmp(name, "overlap") == 0)
+        return !given || set_overlap(&options->overlap, value, problem);
+    if (strcmp(name, "clip") == 0)
+        return !given || set_word(options->clip, sizeof options->clip, name, value, problem);
+    if (strcmp(name, "precision") == 0)
+        return !given || set_precision(&options->precision, value, problem);
+    if (strcmp(name, "callback_url") == 0 || strcmp(name, "callback") == 0)
+        return !given || set_callback(out, 2, value, 422, problem);
+    if (strcmp(name, "name") == 0) {
+        set_name(out, value);
+        return true;
+    }
+    return ms_problem_set(problem, 422, "unknown_option",
+                          "\"%.40s\" is no option; model, stems, two_stems, format, bitrate, "
+                          "shifts, seed, overlap, clip, precision, callback_url and name are",
+                          name);
+}
+
+static bool take_query(const char *query, struct ms_song_request *out, struct ms_problem *problem) {
+    const size_t size = strlen(query);
+    char *name = malloc(size + 1), *value = malloc(size + 1);
+    bool ok = (name != NULL && value != NULL) || no_memory(problem);
+    for (const char *at = query; ok && *at != '\0'; at += strspn(at, "&")) {
+        const size_t pair = strcspn(at, "&");
+        const char *sign = memchr(at, '=', pair);
+        const size_t key = sign != NULL ? (size_t)(sign - at) : pair;
+        const char *rest = sign != NULL ? sign + 1 : at + pair;
+        if (!ms_http_percent_decode(at, key, true, name) ||
+            !ms_http_percent_decode(rest, (size_t)(at + pair - rest), true, value))
+            ok = ms_problem_set(problem, 400, "invalid_query",
+                                "the query holds what is not percent-encoded UTF-8");
+        else
+            ok = set_option(out, name, value, problem);
+        at += pair;
+    }
+    free(name);
+    free(value);
+    return ok;
+}
+
+/* ---- /apiv2: bodies --------------------------------------------------------------------------------------------- */
+
+static bool take_field(const struct ms_multipart_part *part, struct ms_song_request *out,
+                       struct ms_problem *problem) {
+    char value[MAX_VALUE_BYTES];
+    if (part->size >= sizeof value || memchr(part->data, '\0', part->size) != NULL)
+        return ms_problem_set(problem, 422, "invalid_option",
+                              "%.60s: the value is too long, or no text", part->name);
+    memcpy(value, part->data, part->size);
+    value[part->size] = '\0';
+    if (!ms_is_utf8(value))
+        return ms_problem_set(problem, 422, "invalid_option", "%.60s: the value is not UTF-8",
+                              part->name);
+    return set_option(out, part->name, value, problem);
+}
+
+static bool take_form(const char *content_type, const void *body, size_t size,
+                      struct ms_song_request *out, struct ms_problem *problem) {
+    struct ms_multipart *form = calloc(1, sizeof *form);
+    struct ms_error err = {0};
+    if (form == NULL)
+        return no_memory(problem);
+    const int rc = ms_multipart_parse(content_type, body, size, form, &err);
+    bool ok = rc == 0;
+    if (rc == MS_ENOMEM)
+        (void)no_memory(problem);
+    else if (rc != 0)
+        (void)ms_problem_set(problem, 400, "invalid_multipart", "%.390s", err.text);
+    for (int i = 0; ok && i < form->count; i++) {
+        const struct ms_multipart_part *part = &form->parts[i];
+        if (strcmp(part->name, "file") != 0) {
+            ok = take_field(part, out, problem);
+        } else if (out->song != NULL) {
+            ok = ms_problem_set(problem, 422, "too_many_files",
+                                "two parts are called \"file\"; a job is for one song");
+        } else {
+            out->song = part->data;
+            out->song_bytes = part->size;
+            if (part->filename != NULL && out->input_name[0] == '\0')
+                set_name(out, part->filename);
+        }
+    }
+    if (ok && out->song == NULL)
+        ok = ms_problem_set(problem, 400, "missing_file", "there is no part called \"file\"");
+    if (rc == 0)
+        ms_multipart_free(form);
+    free(form);
+    return ok;
+}
+
+/* Uploads are not on offer yet, so that whatever the document names is not there. */
+static bool take_document(const void *body, size_t size, struct ms_problem *problem) {
+    struct ms_error err = {0};
+    struct ms_json *document = NULL;
+    const int rc = ms_json_parse(body, size, &document, &err);
+    if (rc == MS_ENOMEM)
+        return no_memory(problem);
+    if (rc != 0)
+        (void)ms_problem_set(problem, 400, "invalid_json", "the body is no JSON: %.300s", err.text);
+    else if (ms_json_string(ms_json_get(ms_json_get(document, "source"), "upload")) != NULL)
+        (void)ms_problem_set(problem, 422, "unknown_upload",
+                             "there is no such upload; send the song as the body, or as \"file\" "
+                             "of multipart/form-data");
+    else
+        (void)ms_problem_set(problem, 422, "missing_source",
+                             "the document names no source; send the song as the body, or as "
+                             "\"file\" of multipart/form-data");
+    ms_json_free(document);
+    return false;
+}
+
+/* The form type is what curl --data-binary calls whatever it sends; no form of that kind is expected here. */
+static bool is_song_type(const char *type) {
+    return type == NULL || *type == '\0' || strncasecmp(type, "audio/", 6) == 0 ||
+           strncasecmp(type, "video/", 6) == 0 || ms_http_is_media_type(type, "application/ogg") ||
+           ms_http_is_media_type(type, "application/octet-stream") ||
+           ms_http_is_media_type(type, "application/x-www-form-urlencoded");
+}
+
+bool ms_song_request_v2(const char *content_type, const char *query, const void *body, size_t size,
+                        int64_t max_song_bytes, struct ms_song_request *out,
+                        struct ms_problem *problem) {
+    begin(out);
+    if (ms_http_is_media_type(content_type, "application/json"))
+        return take_document(body, size, problem);
+    const bool form = ms_http_is_media_type(content_type, "multipart/form-data");
+    if (!form && !is_song_type(content_type))
+        return ms_problem_set(problem, 415, "unsupported_media_type",
+                              "the song is expected as audio/*, video/*, "
+                              "application/octet-stream, or as \"file\" of multipart/form-data");
+    if (!take_query(query, out, problem))
+        return false;
+    out->song = form ? NULL : body;
+    out->song_bytes = form ? 0 : size;
+    if (form && !take_form(content_type, body, size, out, problem))
+        return false;
+    return (int64_t)out->song_bytes <= max_song_bytes ||
+           ms_problem_set(problem, 413, "too_large",
+                          "the song is too large; at most %lld bytes are taken",
+                          (long long)max_song_bytes);
+}

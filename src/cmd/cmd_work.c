@@ -1,0 +1,178 @@
+/* `msaas work`: options -> the model -> the worker, until SIGTERM. The worker runs on the main
+ * thread; a second one listens for /healthz and /metrics. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/api.h"
+#include "msaas/cmd.h"
+#include "msaas/engine.h"
+#include "msaas/http_server.h"
+#include "msaas/log.h"
+#include "msaas/model_cache.h"
+#include "msaas/worker.h"
+#include "service.h"
+
+static const char usage[] =
+    "Works on jobs, one at a time: takes one from the queue, separates its song, stores the\n"
+    "stems, calls back. Any number of them may run on the same queue and store. The model\n"
+    "is loaded once.\n"
+    "\n"
+    "Usage: msaas work [OPTIONS]\n"
+    "\n"
+    "Examples:\n"
+    "  msaas work --queue redis://redis:6379/0 --store s3:// --s3-endpoint http://minio:9000\n"
+    "      with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment\n"
+    "  msaas work --model s3://models/htdemucs.json --cache /var/cache/msaas\n"
+    "      fetches the model once\n"
+    "  msaas work --queue sqlite:/srv/queue.db --store file:/srv/objects --lanes 4\n"
+    "\n"
+    "GET /healthz tells that it lives, /metrics is for Prometheus. While the queue is away\n"
+    "it waits. SIGTERM: finishes its job if it can within --grace, else puts it back; exit\n"
+    "code 0.\n";
+
+#define STOP_MS 1000 /* for the listener's last answers */
+
+struct listener {
+    struct ms_http_server *server; /* NULL: --port 0 */
+    pthread_t thread;
+};
+
+struct work {
+    struct ms_service *service;
+    char *cache, *scratch;
+    char *path; /* of the model's JSON */
+    struct ms_engine *engine;
+    struct ms_logship *logship;
+    struct listener listener;
+};
+
+static atomic_bool starting = true; /* a model may take minutes to come */
+
+static bool is_alive(void) {
+    return atomic_load(&starting) || ms_worker_is_alive();
+}
+
+/* ---- listener ------------------------------------------------------------------------------------------------------ */
+
+static void *listen_on(void *context) {
+    struct ms_error err = {0};
+    if (ms_http_server_run(context, &err) != 0)
+        ms_log(MS_LOG_ERROR, "/healthz and /metrics: %s", err.text);
+    return NULL;
+}
+
+static int start_listener(struct listener *listener, const struct ms_options *options,
+                          struct ms_error *err) {
+    struct ms_http_server_options listen = {
+        .host = ms_service_host(options, MS_CMD_WORK),
+        .port = (int)ms_options_int(options, MS_OPTION_WORKER_PORT),
+        .threads = 1,
+        .max_connections = 64,
+    };
+    if (listen.port == 0)
+        return 0;
+    ms_api_serve_worker(&listen, is_alive);
+    int rc = ms_http_server_new(&listen, &listener->server, err);
+    if (rc != 0)
+        return ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_WORKER_PORT)");
+    if (pthread_create(&listener->thread, NULL, listen_on, listener->server) == 0)
+        return 0;
+    ms_http_server_free(listener->server);
+    listener->server = NULL;
+    return ms_error_set(err, MS_ENOMEM, "no thread to be had");
+}
+
+static void stop_listener(struct listener *listener) {
+    if (listener->server == NULL)
+        return;
+    ms_http_server_stop(listener->server, STOP_MS);
+    (void)pthread_join(listener->thread, NULL);
+    ms_http_server_free(listener->server);
+}
+
+/* ---- model --------------------------------------------------------------------------------------------------------- */
+
+static int open_model(struct work *work, int lanes, struct ms_error *err) {
+    const struct ms_options *options = work->service->options;
+    const char *word = ms_options_string(options, MS_OPTION_MODEL);
+    struct ms_store_options store = work->service->store;
+    int rc;
+    store.cancel = ms_cmd_interrupted();
+    if (ms_model_is_remote(word)) {
+        rc = ms_service_make_place(options, MS_OPTION_CACHE, &work->cache, err);
+        if (rc == 0)
+            rc = ms_model_cache_get(word, &store, work->cache, &work->path, err);
+    } else {
+        rc = ms_cmd_locate_model(options, &work->path, err);
+    }
+    if (rc != 0)
+        return rc;
+    const struct ms_engine_options engine = {
+        .path = work->path,
+        .device = ms_options_string(options, MS_OPTION_DEVICE),
+        .precision = ms_cmd_precision(options, MS_OPTION_WORK_PRECISION),
+        .lanes = lanes,
+        .batch = ms_cmd_batch(options),
+        .open = ms_network_open,
+    };
+    rc = ms_engine_new(&engine, &work->engine, err);
+    return rc == 0 ? 0 : ms_cmd_name_device(options, err);
+}
+
+static int run_worker(struct work *work, int lanes, struct ms_error *err) {
+    const struct ms_options *options = work->service->options;
+    const struct ms_worker_options worker = {
+        .queue_url = work->service->queue_url,
+        .store = work->service->store,
+        .engine = work->engine,
+        .scratch_dir = work->scratch,
+        .lease_ms = (int64_t)(ms_options_double(options, MS_OPTION_LEASE) * 1000),
+        .stall_s = ms_options_double(options, MS_OPTION_STALL),
+        .max_song_s = ms_options_double(options, MS_OPTION_MAX_SONG_MINUTES) * 60,
+        .grace_ms = (int64_t)(ms_options_double(options, MS_OPTION_GRACE) * 1000),
+        .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
+        .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),
+        .stop = ms_cmd_interrupted(),
+        .fault = getenv("MSAAS_FAULT"),
+    };
+    ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s, batch %d",
+           ms_engine_info(work->engine)->name, ms_precision_name(ms_engine_network(work->engine)->precision),
+           lanes, lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
+    atomic_store(&starting, false);
+    ms_service_tell_ready();
+    return ms_worker_run(&worker, err);
+}
+
+static int run(struct work *work, struct ms_error *err) {
+    const struct ms_options *options = work->service->options;
+    int lanes = ms_cmd_lanes(options);
+    int rc = ms_service_make_place(options, MS_OPTION_SCRATCH, &work->scratch, err);
+    if (rc == 0)
+        rc = start_listener(&work->listener, options, err);
+    if (rc == 0)
+        ms_service_ship_log(work->service, &work->logship);
+    if (rc == 0)
+        rc = open_model(work, lanes, err);
+    if (rc == 0)
+        rc = run_worker(work, lanes, err);
+    return rc;
+}
+
+int ms_cmd_work(int argc, char **argv) {
+    struct ms_service service;
+    struct ms_error err = {0};
+    int exit_code = MS_EXIT_OK;
+    if (!ms_service_begin(&service, MS_CMD_WORK, "worker", usage, argc, argv, &exit_code))
+        return exit_code;
+    struct work work = {.service = &service};
+    int rc = run(&work, &err);
+    stop_listener(&work.listener);
+    ms_engine_free(work.engine);
+    ms_service_unship_log(work.logship);
+    free(work.path);
+    free(work.cache);
+    free(work.scratch);
+    return ms_service_end(&service, rc, &err);
+}

@@ -1,0 +1,24 @@
+/* A spool: planar stereo put on disk in order and read back once, its peak measured on the way. One thread. */
+#ifndef MSAAS_SONG_SPOOL_H
+#define MSAAS_SONG_SPOOL_H
+
+#include "msaas/audio.h"
+
+struct ms_spool;
+
+/* Its file stands in `folder` without a name: it is gone with the spool, whatever happens. */
+MS_MUST_CHECK int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err);
+void ms_spool_free(struct ms_spool *spool);
+
+MS_MUST_CHECK int ms_spool_write(struct ms_spool *spool,
+                                 const float *const planes[MS_AUDIO_CHANNELS], size_t frames,
+                                 struct ms_error *err);
+/* Ends writing; the next read gives the first frames. */
+MS_MUST_CHECK int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err);
+/* The next frames, *frames == 0 at the end. planes point into the spool until the next call; they may be changed. */
+MS_MUST_CHECK int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS],
+                                size_t *frames, struct ms_error *err);
+
+float ms_spool_peak(const struct ms_spool *spool); /* largest magnitude written */
+
+#endif

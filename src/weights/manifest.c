@@ -1,0 +1,150 @@
+/* The published models that are known: read from the manifests built into the binary. Static data; any thread. */
+#include "msaas/manifest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mapped.h"
+#include "msaas/model_json.h"
+#include "msaas/embedded.h"
+
+#define MAX_FILE_BYTES (4 << 20)
+
+const char *ms_manifest_name(int index) {
+    static _Thread_local char name[MS_MODEL_NAME_MAX];
+    const char *file = NULL;
+
+    for (int i = 0; i <= index && (i == 0 || file != NULL); i++)
+        file = ms_embedded_manifests[i].name;
+    if (file == NULL)
+        return NULL;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(file, "."), file);
+    return name;
+}
+
+static bool copy_text(const struct ms_json *node, char *out, size_t capacity) {
+    const char *text = ms_json_string(node);
+
+    if (text == NULL || strlen(text) >= capacity)
+        return false;
+    memcpy(out, text, strlen(text) + 1);
+    return true;
+}
+
+static bool is_digest(const char *text, size_t least) {
+    const size_t length = strlen(text);
+
+    return length >= least && length < MS_SHA256_HEX && strspn(text, "0123456789abcdef") == length;
+}
+
+static bool read_source(const struct ms_json *object, struct ms_manifest_source *source) {
+    const struct ms_json *url = ms_json_get(object, "url");
+    const struct ms_json *bytes = ms_json_get(object, "bytes");
+
+    return copy_text(ms_json_get(object, "file"), source->file, sizeof source->file) &&
+           ms_model_name_is_plain(source->file) &&
+           (url == NULL || copy_text(url, source->url, sizeof source->url)) &&
+           copy_text(ms_json_get(object, "sha256"), source->sha256, sizeof source->sha256) &&
+           is_digest(source->sha256, 8) &&
+           (bytes == NULL || (ms_json_int(bytes, &source->bytes) && source->bytes > 0));
+}
+
+static bool read_network(const struct ms_json *object, struct ms_manifest *out) {
+    const int index = out->info.member_count;
+    struct ms_manifest_network *network = &out->networks[index];
+    const struct ms_json *sources = ms_json_get(object, "sources");
+    const struct ms_json *weights = ms_json_get(object, "weights");
+    const struct ms_json *digest = ms_json_get(object, "safetensors");
+    int stem = 0;
+
+    network->tensors = ms_json_get(object, "tensors");
+    if (ms_json_count(sources) < 1 || ms_json_count(sources) > MS_MANIFEST_MAX_SOURCES ||
+        ms_json_count(weights) != (size_t)out->info.stem_count)
+        return false;
+    for (const struct ms_json *node = ms_json_first(sources); node != NULL;
+         node = ms_json_next(node))
+        if (!read_source(node, &network->sources[network->source_count++]))
+            return false;
+    for (const struct ms_json *node = ms_json_first(weights); node != NULL;
+         node = ms_json_next(node))
+        if (!ms_json_double(node, &out->info.weights[index][stem++]))
+            return false;
+    if (digest != NULL && !(copy_text(digest, network->sha256, sizeof network->sha256) &&
+                            is_digest(network->sha256, MS_SHA256_HEX - 1)))
+        return false;
+    out->info.member_count++;
+    return true;
+}
+
+static bool read_manifest(const struct ms_json *root, struct ms_manifest *out) {
+    const struct ms_json *stems = ms_json_get(root, "stems");
+    const struct ms_json *networks = ms_json_get(root, "networks");
+
+    if (!copy_text(ms_json_get(root, "name"), out->info.name, sizeof out->info.name) ||
+        !ms_model_name_is_plain(out->info.name) ||
+        !copy_text(ms_json_get(root, "licence"), out->info.licence, sizeof out->info.licence) ||
+        ms_json_count(stems) < 1 || ms_json_count(stems) > MS_MODEL_MAX_STEMS ||
+        ms_json_count(networks) < 1 || ms_json_count(networks) > MS_MODEL_MAX_MEMBERS)
+        return false;
+    for (const struct ms_json *node = ms_json_first(stems); node != NULL; node = ms_json_next(node))
+        if (!copy_text(node, out->info.stems[out->info.stem_count++], sizeof out->info.stems[0]))
+            return false;
+    for (const struct ms_json *node = ms_json_first(networks); node != NULL;
+         node = ms_json_next(node))
+        if (!read_network(node, out))
+            return false;
+    return true;
+}
+
+static int parse(const char *text, size_t size, struct ms_manifest *out, struct ms_error *err) {
+    const int rc = ms_json_parse(text, size, &out->document, err);
+    if (rc != 0) {
+        ms_error_prefix(err, "the manifest");
+        return rc == MS_ENOMEM ? rc : MS_EMODEL;
+    }
+    if (!read_manifest(out->document, out)) {
+        ms_manifest_close(out);
+        return ms_error_set(err, MS_EMODEL, "the manifest is not one");
+    }
+    return 0;
+}
+
+static int open_file(const char *path, struct ms_manifest *out, struct ms_error *err) {
+    struct ms_mapped mapped;
+    int rc;
+
+    rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
+    if (rc != 0)
+        return rc;
+    rc = parse((const char *)mapped.bytes, mapped.size, out, err);
+    ms_mapped_close(&mapped);
+    if (rc != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
+int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
+    char known[500] = "";
+    size_t used = 0;
+
+    memset(out, 0, sizeof *out);
+    if (strchr(name, '/') != NULL ||
+        (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".json") == 0))
+        return open_file(name, out, err);
+    for (const struct ms_embedded *file = ms_embedded_manifests; file->name != NULL; file++) {
+        const size_t length = strcspn(file->name, ".");
+
+        if (strlen(name) == length && strncmp(name, file->name, length) == 0)
+            return parse((const char *)file->bytes, file->size, out, err);
+        if (used + length + 3 < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s",
+                                     used > 0 ? ", " : "", (int)length, file->name);
+    }
+    return ms_error_set(err, MS_ENOTFOUND,
+                        "'%.100s' is not a model that is known here; known are %s", name, known);
+}
+
+void ms_manifest_close(struct ms_manifest *manifest) {
+    ms_json_free(manifest->document);
+    manifest->document = NULL;
+}

@@ -1,1 +1,0 @@
-msaas_fuzz_target(job LINK msaas_job)

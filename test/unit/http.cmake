@@ -1,8 +1,0 @@
-foreach(name http_parse router range multipart sniff)
-    msaas_unit_test(${name} LINK msaas_http)
-    target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/http)
-endforeach()
-msaas_unit_test(http_server LINK msaas_http)
-msaas_unit_test(http_slow LINK msaas_http)
-msaas_unit_test(api LINK msaas_http)
-msaas_unit_test(api_refusals LINK msaas_http)

@@ -1,1 +1,0 @@
-msaas_unit_test(job LINK msaas_job)

@@ -1,1 +1,0 @@
-msaas_unit_test(http_client LINK msaas_net)

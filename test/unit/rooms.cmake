@@ -1,0 +1,41 @@
+# The unit tests of each room, from the bottom up.
+msaas_unit_tests(base json text digest base64 sys url tasks thread metrics log)
+msaas_unit_tests(net http_client)
+msaas_unit_tests(job job)
+msaas_unit_tests(audio decode)
+msaas_unit_tests(http http_parse router http_range multipart http_server http_slow)
+msaas_unit_tests(store s3 sigv4)
+msaas_unit_tests(notify webhook)
+
+add_executable(make_model tools/make_model.c)
+target_link_libraries(make_model PRIVATE msaas_weights)
+target_include_directories(make_model PRIVATE ${CMAKE_SOURCE_DIR}/src/weights)
+msaas_unit_tests(weights spec safetensors model_files onnx pickle model_cache)
+
+# Separation on a stand-in network, which takes no time.
+add_library(fake_network STATIC unit/fake_network.c unit/song.c)
+target_link_libraries(fake_network PUBLIC msaas_separate PkgConfig::CMOCKA)
+msaas_unit_tests(separate separate separate_rules LINK fake_network)
+msaas_unit_tests(song pipeline LINK fake_network)
+target_link_options(test_pipeline PRIVATE -Wl,--wrap=ms_spool_read) # to cancel between two blocks
+msaas_unit_tests(worker worker engine logship chores LINK fake_network)
+target_sources(test_worker PRIVATE unit/worker_world.c)
+set_property(TEST unit_worker PROPERTY COST 35)
+
+msaas_unit_tests(api api api_refusals sniff)
+msaas_unit_tests(cmd naming inputs option encode precision) # the last two through the options
+
+# The kernels, also with vectors of 16 values on every processor: a table of the test alone.
+add_library(kernels_wide OBJECT ${CMAKE_SOURCE_DIR}/src/tensor/kernels/cpu.c)
+target_link_libraries(kernels_wide PRIVATE msaas_kernel_flags)
+target_compile_definitions(kernels_wide PRIVATE MS_KERNELS=wide MS_LANES=16 MS_TILE_ROWS=12)
+# Wider than the processor's vectors: gcc warns of calls between objects, of which there are none.
+target_compile_options(kernels_wide PRIVATE -Wno-psabi)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_options(kernels_wide PRIVATE -mavx2 -mfma)
+endif()
+
+msaas_unit_tests(tensor arena kernels operators)
+target_sources(test_kernels PRIVATE unit/kernels_product.c $<TARGET_OBJECTS:kernels_wide>)
+target_include_directories(test_kernels PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor/kernels)
+target_sources(test_operators PRIVATE unit/operators_errors.c) # our own against libtorch's
