@@ -1,11 +1,13 @@
 /* Audio files: what is in them, their frames in, stems out. The only users of FFmpeg.
  *
- * Audio is planar 32-bit float, full scale 1.0: one plane per channel, `float *const planes[MS_AUDIO_CHANNELS]`.
- * A "frame" is one sample of every channel. Everything past the decoder is 44.1 kHz stereo.
+ * Audio is planar 32-bit float, full scale 1.0: one plane per channel, `float *const
+ * planes[MS_AUDIO_CHANNELS]`. A "frame" is one sample of every channel. Everything past the decoder
+ * is 44.1 kHz stereo.
  *
- * Hostile input: only local regular files are opened, no playlist or other format that opens further files, no
- * network protocol; counts and rates outside the stated limits are refused with MS_EINPUT.
- * No function here logs; FFmpeg's own log is captured, never printed. One object serves one thread at a time. */
+ * Hostile input: only local regular files are opened, no playlist or other format that opens
+ * further files, no network protocol; counts and rates outside the stated limits are refused with
+ * MS_EINPUT. No function here logs; FFmpeg's own log is captured, never printed. One object serves
+ * one thread at a time. */
 #ifndef MSAAS_AUDIO_H
 #define MSAAS_AUDIO_H
 
@@ -19,11 +21,11 @@
 #define MS_AUDIO_MAX_RATE_HZ 192000
 #define MS_AUDIO_MAX_CHANNELS 16
 
-/* ---- tags: what a stem inherits from its source ------------------------------------------------------------ */
-struct
-    ms_audio_tags; /* title, artist, album, track, date, genre ... and one cover picture (at most 16 MiB) */
+/* ---- tags: what a stem inherits from its source ---- */
+/* title, artist, album, track, date, genre ... and one cover picture (at most 16 MiB) */
+struct ms_audio_tags;
 
-/* ---- decode: any file -> planar stereo at the rate asked for --------------------------------------------------- */
+/* ---- decode: any file -> planar stereo at the rate asked for ---- */
 struct ms_decoder;
 
 struct ms_audio_info {
@@ -31,13 +33,14 @@ struct ms_audio_info {
     char codec[32];
     int sample_rate_hz; /* of the source */
     int channels;       /* of the source */
-    int64_t
-        frames_estimate; /* at the output rate, from the container; -1 when it does not say. Never trust it. */
+    /* at the output rate, from the container; -1 when it does not say. Never trust it. */
+    int64_t frames_estimate;
 };
 
 /* Opens the best audio stream of `path`. Mono is doubled, surround downmixed, the rate converted to
  * `sample_rate_hz`; encoder delay and padding (gapless information) are cut as the container says.
- * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names `path`. */
+ * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names
+ * `path`. */
 MS_MUST_CHECK int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **out,
                                   struct ms_error *err);
 void ms_decoder_free(struct ms_decoder *decoder);
@@ -45,9 +48,10 @@ void ms_decoder_free(struct ms_decoder *decoder);
 const struct ms_audio_info *ms_decoder_info(const struct ms_decoder *decoder); /* borrowed */
 const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder); /* borrowed */
 
-/* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded whatever the file.
- * NaN or infinity in the audio is MS_EINPUT. A file that breaks off in the middle ends early; what was there is used
- * when at least one frame was decoded, and ms_decoder_was_damaged says so. */
+/* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded
+ * whatever the file. NaN or infinity in the audio is MS_EINPUT. A file that breaks off in the
+ * middle ends early; what was there is used when at least one frame was decoded, and
+ * ms_decoder_was_damaged says so. */
 MS_MUST_CHECK int ms_decoder_read(struct ms_decoder *decoder,
                                   float *const planes[MS_AUDIO_CHANNELS], size_t capacity,
                                   size_t *frames, struct ms_error *err);
@@ -58,7 +62,7 @@ MS_MUST_CHECK int ms_decoder_rewind(struct ms_decoder *decoder, struct ms_error 
 /* Whether the stream read so far had undecodable parts (valid after the end was reached). */
 bool ms_decoder_was_damaged(const struct ms_decoder *decoder);
 
-/* ---- encode: planar stereo 44.1 kHz -> file ---------------------------------------------------------------------- */
+/* ---- encode: planar stereo 44.1 kHz -> file ---- */
 enum ms_audio_format {
     MS_FORMAT_WAV,
     MS_FORMAT_MP3,
@@ -83,11 +87,12 @@ MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *
 
 struct ms_encoder;
 
-/* Writes to a temporary name beside `path` (same folder, hidden, unique), so that no partial file ever stands under a
- * final name: _finish makes the temporary file complete, _publish gives it its final name. A caller with several
- * outputs finishes them all before it publishes the first. Samples beyond full scale are clamped where the format is
- * integer. `tags` may be NULL; what the format cannot hold is left out. Decoded again, the file has exactly the frames
- * written (MP3, Opus and M4A by their gapless information). Output is a function of input and options alone: no dates.
+/* Writes to a temporary name beside `path` (same folder, hidden, unique), so that no partial file
+ * ever stands under a final name: _finish makes the temporary file complete, _publish gives it its
+ * final name. A caller with several outputs finishes them all before it publishes the first.
+ * Samples beyond full scale are clamped where the format is integer. `tags` may be NULL; what the
+ * format cannot hold is left out. Decoded again, the file has exactly the frames written (MP3, Opus
+ * and M4A by their gapless information). Output is a function of input and options alone: no dates.
  * A full disk and the like are MS_EIO. */
 MS_MUST_CHECK int ms_encoder_open(const char *path, int sample_rate_hz,
                                   const struct ms_encode_options *options,
@@ -96,9 +101,11 @@ MS_MUST_CHECK int ms_encoder_open(const char *path, int sample_rate_hz,
 MS_MUST_CHECK int ms_encoder_write(struct ms_encoder *encoder,
                                    const float *const planes[MS_AUDIO_CHANNELS], size_t frames,
                                    struct ms_error *err);
-/* Flushes and closes the temporary file. After it only _publish (when it returned 0) and _free are allowed. */
+/* Flushes and closes the temporary file. After it only _publish (when it returned 0) and _free are
+ * allowed. */
 MS_MUST_CHECK int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error *err);
-/* Renames the finished file to `path`, over what stood there. Only after a successful _finish, once. */
+/* Renames the finished file to `path`, over what stood there. Only after a successful _finish,
+ * once. */
 MS_MUST_CHECK int ms_encoder_publish(struct ms_encoder *encoder, struct ms_error *err);
 /* Removes the temporary file when it was not published. Accepts NULL. */
 void ms_encoder_free(struct ms_encoder *encoder);

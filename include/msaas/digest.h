@@ -1,4 +1,5 @@
-/* SHA-2 digests (FIPS 180-4), HMAC (RFC 2104) on OpenSSL, and random bytes. Any thread; one object serves one thread at a time. */
+/* SHA-2 digests (FIPS 180-4), HMAC (RFC 2104) on OpenSSL, and random bytes. Any thread; one object
+ * serves one thread at a time. */
 #ifndef MSAAS_DIGEST_H
 #define MSAAS_DIGEST_H
 
@@ -13,7 +14,8 @@
 struct ms_sha256; /* a running digest */
 MS_MUST_CHECK int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err);
 void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size);
-/* Ends the digest; lower-case hex. Were OpenSSL to fail, the text is empty, which is no file's digest. */
+/* Ends the digest; lower-case hex. Were OpenSSL to fail, the text is empty, which is no file's
+ * digest. */
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
 void ms_sha256_free(struct ms_sha256 *digest);
 

@@ -1,8 +1,8 @@
 /* Errors: a negative code that says what to do about it, and a text that says what went wrong.
  *
  * Every fallible function returns 0 or one of these codes and takes `struct ms_error *err` last.
- * The text names the thing, the cause and, where there is one, the remedy. Only cmd, http and worker
- * print it. `err` may be NULL where the caller does not care for the text. */
+ * The text names the thing, the cause and, where there is one, the remedy. Only cmd, http and
+ * worker print it. `err` may be NULL where the caller does not care for the text. */
 #ifndef MSAAS_ERR_H
 #define MSAAS_ERR_H
 
@@ -35,19 +35,23 @@ struct ms_error {
     char text[1000];
 };
 
-/* Records code and text in err (if not NULL) and returns code. The text is cut at its end when too long. */
+/* Records code and text in err (if not NULL) and returns code. The text is cut at its end when too
+ * long. */
 int ms_error_set(struct ms_error *err, int code, const char *fmt, ...) MS_PRINTF(3, 4);
-#ifdef __clang_analyzer__ /* it sees one file at a time: tell it that the code comes back, and no success */
+/* it sees one file at a time: tell it that the code comes back, and no success */
+#ifdef __clang_analyzer__
 #define ms_error_set(err, code, ...) ((void)(ms_error_set)(err, code, __VA_ARGS__), (code))
 #endif
 
-/* Puts "prefix: " before the text that err holds; returns err->code. Does nothing to NULL, whose code nobody knows. */
+/* Puts "prefix: " before the text that err holds; returns err->code. Does nothing to NULL, whose
+ * code nobody knows. */
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) MS_PRINTF(2, 3);
 
 /* "input", "model", ...: stable, machine-readable name of a code. */
 const char *ms_code_name(int code);
 
-/* Whether the same attempt may succeed later without anyone changing anything (the one place that decides it). */
+/* Whether the same attempt may succeed later without anyone changing anything (the one place that
+ * decides it). */
 bool ms_code_is_transient(int code);
 
 #endif

@@ -1,7 +1,9 @@
-/* HTTP requests, sent by libcurl; src/net/http_client.c is its only user. Calls block the calling thread.
+/* HTTP requests, sent by libcurl; src/net/http_client.c is its only user. Calls block the calling
+ * thread.
  *
- * A client keeps its connections from request to request; one client serves one thread at a time. What HTTP answers is
- * no error here: a 404 is a response whose status is 404. Error texts show URLs without user, password and query. */
+ * A client keeps its connections from request to request; one client serves one thread at a time.
+ * What HTTP answers is no error here: a 404 is a response whose status is 404. Error texts show
+ * URLs without user, password and query. */
 #ifndef MSAAS_HTTP_CLIENT_H
 #define MSAAS_HTTP_CLIENT_H
 
@@ -20,8 +22,8 @@ void ms_http_client_free(struct ms_http_client *client);
 /* Borrowed from the client until its next request. */
 struct ms_http_response {
     int status;
-    const char
-        *body; /* collected where the request has no `write`; NUL-terminated past body_bytes */
+    /* collected where the request has no `write`; NUL-terminated past body_bytes */
+    const char *body;
     size_t body_bytes;
     struct ms_http_client *client;
 };
@@ -31,19 +33,20 @@ const char *ms_http_response_header(const struct ms_http_response *response, con
 struct ms_http_request {
     const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE", ... */
     const char *url;    /* http: or https: */
-    const char *const *
-        headers; /* "Name: value", ended by NULL; may be NULL. "Name:" drops one that is set by itself */
+    /* "Name: value", ended by NULL; may be NULL. "Name:" drops one that is set by itself */
+    const char *const *headers;
 
-    /* The request's body: bytes in memory, or read() gives exactly body_bytes in portions: *size in [1, capacity]. */
+    /* The request's body: bytes in memory, or read() gives exactly body_bytes in portions: *size in
+     * [1, capacity]. */
     const void *body;
     int64_t body_bytes; /* 0 with neither body nor read: none is sent */
     int (*read)(void *context, void *buffer, size_t capacity, size_t *size, struct ms_error *err);
-    /* Goes back to the body's first byte, when a kept connection turned out to be closed after some were read; returns
-     * whether it could. NULL: it cannot. */
+    /* Goes back to the body's first byte, when a kept connection turned out to be closed after some
+     * were read; returns whether it could. NULL: it cannot. */
     bool (*rewind)(void *context);
 
-    /* The response's: head() comes once before the first byte (also where there is none), write() takes the bytes in
-     * order. Either may be NULL; a failure ends the request with that error. */
+    /* The response's: head() comes once before the first byte (also where there is none), write()
+     * takes the bytes in order. Either may be NULL; a failure ends the request with that error. */
     int (*head)(void *context, const struct ms_http_response *response, struct ms_error *err);
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
     int64_t max_bytes; /* of the response's body: MS_ETOOLARGE; 0: 1 MiB */
@@ -68,9 +71,10 @@ struct ms_http_request {
 MS_MUST_CHECK int ms_http_send(struct ms_http_client *client, const struct ms_http_request *request,
                                struct ms_http_response *response, struct ms_error *err);
 
-/* Fetches url into the file `path`, going on where an earlier attempt left it; tries again, a few times, when the
- * connection breaks. The caller checks what came: a file that was begun by another run may be of another version.
- * *resumed: whether bytes of an earlier run are part of it. MS_ENOTFOUND and MS_EDENIED for 404/410 and 401/403. */
+/* Fetches url into the file `path`, going on where an earlier attempt left it; tries again, a few
+ * times, when the connection breaks. The caller checks what came: a file that was begun by another
+ * run may be of another version. *resumed: whether bytes of an earlier run are part of it.
+ * MS_ENOTFOUND and MS_EDENIED for 404/410 and 401/403. */
 struct ms_http_download {
     const char *url;
     const char *path;

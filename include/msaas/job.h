@@ -1,7 +1,9 @@
-/* A job: one song, the options that change its result, and how far it has come. The names of its objects.
+/* A job: one song, the options that change its result, and how far it has come. The names of its
+ * objects.
  *
- * States:  queued -> running -> succeeded | failed | canceled;  running -> queued (retry, requeue, lapsed lease).
- * Plain data, no I/O. A job owns its strings: ms_job_fini. src/job/job_json.c alone knows how it looks as JSON. */
+ * States:  queued -> running -> succeeded | failed | canceled;  running -> queued (retry, requeue,
+ * lapsed lease). Plain data, no I/O. A job owns its strings: ms_job_fini. src/job/job_json.c alone
+ * knows how it looks as JSON. */
 #ifndef MSAAS_JOB_H
 #define MSAAS_JOB_H
 
@@ -33,8 +35,8 @@ MS_MUST_CHECK int ms_job_state_parse(const char *name, enum ms_job_state *out,
                                      struct ms_error *err);
 bool ms_job_state_is_final(enum ms_job_state state);
 
-struct
-    ms_job_options { /* all that changes the result; ms_job_options_default gives the course's: four MP3 stems */
+/* All that changes the result; ms_job_options_default gives the course's: four MP3 stems. */
+struct ms_job_options {
     char model[64]; /* name; "" is filled in by the server with its own */
     char stems[MS_JOB_MAX_STEMS][32];
     int stem_count;     /* 0: all of the model */
@@ -49,13 +51,15 @@ struct
     enum ms_precision precision; /* AUTO: what the worker is set to */
 };
 void ms_job_options_default(const char *model, struct ms_job_options *out);
-/* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which models there are. */
+/* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which
+ * models there are. */
 MS_MUST_CHECK int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err);
 
 #define MS_JOB_MAX_CALLBACKS 8 /* of one job, that wait */
 
 struct ms_job_callback {
-    int version; /* 0: none; 1: POST `data`; 2: Standard Webhooks, body is the job as /apiv2 shows it */
+    /* 0: none; 1: POST `data`; 2: Standard Webhooks, body is the job as /apiv2 shows it */
+    int version;
     char *url;
     char *data; /* JSON text, version 1; NULL: null */
 };
@@ -81,7 +85,8 @@ struct ms_job {
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
     struct ms_job_options options;
-    /* Whoever sent the song is called: `callback` first, then the others, in the order they came. No two are the same. */
+    /* Whoever sent the song is called: `callback` first, then the others, in the order they came.
+     * No two are the same. */
     struct ms_job_callback callback, others[MS_JOB_MAX_CALLBACKS - 1];
     int other_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
@@ -92,8 +97,8 @@ struct ms_job {
     double progress;                             /* 0..1 */
     double audio_seconds;                        /* of the song; 0: not known yet */
     double eta_seconds;                          /* < 0: not known */
-    int64_t
-        position; /* in the queue, 0 is served next; -1: not waiting, or far behind. Filled by the queue only */
+    /* in the queue, 0 is served next; -1: not waiting, or far behind. Filled by the queue only */
+    int64_t position;
     bool cancel_asked;
     int stem_count;
     struct ms_job_stem stems[MS_JOB_MAX_STEMS];
@@ -102,8 +107,9 @@ struct ms_job {
     struct ms_job_receipt receipt;
 };
 
-/* queued, created now; options that are in order, a model of "" becomes default_model. The id: SHA-224 of the song's bytes; with options that differ from the default ones for
- * default_model, SHA-224 over that digest and the options in one canonical form. */
+/* queued, created now; options that are in order, a model of "" becomes default_model. The id:
+ * SHA-224 of the song's bytes; with options that differ from the default ones for default_model,
+ * SHA-224 over that digest and the options in one canonical form. */
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
                               struct ms_error *err);
@@ -111,7 +117,8 @@ void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
 
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
-/* A copy of the callback comes last, unless it is none, or one of those that wait already. MS_ETOOLARGE: no room. */
+/* A copy of the callback comes last, unless it is none, or one of those that wait already.
+ * MS_ETOOLARGE: no room. */
 MS_MUST_CHECK int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
                                       struct ms_error *err);
 /* The first is done with: the next takes its place; false: there is none. */
@@ -133,19 +140,20 @@ bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABE
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
 const char *ms_job_mime(const char *format); /* "audio/mpeg", ... */
 
-/* The labels of the stems that the options ask for of a model with these stems, in order. MS_EUSAGE: a stem that the
- * model has not. */
+/* The labels of the stems that the options ask for of a model with these stems, in order.
+ * MS_EUSAGE: a stem that the model has not. */
 MS_MUST_CHECK int ms_job_labels(const struct ms_job_options *options,
                                 const char *const *model_stems, int model_stem_count,
                                 char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
                                 struct ms_error *err);
 
-/* ---- as JSON (job_json.c) --------------------------------------------------------------------------------------- */
+/* ---- as JSON (job_json.c) ---- */
 /* What queues store: everything but position. Caller frees; reading is strict (MS_ECORRUPT). */
 MS_MUST_CHECK int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err);
 MS_MUST_CHECK int ms_job_from_json(const char *text, size_t size, struct ms_job *out,
                                    struct ms_error *err);
-/* What clients of /apiv2 see (the shape of the HTTP contract; no secrets, callback data left out). */
+/* What clients of /apiv2 see (the shape of the HTTP contract; no secrets, callback data left out).
+ */
 MS_MUST_CHECK int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err);
 
 #endif

@@ -1,6 +1,8 @@
-/* The process's log: lines on stderr, plain or JSON. Only cmd, http and worker call it. Any thread; never blocks for long, never fails.
+/* The process's log: lines on stderr, plain or JSON. Only cmd, http and worker call it. Any thread;
+ * never blocks for long, never fails.
  *
- * A shipper (src/worker/logship.c) may be set: it gets every line in the course's form, "HOST.rest.info:text". */
+ * A shipper (src/worker/logship.c) may be set: it gets every line in the course's form,
+ * "HOST.rest.info:text". */
 #ifndef MSAAS_LOG_H
 #define MSAAS_LOG_H
 

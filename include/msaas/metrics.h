@@ -1,5 +1,6 @@
-/* Counters, gauges and histograms of the process, as Prometheus' text format shows them. Any thread.
- * A metric is declared once, statically, in src/base/metrics.c's table: name, help, type, label names. */
+/* Counters, gauges and histograms of the process, as Prometheus' text format shows them. Any
+ * thread. A metric is declared once, statically, in src/base/metrics.c's table: name, help, type,
+ * label names. */
 #ifndef MSAAS_METRICS_H
 #define MSAAS_METRICS_H
 
@@ -13,7 +14,8 @@ enum ms_metric {
     MS_METRIC_HTTP_CONNECTIONS, /* msaas_http_connections */
     MS_METRIC_JOBS,             /* msaas_jobs{state}: gauge, from the queue */
     MS_METRIC_QUEUE_DEPTH,      /* msaas_queue_depth */
-    MS_METRIC_UNFINISHED, /* msaas_jobs_unfinished: waiting and running, what workers are scaled by */
+    /* msaas_jobs_unfinished: waiting and running, what workers are scaled by */
+    MS_METRIC_UNFINISHED,
     MS_METRIC_QUEUE_OLDEST,  /* msaas_queue_oldest_waiting_seconds */
     MS_METRIC_CALLBACKS_DUE, /* msaas_callbacks_due */
     MS_METRIC_JOBS_DONE,     /* msaas_jobs_finished_total{state} by this worker */
@@ -28,12 +30,14 @@ enum ms_metric {
     MS_METRIC_CALLBACKS,     /* msaas_callbacks_total{result} */
     MS_METRIC_COUNT
 };
-/* label_a, label_b: values of the metric's labels in order, NULL beyond. At most 512 combinations a metric; more fall under "other". */
+/* label_a, label_b: values of the metric's labels in order, NULL beyond. At most 512 combinations a
+ * metric; more fall under "other". */
 void ms_metric_add(enum ms_metric metric, double value, const char *label_a,
                    const char *label_b);                                      /* counters, gauges */
 void ms_metric_set(enum ms_metric metric, double value, const char *label_a); /* gauges */
 void ms_metric_observe(enum ms_metric metric, double value, const char *label_a); /* histograms */
-/* The page; caller frees. msaas_build_info{version,role}, process_resident_memory_bytes, process_start_time_seconds included. NULL: memory. */
+/* The page; caller frees. msaas_build_info{version,role}, process_resident_memory_bytes,
+ * process_start_time_seconds included. NULL: memory. */
 char *ms_metrics_page(const char *role);
 
 #endif

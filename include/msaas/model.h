@@ -1,9 +1,11 @@
-/* A Demucs v4 model: hyper-parameters, weights, stems. Immutable once opened; shared by any number of threads.
+/* A Demucs v4 model: hyper-parameters, weights, stems. Immutable once opened; shared by any number
+ * of threads.
  *
- * On disk a model is NAME.json (name, hyper-parameters, stems, licence, networks with their SHA-256) beside one
- * safetensors file per network (https://huggingface.co/docs/safetensors: 8-byte little-endian header length, JSON
- * header, raw values), tensors in float16 as published or float32. A bag (htdemucs_ft) is one JSON that names
- * several networks, each with a weight per stem. Nothing about a particular model is code. */
+ * On disk a model is NAME.json (name, hyper-parameters, stems, licence, networks with their
+ * SHA-256) beside one safetensors file per network (https://huggingface.co/docs/safetensors: 8-byte
+ * little-endian header length, JSON header, raw values), tensors in float16 as published or
+ * float32. A bag (htdemucs_ft) is one JSON that names several networks, each with a weight per
+ * stem. Nothing about a particular model is code. */
 #ifndef MSAAS_MODEL_H
 #define MSAAS_MODEL_H
 
@@ -24,13 +26,15 @@ struct ms_model_info {
     int stem_count;
     char stems[MS_MODEL_MAX_STEMS][MS_MODEL_STEM_MAX];
     int member_count;
-    /* [network][stem]: a stem is the mean of the networks' outputs weighted by these (upstream's BagOfModels). */
+    /* [network][stem]: a stem is the mean of the networks' outputs weighted by these (upstream's
+     * BagOfModels). */
     double weights[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS];
 };
 
-/* The path of the model that a user's word means: a path (it holds a '/' or ends in .json) stands for itself, or for
- * the only model of the folder that it is; a plain name means models_dir/NAME.json. *out is the caller's to free.
- * MS_ENOTFOUND with a text that says what to do. */
+/* The path of the model that a user's word means: a path (it holds a '/' or ends in .json) stands
+ * for itself, or for the only model of the folder that it is; a plain name means
+ * models_dir/NAME.json. *out is the caller's to free. MS_ENOTFOUND with a text that says what to
+ * do. */
 MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char **out,
                                   struct ms_error *err);
 
@@ -38,7 +42,8 @@ MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char
 MS_MUST_CHECK int ms_model_describe(const char *path, struct ms_model_info *info,
                                     struct ms_error *err);
 
-/* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL. */
+/* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL.
+ */
 MS_MUST_CHECK int ms_model_verify(const char *path, struct ms_model_info *info,
                                   struct ms_error *err);
 

@@ -20,8 +20,8 @@ struct ms_multipart {
     struct ms_multipart_part parts[MS_MULTIPART_MAX_PARTS];
     int count;
 };
-/* content_type: the request's. `out` points into the body. MS_EINPUT: it is not multipart/form-data, or malformed; MS_ETOOLARGE: too many parts,
- * too long names; MS_ENOMEM. */
+/* content_type: the request's. `out` points into the body. MS_EINPUT: it is not
+ * multipart/form-data, or malformed; MS_ETOOLARGE: too many parts, too long names; MS_ENOMEM. */
 MS_MUST_CHECK int ms_multipart_parse(const char *content_type, const void *body, size_t size,
                                      struct ms_multipart *out, struct ms_error *err);
 /* The first part of this name; NULL: none. */

@@ -48,9 +48,9 @@ struct ms_network {
     const char *libtorch;        /* the version in use, "1.13.1"; static */
 };
 
-/* Opens `path`: NAME.json, or a folder that holds exactly one. The weights are mapped and checked as
- * ms_model_verify does. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or machine
- * has none. precision: what is asked for; the network tells what came of it. */
+/* Opens `path`: NAME.json, or a folder that holds exactly one. The weights are mapped and checked
+ * as ms_model_verify does. device: "cpu", "cuda", "cuda:N"; MS_EUNSUPPORTED where this build or
+ * machine has none. precision: what is asked for; the network tells what came of it. */
 MS_MUST_CHECK int ms_network_open(const char *path, const char *device, enum ms_precision precision,
                                   struct ms_network **out, struct ms_error *err);
 void ms_network_free(struct ms_network *network); /* NULL is fine */

@@ -1,10 +1,12 @@
-/* The one table of options: command line, environment, --help and the README's table all come from it.
+/* The one table of options: command line, environment, --help and the README's table all come from
+ * it.
  *
- * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command line, then environment
- * (of several variables the first that is set), then default. Secrets are taken from the environment, or from a file
- * that the command line names: ps shows everybody the command line. Nor does it take a URL with a password. Unknown options and values out of range are MS_EUSAGE
- * with a text that names the option (and its environment variable where the value came from there) and what would be
- * right. */
+ * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command
+ * line, then environment (of several variables the first that is set), then default. Secrets are
+ * taken from the environment, or from a file that the command line names: ps shows everybody the
+ * command line. Nor does it take a URL with a password. Unknown options and values out of range are
+ * MS_EUSAGE with a text that names the option (and its environment variable where the value came
+ * from there) and what would be right. */
 #ifndef MSAAS_OPTION_H
 #define MSAAS_OPTION_H
 
@@ -108,14 +110,16 @@ enum ms_option_id {
 
 struct ms_options; /* the parsed values of one command line */
 
-/* argv[0] is the subcommand's name. Knows --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags (-qr is -q -r), "--",
- * and keeps the order of the remaining arguments. The last of several counts. argv must outlive the options. */
+/* argv[0] is the subcommand's name. Knows --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags (-qr
+ * is -q -r), "--", and keeps the order of the remaining arguments. The last of several counts. argv
+ * must outlive the options. */
 MS_MUST_CHECK int ms_options_parse(enum ms_command command, int argc, char *const *argv,
                                    struct ms_options **out, struct ms_error *err);
 void ms_options_free(struct ms_options *options);
 
-/* Getters: the option must be of that type and of that command (else abort: a fault of the program). Without a value
- * and a default a string is NULL, a number 0. A choice is a string, one of those in the table. */
+/* Getters: the option must be of that type and of that command (else abort: a fault of the
+ * program). Without a value and a default a string is NULL, a number 0. A choice is a string, one
+ * of those in the table. */
 const char *ms_options_string(const struct ms_options *options, enum ms_option_id id);
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id);
 double ms_options_double(const struct ms_options *options, enum ms_option_id id);
@@ -123,21 +127,21 @@ bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_is_set(const struct ms_options *options,
                        enum ms_option_id id); /* not the default */
 
-/* Where a value came from, as errors name it: "MSAAS_QUEUE (--queue)" or "REDIS_HOST, REDIS_PORT (--queue)" of the
- * environment, else "--queue (MSAAS_QUEUE)". Returns out. */
+/* Where a value came from, as errors name it: "MSAAS_QUEUE (--queue)" or "REDIS_HOST, REDIS_PORT
+ * (--queue)" of the environment, else "--queue (MSAAS_QUEUE)". Returns out. */
 #define MS_OPTION_ORIGIN_BYTES 160
 const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
                               char out[MS_OPTION_ORIGIN_BYTES]);
-/* Of a value made of variables (REDIS_HOST, REDIS_PORT): whether they are a host and a port each. MS_EUSAGE names the
- * variable, and not what it holds. Other values are fine. */
+/* Of a value made of variables (REDIS_HOST, REDIS_PORT): whether they are a host and a port each.
+ * MS_EUSAGE names the variable, and not what it holds. Other values are fine. */
 MS_MUST_CHECK int ms_options_check_parts(const struct ms_options *options, enum ms_option_id id,
                                          struct ms_error *err);
 
 int ms_options_argument_count(const struct ms_options *options);
 const char *ms_options_argument(const struct ms_options *options, int index);
 
-/* One option as it stands, for `msaas config` and for handing options on to another command. False: not one of this
- * command's. id: below MS_OPTION_COUNT. Strings are borrowed from the options. */
+/* One option as it stands, for `msaas config` and for handing options on to another command. False:
+ * not one of this command's. id: below MS_OPTION_COUNT. Strings are borrowed from the options. */
 struct ms_option_view {
     const char *name;
     const char *text;  /* the value, of secrets too; NULL: none */
@@ -152,11 +156,13 @@ bool ms_options_view(const struct ms_options *options, int id, struct ms_option_
 const char *ms_option_command_name(int index);
 unsigned ms_option_command_find(const char *name);
 
-/* The "Options:" part of --help for one command, 80 columns wide; and the README's Markdown table. */
+/* The "Options:" part of --help for one command, 80 columns wide; and the README's Markdown table.
+ */
 void ms_options_print_help(enum ms_command command, FILE *to);
 void ms_options_print_markdown(FILE *to);
 
-/* Whether `word` may be a slip of the keyboard for `meant`: few letters differ, or it is its beginning. */
+/* Whether `word` may be a slip of the keyboard for `meant`: few letters differ, or it is its
+ * beginning. */
 bool ms_option_resembles(const char *word, const char *meant);
 
 #endif

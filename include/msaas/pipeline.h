@@ -10,8 +10,8 @@ enum ms_clip_mode { MS_CLIP_RESCALE, MS_CLIP_CLAMP, MS_CLIP_NONE };   /* Demucs'
 enum ms_other_method { MS_OTHER_ADD, MS_OTHER_MINUS, MS_OTHER_NONE }; /* Demucs' --other-method */
 
 struct ms_pipeline_options {
-    struct ms_separate_options
-        separate; /* `wanted` is set by the pipeline from stems or two_stems */
+    /* `wanted` is set by the pipeline from stems or two_stems */
+    struct ms_separate_options separate;
     struct ms_encode_options encode;
     enum ms_clip_mode clip;
     bool stems[MS_MODEL_MAX_STEMS]; /* which stems to write; ignored with two_stems */
@@ -27,7 +27,8 @@ struct ms_pipeline_output {
 };
 #define MS_PIPELINE_MAX_OUTPUTS (MS_MODEL_MAX_STEMS)
 
-/* The labels that `options` gives for this model, in the order of the outputs. Paths are left NULL. */
+/* The labels that `options` gives for this model, in the order of the outputs. Paths are left NULL.
+ */
 MS_MUST_CHECK int ms_pipeline_labels(const struct ms_model_info *model,
                                      const struct ms_pipeline_options *options,
                                      struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS],
@@ -40,8 +41,9 @@ struct ms_pipeline_stats {
     bool damaged; /* parts of the source could not be decoded */
 };
 
-/* Either every output stands under its final name, or none does: each is written to a temporary name and all are
- * renamed at the end. spool_dir: where the float stems wait for their peak (MS_CLIP_RESCALE); removed at the end. */
+/* Either every output stands under its final name, or none does: each is written to a temporary
+ * name and all are renamed at the end. spool_dir: where the float stems wait for their peak
+ * (MS_CLIP_RESCALE); removed at the end. */
 MS_MUST_CHECK int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
                                   const char *input, const struct ms_pipeline_options *options,
                                   const struct ms_pipeline_output *outputs, int output_count,

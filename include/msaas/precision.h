@@ -1,4 +1,5 @@
-/* In what a network computes, as users, jobs and models name it. One place for the names: every door uses these. */
+/* In what a network computes, as users, jobs and models name it. One place for the names: every
+ * door uses these. */
 #ifndef MSAAS_PRECISION_H
 #define MSAAS_PRECISION_H
 

@@ -1,11 +1,14 @@
-/* Streaming separation: a mix comes in by blocks, stems go out by blocks, in order; memory does not depend on length.
+/* Streaming separation: a mix comes in by blocks, stems go out by blocks, in order; memory does not
+ * depend on length.
  *
  * The rules are Demucs' (demucs/apply.py and demucs/separate.py of Demucs v4):
- *  - the mix is normalised by mean and unbiased standard deviation of its whole mono mix (a first pass);
+ *  - the mix is normalised by mean and unbiased standard deviation of its whole mono mix (a
+ *    first pass);
  *  - segments start every (1 - overlap) * segment frames and are joined by triangular weights;
- *  - a window longer than what is left of the song is centred on it: it reaches back into real audio on its left,
- *    zeros on its right;
- *  - shifts > 0: that many runs, each with the grid moved by a random part of half a second, are averaged.
+ *  - a window longer than what is left of the song is centred on it: it reaches back into real
+ *    audio on its left, zeros on its right;
+ *  - shifts > 0: that many runs, each with the grid moved by a random part of half a second, are
+ *    averaged.
  * Segments run on `lanes` threads, one session each, up to `batch` of them in one forward; the
  * result is the same, bit for bit, for any number of lanes and, on the CPU, any batch. */
 #ifndef MSAAS_SEPARATE_H
@@ -30,7 +33,8 @@ MS_MUST_CHECK int ms_separator_new(struct ms_network *network, int lanes, int ba
 void ms_separator_free(struct ms_separator *separator);
 int ms_separator_lanes(const struct ms_separator *separator);
 
-/* Where the mix comes from: planar float at the model's rate. Called on the thread that called ms_separator_run. */
+/* Where the mix comes from: planar float at the model's rate. Called on the thread that called
+ * ms_separator_run. */
 struct ms_mix_source {
     void *context;
     /* Up to capacity frames; *frames == 0: the end. Both passes give the same frames. */
@@ -40,9 +44,9 @@ struct ms_mix_source {
 };
 
 /* Where stems go, in order, each frame once, on the thread that called ms_separator_run.
- * stems[s] is the planar pair of stem s of the model, NULL where it was not asked for. mix is the input at the same
- * frames (the model's input before normalisation), for residuals. At most MS_STEM_BLOCK_FRAMES frames a call. Valid
- * during the call only. */
+ * stems[s] is the planar pair of stem s of the model, NULL where it was not asked for. mix is the
+ * input at the same frames (the model's input before normalisation), for residuals. At most
+ * MS_STEM_BLOCK_FRAMES frames a call. Valid during the call only. */
 struct ms_stem_sink {
     void *context;
     int (*write)(void *context, const float *const (*stems)[MS_MIX_CHANNELS],
@@ -54,8 +58,8 @@ struct ms_separate_options {
     double segment_s; /* 0: the model's own; at most the model's own */
     int shifts;       /* 0..100 */
     uint64_t seed;    /* of the shifts' generator */
-    bool wanted
-        [MS_MODEL_MAX_STEMS]; /* which stems are needed; networks of a bag that serve none are not run */
+    /* which stems are needed; networks of a bag that serve none are not run */
+    bool wanted[MS_MODEL_MAX_STEMS];
 };
 
 struct ms_separate_progress {
@@ -68,8 +72,8 @@ struct ms_separate_hooks {
     void (*progress)(
         void *context,
         const struct ms_separate_progress *progress); /* may be NULL; caller's thread */
-    const atomic_bool
-        *cancel; /* may be NULL; when it turns true: MS_ECANCELED within one forward */
+    /* may be NULL; when it turns true: MS_ECANCELED within one forward */
+    const atomic_bool *cancel;
 };
 
 MS_MUST_CHECK int ms_separator_run(struct ms_separator *separator,

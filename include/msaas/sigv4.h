@@ -1,4 +1,5 @@
-/* AWS Signature Version 4 for S3 (docs.aws.amazon.com: "Authenticating Requests (AWS Signature Version 4)"): headers and presigned URLs. Pure functions; any thread. */
+/* AWS Signature Version 4 for S3 (docs.aws.amazon.com: "Authenticating Requests (AWS Signature
+ * Version 4)"): headers and presigned URLs. Pure functions; any thread. */
 #ifndef MSAAS_SIGV4_H
 #define MSAAS_SIGV4_H
 
@@ -17,7 +18,8 @@ struct ms_sigv4_request {
     const char *amz_date; /* "20130524T000000Z" */
 };
 #define MS_SIGV4_AUTHORIZATION_MAX 2048
-/* The value of the Authorization header. x-amz-date and x-amz-content-sha256 (and x-amz-security-token) must be among headers. */
+/* The value of the Authorization header. x-amz-date and x-amz-content-sha256 (and
+ * x-amz-security-token) must be among headers. */
 MS_MUST_CHECK int ms_sigv4_authorization(const struct ms_sigv4_request *request,
                                          char out[MS_SIGV4_AUTHORIZATION_MAX],
                                          struct ms_error *err);

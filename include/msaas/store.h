@@ -1,16 +1,18 @@
-/* The store of objects: a seam. ms_store_open chooses a backend by scheme: s3://, file:PATH. One contract suite
- * (test/contract) runs against every backend.
+/* The store of objects: a seam. ms_store_open chooses a backend by scheme: s3://, file:PATH. One
+ * contract suite (test/contract) runs against every backend.
  *
- * Objects lie in buckets ("queue", "output"; made when missing and allowed). A store serves one thread at a time; calls
- * block, with connect and stall timeouts, and retry by themselves what may pass (connection errors, 429, 500, 502, 503,
- * 504; backoff with jitter, Retry-After obeyed). Memory does not grow with the size of objects. Nothing half-written is
- * ever seen under a key.
+ * Objects lie in buckets ("queue", "output"; made when missing and allowed). A store serves one
+ * thread at a time; calls block, with connect and stall timeouts, and retry by themselves what may
+ * pass (connection errors, 429, 500, 502, 503, 504; backoff with jitter, Retry-After obeyed).
+ * Memory does not grow with the size of objects. Nothing half-written is ever seen under a key.
  *
- * Names: a bucket as S3 has it (3 to 63 of a-z 0-9 . -, prefix included). A key is 1 to 512 bytes of UTF-8 without control
- * characters and backslashes; between its slashes stand 1 to 255 bytes, neither "." nor "..". Others are MS_EUSAGE.
+ * Names: a bucket as S3 has it (3 to 63 of a-z 0-9 . -, prefix included). A key is 1 to 512 bytes
+ * of UTF-8 without control characters and backslashes; between its slashes stand 1 to 255 bytes,
+ * neither "." nor "..". Others are MS_EUSAGE.
  *
- * MS_ENET: not reached after all; MS_EDENIED: 401/403; MS_ENOTFOUND: no such object or bucket; MS_ECORRUPT: bytes are not
- * what was stored, or not what `sha256` said; MS_EIO: the local disk; MS_ECONFLICT: replaced while it was read. */
+ * MS_ENET: not reached after all; MS_EDENIED: 401/403; MS_ENOTFOUND: no such object or bucket;
+ * MS_ECORRUPT: bytes are not what was stored, or not what `sha256` said; MS_EIO: the local disk;
+ * MS_ECONFLICT: replaced while it was read. */
 #ifndef MSAAS_STORE_H
 #define MSAAS_STORE_H
 
@@ -23,8 +25,8 @@
 struct ms_store;
 
 struct ms_store_options {
-    const char *
-        url; /* "file:DIR"; "s3://" (buckets as named), "s3://PREFIX" puts PREFIX before their names */
+    /* "file:DIR"; "s3://" (buckets as named), "s3://PREFIX" puts PREFIX before their names */
+    const char *url;
     const char *endpoint; /* s3: "http://host:port"; NULL: https://s3.REGION.amazonaws.com */
     const char *region;   /* NULL: us-east-1 */
     const char *access_key, *secret_key, *session_token; /* session_token may be NULL */
@@ -33,7 +35,8 @@ struct ms_store_options {
     bool create_buckets;
     int attempts;   /* of one request, the first included; 0: 6 */
     int backoff_ms; /* before the second, doubled from then on up to 20 s; 0: 250 */
-    int stall_timeout_s; /* a request without a byte for so long is broken off, an upload after 10 s at least; 0: 30 */
+    /* a request without a byte for so long is broken off, an upload after 10 s at least; 0: 30 */
+    int stall_timeout_s;
     const atomic_bool *cancel; /* MS_ECANCELED within a second; may be NULL */
 };
 MS_MUST_CHECK int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
@@ -64,10 +67,10 @@ MS_MUST_CHECK int ms_store_put(struct ms_store *store, const char *bucket, const
                                struct ms_error *err);
 MS_MUST_CHECK int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
                                 struct ms_object_info *info, struct ms_error *err);
-/* The bytes [first, last]; last -1 or past the end: to the end. MS_EUSAGE where none of them exist (an empty object is got
- * whole). `info` (of the whole object; may be NULL) is there before write() first gets bytes; write() gets them in order,
- * and its failure ends the call with that error. A whole object is checked against its SHA-256 where that is known:
- * MS_ECORRUPT at the end. */
+/* The bytes [first, last]; last -1 or past the end: to the end. MS_EUSAGE where none of them exist
+ * (an empty object is got whole). `info` (of the whole object; may be NULL) is there before write()
+ * first gets bytes; write() gets them in order, and its failure ends the call with that error. A
+ * whole object is checked against its SHA-256 where that is known: MS_ECORRUPT at the end. */
 MS_MUST_CHECK int ms_store_get(struct ms_store *store, const char *bucket, const char *key,
                                int64_t first, int64_t last,
                                int (*write)(void *context, const void *bytes, size_t size,
@@ -79,7 +82,8 @@ MS_MUST_CHECK int ms_store_fetch(struct ms_store *store, const char *bucket, con
 /* Removing what is not there is fine. */
 MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                                   struct ms_error *err);
-/* A URL that anyone may GET for `seconds` (at most a week); caller frees. MS_EUNSUPPORTED: file:. */
+/* A URL that anyone may GET for `seconds` (at most a week); caller frees. MS_EUNSUPPORTED: file:.
+ */
 MS_MUST_CHECK int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,
                                    int seconds, char **url, struct ms_error *err);
 

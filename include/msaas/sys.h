@@ -8,8 +8,8 @@
 #include "msaas/err.h"
 
 struct ms_limits {
-    double
-        cpus; /* usable processors: affinity mask and CPU quota of the cgroup (v1 or v2), the smaller */
+    /* usable processors: affinity mask and CPU quota of the cgroup (v1 or v2), the smaller */
+    double cpus;
     int64_t memory_bytes; /* physical memory or the cgroup's limit, the smaller */
     char cpu_name[96];    /* "AMD EPYC ..." */
 };
@@ -17,7 +17,8 @@ struct ms_limits {
 /* root: "" in production; a test points it at a folder that holds proc/ and sys/ of its own. */
 void ms_limits_read(const char *root, struct ms_limits *out);
 
-/* Lanes for `lane_bytes` of memory each over `base_bytes` for the process: max(1, min(cpus, memory)). */
+/* Lanes for `lane_bytes` of memory each over `base_bytes` for the process: max(1, min(cpus,
+ * memory)). */
 int ms_limits_lanes(const struct ms_limits *limits, int64_t base_bytes, int64_t lane_bytes);
 
 double ms_monotonic_s(void);     /* seconds, CLOCK_MONOTONIC */
@@ -30,7 +31,8 @@ MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);
 /* A newly allocated string, printf-like; NULL only when memory ran out. */
 char *ms_strdupf(const char *fmt, ...) MS_PRINTF(1, 2);
 
-/* Where models lie: `chosen` (--models-dir, MSAAS_MODELS_DIR) if given, else $XDG_DATA_HOME/msaas/models, else
+/* Where models lie: `chosen` (--models-dir, MSAAS_MODELS_DIR) if given, else
+ * $XDG_DATA_HOME/msaas/models, else
  * ~/.local/share/msaas/models. The caller's to free(); the folder need not exist. */
 MS_MUST_CHECK int ms_models_dir(const char *chosen, char **out, struct ms_error *err);
 

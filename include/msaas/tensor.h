@@ -57,7 +57,7 @@ MS_MUST_CHECK int ms_pool_status(const struct ms_pool *pool, struct ms_error *er
 int64_t ms_pool_mark(const struct ms_pool *pool);
 struct ms_tensor *ms_pool_release(struct ms_pool *pool, int64_t mark, struct ms_tensor *keep);
 
-/* ---- in, out, shape ---------------------------------------------------------------------- */
+/* ---- in, out, shape ---- */
 void ms_tensor_drop(struct ms_pool *p, struct ms_tensor *x); /* NULL is fine; only of this pool */
 struct ms_tensor *ms_tensor_from_f32(struct ms_pool *p, const float *data, int dims,
                                      const int64_t *shape); /* copies */
@@ -78,7 +78,7 @@ struct ms_tensor *ms_narrow(struct ms_pool *p, const struct ms_tensor *x, int di
 struct ms_tensor *ms_share(struct ms_pool *p, const struct ms_tensor *x); /* the same values */
 struct ms_tensor *ms_clone(struct ms_pool *p, const struct ms_tensor *x);
 
-/* ---- filters: weights made ready once ---------------------------------------------------- */
+/* ---- filters: weights made ready once ---- */
 struct ms_filter_shape {
     int64_t in, out; /* channels; out counts both halves of a GLU */
     int kernel_rows, kernel_columns, stride_rows, stride_columns, padding_rows, padding_columns;
@@ -95,7 +95,7 @@ struct ms_filter;
 const struct ms_filter *ms_filter_new(struct ms_pool *p, const struct ms_filter_shape *shape,
                                       const struct ms_tensor *weight, const struct ms_tensor *bias);
 
-/* ---- operators --------------------------------------------------------------------------- */
+/* ---- operators ---- */
 /* activation(filter(x) + bias): each dimension becomes ceil(size / stride). Beyond the edges are
  * zeros. */
 struct ms_tensor *ms_convolve(struct ms_pool *p, const struct ms_tensor *x,
@@ -133,7 +133,7 @@ struct ms_tensor *ms_scale_(struct ms_pool *p, struct ms_tensor *x, double by); 
 /* Dimensions of y that are 1 are repeated. */
 struct ms_tensor *ms_add_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *y);
 
-/* ---- levels and spectra: Hann window of nfft, hop nfft / 4, "normalized" ----------------- */
+/* ---- levels and spectra: Hann window of nfft, hop nfft / 4, "normalized" ---- */
 /* Each song to mean 0 and standard deviation 1 (plus 1e-5); returns what it was, [batch][2]:
  * mean, deviation. */
 struct ms_tensor *ms_normalise_(struct ms_pool *p, struct ms_tensor *x);

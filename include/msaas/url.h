@@ -14,11 +14,13 @@ struct ms_url { /* strings are "" when absent; decoded where percent-encoding is
 MS_MUST_CHECK int ms_url_parse(const char *text, struct ms_url *out, struct ms_error *err);
 /* The URL without password, query and fragment: for logs. */
 void ms_url_public(const char *text, char *out, size_t capacity);
-/* Scheme, host and port only: for logs of URLs whose path may be a secret, as those of chat services' webhooks. */
+/* Scheme, host and port only: for logs of URLs whose path may be a secret, as those of chat
+ * services' webhooks. */
 void ms_url_origin(const char *text, char *out, size_t capacity);
 /* Percent-decodes in place semantics into out; false: bad escape, NUL, or no room. */
 bool ms_percent_decode(const char *text, size_t size, char *out, size_t capacity);
-/* Encodes all but unreserved characters (and '/' when keep_slash); the caller frees; NULL: memory. */
+/* Encodes all but unreserved characters (and '/' when keep_slash); the caller frees; NULL: memory.
+ */
 char *ms_percent_encode(const char *text, bool keep_slash);
 
 #endif

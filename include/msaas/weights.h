@@ -8,8 +8,9 @@
 #include "msaas/err.h"
 #include "msaas/model.h"
 
-/* Hyper-parameters of one network, named as HTDemucs' constructor names them (demucs/htdemucs.py of Demucs v4).
- * What is not here is fixed to the published models' value; the importers refuse files that differ. */
+/* Hyper-parameters of one network, named as HTDemucs' constructor names them (demucs/htdemucs.py of
+ * Demucs v4). What is not here is fixed to the published models' value; the importers refuse files
+ * that differ. */
 struct ms_hyper {
     int sources;               /* 4 */
     int audio_channels;        /* 2 */
@@ -45,8 +46,8 @@ struct ms_weight {
     enum ms_dtype dtype;
     int dims;
     int64_t shape[MS_TENSOR_MAX_DIMS];
-    const void
-        *data; /* little-endian, C order; borrowed from the mapping; at least 2-byte aligned */
+    /* little-endian, C order; borrowed from the mapping; at least 2-byte aligned */
+    const void *data;
 };
 
 /* All weights of one network file. Look-up by name; NULL when it is not there. */
@@ -54,15 +55,17 @@ struct ms_weights;
 void ms_weights_free(struct ms_weights *weights);
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name);
 
-/* Refuses (MS_EMODEL, naming the hyper-parameter) what the network cannot be built of: values out of range or that do
- * not go together, and sizes without reason. Whoever reads hyper-parameters from outside calls it first. */
+/* Refuses (MS_EMODEL, naming the hyper-parameter) what the network cannot be built of: values out
+ * of range or that do not go together, and sizes without reason. Whoever reads hyper-parameters
+ * from outside calls it first. */
 MS_MUST_CHECK int ms_hyper_check(const struct ms_hyper *hyper, struct ms_error *err);
 
 /* Width of the transformer: bottom_channels or, where that is 0, the innermost layer's channels. */
 int ms_hyper_transformer_channels(const struct ms_hyper *hyper);
 
-/* Every tensor that a network of these hyper-parameters has, in a fixed order: calls visit for each until it returns
- * non-zero, and returns that (0 at the end). Implemented in spec.c; the published file has exactly these 533. */
+/* Every tensor that a network of these hyper-parameters has, in a fixed order: calls visit for each
+ * until it returns non-zero, and returns that (0 at the end). Implemented in spec.c; the published
+ * file has exactly these 533. */
 int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
                            int (*visit)(void *context, const char *name, int dims,
                                         const int64_t *shape),

@@ -14,7 +14,7 @@
 #define STORE_ATTEMPTS 2 /* a client waits: it would rather be told to come back; */
 #define STORE_STALL_S 5  /* soon, since few threads are there to wait */
 
-/* ---- routes ----------------------------------------------------------------------------------------------------- */
+/* ---- routes ---- */
 
 /* Bodies of 1 and 2 stand for those that bring a song, by version. */
 static const struct ms_http_route table[] = {
@@ -50,7 +50,7 @@ static void fill_routes(struct ms_api *api) {
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct ms_error *err) {
     *out = NULL;

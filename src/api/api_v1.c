@@ -1,4 +1,5 @@
-/* /apiv1: the course's API, to the letter. Clients that know nothing but it must work unchanged. On the pool's threads. */
+/* /apiv1: the course's API, to the letter. Clients that know nothing but it must work unchanged. On
+ * the pool's threads. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,11 +7,11 @@
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
+#include "msaas/http_range.h"
 #include "reply.h"
 #include "stems.h"
-#include "msaas/http_range.h"
 
-/* ---- POST separate ---------------------------------------------------------------------------------------------- */
+/* ---- POST separate ---- */
 
 /* The form type is what curl -d calls whatever it sends; it may name nothing as well. */
 static bool is_json_type(const char *type) {
@@ -46,7 +47,7 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
     ms_song_request_fini(&request);
 }
 
-/* ---- GET queue -------------------------------------------------------------------------------------------------- */
+/* ---- GET queue ---- */
 
 static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
                          struct ms_problem *problem) {
@@ -87,7 +88,7 @@ void ms_api_v1_queue(const struct ms_http_call *call) {
     ms_api_reply_problem(call, &problem);
 }
 
-/* ---- tracks ----------------------------------------------------------------------------------------------------- */
+/* ---- tracks ---- */
 
 static bool unknown_track(struct ms_problem *problem) {
     return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");

@@ -1,4 +1,5 @@
-/* /apiv2: jobs and models as modern clients expect them. On the pool's threads; the list of models on the loop. */
+/* /apiv2: jobs and models as modern clients expect them. On the pool's threads; the list of models
+ * on the loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +21,10 @@ static void reply_job(const struct ms_http_call *call, int status, const struct 
     free(json);
 }
 
-/* ---- POST jobs -------------------------------------------------------------------------------------------------- */
+/* ---- POST jobs ---- */
 
-/* A job's id is made of its song and options: to send the same again is always the same job, with a key or without. So the key's form is all
- * that needs a look. */
+/* A job's id is made of its song and options: to send the same again is always the same job, with a
+ * key or without. So the key's form is all that needs a look. */
 static bool check_key(const struct ms_http_call *call, struct ms_problem *problem) {
     const char *key = ms_http_header(call, "Idempotency-Key");
     if (key == NULL)
@@ -56,7 +57,7 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
     ms_song_request_fini(&request);
 }
 
-/* ---- GET, DELETE a job ------------------------------------------------------------------------------------------ */
+/* ---- GET, DELETE a job ---- */
 
 void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
@@ -79,7 +80,7 @@ void ms_api_v2_erase(const struct ms_http_call *call) {
         ms_api_reply_json(call, 202, "{\"state\":\"canceling\"}");
 }
 
-/* ---- GET jobs --------------------------------------------------------------------------------------------------- */
+/* ---- GET jobs ---- */
 
 static bool read_query(const struct ms_http_call *call, const char *name, char **out,
                        struct ms_problem *problem) {
@@ -196,7 +197,7 @@ void ms_api_v2_list(const struct ms_http_call *call) {
     free(jobs);
 }
 
-/* ---- GET stems, models ------------------------------------------------------------------------------------------ */
+/* ---- GET stems, models ---- */
 
 /* "vocals.flac" -> "vocals", when the job's format is that. */
 static bool read_file_name(const char *text, const struct ms_job *job,

@@ -1,6 +1,8 @@
-/* GET /apiv2/jobs/ID/events: Server-Sent Events (WHATWG HTML, 9.2). The queue is asked about the job now and then, so that any replica can serve any
- * job's listeners, and a stream that breaks off is taken up by another. An event's id says what the client has seen, nothing of when; so
- * whoever comes back with it gets the next news, not the history. On the pool's threads, a moment for each look. */
+/* GET /apiv2/jobs/ID/events: Server-Sent Events (WHATWG HTML, 9.2). The queue is asked about the
+ * job now and then, so that any replica can serve any job's listeners, and a stream that breaks off
+ * is taken up by another. An event's id says what the client has seen, nothing of when; so whoever
+ * comes back with it gets the next news, not the history. On the pool's threads, a moment for each
+ * look. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +10,8 @@
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
-#include "reply.h"
 #include "msaas/sys.h"
+#include "reply.h"
 
 #define LOOK_MS 500
 #define LOST_MS 2000 /* between looks while the queue is away */

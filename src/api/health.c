@@ -1,18 +1,19 @@
-/* What load balancers, orchestrators and Prometheus ask: the front page, liveness, readiness, metrics; and the same for workers. Liveness never
- * depends on queue or store: a restart would not bring them back. */
+/* What load balancers, orchestrators and Prometheus ask: the front page, liveness, readiness,
+ * metrics; and the same for workers. Liveness never depends on queue or store: a restart would not
+ * bring them back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "handlers.h"
 #include "link.h"
-#include "reply.h"
 #include "msaas/log.h"
 #include "msaas/metrics.h"
+#include "reply.h"
 
 #define PROBE_STALL_S 3
 
-/* ---- quick, on the loop ----------------------------------------------------------------------------------------- */
+/* ---- quick, on the loop ---- */
 
 void ms_api_page(const struct ms_http_call *call) {
     static const char page[] =
@@ -36,7 +37,7 @@ void ms_api_healthz(const struct ms_http_call *call) {
     ms_api_reply_json(call, 200, "{\"status\":\"ok\"}");
 }
 
-/* ---- on the pool ------------------------------------------------------------------------------------------------ */
+/* ---- on the pool ---- */
 
 /* A store of its own, that tries once: a probe has no time for more. */
 static int ping_store(const struct ms_api *api, struct ms_error *err) {
@@ -67,8 +68,8 @@ static bool probe(struct ms_api *api, struct ms_problem *problem) {
     return rc == 0 || ms_problem_of_store(problem, &err);
 }
 
-/* One looks; those that ask meanwhile are told what the last one found, so that many that ask do not hold up the pool while
- * queue or store hang. */
+/* One looks; those that ask meanwhile are told what the last one found, so that many that ask do
+ * not hold up the pool while queue or store hang. */
 static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
     if (atomic_load(&api->draining))
         return ms_problem_set(problem, 503, "draining", "the server is about to stop");
@@ -138,7 +139,7 @@ void ms_api_metrics(const struct ms_http_call *call) {
     reply_page_of(call, "rest");
 }
 
-/* ---- the worker's ----------------------------------------------------------------------------------------------- */
+/* ---- the worker's ---- */
 
 /* One listener a process; set before it serves. */
 static bool (*worker_is_alive)(void);

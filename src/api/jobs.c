@@ -1,16 +1,17 @@
-/* A song comes in, or a job goes: the steps on store and queue, in an order that leaves nothing half done whatever happens in between. The same
- * for both versions of the API. On the pool's threads. */
+/* A song comes in, or a job goes: the steps on store and queue, in an order that leaves nothing
+ * half done whatever happens in between. The same for both versions of the API. On the pool's
+ * threads. */
 #include <stdio.h>
 #include <string.h>
 
 #include "jobs.h"
-#include "reply.h"
-#include "stems.h"
 #include "msaas/log.h"
 #include "msaas/sys.h"
+#include "reply.h"
 #include "sniff.h"
+#include "stems.h"
 
-/* ---- coming ----------------------------------------------------------------------------------------------------- */
+/* ---- coming ---- */
 
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
@@ -43,7 +44,8 @@ static bool check_song(const struct ms_song_request *request, struct ms_problem 
     return true;
 }
 
-/* While there is room, looked up at most once a second: a limit that guards memory and disk needs no more. */
+/* While there is room, looked up at most once a second: a limit that guards memory and disk needs
+ * no more. */
 static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_problem *problem) {
     struct ms_queue_stats stats;
     struct ms_error err = {0};
@@ -161,7 +163,7 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
     return ok;
 }
 
-/* ---- looking up ------------------------------------------------------------------------------------------------- */
+/* ---- looking up ---- */
 
 static bool problem_of_finding(struct ms_problem *problem, int rc, const struct ms_error *err) {
     if (rc == MS_ENOTFOUND)
@@ -182,7 +184,7 @@ bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
     return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
-/* ---- going ------------------------------------------------------------------------------------------------------ */
+/* ---- going ---- */
 
 static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
                         struct ms_problem *problem) {
@@ -208,8 +210,9 @@ static bool remove_stems(struct ms_api_link *link, const struct ms_job *job,
     return true;
 }
 
-/* Objects go before the record: whoever comes in between with the same song finds the record and adds nothing that would then be taken away, and
- * when the store fails the record is there to try again by. */
+/* Objects go before the record: whoever comes in between with the same song finds the record and
+ * adds nothing that would then be taken away, and when the store fails the record is there to try
+ * again by. */
 static bool erase(struct ms_api_link *link, const char *id, const char *stem, bool *gone,
                   struct ms_problem *problem) {
     struct ms_job job = {0}, was = {0};

@@ -38,7 +38,6 @@ struct ms_api_link *ms_api_borrow(struct ms_api *api,
                                   struct ms_problem *problem); /* NULL: problem */
 void ms_api_give_back(struct ms_api *api, struct ms_api_link *link);
 
-
 MS_MUST_CHECK int ms_api_open_link(const struct ms_api *api, struct ms_api_link **out,
                                    struct ms_error *err);
 void ms_api_close_links(struct ms_api *api); /* those that nobody has */

@@ -1,17 +1,18 @@
-/* The last step of every request: answers, errors in the form of the path's API, the access log, the metrics. Any of the pool's threads; error
- * bodies of the server's own and ms_api_done on the loop, where nothing may wait. */
+/* The last step of every request: answers, errors in the form of the path's API, the access log,
+ * the metrics. Any of the pool's threads; error bodies of the server's own and ms_api_done on the
+ * loop, where nothing may wait. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "reply.h"
 #include "msaas/json.h"
 #include "msaas/log.h"
 #include "msaas/metrics.h"
+#include "reply.h"
 
 #define MAX_LOGGED_PATH 200
 
-/* ---- problems --------------------------------------------------------------------------------------------------- */
+/* ---- problems ---- */
 
 /* Details (addresses, paths) are for the log, not for clients. */
 static bool problem_of(struct ms_problem *problem, const char *what, const char *code,
@@ -129,7 +130,7 @@ void ms_api_reply_method(const struct ms_http_call *call, const char *allow) {
     ms_api_reply_problem(call, &problem);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 void ms_api_reply_json(const struct ms_http_call *call, int status, const char *json) {
     ms_http_add_header(call, "Cache-Control", "no-store");
@@ -144,7 +145,7 @@ void ms_api_reply_writer(const struct ms_http_call *call, int status,
     ms_json_writer_free(writer);
 }
 
-/* ---- after them ------------------------------------------------------------------------------------------------- */
+/* ---- after them ---- */
 
 static bool is_probe(const char *route) {
     return strcmp(route, "/healthz") == 0 || strcmp(route, "/readyz") == 0 ||

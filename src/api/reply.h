@@ -9,7 +9,8 @@
 #include "msaas/json.h"
 #include "song_request.h"
 
-/* What a failed call of queue or store means to the client, told in the log in full and to the client without details. Always false. */
+/* What a failed call of queue or store means to the client, told in the log in full and to the
+ * client without details. Always false. */
 bool ms_problem_of_queue(struct ms_problem *problem, const struct ms_error *err);
 bool ms_problem_of_store(struct ms_problem *problem, const struct ms_error *err);
 void ms_api_reply_problem(const struct ms_http_call *call, const struct ms_problem *problem);

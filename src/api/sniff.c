@@ -1,4 +1,5 @@
-/* Songs come in here first: what cannot be one is not worth a place in the queue. Generous on purpose, since the worker decides. */
+/* Songs come in here first: what cannot be one is not worth a place in the queue. Generous on
+ * purpose, since the worker decides. */
 #include "sniff.h"
 
 #include <stdint.h>

@@ -1,5 +1,6 @@
-/* A POST's bytes -> a song and what is to be done with it. First in line for whatever the world sends: test/fuzz/fuzz_song_request.c. Which
- * models and stems there are is not known here (jobs.c). */
+/* A POST's bytes -> a song and what is to be done with it. First in line for whatever the world
+ * sends: test/fuzz/fuzz_song_request.c. Which models and stems there are is not known here
+ * (jobs.c). */
 #include "song_request.h"
 
 #include <stdarg.h>
@@ -9,12 +10,12 @@
 #include <strings.h>
 
 #include "msaas/base64.h"
-#include "msaas/json.h"
-#include "msaas/text.h"
-#include "msaas/url.h"
-#include "msaas/multipart.h"
 #include "msaas/http_range.h"
 #include "msaas/http_server.h"
+#include "msaas/json.h"
+#include "msaas/multipart.h"
+#include "msaas/text.h"
+#include "msaas/url.h"
 
 #define MAX_VALUE_BYTES 4096 /* of an option */
 
@@ -47,7 +48,7 @@ static void begin(struct ms_song_request *out) {
     ms_job_options_default("", &out->options);
 }
 
-/* ---- callbacks -------------------------------------------------------------------------------------------------- */
+/* ---- callbacks ---- */
 
 static bool set_callback(struct ms_song_request *out, int version, const char *url, int status,
                          struct ms_problem *problem) {
@@ -67,7 +68,7 @@ static bool set_callback(struct ms_song_request *out, int version, const char *u
     return out->callback.url != NULL || no_memory(problem);
 }
 
-/* ---- /apiv1 ----------------------------------------------------------------------------------------------------- */
+/* ---- /apiv1 ---- */
 
 static bool take_v1_model(const struct ms_json *node, struct ms_song_request *out,
                           struct ms_problem *problem) {
@@ -83,7 +84,8 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
     return true;
 }
 
-/* text: of the whole document. Data go back as they came: numbers would lose digits on their way through the parser's. */
+/* text: of the whole document. Data go back as they came: numbers would lose digits on their way
+ * through the parser's. */
 static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
                              struct ms_song_request *out, struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
@@ -144,8 +146,8 @@ static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
     return true;
 }
 
-/* The song is all but a few bytes of the body: it is decoded where it stands, and the parser, which copies all it sees, gets the
- * body without it. */
+/* The song is all but a few bytes of the body: it is decoded where it stands, and the parser, which
+ * copies all it sees, gets the body without it. */
 bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem) {
     struct ms_error err = {0};
@@ -185,7 +187,7 @@ bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
     return ok;
 }
 
-/* ---- /apiv2: options -------------------------------------------------------------------------------------------- */
+/* ---- /apiv2: options ---- */
 
 /* As a person called the file: without folders, cut between characters. */
 static void set_name(struct ms_song_request *out, const char *name) {
@@ -325,7 +327,7 @@ static bool take_query(const char *query, struct ms_song_request *out, struct ms
     return ok;
 }
 
-/* ---- /apiv2: bodies --------------------------------------------------------------------------------------------- */
+/* ---- /apiv2: bodies ---- */
 
 static bool take_field(const struct ms_multipart_part *part, struct ms_song_request *out,
                        struct ms_problem *problem) {
@@ -396,7 +398,8 @@ static bool take_document(const void *body, size_t size, struct ms_problem *prob
     return false;
 }
 
-/* The form type is what curl --data-binary calls whatever it sends; no form of that kind is expected here. */
+/* The form type is what curl --data-binary calls whatever it sends; no form of that kind is
+ * expected here. */
 static bool is_song_type(const char *type) {
     return type == NULL || *type == '\0' || strncasecmp(type, "audio/", 6) == 0 ||
            strncasecmp(type, "video/", 6) == 0 || ms_http_is_media_type(type, "application/ogg") ||

@@ -1,4 +1,5 @@
-/* Bodies of POST that bring a song, in all the forms that they come in, and what is wrong with them. Pure functions on bytes; any thread. */
+/* Bodies of POST that bring a song, in all the forms that they come in, and what is wrong with
+ * them. Pure functions on bytes; any thread. */
 #ifndef MSAAS_HTTP_SONG_REQUEST_H
 #define MSAAS_HTTP_SONG_REQUEST_H
 
@@ -27,10 +28,12 @@ struct ms_song_request {
 };
 void ms_song_request_fini(struct ms_song_request *request);
 
-/* /apiv1: JSON, whose song is decoded in place. Whatever is returned, *out is the caller's to fini. */
+/* /apiv1: JSON, whose song is decoded in place. Whatever is returned, *out is the caller's to fini.
+ */
 bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem);
-/* /apiv2: multipart/form-data, JSON that names an upload, or the song itself, by content_type (NULL: the song). query: raw. */
+/* /apiv2: multipart/form-data, JSON that names an upload, or the song itself, by content_type
+ * (NULL: the song). query: raw. */
 bool ms_song_request_v2(const char *content_type, const char *query, const void *body, size_t size,
                         int64_t max_song_bytes, struct ms_song_request *out,
                         struct ms_problem *problem);

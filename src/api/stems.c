@@ -1,15 +1,17 @@
-/* Stems on their way out: from the store, piece by piece as the client takes them, with ranges and entity tags; the size and the tag come from the
- * job's record, so that headers and 304 cost no look at the store. On the pool's threads. */
+/* Stems on their way out: from the store, piece by piece as the client takes them, with ranges and
+ * entity tags; the size and the tag come from the job's record, so that headers and 304 cost no
+ * look at the store. On the pool's threads. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "stems.h"
 #include "link.h"
-#include "reply.h"
 #include "msaas/http_range.h"
+#include "reply.h"
+#include "stems.h"
 
-/* Got from the store at once, and held for each download: few requests to S3, little memory for many slow clients. */
+/* Got from the store at once, and held for each download: few requests to S3, little memory for
+ * many slow clients. */
 #define PIECE_BYTES ((size_t)256 << 10)
 
 struct download {
@@ -46,7 +48,7 @@ bool ms_api_is_finished(const struct ms_job *job, struct ms_problem *problem) {
     return false;
 }
 
-/* ---- pieces ----------------------------------------------------------------------------------------------------- */
+/* ---- pieces ---- */
 
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct download *d = context;
@@ -94,7 +96,8 @@ static int read_download(void *context, void *buffer, size_t capacity, size_t *s
         const int rc = get_piece(d, link->store, err);
         ms_api_give_back(d->api, link);
         if (rc !=
-            0) { /* the status line is out: all that is left is to break off, and to say so in the log */
+            /* the status line is out: all that is left is to break off, and to say so in the log */
+            0) {
             struct ms_error none = {0};
             (void)ms_problem_of_store(&problem, err != NULL ? err : &none);
             return rc;
@@ -128,7 +131,7 @@ static bool get_first(struct download *d, struct ms_problem *problem) {
     return rc == 0 || ms_problem_of_store(problem, &err);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* False: answered, or not to be redirected at all. */
 static bool redirect(const struct ms_http_call *call, struct ms_api *api, const char *key) {

@@ -67,7 +67,8 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
     int rc = av_channel_layout_copy(&converter->layout, layout);
     if (rc < 0)
         goto out;
-    /* Which speaker a channel is for matters to the matrix only; libswresample is told a plain layout. */
+    /* Which speaker a channel is for matters to the matrix only; libswresample is told a plain
+     * layout. */
     av_channel_layout_default(&plain, channels);
     if (plain.nb_channels != channels) { /* no layout is known for this number */
         plain.order = AV_CHANNEL_ORDER_UNSPEC;

@@ -1,6 +1,7 @@
-/* Samples of any format, rate and number of channels -> planar stereo float at one rate: decode.c uses it on the way
- * in, encode.c on the way out to Opus. L frames at `in` Hz become exactly round(L * out / in). Same rate and two
- * channels: only the format changes, float stays bit for bit. */
+/* Samples of any format, rate and number of channels -> planar stereo float at one rate: decode.c
+ * uses it on the way in, encode.c on the way out to Opus. L frames at `in` Hz become exactly
+ * round(L * out / in). Same rate and two channels: only the format changes, float stays bit for
+ * bit. */
 #ifndef MSAAS_AUDIO_CONVERT_H
 #define MSAAS_AUDIO_CONVERT_H
 
@@ -25,11 +26,13 @@ struct ms_converter {
     int capacity;
 };
 
-/* `converter` is zeroed or was closed. Mono is doubled; more than two channels are mixed so that nothing clips. */
+/* `converter` is zeroed or was closed. Mono is doubled; more than two channels are mixed so that
+ * nothing clips. */
 MS_MUST_CHECK int ms_converter_open(struct ms_converter *converter, const char *name,
                                     const AVChannelLayout *layout, enum AVSampleFormat format,
                                     int in_rate_hz, int out_rate_hz, struct ms_error *err);
-/* planes: as FFmpeg lays them out (one plane where the format is interleaved). *count frames are in `stage`. */
+/* planes: as FFmpeg lays them out (one plane where the format is interleaved). *count frames are in
+ * `stage`. */
 MS_MUST_CHECK int ms_converter_push(struct ms_converter *converter, const uint8_t **planes,
                                     int frames, int *count, struct ms_error *err);
 /* After the last push, until *count is 0. */

@@ -1,8 +1,10 @@
-/* Any file -> planar stereo float at the rate asked for, by blocks. Owns the open input, FFmpeg's packet and frame, and
- * the converter; memory is theirs, whatever the file's length. Runs on the caller's thread.
+/* Any file -> planar stereo float at the rate asked for, by blocks. Owns the open input, FFmpeg's
+ * packet and frame, and the converter; memory is theirs, whatever the file's length. Runs on the
+ * caller's thread.
  *
- * A read walks: packet -> decoder -> frame -> (in pieces) converter -> stage -> the caller's planes. Rewinding closes
- * demuxer and decoder and opens them anew on the same file, so that a second pass cannot differ from the first. */
+ * A read walks: packet -> decoder -> frame -> (in pieces) converter -> stage -> the caller's
+ * planes. Rewinding closes demuxer and decoder and opens them anew on the same file, so that a
+ * second pass cannot differ from the first. */
 #include "msaas/audio.h"
 
 #include <math.h>
@@ -164,8 +166,8 @@ static bool converter_fits(const struct ms_decoder *decoder) {
            av_channel_layout_compare(&converter->layout, &frame->ch_layout) == 0;
 }
 
-/* Whether a file that says how long it is broke off early. Matroska knows the whole file's length only, which is the
- * audio's where there is nothing else. */
+/* Whether a file that says how long it is broke off early. Matroska knows the whole file's length
+ * only, which is the audio's where there is nothing else. */
 static bool is_short(const struct ms_decoder *decoder) {
     const AVFormatContext *format = decoder->input.format;
     const AVStream *stream = decoder->input.stream;
@@ -227,7 +229,8 @@ static int refill(struct ms_decoder *decoder, struct ms_error *err) {
     return 0;
 }
 
-/* An exponent of all ones is infinity or NaN. Integer work, so that the compiler can vectorise it. */
+/* An exponent of all ones is infinity or NaN. Integer work, so that the compiler can vectorise it.
+ */
 static bool all_finite(const float *samples, int count) {
     uint32_t bad = 0;
     for (int i = 0; i < count; i++) {

@@ -1,7 +1,9 @@
-/* Planar stereo float -> a file of one of five formats. Owns the sink (a temporary file), FFmpeg's encoder and muxer,
- * and one frame that gathers what _write brings until the encoder's block is full. Runs on the caller's thread.
+/* Planar stereo float -> a file of one of five formats. Owns the sink (a temporary file), FFmpeg's
+ * encoder and muxer, and one frame that gathers what _write brings until the encoder's block is
+ * full. Runs on the caller's thread.
  *
- * Everything that would make two runs differ (versions, dates, random serial numbers) is switched off. */
+ * Everything that would make two runs differ (versions, dates, random serial numbers) is switched
+ * off. */
 #include "msaas/audio.h"
 
 #include <errno.h>
@@ -248,8 +250,9 @@ out:
     return 0;
 }
 
-/* LAME may pad by more than its last packet holds, which FFmpeg does not count. The muxer writes down what the last
- * packet says, so each packet of the flush says how much the stream up to it has too much. */
+/* LAME may pad by more than its last packet holds, which FFmpeg does not count. The muxer writes
+ * down what the last packet says, so each packet of the flush says how much the stream up to it has
+ * too much. */
 static int tell_padding(struct ms_encoder *encoder) {
     int64_t excess = encoder->packets * encoder->codec->frame_size -
                      encoder->codec->initial_padding - encoder->pts;

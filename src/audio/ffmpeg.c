@@ -1,5 +1,5 @@
-/* FFmpeg's process-wide state: its log callback and allocation limit. The log is kept per thread (the last error line
- * only): every decoder and encoder here runs on the thread that calls it. */
+/* FFmpeg's process-wide state: its log callback and allocation limit. The log is kept per thread
+ * (the last error line only): every decoder and encoder here runs on the thread that calls it. */
 #include "ffmpeg.h"
 
 #include <pthread.h>
@@ -28,7 +28,8 @@ static void catch_log(void *context, int level, const char *fmt, va_list args) {
         line[--length] = '\0';
     if (length == 0)
         return;
-    /* The line may quote the file's bytes, which are not to reach a terminal as control sequences. */
+    /* The line may quote the file's bytes, which are not to reach a terminal as control sequences.
+     */
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)line[i];
         if (c < 0x20 || c >= 0x7f)

@@ -1,17 +1,20 @@
-/* What every user of FFmpeg in this room shares: its log caught instead of printed, and its errors put into words. */
+/* What every user of FFmpeg in this room shares: its log caught instead of printed, and its errors
+ * put into words. */
 #ifndef MSAAS_AUDIO_FFMPEG_H
 #define MSAAS_AUDIO_FFMPEG_H
 
 #include "msaas/err.h"
 
-/* Once per process: takes over FFmpeg's log and bounds its single allocations. Cheap to repeat; any thread. */
+/* Once per process: takes over FFmpeg's log and bounds its single allocations. Cheap to repeat; any
+ * thread. */
 void ms_ffmpeg_init(void);
 
-/* Forgets the lines caught on this thread, so that the next error is told with its own cause only. */
+/* Forgets the lines caught on this thread, so that the next error is told with its own cause only.
+ */
 void ms_ffmpeg_forget_log(void);
 
-/* Sets `err` to the given text, what FFmpeg calls `av_error` (0: nothing), and the last error line of its log on this
- * thread. Returns `code`. */
+/* Sets `err` to the given text, what FFmpeg calls `av_error` (0: nothing), and the last error line
+ * of its log on this thread. Returns `code`. */
 int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *fmt, ...)
     MS_PRINTF(4, 5);
 

@@ -1,6 +1,7 @@
-/* From a path to a demuxer and a decoder, in hostile company: the file is opened here, once, and FFmpeg only ever
- * sees its bytes through read_bytes, so that nothing in it can make FFmpeg open another file or the network. What
- * containers and codecs are accepted stands in the two lists below. */
+/* From a path to a demuxer and a decoder, in hostile company: the file is opened here, once, and
+ * FFmpeg only ever sees its bytes through read_bytes, so that nothing in it can make FFmpeg open
+ * another file or the network. What containers and codecs are accepted stands in the two lists
+ * below. */
 #include "input.h"
 
 #include <errno.h>
@@ -26,8 +27,8 @@
 #define MAX_OPEN_S 2            /* of processor time; any honest file takes milliseconds */
 #define MAX_PRIMING_FRAMES 8192 /* no encoder delays its audio by more */
 
-/* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls, concat, dash, sdp,
- * image2 ...), devices, and formats of text. */
+/* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls,
+ * concat, dash, sdp, image2 ...), devices, and formats of text. */
 static const char containers[] =
     "aac,ac3,aiff,ape,asf,au,caf,eac3,flac,matroska,mov,mp3,ogg,w64,wav,wv";
 static const char codecs[] =
@@ -43,8 +44,8 @@ static double thread_cpu_s(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* FFmpeg keeps tags in a list that it searches for each one more: 50,000 of them take minutes, out of anybody's reach but
- * for its next read. */
+/* FFmpeg keeps tags in a list that it searches for each one more: 50,000 of them take minutes, out
+ * of anybody's reach but for its next read. */
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
     ssize_t got;
@@ -128,8 +129,9 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
     return 0;
 }
 
-/* The container is told by the bytes alone; the file's name says nothing. ID3v2 tags are stepped over first: with a
- * large cover picture in them the audio begins behind any window that one would want to read. */
+/* The container is told by the bytes alone; the file's name says nothing. ID3v2 tags are stepped
+ * over first: with a large cover picture in them the audio begins behind any window that one would
+ * want to read. */
 static int find_container(struct ms_input *input, struct ms_error *err) {
     int rc = 0;
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
@@ -291,9 +293,10 @@ static int64_t itunes_frames(const AVFormatContext *format) {
     return field > 0 && field <= INT64_MAX ? (int64_t)field : -1;
 }
 
-/* AAC in MP4 comes in whole packets; its true end stands in the track's duration (exact, priming included) and in its
- * edit list (cut to the movie's coarse time scale, which may even drop the last packet). Where the edit list does
- * nothing but cut priming and padding, the file is therefore read without it and cut in decode.c. */
+/* AAC in MP4 comes in whole packets; its true end stands in the track's duration (exact, priming
+ * included) and in its edit list (cut to the movie's coarse time scale, which may even drop the
+ * last packet). Where the edit list does nothing but cut priming and padding, the file is therefore
+ * read without it and cut in decode.c. */
 static int choose_edits(struct ms_input *input, struct ms_error *err) {
     input->track_frames = -1;
     if (strncmp(input->container->name, "mov", 3) != 0 ||

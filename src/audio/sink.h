@@ -1,5 +1,5 @@
-/* A file in the making: a hidden temporary beside its final name, written through FFmpeg's I/O. Last step of encode.c,
- * which alone uses it. */
+/* A file in the making: a hidden temporary beside its final name, written through FFmpeg's I/O.
+ * Last step of encode.c, which alone uses it. */
 #ifndef MSAAS_AUDIO_SINK_H
 #define MSAAS_AUDIO_SINK_H
 

@@ -1,5 +1,6 @@
-/* Title, artist, album ... and one cover picture, from FFmpeg's metadata and back into it. Everything here was written
- * by somebody else: texts are bounded and must be UTF-8, the picture must be the JPEG or PNG that it says it is. */
+/* Title, artist, album ... and one cover picture, from FFmpeg's metadata and back into it.
+ * Everything here was written by somebody else: texts are bounded and must be UTF-8, the picture
+ * must be the JPEG or PNG that it says it is. */
 #include "tags.h"
 
 #include <string.h>

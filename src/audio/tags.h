@@ -11,8 +11,9 @@ MS_MUST_CHECK int ms_tags_read(const AVFormatContext *format, const AVStream *st
                                struct ms_audio_tags **out, struct ms_error *err);
 void ms_tags_free(struct ms_audio_tags *tags);
 
-/* Before the header: the texts, and the cover where the format keeps pictures (*cover: the stream for it, NULL
- * where there is none to write). `audio` is the only other stream. tags may be NULL. */
+/* Before the header: the texts, and the cover where the format keeps pictures (*cover: the stream
+ * for it, NULL where there is none to write). `audio` is the only other stream. tags may be NULL.
+ */
 MS_MUST_CHECK int ms_tags_write(const struct ms_audio_tags *tags, enum ms_audio_format to,
                                 AVFormatContext *format, AVStream *audio, AVStream **cover,
                                 struct ms_error *err);

@@ -1,4 +1,5 @@
-/* SHA-2 and HMAC on OpenSSL, random bytes from the kernel. Owns its running digests; any thread, one object one thread at a time. */
+/* SHA-2 and HMAC on OpenSSL, random bytes from the kernel. Owns its running digests; any thread,
+ * one object one thread at a time. */
 #include "msaas/digest.h"
 
 #include <errno.h>

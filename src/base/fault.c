@@ -1,4 +1,5 @@
-/* Where tests kill or hang the process. Owns the choice, made once at start; any thread comes to the points. */
+/* Where tests kill or hang the process. Owns the choice, made once at start; any thread comes to
+ * the points. */
 #include "msaas/fault.h"
 
 #include <poll.h>

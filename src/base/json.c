@@ -1,8 +1,9 @@
-/* JSON in and out; the only user of cJSON. A document owns its nodes; any thread, one object one thread at a time.
+/* JSON in and out; the only user of cJSON. A document owns its nodes; any thread, one object one
+ * thread at a time.
  *
- * cJSON is lenient where JSON is not (control characters, numbers like 01, bytes that are no UTF-8) and cuts strings
- * at \u0000, so the text is checked first, in one pass that also bounds depth and number of values. What remains
- * for cJSON is the grammar of commas, colons, brackets and words. */
+ * cJSON is lenient where JSON is not (control characters, numbers like 01, bytes that are no UTF-8)
+ * and cuts strings at \u0000, so the text is checked first, in one pass that also bounds depth and
+ * number of values. What remains for cJSON is the grammar of commas, colons, brackets and words. */
 #include "msaas/json.h"
 
 #include <cjson/cJSON.h>
@@ -52,7 +53,8 @@ static const unsigned char *skip_digits(const unsigned char *at, const unsigned 
     return at;
 }
 
-/* Past the number at `at`; NULL when it is not JSON's form: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)? */
+/* Past the number at `at`; NULL when it is not JSON's form: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE]
+ * [+-]? [0-9]+)? */
 static const unsigned char *check_number(const unsigned char *at, const unsigned char *end) {
     at += *at == '-';
     const unsigned char *digits = at;
@@ -143,7 +145,7 @@ int ms_json_parse(const char *text, size_t size, struct ms_json **out, struct ms
     return 0;
 }
 
-/* ---- members without parsing: each step takes a place and gives the next, NULL for none --------------------------- */
+/* ---- members without parsing: each step takes a place and gives the next, NULL for none ---- */
 
 static const char *skip_space(const char *at, const char *end) {
     while (at != NULL && at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
@@ -200,7 +202,7 @@ void ms_json_free(struct ms_json *document) {
     cJSON_Delete((cJSON *)document);
 }
 
-/* ---- walking: a node is cJSON's own ------------------------------------------------------------------------------ */
+/* ---- walking: a node is cJSON's own ---- */
 
 static const cJSON *node_of(const struct ms_json *node) {
     return (const cJSON *)node;
@@ -301,7 +303,7 @@ char *ms_json_print(const struct ms_json *node) {
     return text == NULL ? NULL : escape_all(text);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ---- */
 
 struct ms_json_writer {
     FILE *stream; /* into memory; latches errors */

@@ -1,4 +1,5 @@
-/* The process's log. Owns a lock, so that lines do not mix, and the shipper that gets them too. Any thread. */
+/* The process's log. Owns a lock, so that lines do not mix, and the shipper that gets them too. Any
+ * thread. */
 #include "msaas/log.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* The process's metrics. Owns one table of metrics, each with its series (one for each combination of label values), under
- * one lock. The page follows Prometheus' text format 0.0.4. Any thread. */
+/* The process's metrics. Owns one table of metrics, each with its series (one for each combination
+ * of label values), under one lock. The page follows Prometheus' text format 0.0.4. Any thread. */
 #include "msaas/metrics.h"
 
 #include <pthread.h>
@@ -168,7 +168,7 @@ void ms_metric_observe(enum ms_metric metric, double value, const char *label_a)
     (void)pthread_mutex_unlock(&lock);
 }
 
-/* ---- the page ------------------------------------------------------------------------------------------------------ */
+/* ---- the page ---- */
 
 static void print_escaped(FILE *page, const char *value) {
     for (; *value != '\0'; value++) {
@@ -231,7 +231,8 @@ __attribute__((constructor)) static void note_start(void) {
     started = time(NULL);
 }
 
-/* A counter that comes into being with its first event hides that event from rate(): it begins at 0. */
+/* A counter that comes into being with its first event hides that event from rate(): it begins at
+ * 0. */
 static void begin_counters(void) {
     for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
         if (table[metric].kind == COUNTER && table[metric].labels[0] == NULL)

@@ -1,5 +1,5 @@
-/* What machine and container allow; small things about files. Reads /proc and the cgroup file systems, owns nothing;
- * any thread. */
+/* What machine and container allow; small things about files. Reads /proc and the cgroup file
+ * systems, owns nothing; any thread. */
 #include "msaas/sys.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- limits --------------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
 /* The first line of root/folder/name as it stands; false when there is no such file. */
 static bool read_line(const char *root, const char *folder, const char *name, char *line,
@@ -64,8 +64,9 @@ static void apply_cgroup(const char *root, const char *folder, struct ms_limits 
         lower_memory(limits, line);
 }
 
-/* Every folder from the process' own cgroup up to the mount point: the tightest counts. `path` is changed. A path that
- * is not there (a container that sees its host's names) leaves the mount point, which is the container's own. */
+/* Every folder from the process' own cgroup up to the mount point: the tightest counts. `path` is
+ * changed. A path that is not there (a container that sees its host's names) leaves the mount
+ * point, which is the container's own. */
 static void apply_cgroups_upwards(const char *root, const char *mount_point, char *path,
                                   struct ms_limits *limits) {
     for (;;) {
@@ -91,7 +92,8 @@ static bool list_has(const char *list, const char *name) {
     return false;
 }
 
-/* The process' path in the hierarchy that carries `controller` ("" is version 2's), from /proc/self/cgroup. */
+/* The process' path in the hierarchy that carries `controller` ("" is version 2's), from
+ * /proc/self/cgroup. */
 static bool own_cgroup(const char *root, const char *controller, char *path, size_t size) {
     char name[PATH_MAX];
     char *line = NULL;
@@ -144,7 +146,8 @@ static void read_cgroups(const char *root, struct ms_limits *limits) {
             if ((!unified && !list_has(options, controller)) ||
                 !own_cgroup(root, controller, path, sizeof path))
                 continue;
-            /* A mount may show only a part of the hierarchy: what lies above it is not in the names below it. */
+            /* A mount may show only a part of the hierarchy: what lies above it is not in the names
+             * below it. */
             size_t hidden = strcmp(fields[3], "/") == 0 ? 0 : strlen(fields[3]);
             char *below = path;
             if (hidden > 0 && strncmp(path, fields[3], hidden) == 0 &&
@@ -240,7 +243,7 @@ int64_t ms_peak_rss_bytes(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-/* ---- files and strings ------------------------------------------------------------------------------------------- */
+/* ---- files and strings ---- */
 
 int ms_make_dirs(const char *path, struct ms_error *err) {
     char *copy = strdup(path);

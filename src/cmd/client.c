@@ -1,5 +1,5 @@
-/* The client commands' way to the server: HTTP request -> JSON -> job, and waiting for a job. What a server says goes
- * to the terminal without its control characters. Main thread. */
+/* The client commands' way to the server: HTTP request -> JSON -> job, and waiting for a job. What
+ * a server says goes to the terminal without its control characters. Main thread. */
 #include "client.h"
 
 #include <stdlib.h>
@@ -70,7 +70,7 @@ int ms_client_end(struct ms_client *client, const char *command_name, int rc,
     return exit_code;
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------------------- */
+/* ---- calls ---- */
 
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err) {
     char server[300];
@@ -145,7 +145,7 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
     return rc;
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ---- */
 
 int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job,
                        struct ms_error *err) {
@@ -231,7 +231,7 @@ int ms_client_wait(struct ms_client *client, const char *id, struct ms_client_jo
     }
 }
 
-/* ---- terminal ------------------------------------------------------------------------------------------------------ */
+/* ---- terminal ---- */
 
 void ms_client_print_json(const struct ms_json *node) {
     char *text = ms_json_print(node);

@@ -1,4 +1,5 @@
-/* What the client commands share: the server that they talk to, calls to it, jobs as it shows them. Main thread. */
+/* What the client commands share: the server that they talk to, calls to it, jobs as it shows them.
+ * Main thread. */
 #ifndef MSAAS_CMD_CLIENT_H
 #define MSAAS_CMD_CLIENT_H
 
@@ -18,7 +19,8 @@ struct ms_client {
     bool json;
 };
 
-/* Parses the command line and makes the client. False: nothing to do, *exit_code is the program's. */
+/* Parses the command line and makes the client. False: nothing to do, *exit_code is the program's.
+ */
 MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, enum ms_command command,
                                    const char *usage, int argc, char **argv, int *exit_code);
 /* Whether --server is a URL that can be talked to. */
@@ -27,8 +29,9 @@ MS_MUST_CHECK int ms_client_check_server(const struct ms_options *options, struc
 int ms_client_end(struct ms_client *client, const char *command_name, int rc,
                   const struct ms_error *err);
 
-/* Sends a request to `path` below the server (request->url is set here). *out: the answer's JSON, the caller's, NULL
- * for an empty answer; out may be NULL. An answer that is an error is one here, with the server's own words. */
+/* Sends a request to `path` below the server (request->url is set here). *out: the answer's JSON,
+ * the caller's, NULL for an empty answer; out may be NULL. An answer that is an error is one here,
+ * with the server's own words. */
 MS_MUST_CHECK int ms_client_call(struct ms_client *client, const char *path,
                                  struct ms_http_request request, struct ms_json **out,
                                  struct ms_error *err);
@@ -53,8 +56,8 @@ MS_MUST_CHECK int ms_client_get_job(struct ms_client *client, const char *id,
 MS_MUST_CHECK int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job,
                                      struct ms_error *err);
 void ms_client_job_fini(struct ms_client_job *job);
-/* Until the job has ended, with a bar; a server that is away for a while is waited for. An end other than success is
- * MS_EINPUT, with the job's error. */
+/* Until the job has ended, with a bar; a server that is away for a while is waited for. An end
+ * other than success is MS_EINPUT, with the job's error. */
 MS_MUST_CHECK int ms_client_wait(struct ms_client *client, const char *id,
                                  struct ms_client_job *job, struct ms_error *err);
 /* What a job that ended without success says. */

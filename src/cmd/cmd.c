@@ -1,4 +1,5 @@
-/* What the subcommands share: their beginning, their errors, their interruption. Owns the signal flag; main thread. */
+/* What the subcommands share: their beginning, their errors, their interruption. Owns the signal
+ * flag; main thread. */
 #include "msaas/cmd.h"
 
 #include <dirent.h>
@@ -131,14 +132,14 @@ enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_opt
 }
 
 int ms_cmd_open_network(const struct ms_options *options, struct ms_network **out,
-                      struct ms_error *err) {
+                        struct ms_error *err) {
     char *path = NULL;
     int rc = ms_cmd_check_device(options, err);
     if (rc == 0)
         rc = ms_cmd_locate_model(options, &path, err);
     if (rc == 0) {
         rc = ms_network_open(path, ms_options_string(options, MS_OPTION_DEVICE),
-                           ms_cmd_precision(options, MS_OPTION_PRECISION), out, err);
+                             ms_cmd_precision(options, MS_OPTION_PRECISION), out, err);
         if (rc != 0)
             rc = ms_cmd_name_device(options, err);
     }
@@ -178,8 +179,8 @@ const atomic_bool *ms_cmd_interrupted(void) {
         installed = true;
         on_terminal = isatty(STDERR_FILENO);
         interruption = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        /* The handler stands for one signal: the second finds the default, which ends the program. Calls that a signal
-         * finds waiting go on: the flag is enough. */
+        /* The handler stands for one signal: the second finds the default, which ends the program.
+         * Calls that a signal finds waiting go on: the flag is enough. */
         struct sigaction action = {.sa_handler = note_signal,
                                    .sa_flags = (int)SA_RESETHAND | SA_RESTART};
         (void)sigemptyset(&action.sa_mask);

@@ -1,5 +1,5 @@
-/* `msaas bench`: how fast this machine separates. The network on all lanes, then decoding and encoding of one segment.
- * Main thread; one thread a lane while it measures. */
+/* `msaas bench`: how fast this machine separates. The network on all lanes, then decoding and
+ * encoding of one segment. Main thread; one thread a lane while it measures. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,8 +243,7 @@ static void print_plain(const struct bench *bench, const struct figures *f) {
                  bench->info->name, bench->segments,
                  (double)bench->info->segment_frames / bench->info->sample_rate_hz, bench->lanes,
                  bench->lanes == 1 ? "" : "s", bench->batch,
-                 ms_precision_name(bench->network->precision), bench->network->libtorch,
-                 f->cpu);
+                 ms_precision_name(bench->network->precision), bench->network->libtorch, f->cpu);
     (void)printf("effective   %7.3f s per segment\nforward     %7.3f s median, %.3f s min\n"
                  "peak memory %7.0f MB\n\nseconds per segment on one thread:\n",
                  f->effective_s, f->median_s, f->min_s, f->peak_rss_mb);

@@ -1,5 +1,6 @@
-/* What can be told of a command's options without touching a thing: URLs, networks, secrets, devices. Each command that runs
- * on them asks here before it does anything, and `msaas config` says the same. Owns nothing. Main thread. */
+/* What can be told of a command's options without touching a thing: URLs, networks, secrets,
+ * devices. Each command that runs on them asks here before it does anything, and `msaas config`
+ * says the same. Owns nothing. Main thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 #include "msaas/webhook.h"
 #include "service.h"
 
-/* An error of this option: it says where the value came from, and never the value, which may hold a password. */
+/* An error of this option: it says where the value came from, and never the value, which may hold a
+ * password. */
 static int of(const struct ms_options *options, enum ms_option_id id, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
@@ -32,7 +34,7 @@ static int check_queue(const struct ms_options *options, bool complete, struct m
     return rc == 0 ? 0 : of(options, MS_OPTION_QUEUE, err);
 }
 
-/* ---- S3 ------------------------------------------------------------------------------------------------------------ */
+/* ---- S3 ---- */
 
 static int check_endpoint(const struct ms_options *options, struct ms_error *err) {
     const char *text = ms_options_string(options, MS_OPTION_S3_ENDPOINT);
@@ -114,7 +116,7 @@ static int refuse_s3_options(const struct ms_options *options, struct ms_error *
     return 0;
 }
 
-/* ---- the store ----------------------------------------------------------------------------------------------------- */
+/* ---- the store ---- */
 
 struct ms_store_options ms_service_store(const struct ms_options *options) {
     struct ms_store_options store = {
@@ -163,7 +165,7 @@ static int check_store(const struct ms_options *options, bool complete, struct m
     return rc == 0 ? 0 : of(options, MS_OPTION_STORE, err);
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------------------- */
+/* ---- workers ---- */
 
 static int check_callbacks(const struct ms_options *options, struct ms_error *err) {
     static const enum ms_option_id ids[] = {MS_OPTION_WEBHOOK_SECRET, MS_OPTION_CALLBACK_ALLOW};
@@ -178,7 +180,7 @@ static int check_callbacks(const struct ms_options *options, struct ms_error *er
     return 0;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------------- */
+/* ---- all ---- */
 
 int ms_service_check(const struct ms_options *options, unsigned command, bool complete,
                      struct ms_error *err) {

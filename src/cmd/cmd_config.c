@@ -1,4 +1,5 @@
-/* `msaas config`: every option as it stands and where its value came from, without secrets. Main thread. */
+/* `msaas config`: every option as it stands and where its value came from, without secrets. Main
+ * thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,8 +25,8 @@ static const char usage[] =
     "\n"
     "Exit code: 0 shown; 1 or 2 a value is wrong, as the command itself would say and end.\n";
 
-/* The value as it may be seen; "" where there is none. Who may be let in is hidden wherever an "@" may end it, but in the
- * names of files. */
+/* The value as it may be seen; "" where there is none. Who may be let in is hidden wherever an "@"
+ * may end it, but in the names of files. */
 static void mask(const struct ms_option_view *view, const char *text, char *out, size_t capacity) {
     bool is_file = text[0] == '/' || text[0] == '.' || strncmp(text, "file:", 5) == 0 ||
                    strncmp(text, "sqlite:", 7) == 0;
@@ -54,7 +55,7 @@ static void origin_of(const struct ms_option_view *view, char *out, size_t capac
         (void)snprintf(out, capacity, "%s", view->text != NULL ? "default" : "not set");
 }
 
-/* ---- what is used where nothing was said --------------------------------------------------------------------------- */
+/* ---- what is used where nothing was said ---- */
 
 static char *name_offer(const struct ms_options *options) {
     struct ms_offer offer;
@@ -71,8 +72,8 @@ static char *name_offer(const struct ms_options *options) {
     return names;
 }
 
-/* Only what option_table.c cannot hold, since it depends on the machine or on other options. The caller's to free; NULL:
- * nothing, and there is none where none can be made. */
+/* Only what option_table.c cannot hold, since it depends on the machine or on other options. The
+ * caller's to free; NULL: nothing, and there is none where none can be made. */
 static char *default_of(const struct ms_options *options, unsigned command, int id) {
     const char *store = command & (MS_CMD_SERVE | MS_CMD_WORK) ? ms_service_store(options).url : "";
     char *text = NULL;
@@ -99,7 +100,7 @@ static char *default_of(const struct ms_options *options, unsigned command, int 
     return rc == 0 ? text : NULL;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 /* One row; false: nothing to show. */
 static bool row(const struct ms_options *options, unsigned command, int id, const char **name,
@@ -160,8 +161,8 @@ static int check(const struct ms_options *options, unsigned command, struct ms_e
     return rc;
 }
 
-/* With argv as that command's own, but for --json and --help. What is wrong goes to `wrong`, unless that holds an earlier
- * fault. */
+/* With argv as that command's own, but for --json and --help. What is wrong goes to `wrong`, unless
+ * that holds an earlier fault. */
 static int show_command(const char *command, int argc, char **argv, struct ms_json_writer *writer,
                         bool *json, struct ms_error *wrong, struct ms_error *err) {
     struct ms_options *options = NULL;

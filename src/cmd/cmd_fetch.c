@@ -1,5 +1,5 @@
-/* `msaas fetch`: a job's stems -> files, each by a temporary name, checked against the SHA-256 that the job tells and
- * renamed. Names come from the server: nothing leaves the folder. Main thread. */
+/* `msaas fetch`: a job's stems -> files, each by a temporary name, checked against the SHA-256 that
+ * the job tells and renamed. Names come from the server: nothing leaves the folder. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

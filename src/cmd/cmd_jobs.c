@@ -1,4 +1,5 @@
-/* `msaas status`, `queue`, `rm` and `health`: what a server says of its jobs and of itself. Main thread. */
+/* `msaas status`, `queue`, `rm` and `health`: what a server says of its jobs and of itself. Main
+ * thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ static const char health_usage[] =
     "\n"
     "Exit code: 0 alive; 1 not; 2 wrong usage.\n";
 
-/* ---- status -------------------------------------------------------------------------------------------------------- */
+/* ---- status ---- */
 
 static void print_line(const char *label, const char *text) {
     if (text == NULL || text[0] == '\0')
@@ -112,7 +113,7 @@ int ms_cmd_status(int argc, char **argv) {
     return ms_client_end(&client, argv[0], rc, &err);
 }
 
-/* ---- queue --------------------------------------------------------------------------------------------------------- */
+/* ---- queue ---- */
 
 struct waiting {
     struct ms_client_job *jobs;
@@ -231,7 +232,7 @@ int ms_cmd_queue(int argc, char **argv) {
     return ms_client_end(&client, argv[0], rc, &err);
 }
 
-/* ---- rm ------------------------------------------------------------------------------------------------------------ */
+/* ---- rm ---- */
 
 static int remove_job(struct ms_client *client, const char *id, struct ms_error *err) {
     char path[100];
@@ -263,7 +264,7 @@ int ms_cmd_rm(int argc, char **argv) {
     return ms_client_end(&client, argv[0], rc, &err);
 }
 
-/* ---- health -------------------------------------------------------------------------------------------------------- */
+/* ---- health ---- */
 
 static int ask(struct ms_http_client *http, const char *host, int64_t port, struct ms_error *err) {
     bool any = host == NULL || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;

@@ -1,4 +1,5 @@
-/* `msaas logs`: the queue's list of log lines -> standard output, in order, each once. Main thread. */
+/* `msaas logs`: the queue's list of log lines -> standard output, in order, each once. Main thread.
+ */
 #include <stdlib.h>
 #include <string.h>
 

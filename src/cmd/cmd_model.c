@@ -96,7 +96,7 @@ static int report_import(const struct run *run, const struct ms_model_info *info
     return 0;
 }
 
-/* ---- import -------------------------------------------------------------------------------------------------- */
+/* ---- import ---- */
 
 static int import(struct run *run, struct ms_error *err) {
     const char *files[MS_MODEL_MAX_MEMBERS];
@@ -120,7 +120,7 @@ static int import(struct run *run, struct ms_error *err) {
     return rc == 0 ? report_import(run, &info, err) : rc;
 }
 
-/* ---- pull ---------------------------------------------------------------------------------------------------- */
+/* ---- pull ---- */
 
 struct bar {
     const char *file;
@@ -178,8 +178,8 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
     return url;
 }
 
-/* Brings the file of one network into `path` and checks it. A file that goes on from an earlier run may be of another
- * version: when it is not right it is fetched once more from its beginning. */
+/* Brings the file of one network into `path` and checks it. A file that goes on from an earlier run
+ * may be of another version: when it is not right it is fetched once more from its beginning. */
 static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
                  struct ms_http_client *client, const char *path, struct ms_error *err) {
     const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
@@ -304,7 +304,7 @@ static int pull(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-/* ---- list and verify ----------------------------------------------------------------------------------------- */
+/* ---- list and verify ---- */
 
 static int is_model_json(const struct dirent *entry) {
     const size_t length = strlen(entry->d_name);
@@ -445,8 +445,6 @@ static int verify(struct run *run, struct ms_error *err) {
     }
     return rc;
 }
-
-/* -------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

@@ -1,5 +1,6 @@
-/* `msaas separate`: options -> model, songs and the names of their stems -> each song through the pipeline. Everything
- * that can be refused is refused before work starts. Main thread; the lanes are the separator's. */
+/* `msaas separate`: options -> model, songs and the names of their stems -> each song through the
+ * pipeline. Everything that can be refused is refused before work starts. Main thread; the lanes
+ * are the separator's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,7 @@ struct run {
     struct ms_separator *separator;
 };
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ---- */
 
 static bool given(const struct run *run, enum ms_option_id id) {
     return ms_options_is_set(run->options, id);
@@ -105,7 +106,8 @@ static int encode_options(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-/* Which of the words of a choice in the option table was given: their order is that of the enums. */
+/* Which of the words of a choice in the option table was given: their order is that of the enums.
+ */
 static int choice(const struct run *run, enum ms_option_id id, const char *const words[3]) {
     const char *given_word = ms_options_string(run->options, id);
     return strcmp(given_word, words[0]) == 0 ? 0 : strcmp(given_word, words[1]) == 0 ? 1 : 2;
@@ -180,7 +182,7 @@ static int choose_stems(struct run *run, struct ms_error *err) {
     return 0;
 }
 
-/* ---- songs and names ----------------------------------------------------------------------------------------------- */
+/* ---- songs and names ---- */
 
 /* Refuses a template that is wrong whatever the song. Every path is OUT/MODEL/FILENAME. */
 static int check_template(struct run *run, struct ms_error *err) {
@@ -261,7 +263,8 @@ static int by_path_and_order(const void *a, const void *b) {
     return order != 0 ? order : (x->song > y->song) - (x->song < y->song);
 }
 
-/* Two songs that claim one path: the later is refused, in silence when it is the same file named twice. */
+/* Two songs that claim one path: the later is refused, in silence when it is the same file named
+ * twice. */
 static int refuse_collisions(struct run *run, struct ms_error *err) {
     size_t count = 0;
     for (int i = 0; i < run->inputs.count; i++)
@@ -313,7 +316,7 @@ static int plan(struct run *run, struct ms_error *err) {
     return rc == 0 ? refuse_collisions(run, err) : rc;
 }
 
-/* ---- work ---------------------------------------------------------------------------------------------------------- */
+/* ---- work ---- */
 
 /* The folder of an output. */
 static int make_parent(const char *path, struct ms_error *err) {
@@ -325,7 +328,8 @@ static int make_parent(const char *path, struct ms_error *err) {
     return rc;
 }
 
-/* After a failure: folders that were made for nothing, up to --out. Those in use are not empty and stay. */
+/* After a failure: folders that were made for nothing, up to --out. Those in use are not empty and
+ * stay. */
 static void remove_empty_parents(const char *path, size_t out_length) {
     char *folder = strdup(path);
     char *slash;

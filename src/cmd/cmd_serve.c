@@ -1,5 +1,5 @@
-/* `msaas serve`: options -> models on offer, API, server -> the loop, until SIGTERM. The loop runs on the main thread; a
- * second one waits for the signal and drains. */
+/* `msaas serve`: options -> models on offer, API, server -> the loop, until SIGTERM. The loop runs
+ * on the main thread; a second one waits for the signal and drains. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -79,7 +79,8 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .host = ms_service_host(options, MS_CMD_SERVE),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
-    /* Bodies are what takes memory here, each of them once: at most half of what the container may have. */
+    /* Bodies are what takes memory here, each of them once: at most half of what the container may
+     * have. */
     struct ms_limits limits;
     ms_limits_read("", &limits);
     listen.max_inflight_bytes =

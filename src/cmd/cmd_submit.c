@@ -1,5 +1,5 @@
-/* `msaas submit`: a song -> POST /apiv2/jobs, streamed from its file -> the job's ID, or with --wait its end. Main
- * thread. */
+/* `msaas submit`: a song -> POST /apiv2/jobs, streamed from its file -> the job's ID, or with
+ * --wait its end. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static bool rewind_song(void *context) {
     return lseek(upload->fd, 0, SEEK_SET) == 0;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 /* Appends NAME=VALUE, percent-encoded, to the URL's query. */
 static int add(char **url, const char *name, const char *value, struct ms_error *err) {
@@ -139,7 +139,7 @@ static const char *content_type(const char *path) {
     return "application/octet-stream";
 }
 
-/* ---- songs --------------------------------------------------------------------------------------------------------- */
+/* ---- songs ---- */
 
 static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error *err) {
     struct stat status;

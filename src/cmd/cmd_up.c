@@ -1,5 +1,6 @@
-/* `msaas up`: the whole service in one command. Owns its children, one `serve` and N `work` of this same program on sqlite:
- * and file: in one folder: starts them, starts those anew that crash, ends them in order. They die with it. Main thread. */
+/* `msaas up`: the whole service in one command. Owns its children, one `serve` and N `work` of this
+ * same program on sqlite: and file: in one folder: starts them, starts those anew that crash, ends
+ * them in order. They die with it. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -70,7 +71,7 @@ struct up {
     bool ready; /* announced */
 };
 
-/* ---- what children are given --------------------------------------------------------------------------------------- */
+/* ---- what children are given ---- */
 
 static int add(struct child *child, char *word, struct ms_error *err) {
     int count = 0;
@@ -210,7 +211,7 @@ static int prepare(struct up *up, struct ms_error *err) {
     return rc == 0 ? ms_http_client_new(&up->http, err) : rc;
 }
 
-/* ---- children ------------------------------------------------------------------------------------------------------ */
+/* ---- children ---- */
 
 static const char *name_of(const struct child *child, char name[32]) {
     if (child->number == 0)
@@ -220,7 +221,8 @@ static const char *name_of(const struct child *child, char name[32]) {
     return name;
 }
 
-/* In the child: async-signal-safe calls only. A group of its own, so that Ctrl-C reaches `up` alone. */
+/* In the child: async-signal-safe calls only. A group of its own, so that Ctrl-C reaches `up`
+ * alone. */
 static void become(struct child *child, pid_t parent) {
     int null = open("/dev/null", O_RDONLY);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent || setpgid(0, 0) != 0)
@@ -313,7 +315,7 @@ static void stop_children(struct up *up) {
     }
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static bool answers(struct up *up) {
     struct ms_http_response response;

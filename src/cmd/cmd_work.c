@@ -54,7 +54,7 @@ static bool is_alive(void) {
     return atomic_load(&starting) || ms_worker_is_alive();
 }
 
-/* ---- listener ------------------------------------------------------------------------------------------------------ */
+/* ---- listener ---- */
 
 static void *listen_on(void *context) {
     struct ms_error err = {0};
@@ -92,7 +92,7 @@ static void stop_listener(struct listener *listener) {
     ms_http_server_free(listener->server);
 }
 
-/* ---- model --------------------------------------------------------------------------------------------------------- */
+/* ---- model ---- */
 
 static int open_model(struct work *work, int lanes, struct ms_error *err) {
     const struct ms_options *options = work->service->options;
@@ -138,8 +138,9 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .fault = getenv("MSAAS_FAULT"),
     };
     ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s, batch %d",
-           ms_engine_info(work->engine)->name, ms_precision_name(ms_engine_network(work->engine)->precision),
-           lanes, lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
+           ms_engine_info(work->engine)->name,
+           ms_precision_name(ms_engine_network(work->engine)->precision), lanes,
+           lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
     atomic_store(&starting, false);
     ms_service_tell_ready();
     return ms_worker_run(&worker, err);

@@ -9,8 +9,8 @@
 
 struct ms_input {
     char *path;
-    char *
-        track; /* the file's name without its extension; in folders with the folders below the one given */
+    /* the file's name without its extension; in folders with the folders below the one given */
+    char *track;
     char *extension; /* without the dot; "" when there is none */
     dev_t device;    /* device and inode say which of two names are one file */
     ino_t inode;
@@ -24,9 +24,9 @@ struct ms_inputs {
     void *context;
 };
 
-/* Adds a file, or with `recursive` the files of a folder that look like audio or video by their extension, sorted,
- * hidden ones and links to folders left out. `skip`: a folder not to enter, where results go (NULL: none). Only
- * running out of memory or numbers is an error. */
+/* Adds a file, or with `recursive` the files of a folder that look like audio or video by their
+ * extension, sorted, hidden ones and links to folders left out. `skip`: a folder not to enter,
+ * where results go (NULL: none). Only running out of memory or numbers is an error. */
 MS_MUST_CHECK int ms_inputs_add(struct ms_inputs *inputs, const char *path, bool recursive,
                                 const struct stat *skip, struct ms_error *err);
 void ms_inputs_clear(struct ms_inputs *inputs);

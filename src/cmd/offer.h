@@ -10,8 +10,8 @@ struct ms_offer {
     int count;
 };
 
-/* --models, else --model and those of the models' folder. A model that is not there is known from the manifests that
- * the program holds. MS_EUSAGE: one is not known at all. */
+/* --models, else --model and those of the models' folder. A model that is not there is known from
+ * the manifests that the program holds. MS_EUSAGE: one is not known at all. */
 MS_MUST_CHECK int ms_offer_gather(const struct ms_options *options, struct ms_offer *out,
                                   struct ms_error *err);
 void ms_offer_fini(struct ms_offer *offer);

@@ -1,5 +1,6 @@
-/* The table of options, a command line and the environment -> the values of a command. They point into argv and the
- * environment, or are owned where they were made of several variables or read from a file. */
+/* The table of options, a command line and the environment -> the values of a command. They point
+ * into argv and the environment, or are owned where they were made of several variables or read
+ * from a file. */
 #include "msaas/option.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@
 struct value {
     const char *text;
     const char *given; /* on the command line, as it was */
-    const char
-        *origin; /* the environment variables it is of, as the table has them, "A" or "{A}" */
+    /* the environment variables it is of, as the table has them, "A" or "{A}" */
+    const char *origin;
     char *owned; /* NULL, or what text points to */
     int64_t integer;
     double real;
@@ -39,7 +40,7 @@ static const char *command_name(unsigned command) {
     abort();
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- values ---- */
 
 static bool is_choice(const char *choices, const char *text) {
     size_t length = strlen(text);
@@ -85,9 +86,10 @@ static int set_value(struct value *value, const struct ms_option_row *row, const
     return 0;
 }
 
-/* ---- the environment --------------------------------------------------------------------------------------------- */
+/* ---- the environment ---- */
 
-/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for a service called NAME: that is not the user's. */
+/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for a service called NAME: that is not the
+ * user's. */
 static const char *variable(const char *name, size_t length) {
     char copy[64];
     if (length >= sizeof copy)
@@ -99,7 +101,8 @@ static const char *variable(const char *name, size_t length) {
     return text == NULL || text[0] == '\0' || of_kubernetes ? NULL : text;
 }
 
-/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, the caller's; stays NULL when a variable is not set. */
+/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, the caller's; stays NULL when a variable is
+ * not set. */
 static int compose(const char *pattern, size_t length, char **made, struct ms_error *err) {
     char text[1024];
     size_t used = 0;
@@ -132,7 +135,8 @@ static int compose(const char *pattern, size_t length, char **made, struct ms_er
     return *made != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for an option");
 }
 
-/* The name of a variable in braces, "{NAME}" or "{NAME=DEFAULT}", that begins at `at` or later; NULL: no more. */
+/* The name of a variable in braces, "{NAME}" or "{NAME=DEFAULT}", that begins at `at` or later;
+ * NULL: no more. */
 static const char *next_variable(const char *at, const char *end, size_t *length) {
     at = memchr(at, '{', (size_t)(end - at));
     if (at == NULL)
@@ -141,7 +145,8 @@ static const char *next_variable(const char *at, const char *end, size_t *length
     return at;
 }
 
-/* Of a value from the environment, "A (--name)"; of one made of variables, those that are set: "A, B (--name)". */
+/* Of a value from the environment, "A (--name)"; of one made of variables, those that are set: "A,
+ * B (--name)". */
 static const char *name_origin(const struct ms_option_row *row, const char *env,
                                char out[MS_OPTION_ORIGIN_BYTES]) {
     const char *end = env + strcspn(env, "|");
@@ -209,7 +214,7 @@ static int set_defaults(struct ms_options *options, struct ms_error *err) {
     return rc;
 }
 
-/* ---- parsing ----------------------------------------------------------------------------------------------------- */
+/* ---- parsing ---- */
 
 static size_t smallest(size_t a, size_t b, size_t c) {
     size_t least = a < b ? a : b;
@@ -442,7 +447,7 @@ void ms_options_free(struct ms_options *options) {
     free(options);
 }
 
-/* ---- getters ----------------------------------------------------------------------------------------------------- */
+/* ---- getters ---- */
 
 static const struct value *value_of(const struct ms_options *options, enum ms_option_id id,
                                     enum ms_option_type type) {

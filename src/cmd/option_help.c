@@ -14,7 +14,8 @@ static const char *signature(const struct ms_option_row *row, char *text, size_t
     return text;
 }
 
-/* What must not be broken, on a new line, indented to HELP_COLUMN, when it would pass HELP_WIDTH. */
+/* What must not be broken, on a new line, indented to HELP_COLUMN, when it would pass HELP_WIDTH.
+ */
 static void print_unit(const char *text, int length, int *column, FILE *to) {
     if (*column > HELP_COLUMN && *column + 1 + length > HELP_WIDTH) {
         (void)fprintf(to, "\n%*s", HELP_COLUMN, "");

@@ -1,4 +1,5 @@
-/* The one table of options: every option of every subcommand stands here once. option.c reads it. Static. */
+/* The one table of options: every option of every subcommand stands here once. option.c reads it.
+ * Static. */
 #include "option_table.h"
 
 #include <stddef.h>

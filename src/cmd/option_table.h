@@ -19,8 +19,9 @@ struct ms_option_row {
     enum ms_option_type type;
     unsigned commands;
     const char *value; /* how --help calls the value; of a CHOICE: what it may be, "a|b|c" */
-    /* Environment variables, the first that is set counts: "A|B". One with braces is made of variables, and set when
-     * those are that have no default: "redis://{REDIS_HOST}:{REDIS_PORT=6379}". NULL: none. */
+    /* Environment variables, the first that is set counts: "A|B". One with braces is made of
+     * variables, and set when those are that have no default:
+     * "redis://{REDIS_HOST}:{REDIS_PORT=6379}". NULL: none. */
     const char *env;
     const char *fallback; /* the default, as it would be written; NULL: none */
     double min, max;      /* of INT and REAL, both included */

@@ -1,5 +1,5 @@
-/* Progress and results, for eyes and for programs. Results go to standard output, all else to standard error; main
- * thread. */
+/* Progress and results, for eyes and for programs. Results go to standard output, all else to
+ * standard error; main thread. */
 #include "report.h"
 
 #include <stdarg.h>

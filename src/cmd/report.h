@@ -1,4 +1,5 @@
-/* What `msaas separate` tells while it works: a progress bar on a terminal, a line a song elsewhere, or JSON. */
+/* What `msaas separate` tells while it works: a progress bar on a terminal, a line a song
+ * elsewhere, or JSON. */
 #ifndef MSAAS_CMD_REPORT_H
 #define MSAAS_CMD_REPORT_H
 
@@ -32,7 +33,8 @@ void ms_report_error_event(const struct ms_report *report, const char *path,
 /* A line for --verbose. */
 void ms_report_detail(struct ms_report *report, const char *fmt, ...) MS_PRINTF(2, 3);
 
-/* The bar itself, where one is wanted: part in [0, 1], note without control characters; left_s < 0: not known. */
+/* The bar itself, where one is wanted: part in [0, 1], note without control characters; left_s < 0:
+ * not known. */
 void ms_report_bar(struct ms_report *report, double part, const char *note, double left_s);
 void ms_report_clear(struct ms_report *report);
 

@@ -1,5 +1,5 @@
-/* From options to the configuration of a service: what is missing or contradicts itself ends the program at its start
- * with one line that names option and environment variable. Main thread. */
+/* From options to the configuration of a service: what is missing or contradicts itself ends the
+ * program at its start with one line that names option and environment variable. Main thread. */
 #include "service.h"
 
 #include <errno.h>
@@ -35,9 +35,10 @@ void ms_service_unship_log(struct ms_logship *logship) {
     ms_logship_free(logship);
 }
 
-/* ---- places -------------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
-/* A file or a folder of this machine that cannot be opened is no outage, and no waiting mends it. A busy one is fine. */
+/* A file or a folder of this machine that cannot be opened is no outage, and no waiting mends it. A
+ * busy one is fine. */
 static int open_places(const struct ms_service *service, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = 0;
@@ -128,7 +129,7 @@ const char *ms_service_host(const struct ms_options *options, unsigned command) 
     return host != NULL ? host : (command & (MS_CMD_SERVE | MS_CMD_WORK)) ? "0.0.0.0" : "127.0.0.1";
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ---- */
 
 bool ms_service_begin(struct ms_service *service, enum ms_command command, const char *role,
                       const char *usage, int argc, char **argv, int *exit_code) {

@@ -1,4 +1,5 @@
-/* Loads the library that computes. It stays loaded until the process ends: libtorch cannot be unloaded. */
+/* Loads the library that computes. It stays loaded until the process ends: libtorch cannot be
+ * unloaded. */
 #include "backend.h"
 
 #include <dlfcn.h>

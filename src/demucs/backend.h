@@ -1,5 +1,6 @@
-/* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/tensor, network), loaded when the
- * first network is made. So commands that run none neither load libtorch (160 MB, a second) nor need it installed.
+/* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/tensor,
+ * network), loaded when the first network is made. So commands that run none neither load libtorch
+ * (160 MB, a second) nor need it installed.
  *
  * Nothing of libtorch crosses this line, and no exception. */
 #ifndef MSAAS_DEMUCS_BACKEND_H
@@ -20,8 +21,8 @@ struct ms_backend {
                    struct ms_error *err);
     /* precision: as `resolve` gave it. */
     int (*member_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, enum ms_precision precision, struct ms_member **out,
-                       struct ms_error *err);
+                      const char *device, enum ms_precision precision, struct ms_member **out,
+                      struct ms_error *err);
     void (*member_free)(struct ms_member *member); /* NULL is fine */
     /* On the device of `like`, for the calling thread. */
     int (*runner_new)(const struct ms_member *like, struct ms_runner **out, struct ms_error *err);
@@ -35,7 +36,8 @@ struct ms_backend {
 /* Defined by the library under this name. */
 extern const struct ms_backend ms_torch_backend;
 
-/* Loads the library at the first call; any thread. MS_EUNSUPPORTED: it is not there or does not fit. */
+/* Loads the library at the first call; any thread. MS_EUNSUPPORTED: it is not there or does not
+ * fit. */
 MS_MUST_CHECK int ms_backend_open(const struct ms_backend **out, struct ms_error *err);
 
 #endif

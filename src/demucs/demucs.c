@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "msaas/model_json.h"
 #include "backend.h"
+#include "msaas/model_json.h"
 
 struct demucs {
     struct ms_network network; /* first: the seam */
     struct ms_model_json json;
     const struct ms_backend *backend;
     char *json_path, *device;
-    pthread_mutex_t lock; /* guards: */
+    pthread_mutex_t lock;                            /* guards: */
     struct ms_member *members[MS_MODEL_MAX_MEMBERS]; /* made when they are first needed */
 };
 
@@ -94,8 +94,7 @@ static int forward(struct ms_session *session, int member, int count, const floa
     int rc = get_member(session->demucs, member, &made, err);
     if (rc == 0 && session->runner == NULL)
         rc = backend->runner_new(made, &session->runner, err);
-    return rc != 0 ? rc
-                   : backend->forward(session->runner, made, count, mix, out, seconds, err);
+    return rc != 0 ? rc : backend->forward(session->runner, made, count, mix, out, seconds, err);
 }
 
 int ms_demucs_open(const char *path, const char *device, enum ms_precision precision,

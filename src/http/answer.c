@@ -1,5 +1,6 @@
-/* What goes out: answers of handlers and of the server itself, streams with back-pressure. On the loop; only the streams' read() and close() run
- * on the pool. A stream is asked for more when the client has taken most of what there was, so memory stays flat however slow it is. */
+/* What goes out: answers of handlers and of the server itself, streams with back-pressure. On the
+ * loop; only the streams' read() and close() run on the pool. A stream is asked for more when the
+ * client has taken most of what there was, so memory stays flat however slow it is. */
 #include "connection.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 #define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
 #define LEAST_TAKEN_BYTES 1024     /* of an answer, by the client, in write_stall_ms */
 
-/* ---- answers ------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static const char *date_now(struct ms_http_server *server) {
     const time_t now = time(NULL);
@@ -81,7 +82,7 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
     ms_answer_send(c);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static void run_read(void *user) {
     struct ms_exchange *e = user;
@@ -198,7 +199,7 @@ void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
         ask_stream(c);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static bool stream_may_read(const struct ms_connection *c) {
     return c->state == ANSWER && c->exchange->head_queued && !c->complete &&
@@ -248,7 +249,8 @@ void ms_answer_on_writable(evutil_socket_t fd, short what, void *user) {
         ms_answer_flush(c);
 }
 
-/* The kernel tells of room only when there is much, so a slow reader is judged by what it has acknowledged. */
+/* The kernel tells of room only when there is much, so a slow reader is judged by what it has
+ * acknowledged. */
 void ms_answer_check_stall(struct ms_connection *c) {
     int unsent = 0;
     int64_t taken;

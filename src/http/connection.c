@@ -1,6 +1,8 @@
-/* The life of a connection: reads a request (request.c), has it answered, writes the answer (answer.c), and again; one request at a time,
- * pipelined ones wait in `in`. Everything here runs on the loop and never waits. Plain events and our own buffers instead of evhttp, which buffers
- * whole bodies and answers, knows only idle timeouts (a byte a minute holds a connection for ever) and takes ambiguous framing. */
+/* The life of a connection: reads a request (request.c), has it answered, writes the answer
+ * (answer.c), and again; one request at a time, pipelined ones wait in `in`. Everything here runs
+ * on the loop and never waits. Plain events and our own buffers instead of evhttp, which buffers
+ * whole bodies and answers, knows only idle timeouts (a byte a minute holds a connection for ever)
+ * and takes ambiguous framing. */
 #include "connection.h"
 
 #include <netinet/in.h>
@@ -19,7 +21,7 @@
 
 #define UNSENT_BYTES (256 << 10) /* in the kernel's send buffer */
 
-/* ---- exchanges ----------------------------------------------------------------------------------------------- */
+/* ---- exchanges ---- */
 
 void ms_exchange_free_body(struct ms_exchange *e) {
     e->server->inflight_bytes -= (int64_t)e->body_capacity;
@@ -62,7 +64,7 @@ static void tell(struct ms_exchange *e, int status) {
     e->told = true;
 }
 
-/* ---- the connection's life ----------------------------------------------------------------------------------- */
+/* ---- the connection's life ---- */
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};

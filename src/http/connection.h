@@ -1,5 +1,6 @@
-/* The inside of a connection, for the files that make it up: connection.c (its life), request.c (what comes in), answer.c (what goes out).
- * All of it is the loop's. Any of these functions may close the connection: then fd is -1, and only that may be looked at. */
+/* The inside of a connection, for the files that make it up: connection.c (its life), request.c
+ * (what comes in), answer.c (what goes out). All of it is the loop's. Any of these functions may
+ * close the connection: then fd is -1, and only that may be looked at. */
 #ifndef MSAAS_HTTP_CONNECTION_H
 #define MSAAS_HTTP_CONNECTION_H
 
@@ -15,7 +16,9 @@ enum ms_connection_state {
     HEAD,   /* waits for a request, or has part of its head in `in` */
     BODY,   /* has the head, reads the body */
     ANSWER, /* a handler is at work, or the answer is being written */
-    LINGER, /* answered; reads and drops what the client still sends, so that the answer is not lost in a reset */
+    /* answered; reads and drops what the client still sends, so that the answer is not lost in a
+       reset */
+    LINGER,
 };
 
 struct ms_connection {

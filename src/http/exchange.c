@@ -12,7 +12,7 @@
 
 #include "server.h"
 
-/* ---- the request --------------------------------------------------------------------------------------------- */
+/* ---- the request ---- */
 
 struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
                                     const char *text, size_t size) {
@@ -113,7 +113,7 @@ int ms_http_query(const struct ms_http_call *call, const char *name, char **out)
     return 0;
 }
 
-/* ---- the answer, on the handler's thread --------------------------------------------------------------------- */
+/* ---- the answer, on the handler's thread ---- */
 
 static bool is_line(const char *text) {
     for (; *text != '\0'; text++)
@@ -170,7 +170,7 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
     call->exchange->stream = *stream;
 }
 
-/* ---- the answer, on the loop --------------------------------------------------------------------------------- */
+/* ---- the answer, on the loop ---- */
 
 const char *ms_http_reason_phrase(int status) {
     static const struct {

@@ -1,5 +1,5 @@
-/* One request and its answer. Made on the loop; the handler fills the answer in on its thread; then the loop has it again. At any time one
- * thread holds it. */
+/* One request and its answer. Made on the loop; the handler fills the answer in on its thread; then
+ * the loop has it again. At any time one thread holds it. */
 #ifndef MSAAS_HTTP_EXCHANGE_H
 #define MSAAS_HTTP_EXCHANGE_H
 
@@ -20,8 +20,8 @@ enum ms_exchange_task { MS_TASK_NONE, MS_TASK_HANDLE, MS_TASK_READ, MS_TASK_CLOS
 
 struct ms_exchange {
     struct ms_http_server *server;
-    struct ms_connection
-        *connection;            /* NULL: the client went away. The loop's, like what follows */
+    /* NULL: the client went away. The loop's, like what follows */
+    struct ms_connection *connection;
     struct ms_exchange *next;   /* in the list of those that come back from the pool */
     enum ms_exchange_task task; /* what the pool does with it now */
     const struct ms_http_route *route;
@@ -45,8 +45,8 @@ struct ms_exchange {
     struct evbuffer *content; /* NULL: none */
     char *content_type;
     bool out_of_memory;
-    struct ms_http_stream
-        stream; /* .read set: the answer is streamed; .close set: still to be called */
+    /* .read set: the answer is streamed; .close set: still to be called */
+    struct ms_http_stream stream;
     int64_t streamed_bytes;
     char *chunk; /* read() fills it from MS_HTTP_CHUNK_ROOM on */
     size_t chunk_bytes;
@@ -64,7 +64,8 @@ void ms_exchange_free(struct ms_exchange *exchange);
 void ms_exchange_name(struct ms_exchange *exchange);
 /* An error of the server's own, by options.error_body, in place of what answer there is. */
 void ms_exchange_error(struct ms_exchange *exchange, int status, const char *reason);
-/* Writes the status line and all headers to out. length -1: chunked, or to the end of the connection for HTTP/1.0. */
+/* Writes the status line and all headers to out. length -1: chunked, or to the end of the
+ * connection for HTTP/1.0. */
 MS_MUST_CHECK bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length,
                                         bool keep_alive, const char *date, struct evbuffer *out);
 bool ms_exchange_has_body(const struct ms_exchange *exchange); /* by method and status */

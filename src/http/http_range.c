@@ -4,7 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* Digits into *out, INT64_MAX when there are too many; the end of them, or NULL when there is none. */
+/* Digits into *out, INT64_MAX when there are too many; the end of them, or NULL when there is none.
+ */
 static const char *read_number(const char *at, int64_t *out) {
     const char *begin = at;
     int64_t number = 0;

@@ -1,6 +1,7 @@
-/* The HTTP server as a whole: listens, takes connections in, carries what the pool has done back to the loop, drains.
- * Requests come in through connection.c; handlers (api*.c) run on the pools, or on the loop when they must not wait. The loop is the thread of
- * ms_http_server_run; the pool reaches it through `finished` and an eventfd, so that libevent needs no locks. */
+/* The HTTP server as a whole: listens, takes connections in, carries what the pool has done back to
+ * the loop, drains. Requests come in through connection.c; handlers (api*.c) run on the pools, or
+ * on the loop when they must not wait. The loop is the thread of ms_http_server_run; the pool
+ * reaches it through `finished` and an eventfd, so that libevent needs no locks. */
 #include "server.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@
 #define SPARE_DESCRIPTORS 256 /* for all that is no connection */
 #define ACCEPT_AGAIN_MS 100
 
-/* ---- from the pool, and from stop ---------------------------------------------------------------------------- */
+/* ---- from the pool, and from stop ---- */
 
 static void wake(struct ms_http_server *server) {
     const uint64_t one = 1;
@@ -128,7 +129,7 @@ static void on_bury(evutil_socket_t fd, short what, void *user) {
     ms_connection_bury(user);
 }
 
-/* ---- connections --------------------------------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 static void turn_away(int fd) {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
@@ -167,7 +168,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     ms_connection_open(server, fd, peer);
 }
 
-/* Out of descriptors, most likely: those waiting wait a little more, instead of the loop asking for them for ever. */
+/* Out of descriptors, most likely: those waiting wait a little more, instead of the loop asking for
+ * them for ever. */
 static void on_accept_failed(struct evconnlistener *listener, void *user) {
     struct ms_http_server *server = user;
 
@@ -185,7 +187,7 @@ static void on_accept_again(evutil_socket_t fd, short what, void *user) {
         (void)evconnlistener_enable(server->listener);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void fill_in_defaults(struct ms_http_server_options *options) {
     if (options->threads <= 0)
@@ -208,7 +210,8 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->write_stall_ms = 60000;
 }
 
-/* A connection is a descriptor. Without this they would run out at 1024, for the queue and the store as well. */
+/* A connection is a descriptor. Without this they would run out at 1024, for the queue and the
+ * store as well. */
 static void fit_descriptors(struct ms_http_server_options *options) {
     const rlim_t wanted = (rlim_t)options->max_connections + SPARE_DESCRIPTORS;
     struct rlimit limit;

@@ -1,4 +1,5 @@
-/* A form as browsers, curl and Python's requests send it becomes a list of parts. Owns the names; the data stay in the body. */
+/* A form as browsers, curl and Python's requests send it becomes a list of parts. Owns the names;
+ * the data stay in the body. */
 #include "msaas/multipart.h"
 
 #include <stdbool.h>
@@ -6,10 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "msaas/text.h"
-#include "msaas/http_server.h"
-#include "parse.h"
 #include "msaas/http_range.h"
+#include "msaas/http_server.h"
+#include "msaas/text.h"
+#include "parse.h"
 
 #define MAX_BOUNDARY_BYTES 70
 #define MAX_HEADERS_BYTES 8192                                    /* of one part */
@@ -19,7 +20,7 @@ struct span {
     const char *at, *end;
 };
 
-/* ---- parameters: ; name=value; name="value" ------------------------------------------------------------------ */
+/* ---- parameters: ; name=value; name="value" ---- */
 
 static void skip_blanks(struct span *text) {
     while (text->at < text->end && (*text->at == ' ' || *text->at == '\t'))
@@ -49,7 +50,8 @@ static bool is_named(struct span token, const char *name) {
     return (size_t)(token.end - token.at) == length && strncasecmp(token.at, name, length) == 0;
 }
 
-/* Inside quotes: browsers write %22 for a quote, curl \"; a backslash before anything else stands for itself, as in C:\song.mp3. */
+/* Inside quotes: browsers write %22 for a quote, curl \"; a backslash before anything else stands
+ * for itself, as in C:\song.mp3. */
 static bool take_quoted(struct span *text, char out[MAX_VALUE_BYTES + 1]) {
     size_t length = 0;
 
@@ -95,9 +97,10 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
     return 1;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
-/* What cannot stand in JSON, logs or headers becomes '_': a file name from an old system is no reason to refuse a song. */
+/* What cannot stand in JSON, logs or headers becomes '_': a file name from an old system is no
+ * reason to refuse a song. */
 static void clean(char *text) {
     const bool utf8 = ms_is_utf8(text);
 
@@ -130,7 +133,8 @@ static int keep(char **out, const char *text, struct ms_error *err) {
     return 0;
 }
 
-/* filename*=UTF-8''f%C3%BCr.mp3 (RFC 8187). False: in another charset, or malformed; then filename= counts. */
+/* filename*=UTF-8''f%C3%BCr.mp3 (RFC 8187). False: in another charset, or malformed; then filename=
+ * counts. */
 static bool decode_extended(const char *value, char *out) {
     const char *text;
 
@@ -166,7 +170,7 @@ static int read_disposition(struct span text, struct ms_multipart_part *part,
     return rc;
 }
 
-/* ---- parts --------------------------------------------------------------------------------------------------- */
+/* ---- parts ---- */
 
 static int read_header(struct span line, struct ms_multipart_part *part, bool *disposed,
                        struct ms_error *err) {
@@ -246,8 +250,8 @@ static size_t read_delimiter(const char *content_type, char out[MAX_BOUNDARY_BYT
     return 0;
 }
 
-/* The next delimiter at or behind text->at: *begin is where the part before it ends, text->at comes to stand behind it.
- * 1: a part follows; 0: it was the last; -1: there is none. */
+/* The next delimiter at or behind text->at: *begin is where the part before it ends, text->at comes
+ * to stand behind it. 1: a part follows; 0: it was the last; -1: there is none. */
 static int find_delimiter(struct span *text, const char *delimiter, size_t size,
                           const char **begin) {
     for (;;) {

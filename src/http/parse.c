@@ -1,4 +1,5 @@
-/* Bytes from clients become a request here, or a status that says why not. Owns nothing; any thread. */
+/* Bytes from clients become a request here, or a status that says why not. Owns nothing; any
+ * thread. */
 #include "parse.h"
 
 #include <string.h>
@@ -11,7 +12,7 @@
 #define MAX_CHUNK_LINES_BYTES 16384 /* extensions and trailers of one body together */
 #define MAX_CONTENT_LENGTH_DIGITS 18
 
-/* ---- characters ---------------------------------------------------------------------------------------------- */
+/* ---- characters ---- */
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -36,7 +37,7 @@ static bool is_control(char c) {
     return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-/* ---- the end of the head ------------------------------------------------------------------------------------- */
+/* ---- the end of the head ---- */
 
 int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *head_bytes,
                       const char **reason) {
@@ -68,14 +69,15 @@ int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *h
     return 0;
 }
 
-/* ---- the request line ---------------------------------------------------------------------------------------- */
+/* ---- the request line ---- */
 
 static int refuse(struct ms_http_head *out, int status, const char *reason) {
     out->reason = reason;
     return status;
 }
 
-/* Cuts the scheme and the authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2). NULL: not one of ours. */
+/* Cuts the scheme and the authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2).
+ * NULL: not one of ours. */
 static char *cut_authority(char *target) {
     size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
                     : strncasecmp(target, "https://", 8) == 0 ? 8
@@ -128,7 +130,7 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
     return 0;
 }
 
-/* ---- the fields ---------------------------------------------------------------------------------------------- */
+/* ---- the fields ---- */
 
 const char *ms_http_head_field(const struct ms_http_head *head, const char *name) {
     for (int i = 0; i < head->field_count; i++)
@@ -254,7 +256,7 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
     return status != 0 ? status : read_framing(out);
 }
 
-/* ---- paths --------------------------------------------------------------------------------------------------- */
+/* ---- paths ---- */
 
 bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, char *out) {
     size_t length = 0;
@@ -299,7 +301,7 @@ bool ms_http_decode_path(const char *raw, char *out) {
     return *raw == '\0';
 }
 
-/* ---- the chunked coding -------------------------------------------------------------------------------------- */
+/* ---- the chunked coding ---- */
 
 enum {
     SIZE,      /* hex digits */

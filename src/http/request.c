@@ -1,5 +1,6 @@
-/* What comes in: heads, bodies and the routes they lead to. On the loop. Memory for a body grows as its bytes come, whatever its length is said to be,
- * and is counted for all connections together. */
+/* What comes in: heads, bodies and the routes they lead to. On the loop. Memory for a body grows as
+ * its bytes come, whatever its length is said to be, and is counted for all connections together.
+ */
 #include "connection.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
-/* ---- requests ------------------------------------------------------------------------------------------------ */
+/* ---- requests ---- */
 
 static const char *const too_many_wait = "too many requests wait";
 
@@ -58,7 +59,8 @@ static void dispatch(struct ms_connection *c) {
     }
 }
 
-/* Room for `more` bytes and the NUL behind, reserved as bytes come. 0, or the status to answer with. */
+/* Room for `more` bytes and the NUL behind, reserved as bytes come. 0, or the status to answer
+ * with. */
 static int grow_body(struct ms_connection *c, size_t more) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
@@ -169,7 +171,8 @@ static void read_body(struct ms_connection *c) {
         dispatch(c);
 }
 
-/* The head is known: where it leads, and whether its body is welcome. Before the body is read, and before 100. */
+/* The head is known: where it leads, and whether its body is welcome. Before the body is read, and
+ * before 100. */
 static void begin_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
@@ -222,7 +225,8 @@ static void begin_body(struct ms_connection *c) {
         ms_connection_want_to_read(c, true);
 }
 
-/* An exchange for the first `size` bytes of `in`, which are taken out; NULL, and the connection closed, when there is no memory. */
+/* An exchange for the first `size` bytes of `in`, which are taken out; NULL, and the connection
+ * closed, when there is no memory. */
 static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) {
     struct ms_exchange *e = ms_exchange_new(c->server, c->peer, c->in, size);
 
@@ -302,7 +306,7 @@ static bool take_head(struct ms_connection *c) {
     return true;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* Reads what there is room for into `in`. */
 static void fill_in(struct ms_connection *c) {
@@ -372,7 +376,8 @@ static void read_request(struct ms_connection *c) {
         taken = take_head(c);
     else if (c->state == BODY)
         (void)take_body(c);
-    /* The client has gone, or will not end what it began. Answers at work are still written, for those who only closed their half. */
+    /* The client has gone, or will not end what it began. Answers at work are still written, for
+     * those who only closed their half. */
     if (c->fd >= 0 && c->eof &&
         ((c->state == HEAD && !taken) || c->state == BODY ||
          event_pending(c->again, EV_TIMEOUT, NULL) != 0))

@@ -1,4 +1,5 @@
-/* What the files of the engine share: the server and its connections. All of it is the loop's, but for `lock` and what it guards, and the atomics. */
+/* What the files of the engine share: the server and its connections. All of it is the loop's, but
+ * for `lock` and what it guards, and the atomics. */
 #ifndef MSAAS_HTTP_SERVER_ROOM_H
 #define MSAAS_HTTP_SERVER_ROOM_H
 

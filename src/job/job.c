@@ -1,4 +1,5 @@
-/* A job: its states, its options and their rules, its id, the names of its objects. Owns nothing; any thread. */
+/* A job: its states, its options and their rules, its id, the names of its objects. Owns nothing;
+ * any thread. */
 #include "msaas/job.h"
 
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include "msaas/digest.h"
 #include "msaas/sys.h"
 
-/* ---- states --------------------------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
 static const char *const state_names[MS_JOB_STATES] = {
     [MS_JOB_QUEUED] = "queued", [MS_JOB_RUNNING] = "running",   [MS_JOB_SUCCEEDED] = "succeeded",
@@ -35,7 +36,7 @@ bool ms_job_state_is_final(enum ms_job_state state) {
     return state == MS_JOB_SUCCEEDED || state == MS_JOB_FAILED || state == MS_JOB_CANCELED;
 }
 
-/* ---- options -------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 /* As the encoder of the room `audio` has them, which front ends don't link. */
 static const struct {
@@ -139,7 +140,7 @@ int ms_job_options_check(const struct ms_job_options *options, struct ms_error *
     return 0;
 }
 
-/* ---- the id --------------------------------------------------------------------------------------------------- */
+/* ---- the id ---- */
 
 enum { CANONICAL_MAX = 2048 }; /* all options at their longest need 900 */
 
@@ -147,9 +148,9 @@ static int compare_words(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-/* The same text for options that give the same result: the order of stems does not count, nor a seed
- * without shifts. It is part of ids that clients keep: it must not change. So what was not an option
- * from the first is named only where it is not the default. */
+/* The same text for options that give the same result: the order of stems does not count, nor a
+ * seed without shifts. It is part of ids that clients keep: it must not change. So what was not an
+ * option from the first is named only where it is not the default. */
 static void canonical_options(const struct ms_job_options *options, char text[CANONICAL_MAX]) {
     char stems[MS_JOB_MAX_STEMS][sizeof options->stems[0]];
     size_t used;
@@ -189,7 +190,7 @@ static int make_id(const void *song, size_t song_bytes, const struct ms_job_opti
     return ms_sha224_of(text, (size_t)size, id, err);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                 const struct ms_job_options *options, const char *default_model,
@@ -209,7 +210,7 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
     return make_id(song, song_bytes, &job->options, default_model, job->id, err);
 }
 
-/* ---- what a job owns: its callbacks --------------------------------------------------------------------------- */
+/* ---- what a job owns: its callbacks ---- */
 
 static void callback_fini(struct ms_job_callback *callback) {
     free(callback->url);
@@ -284,7 +285,7 @@ int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *e
     return ms_error_set(err, MS_ENOMEM, "no memory for a copy of job %s", from->id);
 }
 
-/* ---- results -------------------------------------------------------------------------------------------------- */
+/* ---- results ---- */
 
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]) {
     (void)snprintf(key, MS_JOB_KEY_MAX, "%s-%s.%s", job->id, stem, job->options.format);

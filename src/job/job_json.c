@@ -10,7 +10,7 @@
 
 #define MAX_INTEGER (INT64_C(1) << 53)
 
-/* ---- writing -------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static int finish(struct ms_json_writer *writer, char **out, struct ms_error *err) {
     size_t size = 0;
@@ -198,7 +198,7 @@ int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error 
     return finish(w, out, err);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* The first member that is missing or wrong is kept; what comes after is read in vain. */
 struct reader {

@@ -1,5 +1,5 @@
-/* One HTTP request at a time over kept connections: models come in this way, objects and callbacks go out.
- * Owns the libcurl handle and the last response; runs on the caller's thread. */
+/* One HTTP request at a time over kept connections: models come in this way, objects and callbacks
+ * go out. Owns the libcurl handle and the last response; runs on the caller's thread. */
 #include "msaas/http_client.h"
 
 #include <curl/curl.h>
@@ -33,7 +33,7 @@ struct ms_http_client {
     size_t body_size, body_capacity;
 };
 
-/* ---- small things -------------------------------------------------------------------------------------------- */
+/* ---- small things ---- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode global_state;
@@ -46,7 +46,7 @@ static int64_t max_bytes(const struct ms_http_request *request) {
     return request->max_bytes > 0 ? request->max_bytes : DEFAULT_MAX_BYTES;
 }
 
-/* ---- what libcurl calls -------------------------------------------------------------------------------------- */
+/* ---- what libcurl calls ---- */
 
 static int fail(struct ms_http_client *client, int code) {
     if (client->failed == 0)
@@ -211,7 +211,7 @@ static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_s
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* ---- one request --------------------------------------------------------------------------------------------- */
+/* ---- one request ---- */
 
 int ms_http_client_new(struct ms_http_client **out, struct ms_error *err) {
     struct ms_http_client *client;
@@ -257,8 +257,8 @@ static int add_headers(const struct ms_http_request *request, struct curl_slist 
                        struct ms_error *err) {
     int rc = 0;
 
-    /* Asking first whether a body is welcome costs a second where the peer does not answer that: worth it for large
-     * ones only. */
+    /* Asking first whether a body is welcome costs a second where the peer does not answer that:
+     * worth it for large ones only. */
     if (request->body_bytes < SMALL_BODY_BYTES)
         rc = add_header(list, "Expect:", err);
     for (const char *const *header = request->headers; rc == 0 && header != NULL && *header != NULL;

@@ -1,5 +1,5 @@
-/* A file from a URL, in as many attempts as it takes: each goes on where the last broke off. Owns the file while it
- * writes; runs on the caller's thread. */
+/* A file from a URL, in as many attempts as it takes: each goes on where the last broke off. Owns
+ * the file while it writes; runs on the caller's thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -143,8 +143,8 @@ static int attempt(struct ms_http_client *client, struct transfer *transfer, str
         if (transfer->wanted != 0 && transfer->size != transfer->wanted)
             return ms_error_set(err, MS_ENET, "%s: the connection broke off", shown);
         return 0;
-    case 416: /* nothing there past what we have: the caller's digest tells whether that is the whole file */
-        return 0;
+    /* nothing there past what we have: the caller's digest tells whether that is the whole file */
+    case 416: return 0;
     case 401:
     case 403: return ms_error_set(err, MS_EDENIED, "%s: HTTP status %d", shown, response.status);
     case 404:

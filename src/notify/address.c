@@ -1,6 +1,8 @@
-/* The guard between a callback's URL, which a client chose, and the networks that only we can reach. Owns the parsed list.
+/* The guard between a callback's URL, which a client chose, and the networks that only we can
+ * reach. Owns the parsed list.
  *
- * Everything is compared as IPv6: an IPv4 address is its mapped form, ::ffff:a.b.c.d. What is not plainly public is refused. */
+ * Everything is compared as IPv6: an IPv4 address is its mapped form, ::ffff:a.b.c.d. What is not
+ * plainly public is refused. */
 #include "address.h"
 
 #include <arpa/inet.h>
@@ -22,17 +24,19 @@ struct ms_networks {
     struct network items[];
 };
 
-/* ---- the public ones ---------------------------------------------------------------------------------------------- */
+/* ---- the public ones ---- */
 
-/* IANA's registries of special-purpose addresses, and 168.63.129.16, at which Azure's own services answer. The metadata
- * services of the others lie in these blocks (169.254.169.254, 100.100.100.200, 192.0.0.192, fd00:ec2::254). */
+/* IANA's registries of special-purpose addresses, and 168.63.129.16, at which Azure's own services
+ * answer. The metadata services of the others lie in these blocks (169.254.169.254,
+ * 100.100.100.200, 192.0.0.192, fd00:ec2::254). */
 static const char *const special_v4[] = {
     "0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10",  "127.0.0.0/8",
     "168.63.129.16",   "169.254.0.0/16", "172.16.0.0/12",  "192.0.0.0/24",
     "192.0.2.0/24",    "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
     "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",    "240.0.0.0/4",
 };
-/* Of 2000::/3, outside of which nothing is public: protocols' own (Teredo among them), documentation. */
+/* Of 2000::/3, outside of which nothing is public: protocols' own (Teredo among them),
+ * documentation. */
 static const char *const special_v6[] = {"2001::/23", "2001:db8::/32", "3fff::/20"};
 
 static bool parse_network(const char *text, struct network *out);
@@ -76,7 +80,7 @@ static bool is_public(const uint8_t address[16]) {
     return is_in("2000::/3", address);
 }
 
-/* ---- networks ------------------------------------------------------------------------------------------------------- */
+/* ---- networks ---- */
 
 static bool holds(const struct network *network, const uint8_t address[16]) {
     const int whole = network->bits / 8, rest = network->bits % 8;

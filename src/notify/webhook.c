@@ -1,6 +1,7 @@
-/* A job's last step: telling whoever asked to be told. Owns an HTTP client; one delivery at a time on the caller's thread, which
- * is not the one that works on jobs. Version 1 is the course's, to any address; version 2 is https://www.standardwebhooks.com/,
- * to public addresses only, since its URLs come from anybody. */
+/* A job's last step: telling whoever asked to be told. Owns an HTTP client; one delivery at a time
+ * on the caller's thread, which is not the one that works on jobs. Version 1 is the course's, to
+ * any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since its
+ * URLs come from anybody. */
 #include "msaas/webhook.h"
 
 #include <stdio.h>
@@ -31,7 +32,7 @@ struct ms_webhook {
     bool refused; /* by allow_address, in the delivery in hand */
 };
 
-/* ---- the object ------------------------------------------------------------------------------------------------------ */
+/* ---- the object ---- */
 
 static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_error *err) {
     static const char prefix[] = "whsec_";
@@ -97,7 +98,7 @@ void ms_webhook_free(struct ms_webhook *webhook) {
     free(webhook);
 }
 
-/* ---- one delivery ------------------------------------------------------------------------------------------------------ */
+/* ---- one delivery ---- */
 
 struct headers {
     char id[MS_JOB_ID_HEX + 64], timestamp[64], signature[MS_WEBHOOK_SIGNATURE_MAX + 32];
@@ -127,7 +128,8 @@ int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int
     return rc;
 }
 
-/* Those of version 2: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
+/* Those of version 2:
+ * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
 static int make_headers(const struct ms_webhook *webhook, const struct ms_callback_due *due,
                         const char *body, struct headers *headers, struct ms_error *err) {
     const int64_t now_s = (int64_t)time(NULL);
@@ -205,7 +207,8 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
     /* An answer that is too long came after its status. */
     if ((rc != 0 && rc != MS_ETOOLARGE) || (response.status >= 200 && response.status < 300))
         return rc == MS_ETOOLARGE ? 0 : rc;
-    /* Gone is the one status that takes the request back; any other may be a receiver that is not set up yet. */
+    /* Gone is the one status that takes the request back; any other may be a receiver that is not
+     * set up yet. */
     *give_up = response.status == 410;
     ms_url_origin(due->job.callback.url, shown, sizeof shown);
     return ms_error_set(err, MS_ENET, "%s: answered with status %d", shown, response.status);
@@ -234,7 +237,7 @@ int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due 
     return rc;
 }
 
-/* ---- again? ------------------------------------------------------------------------------------------------------------- */
+/* ---- again? ---- */
 
 int64_t ms_webhook_again_ms(int version, int attempt) {
     static const int64_t v1_s[] = {5, 30};

@@ -24,8 +24,8 @@ struct ms_grid {
     int runs;
     int64_t start[MS_GRID_MAX_RUNS],
         next[MS_GRID_MAX_RUNS]; /* of each run; next: chunk not yet given */
-    double *
-        cover; /* [segment_frames], borrowed: sum of the weights at each frame since a run's start */
+    /* [segment_frames], borrowed: sum of the weights at each frame since a run's start */
+    double *cover;
 };
 
 /* song_frames > 0, 1 <= stride <= segment. shifts 0..MS_GRID_MAX_RUNS, each start drawn from
@@ -35,8 +35,8 @@ void ms_grid_init(struct ms_grid *grid, int64_t song_frames, int64_t segment_fra
                   int64_t stride_frames, int shifts, int64_t max_shift, uint64_t seed,
                   double *cover);
 
-int64_t
-ms_grid_first(const struct ms_grid *grid); /* position of the first chunk, before any was given */
+/* Position of the first chunk, before any was given. */
+int64_t ms_grid_first(const struct ms_grid *grid);
 int64_t ms_grid_chunks(const struct ms_grid *grid); /* of all runs together */
 
 /* The next chunk by position; false after the last. */

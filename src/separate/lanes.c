@@ -60,7 +60,7 @@ static size_t stems_floats(const struct ms_lanes *lanes) {
     return (size_t)lanes->info->stem_count * plane_pair_floats(lanes);
 }
 
-/* ---- on the lanes' threads --------------------------------------------------------------- */
+/* ---- on the lanes' threads ---- */
 
 static void add_scaled(float *restrict to, const float *restrict from, float factor, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -151,7 +151,7 @@ static void *lane_main(void *argument) {
     return NULL;
 }
 
-/* ---- on the caller's thread -------------------------------------------------------------- */
+/* ---- on the caller's thread ---- */
 
 static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
     int code = pthread_mutex_init(&lanes->lock, NULL);

@@ -24,8 +24,8 @@ struct ms_separator {
     struct ms_lanes *lanes;
     float *history[MS_MIX_CHANNELS]; /* [history_capacity] frames of the mix, not normalised */
     int64_t history_capacity;
-    float *
-        tail; /* [stem_count][2][segment_frames]; its first frame is the position of the oldest chunk */
+    /* [stem_count][2][segment_frames]; its first frame is the position of the oldest chunk */
+    float *tail;
     float *gain;   /* [segment_frames] */
     double *cover; /* [segment_frames], the grid's */
 };
@@ -54,7 +54,7 @@ static int check_cancel(const struct job *job, struct ms_error *err) {
     return 0;
 }
 
-/* ---- the first pass ---------------------------------------------------------------------- */
+/* ---- the first pass ---- */
 
 static int measure(struct job *job, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
@@ -81,7 +81,7 @@ static int measure(struct job *job, struct ms_error *err) {
     return job->source->rewind(job->source->context, err);
 }
 
-/* ---- the mix: what was read and is still needed ------------------------------------------ */
+/* ---- the mix: what was read and is still needed ---- */
 
 /* Reads on until history holds the frames before `end`, dropping those before `first`. */
 static int read_until(struct job *job, int64_t first, int64_t end, struct ms_error *err) {
@@ -170,7 +170,7 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
     return 0;
 }
 
-/* ---- the stems --------------------------------------------------------------------------- */
+/* ---- the stems ---- */
 
 static void multiply_add(float *restrict to, const float *restrict gain, const float *restrict from,
                          int64_t frames) {
@@ -263,7 +263,7 @@ static int separate(struct job *job, const struct ms_separate_hooks *hooks, stru
     return code;
 }
 
-/* ---- a job ------------------------------------------------------------------------------- */
+/* ---- a job ---- */
 
 static int check_options(const struct ms_model_info *info,
                          const struct ms_separate_options *options, int64_t *segment_frames,

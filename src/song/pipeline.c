@@ -1,8 +1,10 @@
-/* One song's way: decode -> separate -> encode. Owns the decoder, the encoders and the spools of one run.
+/* One song's way: decode -> separate -> encode. Owns the decoder, the encoders and the spools of
+ * one run.
  *
- * Blocks of stems arrive on the caller's thread while the lanes work on the next segments. Where the peak must be
- * known first (MS_CLIP_RESCALE) they are spooled; the encoders then run on as many threads as there are lanes, which
- * are idle by then. Every output is complete under a temporary name before the first gets its own. */
+ * Blocks of stems arrive on the caller's thread while the lanes work on the next segments. Where
+ * the peak must be known first (MS_CLIP_RESCALE) they are spooled; the encoders then run on as many
+ * threads as there are lanes, which are idle by then. Every output is complete under a temporary
+ * name before the first gets its own. */
 #include "msaas/pipeline.h"
 
 #include <math.h>
@@ -18,7 +20,7 @@
 #include "msaas/thread.h"
 #include "spool.h"
 
-/* ---- what to write ---------------------------------------------------------------------------------------------- */
+/* ---- what to write ---- */
 
 enum content { CONTENT_STEM, CONTENT_OTHER_STEMS, CONTENT_MIX_MINUS_STEM };
 
@@ -76,7 +78,7 @@ int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeli
     return 0;
 }
 
-/* ---- one run ---------------------------------------------------------------------------------------------------- */
+/* ---- one run ---- */
 
 struct output {
     struct ms_encoder *encoder;
@@ -182,9 +184,10 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
     return code;
 }
 
-/* ---- encoding what was spooled ------------------------------------------------------------------------------------ */
+/* ---- encoding what was spooled ---- */
 
-/* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are. */
+/* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are.
+ */
 static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
@@ -205,14 +208,16 @@ static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     return code;
 }
 
-/* Only the outputs after one that failed stop because of it, so that the fault told is the same whichever came first. */
+/* Only the outputs after one that failed stop because of it, so that the fault told is the same
+ * whichever came first. */
 static void note_fault(struct run *run, int number) {
     int first = atomic_load(&run->faulted);
     while (number < first && !atomic_compare_exchange_weak(&run->faulted, &first, number))
         continue;
 }
 
-/* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has its error. */
+/* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has
+ * its error. */
 static void *finish_outputs(void *context) {
     struct run *run = context;
     for (int i; (i = atomic_fetch_add(&run->next, 1)) < run->plan.count;) {
@@ -260,9 +265,10 @@ static int publish_all(struct run *run, const struct ms_pipeline_output *outputs
     return code;
 }
 
-/* ---- the whole way ------------------------------------------------------------------------------------------------ */
+/* ---- the whole way ---- */
 
-/* Encoders are opened before the separation: a folder that cannot be written to is found at once. */
+/* Encoders are opened before the separation: a folder that cannot be written to is found at once.
+ */
 static int open_all(struct run *run, const char *input, const struct ms_pipeline_output *outputs,
                     const char *spool_dir, struct ms_error *err) {
     int rate_hz = run->model->sample_rate_hz;

@@ -1,5 +1,6 @@
-/* Between separate and encode: float stems wait on disk until their peak is known. Owns an unlinked file that holds
- * blocks of BLOCK_FRAMES, each one plane after the other, the last one shorter; and one block in memory. */
+/* Between separate and encode: float stems wait on disk until their peak is known. Owns an unlinked
+ * file that holds blocks of BLOCK_FRAMES, each one plane after the other, the last one shorter; and
+ * one block in memory. */
 #include "spool.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* A spool: planar stereo put on disk in order and read back once, its peak measured on the way. One thread. */
+/* A spool: planar stereo put on disk in order and read back once, its peak measured on the way. One
+ * thread. */
 #ifndef MSAAS_SONG_SPOOL_H
 #define MSAAS_SONG_SPOOL_H
 
@@ -15,7 +16,8 @@ MS_MUST_CHECK int ms_spool_write(struct ms_spool *spool,
                                  struct ms_error *err);
 /* Ends writing; the next read gives the first frames. */
 MS_MUST_CHECK int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err);
-/* The next frames, *frames == 0 at the end. planes point into the spool until the next call; they may be changed. */
+/* The next frames, *frames == 0 at the end. planes point into the spool until the next call; they
+ * may be changed. */
 MS_MUST_CHECK int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS],
                                 size_t *frames, struct ms_error *err);
 

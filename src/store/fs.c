@@ -1,9 +1,11 @@
-/* The store in a folder: DIR/BUCKET/KEY are the objects, plain files that any program can read. SHA-256 and content type
- * are attributes of the file itself (user.msaas.sha256, user.mime_type), so that they come and go with its bytes in one
- * rename; a file system without attributes keeps neither, and what is read from it goes unchecked.
+/* The store in a folder: DIR/BUCKET/KEY are the objects, plain files that any program can read.
+ * SHA-256 and content type are attributes of the file itself (user.msaas.sha256, user.mime_type),
+ * so that they come and go with its bytes in one rename; a file system without attributes keeps
+ * neither, and what is read from it goes unchecked.
  *
- * Owns DIR/.tmp, where objects grow before they get their names. Several processes may use one DIR. Runs on the caller's
- * thread. Every folder on the way is opened by itself and may be no symbolic link: no name leads out of DIR. */
+ * Owns DIR/.tmp, where objects grow before they get their names. Several processes may use one DIR.
+ * Runs on the caller's thread. Every folder on the way is opened by itself and may be no symbolic
+ * link: no name leads out of DIR. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +44,7 @@ static int not_found(const char *bucket, const char *key, struct ms_error *err) 
     return ms_error_set(err, MS_ENOTFOUND, "there is no object %s/%s", bucket, key);
 }
 
-/* ---- the way to an object ------------------------------------------------------------------------------------ */
+/* ---- the way to an object ---- */
 
 /* The folder that holds the object, and the object's name in it. -1 and errno. */
 static int open_folder(const struct fs *fs, const char *bucket, const char *key, bool create,
@@ -122,7 +124,7 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* The descriptor, or MS_E... */
 static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct ms_error *err) {
@@ -222,7 +224,7 @@ out:
     return rc;
 }
 
-/* ---- the other operations ------------------------------------------------------------------------------------ */
+/* ---- the other operations ---- */
 
 static int fs_head(struct ms_store *store, const char *bucket, const char *key,
                    struct ms_object_info *info, struct ms_error *err) {
@@ -330,7 +332,7 @@ static void fs_close(struct ms_store *store) {
     free(fs);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void remove_leftovers(int folder) {
     const int copy_of_it = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,5 +1,6 @@
-/* The store on S3, and on whatever speaks its language: s3_get.c reads objects, s3_put.c stores them;
- * the rest is here. Owns the HTTP client and a copy of the settings; runs on the caller's thread. */
+/* The store on S3, and on whatever speaks its language: s3_get.c reads objects, s3_put.c stores
+ * them; the rest is here. Owns the HTTP client and a copy of the settings; runs on the caller's
+ * thread. */
 #include "s3.h"
 
 #include <stdio.h>
@@ -77,9 +78,10 @@ static void s3_close(struct ms_store *store) {
     free(s3);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
-/* "http://host:port/path": the port is left out where it is the scheme's own, as in the Host header. */
+/* "http://host:port/path": the port is left out where it is the scheme's own, as in the Host
+ * header. */
 static int set_endpoint(struct ms_s3 *s3, const char *endpoint, struct ms_error *err) {
     const char *host, *own_port;
     size_t size, path;

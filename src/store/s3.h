@@ -1,4 +1,5 @@
-/* The files of the S3 backend among themselves: s3_call.c sends one signed request, s3_put.c stores, s3.c does the rest. */
+/* The files of the S3 backend among themselves: s3_call.c sends one signed request, s3_put.c
+ * stores, s3.c does the rest. */
 #ifndef MSAAS_STORE_S3_H
 #define MSAAS_STORE_S3_H
 
@@ -33,7 +34,8 @@ struct ms_s3_call {
     const struct ms_store_source *body; /* NULL: none */
     int64_t body_first, body_bytes;
     const char *body_sha256; /* NULL only without body */
-    /* Of a reply with status 2xx: head() before its first byte, write() takes them instead of `reply`. May be NULL. */
+    /* Of a reply with status 2xx: head() before its first byte, write() takes them instead of
+     * `reply`. May be NULL. */
     int (*head)(void *context, const struct ms_http_response *response, struct ms_error *err);
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
     void *context;
@@ -53,7 +55,8 @@ struct ms_s3_call {
 
 /* One attempt. 0: there is an answer, whatever its status. call->may_retry tells the rest. */
 int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
-/* Waits before attempt `number` (the first is 0); `rc` is what the last came to. 0: go on. Else it's over: rc. */
+/* Waits before attempt `number` (the first is 0); `rc` is what the last came to. 0: go on. Else
+ * it's over: rc. */
 int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
                 struct ms_error *err);
 /* As many attempts as it takes and is allowed. 0: any status but those that are tried again. */
@@ -63,7 +66,8 @@ int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
 /* The error that the status of a call is; 0 for 2xx. */
 int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err);
 
-/* https or http, host, path of an object (key NULL: a bucket; bucket NULL: the service). The caller frees both. */
+/* https or http, host, path of an object (key NULL: a bucket; bucket NULL: the service). The caller
+ * frees both. */
 int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, char **host,
                   char **path, struct ms_error *err);
 void ms_s3_date(char date[17]); /* now: "20130524T000000Z" */

@@ -1,5 +1,5 @@
-/* One signed request to S3, and another attempt where that may help. Between the store's operations and the HTTP client.
- * Owns nothing beyond a call; runs on the caller's thread. */
+/* One signed request to S3, and another attempt where that may help. Between the store's operations
+ * and the HTTP client. Owns nothing beyond a call; runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +12,13 @@
 
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define MAX_PAUSE_MS 20000
-#define UPLOAD_STALL_S 10 /* at least: a server that has all bytes writes them before it answers */
+#define UPLOAD_STALL_S                                                                             \
+    10 /* at least: a server that has all bytes writes them before it answers   \
+                           */
 #define CLOSING_ATTEMPTS 2
 #define CLOSING_TIMEOUT_S 10
 
-/* ---- addresses ----------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, char **host,
                   char **path, struct ms_error *err) {
@@ -85,7 +87,7 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     return size > 0;
 }
 
-/* ---- what the HTTP client calls ------------------------------------------------------------------------------ */
+/* ---- what the HTTP client calls ---- */
 
 static int give_body(void *context, void *buffer, size_t capacity, size_t *size,
                      struct ms_error *err) {
@@ -155,7 +157,7 @@ static int take(void *context, const void *bytes, size_t size, struct ms_error *
     return rc;
 }
 
-/* ---- one attempt --------------------------------------------------------------------------------------------- */
+/* ---- one attempt ---- */
 
 enum { MAX_HEADERS = MS_S3_EXTRA_HEADERS + 6 };
 
@@ -215,7 +217,8 @@ no_memory:
     return ms_error_set(err, MS_ENOMEM, "no memory for a request to S3");
 }
 
-/* Whether the answer may be another one next time. An upload can fail at its end, with status 200. */
+/* Whether the answer may be another one next time. An upload can fail at its end, with status 200.
+ */
 static bool passes(const struct ms_s3_call *call) {
     switch (call->status) {
     case 429:
@@ -292,7 +295,7 @@ out:
     return rc;
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------------------ */
+/* ---- attempts ---- */
 
 static int random_below(struct ms_s3 *s3, int limit) {
     s3->random ^=

@@ -1,5 +1,5 @@
-/* Objects of S3, read and described. A download goes on where an attempt broke off. The digest of an
- * object is kept with it, as x-amz-meta-sha256. Owns nothing; runs on the caller's thread. */
+/* Objects of S3, read and described. A download goes on where an attempt broke off. The digest of
+ * an object is kept with it, as x-amz-meta-sha256. Owns nothing; runs on the caller's thread. */
 #include "s3.h"
 
 #include <stdio.h>
@@ -137,7 +137,7 @@ static int attempt_download(struct ms_s3 *s3, struct ms_s3_call *call, struct do
 }
 
 int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
-                  int64_t last, const struct ms_store_sink *sink, struct ms_error *err) {
+              int64_t last, const struct ms_store_sink *sink, struct ms_error *err) {
     struct ms_s3 *s3 = (struct ms_s3 *)store;
     struct download download = {.sink = sink, .first = first, .last = last, .next = first};
     struct ms_s3_call call = {.method = "GET",

@@ -1,7 +1,8 @@
-/* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is signed with each request,
- * and that of the whole object is kept with it. A broken upload is aborted: nothing of it is ever seen. What a
- * killed process began is never seen either, but takes room until the bucket's life-cycle rule for broken uploads removes it.
- * Runs on the caller's thread. */
+/* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is
+ * signed with each request, and that of the whole object is kept with it. A broken upload is
+ * aborted: nothing of it is ever seen. What a killed process began is never seen either, but takes
+ * room until the bucket's life-cycle rule for broken uploads removes it. Runs on the caller's
+ * thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
     struct ms_s3_call call = {.method = "PUT", .bucket = bucket};
     int rc;
 
-    /* Outside its first region AWS wants to be told which one; other servers may not know theirs by that name. */
+    /* Outside its first region AWS wants to be told which one; other servers may not know theirs by
+     * that name. */
     if (!s3->foreign_endpoint && strcmp(s3->region, "us-east-1") != 0) {
         body.size = snprintf(xml, sizeof xml,
                              "<CreateBucketConfiguration "
@@ -127,8 +129,8 @@ static int complete(struct upload *upload, char etag[80], struct ms_error *err) 
         rc = ms_s3_do(upload->s3, &call, err);
     if (rc == 0 && ms_s3_xml(call.reply, "ETag", etag, 80) && etag[0] == '"')
         return 0;
-    /* Not every server tells the tag. And where there is no such upload: was an earlier attempt heard, and only its answer
-     * lost? Then the object is there. */
+    /* Not every server tells the tag. And where there is no such upload: was an earlier attempt
+     * heard, and only its answer lost? Then the object is there. */
     if (rc == 0 || call.status == 404) {
         if (ms_s3_head(&upload->s3->store, upload->bucket, upload->key, &info, NULL) == 0 &&
             strcmp(info.sha256, strchr(upload->digest, ' ') + 1) == 0) {

@@ -1,5 +1,5 @@
-/* AWS Signature Version 4, as S3 wants it: the last step before a request leaves, or a presigned URL. Pure; owns only what it
- * returns; any thread. */
+/* AWS Signature Version 4, as S3 wants it: the last step before a request leaves, or a presigned
+ * URL. Pure; owns only what it returns; any thread. */
 #include "msaas/sigv4.h"
 
 #include <ctype.h>
@@ -57,7 +57,7 @@ static void add_encoded(struct text *text, const char *string) {
     free(encoded);
 }
 
-/* ---- the parts of a canonical request ------------------------------------------------------------------------ */
+/* ---- the parts of a canonical request ---- */
 
 struct pair {
     const char *name, *value;
@@ -177,7 +177,7 @@ out:
     return rc;
 }
 
-/* ---- signature ----------------------------------------------------------------------------------------------- */
+/* ---- signature ---- */
 
 static int add_scope(struct text *out, const struct ms_sigv4_request *request,
                      struct ms_error *err) {
@@ -227,7 +227,8 @@ out:
     return rc;
 }
 
-/* What is signed, in its canonical form. names: those of the headers, given by the first pass over them. */
+/* What is signed, in its canonical form. names: those of the headers, given by the first pass over
+ * them. */
 static void add_canonical(struct text *out, const struct ms_sigv4_request *request,
                           const struct text *query, const struct text *block,
                           const struct text *names) {

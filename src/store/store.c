@@ -1,5 +1,5 @@
-/* The door to the store: songs lie here before a worker takes them, stems afterwards. Checks names and ranges, and hands over
- * to the backend that the scheme says. Runs on the caller's thread. */
+/* The door to the store: songs lie here before a worker takes them, stems afterwards. Checks names
+ * and ranges, and hands over to the backend that the scheme says. Runs on the caller's thread. */
 #include "store_ops.h"
 
 #include <errno.h>
@@ -16,9 +16,10 @@
 #define PART_MAX_BYTES 255 /* between slashes; what file systems take */
 #define WEEK_S 604800
 
-/* ---- names --------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
-/* Bytes of the character that begins at `text`; 0: it is not UTF-8 (RFC 3629), or a control character. */
+/* Bytes of the character that begins at `text`; 0: it is not UTF-8 (RFC 3629), or a control
+ * character. */
 static size_t character_bytes(const unsigned char *text) {
     static const struct {
         unsigned char first, last, low, high; /* first byte; bounds of the second */
@@ -91,9 +92,9 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
     return 0;
 }
 
-/* ---- for the backends ---------------------------------------------------------------------------------------- */
+/* ---- for the backends ---- */
 
-/* ---- the contract -------------------------------------------------------------------------------------------- */
+/* ---- the contract ---- */
 
 int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
                   struct ms_error *err) {
@@ -212,7 +213,7 @@ int ms_store_presign(struct ms_store *store, const char *bucket, const char *key
     return store->ops->presign(store, full, key, seconds, url, err);
 }
 
-/* ---- into a file --------------------------------------------------------------------------------------------- */
+/* ---- into a file ---- */
 
 struct file_sink {
     int fd;

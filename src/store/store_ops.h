@@ -1,5 +1,6 @@
-/* The seam: what a backend of the store implements. store.c checks bucket, key and range first (see the contract in
- * msaas/store.h, which also says what each operation means), so that a backend only gets good ones. */
+/* The seam: what a backend of the store implements. store.c checks bucket, key and range first (see
+ * the contract in msaas/store.h, which also says what each operation means), so that a backend only
+ * gets good ones. */
 #ifndef MSAAS_STORE_OPS_H
 #define MSAAS_STORE_OPS_H
 
@@ -32,8 +33,8 @@ struct ms_store_ops {
     /* Frees the backend's object, which may be half-built. */
     void (*close)(struct ms_store *store);
     int (*ping)(struct ms_store *store, struct ms_error *err);
-    /* Atomic: until it returned 0 the key shows what it showed before, from then on the new object (also after a crash). The
-     * source belongs to the caller. Makes the bucket when it may. */
+    /* Atomic: until it returned 0 the key shows what it showed before, from then on the new object
+     * (also after a crash). The source belongs to the caller. Makes the bucket when it may. */
     int (*put)(struct ms_store *store, const char *bucket, const char *key,
                const struct ms_store_source *source, struct ms_object_info *info,
                struct ms_error *err);
@@ -64,8 +65,8 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
 /* ---- shared by the backends ---- */
 
 bool ms_store_canceled(const struct ms_store *store);
-/* Sets the last byte that [first, *last] means in an object of `bytes`; MS_EUSAGE where there are none. That of nothing is
- * -1. */
+/* Sets the last byte that [first, *last] means in an object of `bytes`; MS_EUSAGE where there are
+ * none. That of nothing is -1. */
 int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
 /* All of [offset, offset + size): a file that became shorter is MS_EIO. */
 int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,

@@ -9,7 +9,7 @@
 #define WINOGRAD_OUTPUTS 64
 #define EPSILON 1e-5 /* of every norm in the network */
 
-/* ---- filters ----------------------------------------------------------------------------- */
+/* ---- filters ---- */
 
 static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
@@ -80,7 +80,7 @@ void ms_cpu_filter_fini(struct ms_cpu_filter *f) {
     f->memory = NULL;
 }
 
-/* ---- convolutions ------------------------------------------------------------------------ */
+/* ---- convolutions ---- */
 
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width) {
     return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t)
@@ -153,7 +153,7 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
     f->kernels->product(&p);
 }
 
-/* ---- norms ------------------------------------------------------------------------------- */
+/* ---- norms ---- */
 
 /* Of a norm over values with these sums: x -> x * scale + shift, by channel. */
 static void norm_of(const double sums[2], double count, const float *weight, const float *bias,
@@ -184,7 +184,7 @@ void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std) {
     *std = sqrt(fmax(sums[1] - sums[0] * *mean, 0.0) / (double)(count - 1));
 }
 
-/* ---- residual unit ----------------------------------------------------------------------- */
+/* ---- residual unit ---- */
 
 size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width) {
     const int64_t hidden = unit->in->shape.out, outputs = unit->out->shape.out;

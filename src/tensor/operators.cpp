@@ -16,7 +16,7 @@ at::Tensor hann(int nfft, const at::Device &device) {
 
 } // namespace
 
-/* ---- filters ----------------------------------------------------------------------------- */
+/* ---- filters ---- */
 
 namespace {
 
@@ -118,7 +118,7 @@ const ms_filter *ms_filter_new(ms_pool *p, const ms_filter_shape *shape, const m
     return made;
 }
 
-/* ---- operators --------------------------------------------------------------------------- */
+/* ---- operators ---- */
 
 namespace {
 
@@ -336,7 +336,7 @@ ms_tensor *ms_scale_(ms_pool *p, ms_tensor *x, double by) {
     return in_place(p, "scale_", x, x, [&] { x->value.mul_(by); });
 }
 
-/* ---- levels and spectra ------------------------------------------------------------------ */
+/* ---- levels and spectra ---- */
 
 ms_tensor *ms_normalise_(ms_pool *p, ms_tensor *x) {
     return op(p, "normalise_", {x}, [&] {

@@ -142,7 +142,7 @@ ms_tensor *ms_pool_release(ms_pool *pool, int64_t mark, ms_tensor *keep) {
     return keep;
 }
 
-/* ---- in, out, shape ---------------------------------------------------------------------- */
+/* ---- in, out, shape ---- */
 
 void ms_tensor_drop(ms_pool *p, ms_tensor *x) {
     if (x != nullptr)

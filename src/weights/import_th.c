@@ -1,9 +1,9 @@
-/* Weights out of upstream's own package: {"klass", "args", "kwargs", "state", ...} in a pickle, tensors' values in
- * members of the zip around it. Owns nothing; any thread.
+/* Weights out of upstream's own package: {"klass", "args", "kwargs", "state", ...} in a pickle,
+ * tensors' values in members of the zip around it. Owns nothing; any thread.
  *
- * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, or must have the value that this network is
- * built for, or matters to training only; one that is not known at all is refused, since nobody can tell what it
- * does to the network. */
+ * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, or must have the value that
+ * this network is built for, or matters to training only; one that is not known at all is refused,
+ * since nobody can tell what it does to the network. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "pickle.h"
 #include "zip.h"
 
-/* ---- hyper-parameters ---------------------------------------------------------------------------------------- */
+/* ---- hyper-parameters ---- */
 
 static const struct {
     const char *name;
@@ -266,7 +266,7 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     return ms_hyper_check(hyper, err);
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------------------- */
+/* ---- tensors ---- */
 
 /* The member with a storage's values: beside the pickle, in data/. */
 static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
@@ -366,7 +366,7 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
     return 0;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------ */
+/* ---- the file ---- */
 
 /* FOLDER/data.pkl, whatever the folder is called */
 static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {

@@ -1,12 +1,13 @@
-/* The published models that are known: read from the manifests built into the binary. Static data; any thread. */
+/* The published models that are known: read from the manifests built into the binary. Static data;
+ * any thread. */
 #include "msaas/manifest.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "mapped.h"
-#include "msaas/model_json.h"
 #include "msaas/embedded.h"
+#include "msaas/model_json.h"
 
 #define MAX_FILE_BYTES (4 << 20)
 

@@ -1,4 +1,5 @@
-/* Mapping of model files: whatever reads weights gets them from here. Owns the mapping; any thread. */
+/* Mapping of model files: whatever reads weights gets them from here. Owns the mapping; any thread.
+ */
 #include "mapped.h"
 
 #include <errno.h>

@@ -12,8 +12,9 @@ struct ms_mapped {
     size_t size;
 };
 
-/* Regular files of at most max_bytes only. MS_ENOTFOUND, MS_EIO, MS_ETOOLARGE; the text names the file.
- * The file must not shrink while it is mapped: model files are only ever replaced by renaming. */
+/* Regular files of at most max_bytes only. MS_ENOTFOUND, MS_EIO, MS_ETOOLARGE; the text names the
+ * file. The file must not shrink while it is mapped: model files are only ever replaced by
+ * renaming. */
 MS_MUST_CHECK int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes,
                                  struct ms_error *err);
 /* Accepts one that is all zeros. */

@@ -1,10 +1,11 @@
-/* Before a worker's first job: the model from the store onto this machine's disk. Caller's thread; owns nothing but what it writes:
+/* Before a worker's first job: the model from the store onto this machine's disk. Caller's thread;
+ * owns nothing but what it writes:
  *
  *     CACHE/lock        held by whoever fetches; the others wait, and find what they want
- *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which names the digests of all the rest
- *     CACHE/at-DIGEST   a link to the model that bucket and key (their SHA-256) stood for the last time
- *     CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is whole and good
- */
+ *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which names the digests of
+ * all the rest CACHE/at-DIGEST   a link to the model that bucket and key (their SHA-256) stood for
+ * the last time CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is whole
+ * and good */
 #include "msaas/model_cache.h"
 
 #include <dirent.h>
@@ -37,7 +38,7 @@ struct fetch {
     char *new_folder, *link; /* full paths */
 };
 
-/* ---- folders ------------------------------------------------------------------------------------------------------------- */
+/* ---- folders ---- */
 
 static void remove_folder(const char *path) {
     DIR *dir = opendir(path);
@@ -116,7 +117,7 @@ static void set_link(const struct fetch *fetch, const char *folder) {
     free(temporary);
 }
 
-/* ---- fetching -------------------------------------------------------------------------------------------------------------- */
+/* ---- fetching ---- */
 
 static int fetch_one(const struct fetch *fetch, const char *name, int64_t max_bytes,
                      struct ms_error *err) {
@@ -272,7 +273,7 @@ out:
     return rc;
 }
 
-/* ---- s3:// ------------------------------------------------------------------------------------------------------------------ */
+/* ---- s3:// ---- */
 
 bool ms_model_is_remote(const char *word) {
     return strncmp(word, "s3://", 5) == 0;

@@ -1,5 +1,6 @@
-/* From published weights to a model on disk: check the file, read it, write the network, check what was written, and
- * only then give it its name. Owns the temporary files; runs on the caller's thread. */
+/* From published weights to a model on disk: check the file, read it, write the network, check what
+ * was written, and only then give it its name. Owns the temporary files; runs on the caller's
+ * thread. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,8 @@
 
 #include "import.h"
 #include "mapped.h"
-#include "msaas/model_json.h"
 #include "msaas/manifest.h"
+#include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
 
@@ -18,8 +19,8 @@
 struct work {
     const struct ms_model_import *import;
     struct ms_model_json json;
-    char *temporary
-        [MS_MODEL_MAX_MEMBERS]; /* written and checked, waiting for their names; NULL: not there */
+    /* written and checked, waiting for their names; NULL: not there */
+    char *temporary[MS_MODEL_MAX_MEMBERS];
 };
 
 static int no_memory(struct ms_error *err) {
@@ -167,7 +168,8 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
     return rc;
 }
 
-/* Stems and hyper-parameters come with the first network; the others of a bag must have the same. */
+/* Stems and hyper-parameters come with the first network; the others of a bag must have the same.
+ */
 static int take_form(struct work *work, int index, const struct ms_imported *imported,
                      struct ms_error *err) {
     const struct ms_hyper *hyper = &imported->tensors->hyper;
@@ -271,9 +273,9 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
     if (manifest == NULL && network >= 0)
         manifest = &recognised;
     if (index == 0) {
-        const bool is_whole = work->import->manifest != NULL ||
-                              (manifest != NULL && manifest->info.member_count == 1 &&
-                               work->import->file_count == 1);
+        const bool is_whole =
+            work->import->manifest != NULL ||
+            (manifest != NULL && manifest->info.member_count == 1 && work->import->file_count == 1);
         const char *name = is_whole ? manifest->info.name : base_name(path);
 
         rc = choose_name(work, name, err);
@@ -287,7 +289,8 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
         rc = take_form(work, index, &imported, err);
     if (rc == 0)
         rc = write_network(work, index, &imported, err);
-    ms_tensors_free(imported.tensors); /* before it is checked: it is twice as large as what was written */
+    /* before it is checked: it is twice as large as what was written */
+    ms_tensors_free(imported.tensors);
     if (rc == 0)
         rc =
             check_written(work, index, manifest != NULL ? &manifest->networks[network] : NULL, err);

@@ -1,5 +1,5 @@
-/* NAME.json, read and written, and the files it names: the way from a folder on disk to checked weights.
- * Owns nothing; any thread. */
+/* NAME.json, read and written, and the files it names: the way from a folder on disk to checked
+ * weights. Owns nothing; any thread. */
 #include "msaas/model_json.h"
 
 #include <ctype.h>
@@ -19,7 +19,7 @@
 #define FORMAT "msaas-model-1"
 #define MEMBERS 9 /* of the description, besides its digest */
 
-/* ---- the hyper-parameters' names in the JSON ----------------------------------------------------------------- */
+/* ---- the hyper-parameters' names in the JSON ---- */
 
 static const struct {
     const char *name;
@@ -107,7 +107,7 @@ static void write_hyper(struct ms_json_writer *writer, const struct ms_hyper *hy
     ms_json_end_object(writer);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 bool ms_model_name_is_plain(const char *name) {
     if (name[0] == '\0' || name[0] == '.' || name[0] == '-')
@@ -278,7 +278,8 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
     return rc;
 }
 
-/* A file written by hand may have no digest. One that has must say what it said when the digest was taken. */
+/* A file written by hand may have no digest. One that has must say what it said when the digest was
+ * taken. */
 static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
                         struct ms_error *err) {
     const struct ms_json *digest = ms_json_get(root, "digest");
@@ -402,7 +403,7 @@ out:
     return rc;
 }
 
-/* ---- the files it names -------------------------------------------------------------------------------------- */
+/* ---- the files it names ---- */
 
 int ms_model_json_map(const char *json_path, const struct ms_model_json *json, int member,
                       struct ms_weights **weights, struct ms_error *err) {

@@ -1,4 +1,5 @@
-/* ONNX read as bounded protobuf: an index of names over the mapped file. Owns the index, not the bytes; any thread. */
+/* ONNX read as bounded protobuf: an index of names over the mapped file. Owns the index, not the
+ * bytes; any thread. */
 #include "onnx.h"
 
 #include <stdbool.h>
@@ -40,7 +41,7 @@ struct ms_onnx {
     struct slice inputs[MAX_INPUTS];
 };
 
-/* ---- protobuf ------------------------------------------------------------------------------------------------ */
+/* ---- protobuf ---- */
 
 enum wire { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
@@ -100,7 +101,7 @@ static int compare_text(struct ms_onnx_text a, struct ms_onnx_text b) {
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-/* ---- the graph ----------------------------------------------------------------------------------------------- */
+/* ---- the graph ---- */
 
 static int by_tensor_name(const void *a, const void *b) {
     return compare_text(((const struct ms_onnx_tensor *)a)->name,
@@ -255,7 +256,7 @@ void ms_onnx_free(struct ms_onnx *onnx) {
     free(onnx);
 }
 
-/* ---- look-up ------------------------------------------------------------------------------------------------- */
+/* ---- look-up ---- */
 
 static const struct ms_onnx_tensor *find_initializer(const struct ms_onnx *onnx,
                                                      struct ms_onnx_text name) {

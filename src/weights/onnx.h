@@ -1,4 +1,5 @@
-/* The little of ONNX (protobuf) that holds weights: named initializers, and which nodes use them. */
+/* The little of ONNX (protobuf) that holds weights: named initializers, and which nodes use them.
+ */
 #ifndef MSAAS_WEIGHTS_ONNX_H
 #define MSAAS_WEIGHTS_ONNX_H
 
@@ -24,8 +25,8 @@ struct ms_onnx_tensor {
 
 struct ms_onnx;
 
-/* Borrows the bytes. Refuses what is malformed, initializers that are not float32 in the file itself, two of one name,
- * and more than 65,536 nodes or 8,192 initializers. MS_EMODEL. */
+/* Borrows the bytes. Refuses what is malformed, initializers that are not float32 in the file
+ * itself, two of one name, and more than 65,536 nodes or 8,192 initializers. MS_EMODEL. */
 MS_MUST_CHECK int ms_onnx_parse(const uint8_t *bytes, size_t size, struct ms_onnx **out,
                                 struct ms_error *err);
 void ms_onnx_free(struct ms_onnx *onnx);
@@ -34,7 +35,8 @@ void ms_onnx_free(struct ms_onnx *onnx);
 const struct ms_onnx_tensor *ms_onnx_initializer(const struct ms_onnx *onnx, const char *name);
 /* The first initializer among the inputs of the node of that name; NULL where there is none. */
 const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx, const char *name);
-/* Shape of the graph's input at `index`; the number of dimensions, 0 where there is no such input or it is not fixed. */
+/* Shape of the graph's input at `index`; the number of dimensions, 0 where there is no such input
+ * or it is not fixed. */
 int ms_onnx_input_shape(const struct ms_onnx *onnx, int index, int64_t shape[MS_ONNX_MAX_DIMS]);
 
 #endif

@@ -1,8 +1,9 @@
-/* The inner shell of upstream's .th files. A stack machine over the few opcodes that such files use. Owns the values;
- * any thread.
+/* The inner shell of upstream's .th files. A stack machine over the few opcodes that such files
+ * use. Owns the values; any thread.
  *
- * A pickle is a program; here it can do nothing but build values of the kinds in the header. GLOBAL only notes a name
- * out of a short list, REDUCE knows what each of these would make and makes that, and everything else is refused. */
+ * A pickle is a program; here it can do nothing but build values of the kinds in the header. GLOBAL
+ * only notes a name out of a short list, REDUCE knows what each of these would make and makes that,
+ * and everything else is refused. */
 #include "pickle.h"
 
 #include <stdarg.h>
@@ -55,7 +56,7 @@ static int no_memory(struct ms_pickle *pickle) {
     return ms_error_set(pickle->err, MS_ENOMEM, "no memory for a pickle");
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static struct ms_pickle_value *new_value(struct ms_pickle *pickle, enum ms_pickle_type type) {
     struct ms_pickle_value *value;
@@ -142,7 +143,7 @@ static int push_new(struct ms_pickle *pickle, enum ms_pickle_type type,
     return *out != NULL ? push(pickle, *out) : no_memory(pickle);
 }
 
-/* ---- input --------------------------------------------------------------------------------------------------- */
+/* ---- input ---- */
 
 static bool take(struct ms_pickle *pickle, size_t size, const uint8_t **out) {
     if ((size_t)(pickle->end - pickle->at) < size)
@@ -175,7 +176,7 @@ static bool take_line(struct ms_pickle *pickle, const char **text, size_t *size)
     return true;
 }
 
-/* ---- names and what they make -------------------------------------------------------------------------------- */
+/* ---- names and what they make ---- */
 
 /* "module\nname", as it stands in the pickle */
 static const char *const known_names[] = {
@@ -326,7 +327,7 @@ static int persistent(struct ms_pickle *pickle) {
     return 0;
 }
 
-/* ---- opcodes ------------------------------------------------------------------------------------------------- */
+/* ---- opcodes ---- */
 
 /* The topmost `count` values become the items of one new value. */
 static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
@@ -349,7 +350,8 @@ static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
     return push(pickle, value);
 }
 
-/* The topmost `count` values (above a mark, where `marked`) are added to the list or dictionary below them. */
+/* The topmost `count` values (above a mark, where `marked`) are added to the list or dictionary
+ * below them. */
 static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
     struct ms_pickle_value *to;
     size_t first;
@@ -446,7 +448,8 @@ static int push_bool(struct ms_pickle *pickle, bool truth) {
     return rc;
 }
 
-/* BUILD: attributes of the object below, as a state dict has its _metadata. Nothing here has any use for them. */
+/* BUILD: attributes of the object below, as a state dict has its _metadata. Nothing here has any
+ * use for them. */
 static int build(struct ms_pickle *pickle) {
     if (pop(pickle) == NULL || top(pickle) == NULL || top(pickle)->type != MS_PICKLE_DICT)
         return refuse(pickle, "attributes of what has none");

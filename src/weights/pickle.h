@@ -1,4 +1,5 @@
-/* Pickles as torch.save writes them (protocol 2), read as data: values are built, nothing is imported or called. */
+/* Pickles as torch.save writes them (protocol 2), read as data: values are built, nothing is
+ * imported or called. */
 #ifndef MSAAS_WEIGHTS_PICKLE_H
 #define MSAAS_WEIGHTS_PICKLE_H
 
@@ -21,7 +22,8 @@ enum ms_pickle_type {
     MS_PICKLE_DICT,     /* an OrderedDict too; items are key, value, key, value, ... */
     MS_PICKLE_NAME,     /* a class or function: text is "module name" */
     MS_PICKLE_FRACTION, /* integer / denominator */
-    MS_PICKLE_STORAGE, /* text is its key; half: float16, else float32; integer: its number of values */
+    /* text is its key; half: float16, else float32; integer: its number of values */
+    MS_PICKLE_STORAGE,
     MS_PICKLE_TENSOR, /* items: its storage */
 };
 
@@ -48,15 +50,16 @@ struct ms_pickle_value {
 
 struct ms_pickle;
 
-/* Values may contain themselves: do not walk them without a bound. Limits: 16 MiB, 2^20 values, 2^22 items.
- * MS_EMODEL; names that are not known are refused by name. */
+/* Values may contain themselves: do not walk them without a bound. Limits: 16 MiB, 2^20 values,
+ * 2^22 items. MS_EMODEL; names that are not known are refused by name. */
 MS_MUST_CHECK int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
                                   struct ms_error *err);
 void ms_pickle_free(struct ms_pickle *pickle);
 const struct ms_pickle_value *ms_pickle_root(const struct ms_pickle *pickle);
 
 bool ms_pickle_is_text(const struct ms_pickle_value *value, const char *text);
-/* The last value under that key, as in Python; NULL where value is no dictionary or does not have it. */
+/* The last value under that key, as in Python; NULL where value is no dictionary or does not have
+ * it. */
 const struct ms_pickle_value *ms_pickle_get(const struct ms_pickle_value *value, const char *key);
 
 #endif

@@ -1,5 +1,6 @@
-/* Model files: read from a mapping (the way to the network), written by the importers. Checks everything that the
- * header says before anyone follows it. Weights own their index, not the bytes; any thread. */
+/* Model files: read from a mapping (the way to the network), written by the importers. Checks
+ * everything that the header says before anyone follows it. Weights own their index, not the bytes;
+ * any thread. */
 #include "safetensors.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
     weights->file = *file;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* Where one tensor's values end in the file's data; its start is the weight's data. */
 struct extent {
@@ -241,7 +242,7 @@ int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hy
     return rc;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 struct output {
     FILE *file;

@@ -1,18 +1,19 @@
-/* safetensors files: 8 bytes with the header's length, a JSON header that names each tensor's type, shape and place,
- * then the values. https://huggingface.co/docs/safetensors */
+/* safetensors files: 8 bytes with the header's length, a JSON header that names each tensor's type,
+ * shape and place, then the values. https://huggingface.co/docs/safetensors */
 #ifndef MSAAS_WEIGHTS_SAFETENSORS_H
 #define MSAAS_WEIGHTS_SAFETENSORS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "msaas/digest.h"
 #include "mapped.h"
-#include "tensors.h"
+#include "msaas/digest.h"
 #include "msaas/weights.h"
+#include "tensors.h"
 
-/* Reads a whole file that lies in memory; the weights borrow the bytes. Only F16 and F32 are known; tensors must fill
- * the file without gap or overlap and be aligned to their type. Limits: a header of 4 MiB, 8,192 tensors. MS_EMODEL. */
+/* Reads a whole file that lies in memory; the weights borrow the bytes. Only F16 and F32 are known;
+ * tensors must fill the file without gap or overlap and be aligned to their type. Limits: a header
+ * of 4 MiB, 8,192 tensors. MS_EMODEL. */
 MS_MUST_CHECK int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                                        struct ms_error *err);
 size_t ms_weights_count(const struct ms_weights *weights);
@@ -22,12 +23,14 @@ const struct ms_weight *ms_weights_at(const struct ms_weights *weights,
 /* The weights own the mapping from now on: freeing them closes it. */
 void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file);
 
-/* That the weights are exactly the tensors of the spec, no more, no less, each in its shape. MS_EMODEL. */
+/* That the weights are exactly the tensors of the spec, no more, no less, each in its shape.
+ * MS_EMODEL. */
 MS_MUST_CHECK int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
                                    struct ms_error *err);
 
-/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. float16 where every value of every
- * tensor is one exactly, else float32. The same tensors give the same bytes. NaN and infinity are refused. */
+/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. float16 where
+ * every value of every tensor is one exactly, else float32. The same tensors give the same bytes.
+ * NaN and infinity are refused. */
 MS_MUST_CHECK int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                                        char sha256[MS_SHA256_HEX], struct ms_error *err);
 

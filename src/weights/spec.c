@@ -1,5 +1,5 @@
-/* Which tensors a network of given hyper-parameters consists of. Readers check files against it, importers ask it
- * what to look for, and the writer takes its order. Pure functions; any thread. */
+/* Which tensors a network of given hyper-parameters consists of. Readers check files against it,
+ * importers ask it what to look for, and the writer takes its order. Pure functions; any thread. */
 #include <stdio.h>
 
 #include "msaas/weights.h"
@@ -38,7 +38,8 @@ static void weight_and_bias(struct walk *walk, const char *prefix, const char *n
     tensor(walk, full, "bias", channels, 0, 0, 0);
 }
 
-/* Residual branch of a layer: squeeze (3 wide, dilated), norm, expand (1 wide) to both halves of a GLU, norm, scale. */
+/* Residual branch of a layer: squeeze (3 wide, dilated), norm, expand (1 wide) to both halves of a
+ * GLU, norm, scale. */
 static void dconv(struct walk *walk, const char *layer, int64_t channels) {
     const int64_t hidden = channels / walk->hyper->dconv_comp;
     char prefix[96];
@@ -55,7 +56,8 @@ static void dconv(struct walk *walk, const char *layer, int64_t channels) {
     }
 }
 
-/* Channels between the layers `index - 1` and `index` (0 is the outermost) of one branch's encoder. */
+/* Channels between the layers `index - 1` and `index` (0 is the outermost) of one branch's encoder.
+ */
 static int64_t channels_before(const struct ms_hyper *hyper, int index, int64_t outermost) {
     int64_t channels = hyper->channels;
 
@@ -102,7 +104,8 @@ static void branch(struct walk *walk, bool spectrogram) {
     }
 }
 
-/* Odd layers attend to the other branch and normalise it too (norm2); the feed-forward's norm is then the third. */
+/* Odd layers attend to the other branch and normalise it too (norm2); the feed-forward's norm is
+ * then the third. */
 static void transformer_layer(struct walk *walk, const char *layer, bool cross, int64_t width,
                               int64_t hidden) {
     char prefix[96];
@@ -220,7 +223,8 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
             "hyper-parameters kernel_size %d and stride %d: the kernel must be twice the "
             "stride, and the stride even",
             h->kernel_size, h->stride);
-    /* Each layer divides the frequencies; upstream changes the layer's form once too few are left. */
+    /* Each layer divides the frequencies; upstream changes the layer's form once too few are left.
+     */
     freqs = h->nfft / 2;
     for (int i = 0; i < h->depth; i++) {
         if (freqs <= h->kernel_size || freqs % h->stride)

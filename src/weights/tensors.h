@@ -1,4 +1,5 @@
-/* Weights on their way into a model file: every tensor of the spec, in its order, as float32. Importers fill them. */
+/* Weights on their way into a model file: every tensor of the spec, in its order, as float32.
+ * Importers fill them. */
 #ifndef MSAAS_WEIGHTS_TENSORS_H
 #define MSAAS_WEIGHTS_TENSORS_H
 
@@ -23,8 +24,8 @@ struct ms_tensors {
     float *block;
 };
 
-/* All zeros. The hyper-parameters are checked first (ms_hyper_check), and that there are at most max_values values: as
- * many as the file that they come from has room for. */
+/* All zeros. The hyper-parameters are checked first (ms_hyper_check), and that there are at most
+ * max_values values: as many as the file that they come from has room for. */
 MS_MUST_CHECK int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values,
                                  struct ms_tensors **out, struct ms_error *err);
 void ms_tensors_free(struct ms_tensors *tensors);

@@ -1,4 +1,5 @@
-/* Zip archives as torch.save writes them: members stored as they are, no compression, no encryption. */
+/* Zip archives as torch.save writes them: members stored as they are, no compression, no
+ * encryption. */
 #ifndef MSAAS_WEIGHTS_ZIP_H
 #define MSAAS_WEIGHTS_ZIP_H
 
@@ -19,8 +20,9 @@ struct ms_zip {
     struct ms_zip_entry *entries; /* sorted by name */
 };
 
-/* Borrows the bytes. Refuses compressed and encrypted members, two of one name, members that lie outside the file or
- * beyond 4 GiB (zip64), and more than 65,534. MS_EMODEL. On failure there is nothing to free. */
+/* Borrows the bytes. Refuses compressed and encrypted members, two of one name, members that lie
+ * outside the file or beyond 4 GiB (zip64), and more than 65,534. MS_EMODEL. On failure there is
+ * nothing to free. */
 MS_MUST_CHECK int ms_zip_open(struct ms_zip *zip, const uint8_t *bytes, size_t size,
                               struct ms_error *err);
 void ms_zip_close(struct ms_zip *zip);

@@ -1,5 +1,5 @@
-/* The reaper and the deliverers of callbacks. Owns their threads; each has a queue connection of its own, so that none waits for
- * another, and none holds up a job. */
+/* The reaper and the deliverers of callbacks. Owns their threads; each has a queue connection of
+ * its own, so that none waits for another, and none holds up a job. */
 #include "chores.h"
 
 #include <pthread.h>
@@ -52,7 +52,7 @@ static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms) 
     return !atomic_load(&chores->ending);
 }
 
-/* ---- the reaper --------------------------------------------------------------------------------------------------------- */
+/* ---- the reaper ---- */
 
 static void *reap(void *user) {
     struct ms_chores *chores = user;
@@ -76,7 +76,7 @@ static void *reap(void *user) {
     return NULL;
 }
 
-/* ---- the deliverer of callbacks ------------------------------------------------------------------------------------------ */
+/* ---- the deliverer of callbacks ---- */
 
 /* Until the queue has heard of it. */
 static void settle(struct deliverer *d, const struct ms_callback_due *due, int64_t again_ms) {
@@ -87,7 +87,8 @@ static void settle(struct deliverer *d, const struct ms_callback_due *due, int64
     while (ms_outage_note(chores->options.outage, ms_outbox_settle(d->queue, due, again_ms, &err),
                           &err))
         if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++)))
-            return; /* it comes again when its hold is over: callbacks are delivered at least once */
+            /* it comes again when its hold is over: callbacks are delivered at least once */
+            return;
 }
 
 static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
@@ -122,7 +123,8 @@ static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
     settle(d, due, again_ms);
 }
 
-/* One of those that wait looks each second, and at once when something may be due. False: the chores end. */
+/* One of those that wait looks each second, and at once when something may be due. False: the
+ * chores end. */
 static bool wait_for_turn(struct ms_chores *chores) {
     (void)pthread_mutex_lock(&chores->lock);
     while (!atomic_load(&chores->ending) && !chores->due && ms_monotonic_s() < chores->look_s)
@@ -162,7 +164,7 @@ void ms_chores_wake(struct ms_chores *chores) {
     (void)pthread_mutex_unlock(&chores->lock);
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------------ */
+/* ---- all ---- */
 
 static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct ms_error *err) {
     const struct ms_chores_options *options = &chores->options;

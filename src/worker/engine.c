@@ -1,5 +1,5 @@
-/* Between model file and jobs: opens the model in the precision that a job asks for, and keeps it for those that come
- * after. Owns the model and its separator; worker's thread. */
+/* Between model file and jobs: opens the model in the precision that a job asks for, and keeps it
+ * for those that come after. Owns the model and its separator; worker's thread. */
 #include "msaas/engine.h"
 
 #include <stdlib.h>
@@ -71,7 +71,8 @@ int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_e
     char sha256[MS_SHA256_HEX];
     int rc;
 
-    /* What was asked for may not be what the device can do: then it is not loaded again and again. */
+    /* What was asked for may not be what the device can do: then it is not loaded again and again.
+     */
     if (engine->network != NULL &&
         (wanted == engine->asked || wanted == engine->network->precision))
         return 0;

@@ -1,5 +1,6 @@
-/* One job: song from the store -> decode, separate, encode (pipeline.c) -> stems into the store. Owns the files in the worker's
- * folder. Worker's thread. What happens to the job afterwards, worker.c decides from the code. */
+/* One job: song from the store -> decode, separate, encode (pipeline.c) -> stems into the store.
+ * Owns the files in the worker's folder. Worker's thread. What happens to the job afterwards,
+ * worker.c decides from the code. */
 #include "job_run.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@
 #include "msaas/sys.h"
 
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
-/* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding and uploading after. */
+/* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding
+ * and uploading after. */
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
 /* How slow things are that nobody can watch, at the very least. */
@@ -36,7 +38,7 @@ struct run {
     double separate_begin_s; /* when the first segment began; 0: not yet */
 };
 
-/* ---- options -------------------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 static int stem_index(const struct ms_model_info *model, const char *name, struct ms_error *err) {
     for (int i = 0; i < model->stem_count; i++)
@@ -87,7 +89,7 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
     return rc == 0 ? choose_stems(from, model, to, err) : rc;
 }
 
-/* ---- the steps ------------------------------------------------------------------------------------------------------------- */
+/* ---- the steps ---- */
 
 /* Notes whose fault it was. */
 static int of_store(struct run *run, int rc, const struct ms_error *err) {
@@ -234,7 +236,8 @@ static void hide_folder(const char *folder, struct ms_error *err) {
 static void write_receipt(const struct ms_job_work *work, double seconds,
                           struct ms_job_receipt *receipt) {
     (void)snprintf(receipt->made_by, sizeof receipt->made_by,
-                   "msaas " MSAAS_VERSION ", libtorch %s", ms_engine_network(work->engine)->libtorch);
+                   "msaas " MSAAS_VERSION ", libtorch %s",
+                   ms_engine_network(work->engine)->libtorch);
     (void)snprintf(receipt->model_sha256, sizeof receipt->model_sha256, "%s",
                    ms_engine_sha256(work->engine));
     receipt->precision = ms_engine_network(work->engine)->precision;

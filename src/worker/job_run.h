@@ -28,11 +28,12 @@ struct ms_job_outcome {
     double seconds;
 };
 
-/* Fetches the song, separates it, uploads the stems. Fills in job's stems, audio_seconds and receipt. Nobody sees the stems before the
- * job has succeeded, which is the caller's to declare. */
+/* Fetches the song, separates it, uploads the stems. Fills in job's stems, audio_seconds and
+ * receipt. Nobody sees the stems before the job has succeeded, which is the caller's to declare. */
 MS_MUST_CHECK int ms_job_run(const struct ms_job_work *work, struct ms_job *job,
                              struct ms_job_outcome *outcome, struct ms_error *err);
-/* Removes the first `stems` of the job's objects, and the song where `song` says so; as far as it goes. */
+/* Removes the first `stems` of the job's objects, and the song where `song` says so; as far as it
+ * goes. */
 void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song);
 
 #endif

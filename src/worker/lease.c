@@ -1,6 +1,7 @@
-/* The heartbeat of the job at work. Owns a thread with a queue connection of its own, and the flag that ends work early. The
- * thread wakes ten times a second for what is cheap (has the worker been asked to stop?) and renews the lease at least
- * every third of it, but every second where that is longer: as often clients see progress, and a cancel is heard. */
+/* The heartbeat of the job at work. Owns a thread with a queue connection of its own, and the flag
+ * that ends work early. The thread wakes ten times a second for what is cheap (has the worker been
+ * asked to stop?) and renews the lease at least every third of it, but every second where that is
+ * longer: as often clients see progress, and a cancel is heard. */
 #include "lease.h"
 
 #include <errno.h>
@@ -67,8 +68,9 @@ static void wait_tick(struct ms_lease *lease) {
     (void)ms_cond_wait_until(&lease->wake, &lease->lock, ms_monotonic_s() + TICK_MS / 1000.0);
 }
 
-/* A thread that hangs in somebody else's code, for example in a file made to keep FFmpeg busy, cannot be ended: the process
- * can, and whoever started it starts it anew. The job has then crashed once. */
+/* A thread that hangs in somebody else's code, for example in a file made to keep FFmpeg busy,
+ * cannot be ended: the process can, and whoever started it starts it anew. The job has then crashed
+ * once. */
 static void end_process(const struct ms_lease *lease, const char *why) {
     ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
                   "reason", why, NULL);

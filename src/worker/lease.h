@@ -1,5 +1,6 @@
-/* The lease of the job at work: a thread renews it, carries the job's progress to the queue, and brings back why the work must
- * end. Everything here may be called from the worker's thread while the lease's own thread runs. */
+/* The lease of the job at work: a thread renews it, carries the job's progress to the queue, and
+ * brings back why the work must end. Everything here may be called from the worker's thread while
+ * the lease's own thread runs. */
 #ifndef MSAAS_WORKER_LEASE_H
 #define MSAAS_WORKER_LEASE_H
 
@@ -38,8 +39,8 @@ void ms_lease_end(struct ms_lease *lease);
 void ms_lease_progress(struct ms_lease *lease, double progress, double eta_seconds,
                        double audio_seconds);
 
-/* True when work must end: the job's (see ms_lease_why), or all work, while there is no job. For hooks and stores; valid as
- * long as the lease object. */
+/* True when work must end: the job's (see ms_lease_why), or all work, while there is no job. For
+ * hooks and stores; valid as long as the lease object. */
 const atomic_bool *ms_lease_halt(const struct ms_lease *lease);
 enum ms_lease_end ms_lease_why(struct ms_lease *lease);
 /* What the worker's own changes of the job found: no thread needs to ask again. */

@@ -1,5 +1,5 @@
-/* Log lines on their way to the queue. Owns a ring of lines and a thread with a queue connection; whoever logs only touches the
- * ring. Nothing here logs: it would come back here. */
+/* Log lines on their way to the queue. Owns a ring of lines and a thread with a queue connection;
+ * whoever logs only touches the ring. Nothing here logs: it would come back here. */
 #include "msaas/logship.h"
 
 #include <pthread.h>

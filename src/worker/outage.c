@@ -1,4 +1,5 @@
-/* What the worker's threads found when they spoke to queue and store, put together to two log lines an outage. */
+/* What the worker's threads found when they spoke to queue and store, put together to two log lines
+ * an outage. */
 #include "outage.h"
 
 #include "msaas/log.h"
@@ -24,7 +25,8 @@ bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err
     default: break;
     }
     ms_metric_add(outage->errors, 1, NULL, NULL);
-    /* A damaged file fails some calls, and others not: that one works says nothing as long as others fail. */
+    /* A damaged file fails some calls, and others not: that one works says nothing as long as
+     * others fail. */
     if (rc == MS_EIO || rc == MS_ECORRUPT)
         atomic_store(&outage->back_ms, now_ms() + DAMAGED_MS);
     if (!atomic_exchange(&outage->lost, true))

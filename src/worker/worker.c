@@ -1,6 +1,6 @@
-/* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it. Owns one worker's connections to
- * queue and store, its folder, and its helpers: the lease's thread (lease.c), the reaper and the deliverer of callbacks
- * (chores.c). Runs on the caller's thread. */
+/* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it.
+ * Owns one worker's connections to queue and store, its folder, and its helpers: the lease's thread
+ * (lease.c), the reaper and the deliverer of callbacks (chores.c). Runs on the caller's thread. */
 #include "msaas/worker.h"
 
 #include <ctype.h>
@@ -46,7 +46,7 @@ struct worker {
     struct worker *next_alive;
 };
 
-/* ---- alive? -------------------------------------------------------------------------------------------------------------- */
+/* ---- alive? ---- */
 
 static pthread_mutex_t alive_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct worker *alive_workers; /* those of this process, linked by next_alive */
@@ -88,7 +88,7 @@ bool ms_worker_is_alive(void) {
     return alive;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 static bool stopped(const struct worker *worker) {
     return atomic_load(worker->options->stop);
@@ -132,10 +132,11 @@ static void wait_for_store(struct worker *worker) {
     worker->store_suspect = false;
 }
 
-/* ---- the queue hears of the job ------------------------------------------------------------------------------------------------ */
+/* ---- the queue hears of the job ---- */
 
-/* One change of the job at work, repeated while the queue cannot be reached. Ends early, with the queue's failure, when the
- * lease is known to be lost or a worker that stops has tried long enough. */
+/* One change of the job at work, repeated while the queue cannot be reached. Ends early, with the
+ * queue's failure, when the lease is known to be lost or a worker that stops has tried long enough.
+ */
 static int change(struct worker *worker, enum ms_queue_change what, struct ms_error *err) {
     double stopped_s = -1;
 
@@ -182,7 +183,8 @@ static int confirm(void *context, struct ms_error *err) {
     return ms_error_set(err, MS_ECANCELED, "canceled");
 }
 
-/* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together does not return together. */
+/* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together
+ * does not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
     char hex[5];
@@ -193,7 +195,8 @@ static int64_t retry_at_ms(const struct ms_job *job) {
     return ms_unix_ms() + most_ms - most_ms / 2 * random / 0xffff;
 }
 
-/* Removes objects that no finished job will name; not, if another worker has the job by now: they would be that one's. */
+/* Removes objects that no finished job will name; not, if another worker has the job by now: they
+ * would be that one's. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
     int rc;
@@ -273,7 +276,8 @@ static int end_canceled(struct worker *worker, const struct ms_job_outcome *outc
                         struct ms_error *err) {
     int rc;
 
-    /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of somebody who sends it anew stays. */
+    /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of
+     * somebody who sends it anew stays. */
     discard(worker, outcome, true);
     worker->job.stem_count = 0;
     rc = change(worker, MS_CHANGE_CANCEL, err);
@@ -329,7 +333,7 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
                       "job", worker->job.id, "error", err.text, NULL);
 }
 
-/* ---- one job -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one job ---- */
 
 static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
@@ -384,7 +388,7 @@ static void work(struct worker *worker) {
     }
 }
 
-/* ---- begin and end ----------------------------------------------------------------------------------------------------------------- */
+/* ---- begin and end ---- */
 
 /* HOST-PID-RANDOM, of the characters that the queue takes. */
 static int make_name(char name[100], struct ms_error *err) {

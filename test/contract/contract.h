@@ -1,5 +1,5 @@
-/* The files of the store's contract suite among themselves: store_contract.c holds what every backend must do, store_faults.c
- * what only one of them can be asked, tools.c what both need. */
+/* The files of the store's contract suite among themselves: store_contract.c holds what every
+ * backend must do, store_faults.c what only one of them can be asked, tools.c what both need. */
 #ifndef MSAAS_TEST_CONTRACT_H
 #define MSAAS_TEST_CONTRACT_H
 

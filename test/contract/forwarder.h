@@ -1,5 +1,5 @@
-/* Stands between a client and a server on 127.0.0.1 and breaks what passes through: a thread of its own, one connection after
- * the other. For tests of what clients do when the network fails. */
+/* Stands between a client and a server on 127.0.0.1 and breaks what passes through: a thread of its
+ * own, one connection after the other. For tests of what clients do when the network fails. */
 #ifndef MSAAS_TEST_FORWARDER_H
 #define MSAAS_TEST_FORWARDER_H
 
@@ -20,8 +20,8 @@ struct forwarder {
     atomic_int breaks;      /* so many connections break as said below; then all is well again */
     atomic_long after_down; /* break after so many bytes of answers; 0: don't */
     atomic_long after_up;   /* the same of requests */
-    const char
-        *_Atomic swallow;  /* the answer to a request that holds this never arrives; NULL: don't */
+    /* the answer to a request that holds this never arrives; NULL: don't */
+    const char *_Atomic swallow;
     atomic_bool gone_then; /* after a break every connection ends at once */
     atomic_bool gone;      /* they do now */
     atomic_bool silent;    /* nothing passes, connections stay open */

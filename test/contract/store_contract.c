@@ -1,9 +1,9 @@
 /* The contract of msaas/store.h, the same for every backend.
  *
- *   store_contract file|s3        runs the suite in a temporary folder, or on the S3 server that AWS_ENDPOINT_URL_S3,
- *                                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name (test/tools/radosgw.py starts one)
- *                                 (AWS_CA_BUNDLE: whom to trust)
- *   store_contract file|s3 MIB    stores and fetches one object of so many MiB; tells the time and how memory grew */
+ *   store_contract file|s3        runs the suite in a temporary folder, or on the S3 server that
+ * AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name (test/tools/radosgw.py
+ * starts one) (AWS_CA_BUNDLE: whom to trust) store_contract file|s3 MIB    stores and fetches one
+ * object of so many MiB; tells the time and how memory grew */
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 
 struct world world;
 
-/* ---- what every backend must do ------------------------------------------------------------------------------ */
+/* ---- what every backend must do ---- */
 
 static void check_text(const char *key, const char *text) {
     struct heap heap = {0};
@@ -373,7 +373,8 @@ static void stops_when_told(void **state) {
     atomic_store(&world.cancel, false);
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "stopped", &info, &err));
 
-    /* In the midst of it, earlier and earlier should the machine be that quick. The digest is given: storing begins at once. */
+    /* In the midst of it, earlier and earlier should the machine be that quick. The digest is
+     * given: storing begins at once. */
     snprintf(path, sizeof path, "%s/sparse", world.folder);
     write_file(path, 0, 0);
     assert_int_equal(truncate(path, 96 * MIB), 0);
@@ -394,7 +395,8 @@ static void stops_when_told(void **state) {
     assert_int_equal(uploads_left(), left);
 }
 
-/* A child that stores one of two files over the other, over and over; it tells when the first lies there. */
+/* A child that stores one of two files over the other, over and over; it tells when the first lies
+ * there. */
 static pid_t start_writer(const char *const paths[2], int *told) {
     int ends[2];
     pid_t child;
@@ -464,7 +466,7 @@ static void never_shows_torn_writes(void **state) {
     unlink(paths[1]);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 /* How far the peak of resident memory rises above what there was before, in KiB. */
 static long growth_of(int64_t bytes, bool tell) {
@@ -498,7 +500,7 @@ static void needs_no_more_memory_for_large_objects(void **state) {
     assert_true(growth_of(128 * MIB, false) < 64 * 1024);
 }
 
-/* ---- set-up -------------------------------------------------------------------------------------------------- */
+/* ---- set-up ---- */
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where) {
     (void)status;

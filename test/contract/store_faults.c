@@ -1,5 +1,5 @@
-/* What can be asked of one backend only: broken networks, wrong secrets and presigned URLs of S3; links and leftovers of a
- * folder. */
+/* What can be asked of one backend only: broken networks, wrong secrets and presigned URLs of S3;
+ * links and leftovers of a folder. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -13,7 +13,7 @@
 #include "msaas/sigv4.h"
 #include "msaas/sys.h"
 
-/* ---- S3 from below: one request as the test wants it ---------------------------------------------------------- */
+/* ---- S3 from below: one request as the test wants it ---- */
 
 static int send_raw(const char *method, const char *path, const char *query, const char *sha256,
                     const char *bytes, char reply[20000]) {
@@ -100,7 +100,7 @@ void damage(const char *key) {
     free(heap.bytes);
 }
 
-/* ---- S3 ------------------------------------------------------------------------------------------------------ */
+/* ---- S3 ---- */
 
 static void check_denied(const struct ms_store_options *options) {
     struct ms_store *store = open_store(options);
@@ -326,7 +326,7 @@ const struct CMUnitTest fault_tests_s3[] = {
 };
 const size_t fault_tests_s3_count = sizeof fault_tests_s3 / sizeof *fault_tests_s3;
 
-/* ---- folder -------------------------------------------------------------------------------------------------- */
+/* ---- folder ---- */
 
 static void follows_no_links(void **state) {
     char path[200], target[200];

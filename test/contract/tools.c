@@ -1,4 +1,5 @@
-/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes, this process's memory. */
+/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes, this
+ * process's memory. */
 #include <dirent.h>
 
 #include "contract.h"

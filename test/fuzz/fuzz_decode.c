@@ -1,6 +1,7 @@
-/* Any bytes as an audio file: opened, read to the end, rewound, read again. The input goes through a file in memory,
- * as the decoder takes regular files only. Checked beyond the absence of crashes: every sample is finite, both passes
- * give as many frames, a refusal has a text and one of the stated codes. */
+/* Any bytes as an audio file: opened, read to the end, rewound, read again. The input goes through
+ * a file in memory, as the decoder takes regular files only. Checked beyond the absence of crashes:
+ * every sample is finite, both passes give as many frames, a refusal has a text and one of the
+ * stated codes. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

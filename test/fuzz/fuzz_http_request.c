@@ -1,12 +1,12 @@
-/* Any bytes as they come from a connection: a head, then a body in the chunked coding. However the bytes are cut into pieces, they must be read
- * in one way. */
+/* Any bytes as they come from a connection: a head, then a body in the chunked coding. However the
+ * bytes are cut into pieces, they must be read in one way. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "parse.h"
 #include "msaas/http_range.h"
+#include "parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

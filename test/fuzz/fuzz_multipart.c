@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "msaas/text.h"
 #include "msaas/multipart.h"
+#include "msaas/text.h"
 #include "parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

@@ -1,4 +1,5 @@
-/* Any bytes as a .th file to import, and, since a zip archive is hard to hit, as the pickle inside. */
+/* Any bytes as a .th file to import, and, since a zip archive is hard to hit, as the pickle inside.
+ */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,5 +1,6 @@
-/* Any bytes as a POST that brings a song. The first byte chooses the form, the query goes to the first line's end, the rest is the body. What is
- * taken lies in the body, and its options fit their places; what is refused has a status and a reason. */
+/* Any bytes as a POST that brings a song. The first byte chooses the form, the query goes to the
+ * first line's end, the rest is the body. What is taken lies in the body, and its options fit their
+ * places; what is refused has a status and a reason. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* Runs a fuzz target over every file of the folders (or files) named on the command line, in the order of their
- * names: what was once found stays found, without libFuzzer. An empty input is always tried first. */
+/* Runs a fuzz target over every file of the folders (or files) named on the command line, in the
+ * order of their names: what was once found stays found, without libFuzzer. An empty input is
+ * always tried first. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>

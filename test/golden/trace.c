@@ -1,8 +1,7 @@
-/* One forward pass of the published network, module by module, against the trace of the reference implementation.
- *   trace MODEL GOLDEN_FOLDER
- * MODEL: as for --model, found in MSAAS_MODELS_DIR or its default.
- * GOLDEN_FOLDER holds forward_trace.json and pop20/mix.wav, whose first segment, normalised by the whole clip, was its
- * input. Exit code 77: the folder is not there. */
+/* One forward pass of the published network, module by module, against the trace of the reference
+ * implementation. trace MODEL GOLDEN_FOLDER MODEL: as for --model, found in MSAAS_MODELS_DIR or its
+ * default. GOLDEN_FOLDER holds forward_trace.json and pop20/mix.wav, whose first segment,
+ * normalised by the whole clip, was its input. Exit code 77: the folder is not there. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

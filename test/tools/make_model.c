@@ -1,5 +1,5 @@
-/* Writes a model of random weights: NAME.json and its safetensors files, for tests that need a network of any form
- * and not a good one. The same options give the same bytes. */
+/* Writes a model of random weights: NAME.json and its safetensors files, for tests that need a
+ * network of any form and not a good one. The same options give the same bytes. */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -86,7 +86,8 @@ static double as_half(double value) {
     return exponent < -13 ? 0 : ldexp(nearbyint(fraction * 2048), exponent - 11);
 }
 
-/* Keeps the level of what goes through a layer: weights are spread by the number of a layer's inputs. */
+/* Keeps the level of what goes through a layer: weights are spread by the number of a layer's
+ * inputs. */
 static void fill(struct ms_tensor *tensor, const struct plan *plan, uint64_t *state) {
     const struct ms_hyper *hyper = &plan->json.hyper;
     const char *part = strrchr(tensor->name, '.');
@@ -233,8 +234,7 @@ int main(int argc, char **argv) {
             *integers[option - INTEGER].value = atoi(optarg);
         }
     }
-    if (optind != argc - 1 || info->member_count < 1 ||
-        info->member_count > MS_MODEL_MAX_MEMBERS) {
+    if (optind != argc - 1 || info->member_count < 1 || info->member_count > MS_MODEL_MAX_MEMBERS) {
         fputs(usage, stderr);
         return 2;
     }

@@ -1,7 +1,7 @@
-/* The signer at work on requests from stdin, one a line, fields split by tabs, each percent-encoded where a tab or line
- * break could be in it:
- *   authorization|presign METHOD HOST PATH QUERY PAYLOAD REGION SERVICE ACCESS SECRET TOKEN DATE EXPIRES HEADER...
- * For each, a line: the value of the Authorization header, or the query. For test/contract/test_sigv4.py. */
+/* The signer at work on requests from stdin, one a line, fields split by tabs, each percent-encoded
+ * where a tab or line break could be in it: authorization|presign METHOD HOST PATH QUERY PAYLOAD
+ * REGION SERVICE ACCESS SECRET TOKEN DATE EXPIRES HEADER... For each, a line: the value of the
+ * Authorization header, or the query. For test/contract/test_sigv4.py. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* A site for tests of the API: server and API on sqlite: and file: in a folder of its own, over real sockets; the test is the worker. */
+/* A site for tests of the API: server and API on sqlite: and file: in a folder of its own, over
+ * real sockets; the test is the worker. */
 #ifndef MSAAS_TEST_API_SITE_H
 #define MSAAS_TEST_API_SITE_H
 
@@ -32,7 +33,7 @@ static const struct ms_api_model models[] = {
     {"six", "", 6, {"drums", "bass", "other", "vocals", "guitar", "piano"}},
 };
 
-/* ---- the site ------------------------------------------------------------------------------------------------ */
+/* ---- the site ---- */
 
 static inline struct ms_api *new_api(const char *url, const struct ms_store_options *in) {
     struct ms_error err = {0};
@@ -110,7 +111,7 @@ static inline bool is_stored(const char *bucket, const char *key) {
     return ms_store_head(store, bucket, key, &info, NULL) == 0;
 }
 
-/* ---- the client ---------------------------------------------------------------------------------------------- */
+/* ---- the client ---- */
 
 struct answer {
     char *text; /* all of it */
@@ -208,7 +209,7 @@ static inline void expect_problem(const char *what, struct answer answer, int st
     answer_free(&answer);
 }
 
-/* ---- songs and the worker ------------------------------------------------------------------------------------ */
+/* ---- songs and the worker ---- */
 
 /* A different one each time. */
 static inline size_t new_song(char song[64]) {

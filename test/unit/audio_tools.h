@@ -1,4 +1,5 @@
-/* What the two audio tests share: a temporary folder, commands that make files, a test signal, whole files in memory. */
+/* What the two audio tests share: a temporary folder, commands that make files, a test signal,
+ * whole files in memory. */
 #ifndef MSAAS_TEST_AUDIO_TOOLS_H
 #define MSAAS_TEST_AUDIO_TOOLS_H
 
@@ -97,7 +98,8 @@ static void clip_free(struct clip *clip) {
     memset(clip, 0, sizeof *clip);
 }
 
-/* Two partials a channel, different left and right, fading in and out (so that no edge is a click); peak below 0.5. */
+/* Two partials a channel, different left and right, fading in and out (so that no edge is a click);
+ * peak below 0.5. */
 static void clip_signal(struct clip *clip, int64_t frames, int rate_hz) {
     clip_alloc(clip, frames);
     for (int64_t i = 0; i < frames; i++) {
@@ -178,7 +180,8 @@ static int read_all(struct ms_decoder *decoder, struct clip *clip, struct ms_err
     return 0;
 }
 
-/* An ID3v2.3 tag of so many texts and nothing else. Each costs FFmpeg a search through all before it. */
+/* An ID3v2.3 tag of so many texts and nothing else. Each costs FFmpeg a search through all before
+ * it. */
 static inline void write_tags(const char *name, int count) {
     enum { TEXT_BYTES = 20 };
     const int size = count * TEXT_BYTES;

@@ -13,11 +13,11 @@ struct fake_network {
     struct ms_network network;
     bool plain; /* stem s is the mix, s + 1 times, and nothing else */
     atomic_int forwards[MS_MODEL_MAX_MEMBERS]; /* how often each was run, on a batch */
-    atomic_int sessions;                        /* alive */
+    atomic_int sessions;                       /* alive */
     int fail_forward; /* number of the forward that fails, from 1; 0: none */
     int fail_session; /* likewise of the session that cannot be made */
     atomic_int forwards_begun, sessions_begun;
-    bool float32_only;           /* whatever it is asked for */
+    bool float32_only; /* whatever it is asked for */
     bool open;
     int opens;     /* so far */
     int fail_open; /* number of the opening that fails, from 1; 0: none */

@@ -1,4 +1,5 @@
-/* A server with a few routes on a free port of 127.0.0.1, on a thread of its own, and clients made of plain sockets. */
+/* A server with a few routes on a free port of 127.0.0.1, on a thread of its own, and clients made
+ * of plain sockets. */
 #ifndef MSAAS_TEST_HTTP_PEER_H
 #define MSAAS_TEST_HTTP_PEER_H
 

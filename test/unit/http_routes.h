@@ -1,4 +1,5 @@
-/* The routes that the server's tests ask, and what they count. Included by one file of each program. */
+/* The routes that the server's tests ask, and what they count. Included by one file of each
+ * program. */
 #ifndef MSAAS_TEST_HTTP_ROUTES_H
 #define MSAAS_TEST_HTTP_ROUTES_H
 

@@ -1,5 +1,5 @@
-/* A server on a free port of 127.0.0.1, on a thread of its own: one connection after the other, one request on each.
- * For tests of whatever speaks HTTP. */
+/* A server on a free port of 127.0.0.1, on a thread of its own: one connection after the other, one
+ * request on each. For tests of whatever speaks HTTP. */
 #ifndef MSAAS_TEST_LOOPBACK_H
 #define MSAAS_TEST_LOOPBACK_H
 

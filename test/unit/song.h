@@ -1,4 +1,5 @@
-/* A song in memory that the separator reads in odd blocks, and a place for its stems. Faults on demand. */
+/* A song in memory that the separator reads in odd blocks, and a place for its stems. Faults on
+ * demand. */
 #ifndef MSAAS_TEST_SONG_H
 #define MSAAS_TEST_SONG_H
 

@@ -1,7 +1,8 @@
-/* The API from song to stems. The test is the worker: it reserves jobs, puts stems into the store and finishes them. */
+/* The API from song to stems. The test is the worker: it reserves jobs, puts stems into the store
+ * and finishes them. */
 #include "api_site.h"
 
-/* ---- /apiv1 -------------------------------------------------------------------------------------------------- */
+/* ---- /apiv1 ---- */
 
 /* As some encoders write it: lines, whose ends JSON escapes, and slashes escaped. */
 static char *with_escapes(const char *base64) {
@@ -151,7 +152,7 @@ static void test_v1_failed_and_other_models(void **state) {
     expect_empty();
 }
 
-/* ---- /apiv2 -------------------------------------------------------------------------------------------------- */
+/* ---- /apiv2 ---- */
 
 static void test_v2_forms_of_submitting(void **state) {
     static const char form[] =
@@ -411,7 +412,7 @@ static void test_v2_cancel(void **state) {
     expect_empty();
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 static int listen_to(const char *id, const char *last) {
     char text[512];
@@ -497,7 +498,7 @@ static void test_events(void **state) {
     expect_empty();
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 static void test_health_and_models(void **state) {
     char id[MS_JOB_ID_HEX];

@@ -1,7 +1,8 @@
-/* What the API refuses, and how: the right status in the right form, and nothing stored or queued. */
+/* What the API refuses, and how: the right status in the right form, and nothing stored or queued.
+ */
 #include "api_site.h"
 
-/* ---- what is refused ----------------------------------------------------------------------------------------- */
+/* ---- what is refused ---- */
 
 struct refusal {
     const char *what, *method, *path, *type;

@@ -64,7 +64,8 @@ static void put_due(int number, int port) {
     ms_job_fini(&taken);
 }
 
-/* All of it: who answers before, or closes with something unread, is no server. Its body, without data, is "null". */
+/* All of it: who answers before, or closes with something unread, is no server. Its body, without
+ * data, is "null". */
 static void hear_request(int fd) {
     char request[4096];
     size_t have = 0;
@@ -100,7 +101,8 @@ static void those_that_hang_hold_up_nobody(void **state) {
     for (int i = 0; i < GOOD; i++)
         put_due(HANGING + i, good_port);
     assert_int_equal(ms_chores_new(&options, &chores, &err), 0);
-    /* In whatever order they come, since all are due in the same millisecond: all that hang at the same time. */
+    /* In whatever order they come, since all are due in the same millisecond: all that hang at the
+     * same time. */
     for (int silent_count = 0, good_count = 0; silent_count < HANGING || good_count < GOOD;) {
         struct pollfd wait[] = {{.fd = silent, .events = POLLIN}, {.fd = good, .events = POLLIN}};
         assert_true(poll(wait, 2, PATIENCE_MS) > 0);

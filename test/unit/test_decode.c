@@ -1,13 +1,16 @@
-/* Decoding: every kind of input by its exact length and its samples, and everything that must be refused. */
+/* Decoding: every kind of input by its exact length and its samples, and everything that must be
+ * refused. */
 #include "audio_tools.h"
 
 #include <sys/resource.h>
 
 #define FRAMES 60001 /* of no codec's block size */
-/* The last packet of this length lies beyond the end of an edit list rounded down to milliseconds. */
+/* The last packet of this length lies beyond the end of an edit list rounded down to milliseconds.
+ */
 #define EDGE_FRAMES (58 * 1024 + 9)
 
-/* source.wav: float, 44.1 kHz, stereo, FRAMES long. All other encodings are made of it by one run of ffmpeg. */
+/* source.wav: float, 44.1 kHz, stereo, FRAMES long. All other encodings are made of it by one run
+ * of ffmpeg. */
 static struct clip source;
 
 /* "48k": exact at that rate, as ffmpeg's own conversion makes a few frames too many. */
@@ -152,8 +155,8 @@ static void put32_be(uint8_t *at, uint32_t value) {
         at[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-/* iTunes says in a tag of its own what to cut. ffmpeg does not write it: it is put behind the other tags, which are the
- * last thing in the file, and the boxes around it grow. */
+/* iTunes says in a tag of its own what to cut. ffmpeg does not write it: it is put behind the other
+ * tags, which are the last thing in the file, and the boxes around it grow. */
 static void itunes_tag_is_obeyed(void **state) {
     (void)state;
     static const char *const around[] = {"moov", "udta", "meta", "ilst"};
@@ -468,7 +471,8 @@ static void samples_that_are_no_numbers_are_refused(void **state) {
     }
 }
 
-/* The header's size claims three hours; what is there is used, and memory is not taken on its word. */
+/* The header's size claims three hours; what is there is used, and memory is not taken on its word.
+ */
 static void a_header_that_claims_hours_is_not_believed(void **state) {
     (void)state;
     uint8_t bytes[44 + 8000] = {0};

@@ -1,4 +1,5 @@
-/* SHA-2 and HMAC against the examples that their standards publish (FIPS 180-4, RFC 3874, RFC 4231). */
+/* SHA-2 and HMAC against the examples that their standards publish (FIPS 180-4, RFC 3874, RFC
+ * 4231). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

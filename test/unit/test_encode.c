@@ -1,5 +1,5 @@
-/* Encoding: every format by exact length, samples and tags, read back by this decoder and by others' programs; and what
- * is left on the disk when something fails. */
+/* Encoding: every format by exact length, samples and tags, read back by this decoder and by
+ * others' programs; and what is left on the disk when something fails. */
 #include "audio_tools.h"
 
 #include <errno.h>
@@ -238,7 +238,8 @@ static void the_same_input_gives_the_same_bytes(void **state) {
     }
 }
 
-/* What ffprobe finds in the file, one KEY=VALUE a line, wherever the container keeps it; then each of these. */
+/* What ffprobe finds in the file, one KEY=VALUE a line, wherever the container keeps it; then each
+ * of these. */
 static void expect_tags(const char *name, const char *const *tags, int count) {
     size_t size;
     shell("ffprobe -v error -show_entries format_tags:stream_tags -of default=nw=1 %s > tags",

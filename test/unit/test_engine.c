@@ -1,5 +1,5 @@
-/* The model that a worker serves: opened anew only where another precision is asked for, never twice at a time. The
- * stand-in refuses to be opened while it is open. */
+/* The model that a worker serves: opened anew only where another precision is asked for, never
+ * twice at a time. The stand-in refuses to be opened while it is open. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

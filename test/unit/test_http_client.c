@@ -1,4 +1,5 @@
-/* The HTTP client and downloads, against a server on the loopback interface that also breaks off and misbehaves. */
+/* The HTTP client and downloads, against a server on the loopback interface that also breaks off
+ * and misbehaves. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -12,7 +12,8 @@
 
 #define HOST "Host: h\r\n"
 
-/* Scans byte by byte as bytes come, then parses; returns the status, -1 when the head does not end. */
+/* Scans byte by byte as bytes come, then parses; returns the status, -1 when the head does not end.
+ */
 static int parse(const char *text, size_t size, struct ms_http_head *head, char **copy) {
     size_t scanned = 0, found = 0;
     const char *reason = NULL;

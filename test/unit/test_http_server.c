@@ -1,4 +1,5 @@
-/* The HTTP server over real sockets: what is asked and answered, by clients that keep the rules and by hostile ones. */
+/* The HTTP server over real sockets: what is asked and answered, by clients that keep the rules and
+ * by hostile ones. */
 #include "http_routes.h"
 
 static void answers_simple_requests(void **state) {

@@ -3,7 +3,7 @@
 
 #include <poll.h>
 
-/* ---- slow and greedy clients --------------------------------------------------------------------------------- */
+/* ---- slow and greedy clients ---- */
 
 static void ends_slow_heads_bodies_and_idlers(void **state) {
     static const struct {
@@ -68,7 +68,8 @@ static void counts_bodies_in_flight(void **state) {
     first = dial(peer.port);
     assert_true(say_text(first, POST("/echo", "Content-Length: 900000\r\n", "")) &&
                 say(first, filler, 899999));
-    /* The first one's bytes must have come before the second's: it is refused as soon as they have. */
+    /* The first one's bytes must have come before the second's: it is refused as soon as they have.
+     */
     for (int code = 0; code != 503;) {
         assert_true(ms_monotonic_s() < until);
         second = dial(peer.port);
@@ -157,7 +158,7 @@ static void lets_early_errors_be_heard(void **state) {
     close(fd);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static void streams_whole_answers(void **state) {
     static const struct {
@@ -218,7 +219,8 @@ static void breaks_off_what_fails(void **state) {
     wait_until_equal(&closes, atomic_load(&opens));
 }
 
-/* What was taken from the stream and has not come yet lies somewhere: in the kernel's buffers, at most 16 MiB, and in the server's, hardly anything. */
+/* What was taken from the stream and has not come yet lies somewhere: in the kernel's buffers, at
+ * most 16 MiB, and in the server's, hardly anything. */
 static void streams_to_slow_readers_in_little_memory(void **state) {
     static char buffer[65536];
     const int64_t size = 128 << 20;
@@ -291,7 +293,7 @@ static void ends_readers_that_stall(void **state) {
     peer_stop(&peer, 0);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void slow_ones_hold_up_nobody_else(void **state) {
     struct ms_http_server_options options = options_of();

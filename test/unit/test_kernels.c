@@ -8,7 +8,7 @@ extern const struct ms_kernels ms_kernels_wide;
 static const int64_t channels_tried[] = {1, 3, 6, 8, 12, 15, 16, 17, 31, 48, 100};
 static const int64_t counts_tried[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 100};
 
-/* ---- attention ------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 struct attention_case {
     int64_t queries, keys, heads, depth;
@@ -141,7 +141,7 @@ static void attention_of_large_scores(void **state) {
     free(a.scratch);
 }
 
-/* ---- norms and other passes ------------------------------------------------------------------ */
+/* ---- norms and other passes ---- */
 
 /* 2e-5 of a deviation where the mean is small; 1e-3 where it is ten, which float sums feel. */
 static void check_layer_norm(int64_t tokens, int64_t channels, float mean, double tolerance) {
@@ -332,7 +332,7 @@ static void bf16_is_the_nearest(void **state) {
         check_bf16(random, counts_tried[i]);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void tables_are_found_by_name(void **state) {
     (void)state;

@@ -1,4 +1,5 @@
-/* Models on disk: found, described, checked; damage of any kind is refused. Known models' manifests and imports. */
+/* Models on disk: found, described, checked; damage of any kind is refused. Known models' manifests
+ * and imports. */
 #include "tiny_model.h"
 
 #include <sys/stat.h>
@@ -123,7 +124,8 @@ static void damage_names_file_and_digests(void **state) {
     assert_int_equal(ms_model_verify(scene->json, NULL, &err), MS_EMODEL);
 }
 
-/* The description with one text in place of another; its digest does not fit any more, so it is left out. */
+/* The description with one text in place of another; its digest does not fit any more, so it is
+ * left out. */
 static int parse_with(const struct scene *scene, const char *old, const char *new,
                       struct ms_error *err) {
     struct ms_model_json json;

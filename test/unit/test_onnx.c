@@ -37,7 +37,8 @@ static struct message tensor(const char *name, uint8_t rows, uint8_t columns, ui
     return message;
 }
 
-/* A model of a graph with these initializers (0: fewer) and the node "/a/Mul" of inputs x and "onnx::1". */
+/* A model of a graph with these initializers (0: fewer) and the node "/a/Mul" of inputs x and
+ * "onnx::1". */
 static struct message model(const struct message *first, const struct message *second) {
     struct message graph = {0}, node = {0}, whole = {0};
 

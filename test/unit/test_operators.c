@@ -119,7 +119,7 @@ static void check_both(struct operator_case c, double of_bf16) {
     check(&c);
 }
 
-/* ---- convolutions ---------------------------------------------------------------------------- */
+/* ---- convolutions ---- */
 
 static struct ms_tensor *run_convolve(struct ms_pool *p, struct ms_tensor **in,
                                       const struct operator_case *c) {
@@ -228,7 +228,7 @@ static void convolve_transposed_is_libtorchs(void **state) {
             }
 }
 
-/* ---- residual unit, norms, attention --------------------------------------------------------- */
+/* ---- residual unit, norms, attention ---- */
 
 static struct ms_tensor *run_residual(struct ms_pool *p, struct ms_tensor **in,
                                       const struct operator_case *c) {
@@ -355,7 +355,7 @@ static void add_is_libtorchs(void **state) {
     check(&c);
 }
 
-/* ---- levels and spectra ---------------------------------------------------------------------- */
+/* ---- levels and spectra ---- */
 
 static struct ms_tensor *run_normalise(struct ms_pool *p, struct ms_tensor **in,
                                        const struct operator_case *c) {

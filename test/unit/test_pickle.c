@@ -1,4 +1,5 @@
-/* The zip and pickle readers against files that torch would not write. What torch does write: test/model. */
+/* The zip and pickle readers against files that torch would not write. What torch does write:
+ * test/model. */
 #include "pickle.h"
 #include "tiny_model.h"
 #include "zip.h"
@@ -8,7 +9,8 @@
 #define PICKLE(text, out, err) ms_pickle_parse((const uint8_t *)(text), sizeof(text) - 1, out, err)
 
 static void values_are_built(void **state) {
-    /* {'a': (1, 2.5, None, True), 'b': [-2, 300], 'f': Fraction('39/5'), 'n': 2**40, 'a' again: 'last'} */
+    /* {'a': (1, 2.5, None, True), 'b': [-2, 300], 'f': Fraction('39/5'), 'n': 2**40, 'a' again:
+     * 'last'} */
     static const char text[] = "\x80\x02}q\x00("
                                "X\x01\x00\x00\x00"
                                "a(K\x01G\x40\x04\x00\x00\x00\x00\x00\x00N\x88tq\x01"

@@ -1,4 +1,5 @@
-/* A song's whole way through real decoding, separating and encoding; a stand-in for the network alone. */
+/* A song's whole way through real decoding, separating and encoding; a stand-in for the network
+ * alone. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@
 #define SEGMENT 20000
 #define FRAMES 70001
 
-/* ---- a folder for each test: in/ and out/ --------------------------------------------------------------------- */
+/* ---- a folder for each test: in/ and out/ ---- */
 
 static char folder[256];
 
@@ -119,7 +120,7 @@ static void read_audio(const char *path, float *planes[2], int64_t *frames) {
     ms_decoder_free(decoder);
 }
 
-/* ---- a run ------------------------------------------------------------------------------------------------------- */
+/* ---- a run ---- */
 
 struct bench {
     struct fake_network model;
@@ -242,7 +243,7 @@ static void check_output(struct bench *bench, int number, const double factors[4
     }
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void test_labels(void **state) {
     (void)state;
@@ -261,7 +262,8 @@ static void test_labels(void **state) {
     options.two_stems = 3;
     for (int method = 0; method < 2; method++) {
         options.other_method = (enum ms_other_method)method;
-        assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), 0);
+        assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL),
+                         0);
         assert_int_equal(count, 2);
         assert_string_equal(outputs[0].label, "vocals");
         assert_string_equal(outputs[1].label, others[method]);
@@ -270,9 +272,11 @@ static void test_labels(void **state) {
     assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), 0);
     assert_int_equal(count, 1);
     options.two_stems = 4;
-    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), MS_EUSAGE);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL),
+                     MS_EUSAGE);
     options = (struct ms_pipeline_options){.two_stems = -1};
-    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL), MS_EUSAGE);
+    assert_int_equal(ms_pipeline_labels(&model.network.info, &options, outputs, &count, NULL),
+                     MS_EUSAGE);
 }
 
 static void test_clip_modes(void **state) {
@@ -449,7 +453,8 @@ static void test_full_disk(void **state) {
     bench_fini(&bench);
 }
 
-/* No file may grow past a limit any more once all segments are done: the encoders at the end come upon it. */
+/* No file may grow past a limit any more once all segments are done: the encoders at the end come
+ * upon it. */
 static void limit_after_last(void *context, const struct ms_separate_progress *progress) {
     if (progress->segments_done == progress->segments_total)
         assert_int_equal(setrlimit(RLIMIT_FSIZE, context), 0);
@@ -459,8 +464,8 @@ static void test_first_of_the_faults_is_told(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
-    /* Whole blocks of the spools, which are on disk before the last segment is told; louder from stem to stem, none past
-     * full scale, and so are the files larger. */
+    /* Whole blocks of the spools, which are on disk before the last segment is told; louder from
+     * stem to stem, none past full scale, and so are the files larger. */
     const int64_t frames = INT64_C(2) * 65536;
     song_fini(&bench.song);
     song_init(&bench.song, frames);

@@ -1,5 +1,5 @@
-/* What the S3 store sends, and what it does with answers that a real server gives only on its bad days. The rest is in
- * test/contract, against a real one. */
+/* What the S3 store sends, and what it does with answers that a real server gives only on its bad
+ * days. The rest is in test/contract, against a real one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -1,4 +1,5 @@
-/* safetensors files: what is written is read again, and what is malformed is refused. Exact float16 with it. */
+/* safetensors files: what is written is read again, and what is malformed is refused. Exact float16
+ * with it. */
 #include "tiny_model.h"
 
 #include <math.h>

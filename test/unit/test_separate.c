@@ -208,7 +208,7 @@ static void test_progress(void **state) {
     ms_separator_free(separator);
 }
 
-/* ---- a song of any length, never held -------------------------------------------------------- */
+/* ---- a song of any length, never held ---- */
 
 struct endless {
     int64_t at, frames, written;
@@ -232,7 +232,7 @@ static int endless_rewind(void *context, struct ms_error *err) {
     return 0;
 }
 
-/* ---- a song's last batch, which is not full, while the caller writes ------------------------- */
+/* ---- a song's last batch, which is not full, while the caller writes ---- */
 
 #define STRIDE 750 /* of segments of 1000 frames */
 
@@ -290,7 +290,7 @@ static void test_last_batch_begins_while_stems_are_written(void **state) {
     pthread_cond_destroy(&writing.changed);
 }
 
-/* ---- memory: the published model's sizes, an hour of audio ------------------------------------------------------ */
+/* ---- memory: the published model's sizes, an hour of audio ---- */
 
 static int endless_write(void *context, const float *const (*stems)[2], const float *const mix[2],
                          size_t frames, struct ms_error *err) {

@@ -1,4 +1,5 @@
-/* What the separator computes, against a plain, whole-array writing of Demucs' rules; a stand-in for the network. */
+/* What the separator computes, against a plain, whole-array writing of Demucs' rules; a stand-in
+ * for the network. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,9 +18,10 @@
 #define RATE_HZ 600
 #define SEGMENT 1000
 
-/* ---- Demucs' rules, written the plain way ------------------------------------------------------------------------- */
+/* ---- Demucs' rules, written the plain way ---- */
 
-/* The network on the frames [at, at + length) of the padded, normalised song, its window centred on them. */
+/* The network on the frames [at, at + length) of the padded, normalised song, its window centred on
+ * them. */
 static void reference_chunk(struct fake_network *model, int network, const double *normal[2],
                             int64_t frames, int64_t at, int64_t length, int64_t segment,
                             float *window, float *out) {
@@ -33,7 +35,8 @@ static void reference_chunk(struct fake_network *model, int network, const doubl
     fake_forward(model, network, window, out);
 }
 
-/* One network over the song, the grid starting at `start` <= 0; adds the result to sum [stem][2][frames]. */
+/* One network over the song, the grid starting at `start` <= 0; adds the result to sum
+ * [stem][2][frames]. */
 static void reference_run(struct fake_network *model, int network, const double *normal[2],
                           int64_t frames, int64_t start, int64_t segment, int64_t stride,
                           double factor[], double *sum) {
@@ -213,7 +216,8 @@ static void test_matches_whole_array(void **state) {
     }
 }
 
-/* Songs that end soon after the history dropped what it no longer needs: windows reach back as far as it goes. */
+/* Songs that end soon after the history dropped what it no longer needs: windows reach back as far
+ * as it goes. */
 static void test_matches_after_history_moved(void **state) {
     (void)state;
     struct fake_network model;

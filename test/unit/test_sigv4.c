@@ -1,5 +1,6 @@
-/* The signer on the examples that AWS publishes for S3 ("Signature Calculations for the Authorization Header", "Using
- * Query Parameters"). test/contract/test_sigv4.py compares it with botocore on many more. */
+/* The signer on the examples that AWS publishes for S3 ("Signature Calculations for the
+ * Authorization Header", "Using Query Parameters"). test/contract/test_sigv4.py compares it with
+ * botocore on many more. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

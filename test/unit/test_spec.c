@@ -1,4 +1,5 @@
-/* Which tensors networks consist of. The published network is compared with the manifest, name by name. */
+/* Which tensors networks consist of. The published network is compared with the manifest, name by
+ * name. */
 #include "msaas/manifest.h"
 #include "tiny_model.h"
 

@@ -1,4 +1,5 @@
-/* Limits of machine and cgroup, read from folders that stand in for /proc and /sys; folders and strings. */
+/* Limits of machine and cgroup, read from folders that stand in for /proc and /sys; folders and
+ * strings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The pool of threads: everything runs, once, in order where one thread runs it; the list has an end. */
+/* The pool of threads: everything runs, once, in order where one thread runs it; the list has an
+ * end. */
 #include "msaas/tasks.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* Threads take no signals, whatever their maker takes; waits end by the clock that nobody sets, or when signalled. */
+/* Threads take no signals, whatever their maker takes; waits end by the clock that nobody sets, or
+ * when signalled. */
 #include "msaas/thread.h"
 
 #include <setjmp.h>

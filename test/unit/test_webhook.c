@@ -1,4 +1,5 @@
-/* Callbacks: which addresses they may reach, their signature, and what a real receiver on loopback gets. */
+/* Callbacks: which addresses they may reach, their signature, and what a real receiver on loopback
+ * gets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@
 #include "msaas/webhook.h"
 #include "sign.h"
 
-/* ---- addresses -------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static bool may_call(const char *text, const struct ms_networks *allowed) {
     struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -149,7 +150,7 @@ static void test_allowed_networks(void **state) {
             fail_msg("%s is taken for a network", wrong[i]);
 }
 
-/* ---- signatures: computed by Python's hmac and base64 -------------------------------------------------------------------- */
+/* ---- signatures: computed by Python's hmac and base64 ---- */
 
 static void test_signature(void **state) {
     static const unsigned char key[] = {0x31, 0xf2, 0x90, 0xf6, 0xbf, 0x06, 0x29, 0x8a,
@@ -168,7 +169,7 @@ static void test_signature(void **state) {
     assert_string_equal(signature, "v1,2vaQl105Q2LXYeLJkJiWFzXb5Sdpnh/Qx7vFX9fSAoI=");
 }
 
-/* ---- deliveries ------------------------------------------------------------------------------------------------------------- */
+/* ---- deliveries ---- */
 
 struct receiver {
     struct loopback server;

@@ -1,4 +1,5 @@
-/* A worker's days, good and bad: a real queue, a real store, real decoding and encoding; the network alone is a stand-in. */
+/* A worker's days, good and bad: a real queue, a real store, real decoding and encoding; the
+ * network alone is a stand-in. */
 #include "worker_world.h"
 
 #include <signal.h>
@@ -37,7 +38,7 @@ static bool has_vanished(struct world *world) {
     return rc == MS_ENOTFOUND;
 }
 
-/* ---- good days ------------------------------------------------------------------------------------------------------------ */
+/* ---- good days ---- */
 
 static void test_success(void **state) {
     struct world world;
@@ -124,7 +125,7 @@ static void test_precisions(void **state) {
     assert_false(world.model.open);
 }
 
-/* ---- what cannot be done is told at once ------------------------------------------------------------------------------------ */
+/* ---- what cannot be done is told at once ---- */
 
 static void expect_failure(struct world *world, const char *code) {
     struct ms_job job;
@@ -187,7 +188,7 @@ static void test_a_precision_that_cannot_be_loaded(void **state) {
     expect_failure(&world, "model");
 }
 
-/* ---- what may pass is tried again ---------------------------------------------------------------------------------------------- */
+/* ---- what may pass is tried again ---- */
 
 static bool has_failed_once(struct world *world) {
     struct ms_job job;
@@ -224,7 +225,7 @@ static void test_store_fails_for_a_while(void **state) {
     world_end(&world);
 }
 
-/* ---- cancel and stop ------------------------------------------------------------------------------------------------------------ */
+/* ---- cancel and stop ---- */
 
 static void test_cancel(void **state) {
     struct world world;
@@ -314,7 +315,7 @@ static void test_waits_for_a_store(void **state) {
     world_end(&world);
 }
 
-/* ---- a worker that was frozen ----------------------------------------------------------------------------------------------------- */
+/* ---- a worker that was frozen ---- */
 
 static int at_work_fd = -1, go_on_fd = -1;
 
@@ -388,7 +389,7 @@ static void test_frozen(void **state) {
     world_end(&world);
 }
 
-/* ---- a worker that is killed -------------------------------------------------------------------------------------------------------- */
+/* ---- a worker that is killed ---- */
 
 static void test_killed_at(const char *point, bool published) {
     struct world world;

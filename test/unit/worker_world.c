@@ -150,7 +150,7 @@ pid_t world_fork(struct world *world, const char *fault) {
     _exit(world->result == 0 ? 0 : 1);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ---- */
 
 void world_submit_bytes(struct world *world, const void *bytes, size_t size, const char *model) {
     struct ms_object_source source = {.bytes = bytes, .size = (int64_t)size};

@@ -1,5 +1,6 @@
-/* All that a worker lives among, in a temporary folder: an sqlite: queue, a file: store, a stand-in network, a receiver of
- * callbacks. The worker runs on a thread, or in a process of its own where a test stops or kills it. */
+/* All that a worker lives among, in a temporary folder: an sqlite: queue, a file: store, a stand-in
+ * network, a receiver of callbacks. The worker runs on a thread, or in a process of its own where a
+ * test stops or kills it. */
 #ifndef MSAAS_TEST_WORKER_WORLD_H
 #define MSAAS_TEST_WORKER_WORLD_H
 
@@ -52,7 +53,8 @@ int world_stop(struct world *world); /* what ms_worker_run returned */
 /* The same in a child, whose standard error goes to the file `log` in root. */
 pid_t world_fork(struct world *world, const char *fault);
 
-/* A WAV of that many frames goes into the store as the job's song; a callback of version 1 goes to the receiver. */
+/* A WAV of that many frames goes into the store as the job's song; a callback of version 1 goes to
+ * the receiver. */
 void world_submit(struct world *world, int64_t frames);
 void world_submit_bytes(struct world *world, const void *bytes, size_t size, const char *model);
 

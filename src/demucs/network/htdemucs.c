@@ -48,7 +48,7 @@ static void replace(struct run *r, struct ms_tensor **x, struct ms_tensor *y) {
     *x = y;
 }
 
-/* ---- encoder and decoder layers ---------------------------------------------------------- */
+/* ---- encoder and decoder layers ---- */
 
 static void run_dconv(struct run *r, const struct dconv *dconv, struct ms_tensor *x) {
     for (int i = 0; i < dconv->depth; i++)
@@ -81,7 +81,7 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
     return x;
 }
 
-/* ---- transformer ------------------------------------------------------------------------- */
+/* ---- transformer ---- */
 
 static struct ms_tensor *norm(struct run *r, const struct affine *norm, const struct ms_tensor *x) {
     return ms_layer_norm(r->p, x, norm->weight, norm->bias);
@@ -168,7 +168,7 @@ static void run_transformer(struct run *r, struct ms_tensor **x_freq, struct ms_
     *x_time = from_tokens(r, &net->time, *x_time, 1);
 }
 
-/* ---- the whole --------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 /* mix [batch][channels][frames] -> [batch][1][frames][channels] */
 static struct ms_tensor *time_input(struct run *r, const struct ms_tensor *mix) {

@@ -4,9 +4,9 @@
 #ifndef MSAAS_DEMUCS_HTDEMUCS_H
 #define MSAAS_DEMUCS_HTDEMUCS_H
 
-#include "msaas/weights.h"
 #include "msaas/network.h"
 #include "msaas/tensor.h"
+#include "msaas/weights.h"
 
 #define MS_MAX_DEPTH 8
 #define MS_MAX_DCONV 4

@@ -18,7 +18,7 @@ struct loader {
     int status; /* first error */
 };
 
-/* ---- loading ----------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 static struct ms_tensor *load_into(struct loader *l, struct ms_pool *pool, const char *prefix,
                                    const char *name) {
@@ -213,7 +213,7 @@ static void load_transformer(struct loader *l, bool freq, struct branch *branch)
     }
 }
 
-/* ---- embeddings: functions of the hyper-parameters alone --------------------------------- */
+/* ---- embeddings: functions of the hyper-parameters alone ---- */
 
 /* The embedding table [frequencies][channels] counts as itself * emb_scale * freq_emb
  * (ScaledEmbedding, HTDemucs). */
@@ -321,8 +321,8 @@ static int resolve(const char *device, enum ms_precision asked, enum ms_precisio
 }
 
 static int member_new(const struct ms_hyper *hyper, const struct ms_weights *weights,
-                       const char *device, enum ms_precision precision, struct ms_member **out,
-                       struct ms_error *err) {
+                      const char *device, enum ms_precision precision, struct ms_member **out,
+                      struct ms_error *err) {
     *out = NULL;
     if (hyper->depth > MS_MAX_DEPTH || hyper->dconv_depth > MS_MAX_DCONV ||
         hyper->t_layers > MS_MAX_LAYERS)
@@ -360,7 +360,7 @@ out:
     return status;
 }
 
-/* ---- running ----------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 struct ms_runner {
     struct ms_pool *pool;

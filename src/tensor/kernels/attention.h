@@ -23,8 +23,8 @@ struct head {
     const struct ms_attention *a;
     int64_t keys, depth; /* rounded up to whole panels */
     char *packed_keys;   /* [keys / TILE_COLUMNS][depth of a][TILE_COLUMNS] */
-    char *
-        packed_values; /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
+    /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
+    char *packed_values;
     char *queries;     /* [BLOCK_QUERIES][depth of a], scaled */
     char *parts;       /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
     float *scores;     /* [TILE_ROWS][BLOCK_KEYS] */
