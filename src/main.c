@@ -8,31 +8,11 @@
 #include "msaas/cmd.h"
 #include "msaas/process.h"
 
-static int help(int argc, char **argv);
-
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv); /* argv[0] is the name */
-    const char *summary;
-    bool runs_networks;
-} commands[] = {
-    {"separate", ms_cmd_separate, "separate songs into stems: vocals, drums, bass, other", true},
-    {"bench", ms_cmd_bench, "measure how fast this machine separates", true},
-    {"model", ms_cmd_model, "fetch, import, list and check models", false},
-    {"up", ms_cmd_up, "run the whole service on this machine", false},
-    {"serve", ms_cmd_serve, "the service's REST API, on a queue and a store", false},
-    {"work", ms_cmd_work, "work on the service's jobs", true},
-    {"logs", ms_cmd_logs, "print the service's log as it comes", false},
-    {"submit", ms_cmd_submit, "send songs to a server", false},
-    {"status", ms_cmd_status, "tell how far a job has come", false},
-    {"fetch", ms_cmd_fetch, "bring the stems of a job", false},
-    {"queue", ms_cmd_queue, "list the jobs that wait", false},
-    {"rm", ms_cmd_rm, "cancel or erase jobs", false},
-    {"health", ms_cmd_health, "ask whether the msaas on this machine is alive", false},
-    {"config", ms_cmd_config, "show what a command would run with, and why", false},
-    {"help", help, "show this, or the help of a command: msaas help separate", false},
+static const struct ms_command *const commands[] = {
+    &ms_cmd_separate, &ms_cmd_bench, &ms_cmd_model,  &ms_cmd_up,     &ms_cmd_serve,
+    &ms_cmd_work,     &ms_cmd_logs,  &ms_cmd_submit, &ms_cmd_status, &ms_cmd_fetch,
+    &ms_cmd_queue,    &ms_cmd_rm,    &ms_cmd_health, &ms_cmd_config, NULL,
 };
-#define COMMANDS (sizeof commands / sizeof *commands)
 
 static void print_overview(void) {
     (void)puts(
@@ -48,8 +28,10 @@ static void print_overview(void) {
         "  msaas submit --wait song.mp3                 a song for it, from another terminal\n"
         "\n"
         "Commands:");
-    for (size_t i = 0; i < COMMANDS; i++)
-        (void)printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    for (const struct ms_command *const *command = commands; *command != NULL; command++)
+        (void)printf("  %-10s %s\n", (*command)->name, (*command)->summary);
+    (void)printf("  %-10s %s\n", "help",
+                 "show this, or the help of a command: msaas help separate");
     (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");
 }
 
@@ -62,36 +44,41 @@ static int check_output(int exit_code) {
     return exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
 }
 
-/* argv[0] is the command's name. */
-static int run(int argc, char **argv) {
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[0], commands[i].name) != 0)
+static int unknown(const char *name) {
+    (void)fprintf(stderr, "msaas: unknown command \"%s\"", name);
+    for (const struct ms_command *const *command = commands; *command != NULL; command++) {
+        if (!ms_option_resembles(name, (*command)->name))
             continue;
-        if (commands[i].runs_networks)
-            ms_process_prepare();
-        return check_output(commands[i].run(argc, argv));
-    }
-    (void)fprintf(stderr, "msaas: unknown command \"%s\"", argv[0]);
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (!ms_option_resembles(argv[0], commands[i].name))
-            continue;
-        (void)fprintf(stderr, "; did you mean \"%s\"?", commands[i].name);
+        (void)fprintf(stderr, "; did you mean \"%s\"?", (*command)->name);
         break;
     }
     (void)fputs(" (see msaas --help)\n", stderr);
     return MS_EXIT_USAGE;
 }
 
+/* argv[0] is the command's name. */
+static int run(int argc, char **argv) {
+    const struct ms_command *command = ms_command_find(commands, argv[0]);
+    if (command == NULL)
+        return unknown(argv[0]);
+    if (command->runs_networks)
+        ms_process_prepare();
+    const struct ms_call call = {
+        .command = command, .commands = commands, .argc = argc, .argv = argv};
+    return check_output(command->run(&call));
+}
+
+/* argv[1], if any, is the command to be explained. */
 static int help(int argc, char **argv) {
     char option[] = "--help";
-    char *asked[] = {argv[0], argc > 1 ? argv[1] : NULL, option, NULL};
+    char *asked[] = {argc > 1 ? argv[1] : NULL, option, NULL};
     if (argc > 1 && strcmp(argv[1], "--markdown") == 0)
-        ms_options_print_markdown(stdout); /* for the README */
+        ms_options_print_markdown(commands, stdout); /* for the docs */
     else if (argc > 1 && strcmp(argv[1], "help") != 0)
-        return run(2, asked + 1);
+        return run(2, asked);
     else
         print_overview();
-    return MS_EXIT_OK;
+    return check_output(MS_EXIT_OK);
 }
 
 int main(int argc, char **argv) {
@@ -105,5 +92,7 @@ int main(int argc, char **argv) {
         return puts("msaas " MSAAS_VERSION) < 0 ? MS_EXIT_FAILED : MS_EXIT_OK;
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return help(1, argv);
+    if (strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1);
     return run(argc - 1, argv + 1);
 }

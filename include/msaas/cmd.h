@@ -15,26 +15,26 @@ enum ms_exit {
     MS_EXIT_INTERRUPTED = 130,
 };
 
-int ms_cmd_separate(int argc, char **argv);
-int ms_cmd_bench(int argc, char **argv);
-int ms_cmd_model(int argc, char **argv);
-int ms_cmd_up(int argc, char **argv);
-int ms_cmd_serve(int argc, char **argv);
-int ms_cmd_work(int argc, char **argv);
-int ms_cmd_logs(int argc, char **argv);
-int ms_cmd_submit(int argc, char **argv);
-int ms_cmd_status(int argc, char **argv);
-int ms_cmd_fetch(int argc, char **argv);
-int ms_cmd_queue(int argc, char **argv);
-int ms_cmd_rm(int argc, char **argv);
-int ms_cmd_health(int argc, char **argv);
-int ms_cmd_config(int argc, char **argv);
+extern const struct ms_command ms_cmd_separate;
+extern const struct ms_command ms_cmd_bench;
+extern const struct ms_command ms_cmd_model;
+extern const struct ms_command ms_cmd_up;
+extern const struct ms_command ms_cmd_serve;
+extern const struct ms_command ms_cmd_work;
+extern const struct ms_command ms_cmd_logs;
+extern const struct ms_command ms_cmd_submit;
+extern const struct ms_command ms_cmd_status;
+extern const struct ms_command ms_cmd_fetch;
+extern const struct ms_command ms_cmd_queue;
+extern const struct ms_command ms_cmd_rm;
+extern const struct ms_command ms_cmd_health;
+extern const struct ms_command ms_cmd_config;
 
-/* Parses argv as `command`'s. Returns true when there is work to do, with *out the caller's to
- * free. False when --help was asked for (printed: `usage`, then the options) or the options are
- * wrong (reported): *exit_code is the program's. */
-MS_MUST_CHECK bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
-                                struct ms_options **out, int *exit_code);
+/* Parses the call's options. Returns true when there is work to do, with *out the caller's to free.
+ * False when --help was asked for (printed: the usage, then the options) or the options are wrong
+ * (reported): *exit_code is the program's. */
+MS_MUST_CHECK bool ms_cmd_begin(const struct ms_call *call, struct ms_options **out,
+                                int *exit_code);
 
 /* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help on the same line,
  * and returns the exit code. */

@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
-#include "msaas/precision.h"
+#include "msaas/job_options.h"
+#include "msaas/stem.h"
 
 #define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
-#define MS_JOB_MAX_STEMS 17
-#define MS_JOB_LABEL_MAX 48
+#define MS_JOB_LABEL_MAX MS_STEM_LABEL_BYTES
 #define MS_JOB_MAX_ATTEMPTS 5 /* of transient failures; then `failed` with the last one's code */
 #define MS_JOB_MAX_CRASHES 3  /* of workers that held it; then `failed`, code "poison" */
 #define MS_JOB_MAX_CALLBACK_URL 2048
@@ -34,26 +34,6 @@ const char *ms_job_state_name(enum ms_job_state state); /* "queued", ... */
 MS_MUST_CHECK int ms_job_state_parse(const char *name, enum ms_job_state *out,
                                      struct ms_error *err);
 bool ms_job_state_is_final(enum ms_job_state state);
-
-/* All that changes the result; ms_job_options_default gives the course's: four MP3 stems. */
-struct ms_job_options {
-    char model[64]; /* name; "" is filled in by the server with its own */
-    char stems[MS_JOB_MAX_STEMS][32];
-    int stem_count;     /* 0: all of the model */
-    char two_stems[32]; /* "": off; else the stem and "no_" + stem */
-    char format[8];     /* "mp3", "wav", "flac", "opus", "m4a" */
-    int bitrate_kbps;   /* 0: the format's own */
-    int shifts;         /* 0..20 */
-    int64_t seed;       /* 0..2^53 */
-    double overlap;     /* 0..0.99, six digits count; 0.25 */
-    char clip[8];       /* "rescale", "clamp", "none" */
-
-    enum ms_precision precision; /* AUTO: what the worker is set to */
-};
-void ms_job_options_default(const char *model, struct ms_job_options *out);
-/* MS_EUSAGE with a text that names the option and what would be right. Knows nothing of which
- * models there are. */
-MS_MUST_CHECK int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err);
 
 #define MS_JOB_MAX_CALLBACKS 8 /* of one job, that wait */
 
@@ -138,12 +118,11 @@ bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABE
 #define MS_BUCKET_STEMS "output"
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
-const char *ms_job_mime(const char *format); /* "audio/mpeg", ... */
 
 /* The labels of the stems that the options ask for of a model with these stems, in order.
  * MS_EUSAGE: a stem that the model has not. */
 MS_MUST_CHECK int ms_job_labels(const struct ms_job_options *options,
-                                const char *const *model_stems, int model_stem_count,
+                                const char (*stems)[MS_STEM_NAME_BYTES], int stem_count,
                                 char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
                                 struct ms_error *err);
 

@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
+#include "msaas/stem.h"
 
 #define MS_MODEL_MAX_STEMS 16
 #define MS_MODEL_MAX_MEMBERS 16
 #define MS_MODEL_NAME_MAX 64
-#define MS_MODEL_STEM_MAX 32
+#define MS_MODEL_STEM_MAX MS_STEM_NAME_BYTES
 
 struct ms_model_info {
     char name[MS_MODEL_NAME_MAX];

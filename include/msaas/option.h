@@ -16,23 +16,6 @@
 
 #include "msaas/err.h"
 
-enum ms_command { /* bit set: an option may belong to several */
-                  MS_CMD_SEPARATE = 1u << 0,
-                  MS_CMD_MODEL = 1u << 1,
-                  MS_CMD_BENCH = 1u << 2,
-                  MS_CMD_SERVE = 1u << 3,
-                  MS_CMD_WORK = 1u << 4,
-                  MS_CMD_LOGS = 1u << 5,
-                  MS_CMD_UP = 1u << 6,
-                  MS_CMD_SUBMIT = 1u << 7,
-                  MS_CMD_STATUS = 1u << 8,
-                  MS_CMD_FETCH = 1u << 9,
-                  MS_CMD_QUEUE = 1u << 10,
-                  MS_CMD_RM = 1u << 11,
-                  MS_CMD_HEALTH = 1u << 12,
-                  MS_CMD_CONFIG = 1u << 13,
-};
-
 enum ms_option_id {
     MS_OPTION_MODEL,
     MS_OPTION_MODELS_DIR,
@@ -94,6 +77,7 @@ enum ms_option_id {
     MS_OPTION_SERVER,
     MS_OPTION_WAIT,
     MS_OPTION_JOB_MODEL,
+    MS_OPTION_JOB_BITRATE,
     MS_OPTION_JOB_PRECISION,
     MS_OPTION_FETCH_OUT,
     MS_OPTION_LANES,
@@ -105,16 +89,40 @@ enum ms_option_id {
     MS_OPTION_QUIET,
     MS_OPTION_VERBOSE,
     MS_OPTION_HELP,
-    MS_OPTION_COUNT
+    MS_OPTION_COUNT /* also the end of a list */
 };
+
+struct ms_call;
+
+/* A subcommand, as it stands in its own file. */
+struct ms_command {
+    const char *name;
+    const char *summary;              /* a few words, for the overview */
+    const char *usage;                /* the beginning of its --help */
+    const enum ms_option_id *options; /* ended by MS_OPTION_COUNT; each has --help, too */
+    bool runs_networks;
+    int (*run)(const struct ms_call *call); /* returns the program's exit code */
+};
+
+/* One run of a command. argv[0] is its name. */
+struct ms_call {
+    const struct ms_command *command;
+    const struct ms_command *const *commands; /* all of them, ended by NULL */
+    int argc;
+    char **argv;
+};
+
+bool ms_command_has(const struct ms_command *command, enum ms_option_id id);
+const struct ms_command *ms_command_find(const struct ms_command *const *commands,
+                                         const char *name); /* NULL: there is none */
 
 struct ms_options; /* the parsed values of one command line */
 
 /* argv[0] is the subcommand's name. Knows --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags (-qr
  * is -q -r), "--", and keeps the order of the remaining arguments. The last of several counts. argv
  * must outlive the options. */
-MS_MUST_CHECK int ms_options_parse(enum ms_command command, int argc, char *const *argv,
-                                   struct ms_options **out, struct ms_error *err);
+MS_MUST_CHECK int ms_options_parse(const struct ms_call *call, struct ms_options **out,
+                                   struct ms_error *err);
 void ms_options_free(struct ms_options *options);
 
 /* Getters: the option must be of that type and of that command (else abort: a fault of the
@@ -124,6 +132,7 @@ const char *ms_options_string(const struct ms_options *options, enum ms_option_i
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id);
 double ms_options_double(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
+bool ms_options_has(const struct ms_options *options, enum ms_option_id id); /* of its command */
 bool ms_options_is_set(const struct ms_options *options,
                        enum ms_option_id id); /* not the default */
 
@@ -148,18 +157,14 @@ struct ms_option_view {
     const char *given; /* what the command line said; NULL: nothing */
     char env[128];     /* the environment variables that it came from; "": not from there */
     bool is_flag, is_secret, is_url;
-    unsigned commands;
+    const char *job_name; /* of an option of a job: its name in requests; NULL: it is none */
 };
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out);
 
-/* The subcommands that have options: names, NULL past the last; and the bit of one, 0: unknown. */
-const char *ms_option_command_name(int index);
-unsigned ms_option_command_find(const char *name);
-
 /* The "Options:" part of --help for one command, 80 columns wide; and the README's Markdown table.
  */
-void ms_options_print_help(enum ms_command command, FILE *to);
-void ms_options_print_markdown(FILE *to);
+void ms_options_print_help(const struct ms_command *command, FILE *to);
+void ms_options_print_markdown(const struct ms_command *const *commands, FILE *to);
 
 /* Whether `word` may be a slip of the keyboard for `meant`: few letters differ, or it is its
  * beginning. */

@@ -5,6 +5,7 @@
 
 #include "msaas/audio.h"
 #include "msaas/separate.h"
+#include "msaas/stem.h"
 
 enum ms_clip_mode { MS_CLIP_RESCALE, MS_CLIP_CLAMP, MS_CLIP_NONE };   /* Demucs' --clip-mode */
 enum ms_other_method { MS_OTHER_ADD, MS_OTHER_MINUS, MS_OTHER_NONE }; /* Demucs' --other-method */
@@ -22,7 +23,7 @@ struct ms_pipeline_options {
 
 /* One output: its label ("vocals", "no_vocals", "minus_vocals") and where it goes. */
 struct ms_pipeline_output {
-    char label[48];
+    char label[MS_STEM_LABEL_BYTES];
     char *path; /* the file's final name; its folder exists */
 };
 #define MS_PIPELINE_MAX_OUTPUTS (MS_MODEL_MAX_STEMS)

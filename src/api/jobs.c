@@ -16,7 +16,6 @@
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
     const struct ms_api_model *model = NULL;
-    const char *stems[MS_JOB_MAX_STEMS];
     char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     struct ms_error err = {0};
     for (int i = 0; model == NULL && i < api->options.model_count; i++)
@@ -28,9 +27,8 @@ static bool check_options(const struct ms_api *api, struct ms_song_request *requ
                               "no model of that name is on offer; GET /apiv2/models lists them");
     if (ms_job_options_check(&request->options, &err) != 0)
         return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
-    for (int i = 0; i < model->stem_count; i++)
-        stems[i] = model->stems[i];
-    if (ms_job_labels(&request->options, stems, model->stem_count, labels, label_count, &err) != 0)
+    if (ms_job_labels(&request->options, model->stems, model->stem_count, labels, label_count,
+                      &err) != 0)
         return ms_problem_set(problem, 422, "unknown_stem", "%.390s", err.text);
     return true;
 }

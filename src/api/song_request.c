@@ -70,6 +70,11 @@ static bool set_callback(struct ms_song_request *out, int version, const char *u
 
 /* ---- /apiv1 ---- */
 
+static bool unknown_model(struct ms_problem *problem) {
+    return ms_problem_set(problem, 422, "unknown_model",
+                          "no model of that name is on offer; GET /apiv2/models lists them");
+}
+
 static bool take_v1_model(const struct ms_json *node, struct ms_song_request *out,
                           struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
@@ -77,11 +82,9 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
     const char *model = ms_json_string(node);
     if (model == NULL)
         return ms_problem_set(problem, 400, "invalid_json", "\"model\" must be a name");
-    if (strlen(model) >= sizeof out->options.model)
-        return ms_problem_set(problem, 422, "unknown_model",
-                              "no model of that name is on offer; GET /apiv2/models lists them");
-    (void)snprintf(out->options.model, sizeof out->options.model, "%s", model);
-    return true;
+    return ms_job_option_set(&out->options, &ms_job_option_table[MS_JOB_OPTION_MODEL], model,
+                             NULL) == 0 ||
+           unknown_model(problem);
 }
 
 /* text: of the whole document. Data go back as they came: numbers would lose digits on their way
@@ -204,105 +207,31 @@ static void set_name(struct ms_song_request *out, const char *name) {
     out->input_name[length] = '\0';
 }
 
-static bool set_word(char *to, size_t capacity, const char *name, const char *value,
-                     struct ms_problem *problem) {
-    if (strlen(value) >= capacity)
-        return ms_problem_set(problem, 422, "invalid_option", "%s: \"%.40s...\" is too long", name,
-                              value);
-    memcpy(to, value, strlen(value) + 1);
-    return true;
-}
-
-static bool set_integer(int64_t *to, int64_t most, const char *name, const char *value,
-                        struct ms_problem *problem) {
-    const size_t digits = strspn(value, "0123456789");
-    *to = digits > 0 && digits <= 18 ? strtoll(value, NULL, 10) : -1;
-    if (value[digits] != '\0' || *to < 0 || *to > most)
-        return ms_problem_set(problem, 422, "invalid_option",
-                              "%s: \"%.40s\" is no whole number that it could be", name, value);
-    return true;
-}
-
-static bool set_number(int *to, const char *name, const char *value, struct ms_problem *problem) {
-    int64_t wide;
-    if (!set_integer(&wide, 1000000, name, value, problem))
-        return false;
-    *to = (int)wide;
-    return true;
-}
-
-static bool set_overlap(double *to, const char *value, struct ms_problem *problem) {
-    char *end = NULL;
-    const size_t length = strlen(value);
-    if (length <= 20 && strspn(value, "0123456789.") == length)
-        *to = strtod(value, &end);
-    return (end != NULL && end == value + length) ||
-           ms_problem_set(problem, 422, "invalid_option", "overlap: \"%.40s\" is no number", value);
-}
-
-static bool set_precision(enum ms_precision *to, const char *value, struct ms_problem *problem) {
-    struct ms_error err = {0};
-    return ms_precision_parse(value, to, &err) == 0 ||
-           ms_problem_set(problem, 422, "invalid_option", "precision: %.300s", err.text);
-}
-
-/* "vocals,drums", and more in another field of the same name. */
-static bool add_stems(struct ms_job_options *options, const char *value,
-                      struct ms_problem *problem) {
-    for (const char *at = value;;) {
-        const size_t length = strcspn(at, ",");
-        if (length == 0 || length >= sizeof options->stems[0] ||
-            options->stem_count == MS_JOB_MAX_STEMS)
-            return ms_problem_set(problem, 422, "invalid_option",
-                                  "stems: up to %d names with commas between them are expected",
-                                  MS_JOB_MAX_STEMS);
-        memcpy(options->stems[options->stem_count], at, length);
-        options->stems[options->stem_count++][length] = '\0';
-        if (at[length] == '\0')
-            return true;
-        at += length + 1;
-    }
-}
-
-/* Empty values are what forms send for fields that were left alone. */
+/* Those of the table, and what a request has besides. */
 static bool set_option(struct ms_song_request *out, const char *name, const char *value,
                        struct ms_problem *problem) {
-    struct ms_job_options *options = &out->options;
-    const bool given = value[0] != '\0';
-    if (strcmp(name, "model") == 0)
-        return strlen(value) < sizeof options->model
-                   ? set_word(options->model, sizeof options->model, name, value, problem)
-                   : ms_problem_set(problem, 422, "unknown_model",
-                                    "no model of that name is on offer; GET /apiv2/models lists "
-                                    "them");
-    if (strcmp(name, "stems") == 0)
-        return !given || add_stems(options, value, problem);
-    if (strcmp(name, "two_stems") == 0)
-        return set_word(options->two_stems, sizeof options->two_stems, name, value, problem);
-    if (strcmp(name, "format") == 0)
-        return !given || set_word(options->format, sizeof options->format, name, value, problem);
-    if (strcmp(name, "bitrate") == 0)
-        return !given || set_number(&options->bitrate_kbps, name, value, problem);
-    if (strcmp(name, "shifts") == 0)
-        return !given || set_number(&options->shifts, name, value, problem);
-    if (strcmp(name, "seed") == 0)
-        return !given || set_integer(&options->seed, INT64_C(1) << 53, name, value, problem);
-    if (strcmp(name, "overlap") == 0)
-        return !given || set_overlap(&options->overlap, value, problem);
-    if (strcmp(name, "clip") == 0)
-        return !given || set_word(options->clip, sizeof options->clip, name, value, problem);
-    if (strcmp(name, "precision") == 0)
-        return !given || set_precision(&options->precision, value, problem);
+    const struct ms_job_option *option = ms_job_option_find(name);
+    struct ms_error err = {0};
+    if (option != NULL && ms_job_option_set(&out->options, option, value, &err) == 0)
+        return true;
+    if (option == &ms_job_option_table[MS_JOB_OPTION_MODEL])
+        return unknown_model(problem);
+    if (option != NULL)
+        return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
     if (strcmp(name, "callback_url") == 0 || strcmp(name, "callback") == 0)
-        return !given || set_callback(out, 2, value, 422, problem);
+        return value[0] == '\0' || set_callback(out, 2, value, 422, problem);
     if (strcmp(name, "name") == 0) {
         set_name(out, value);
         return true;
     }
+    char known[200] = "";
+    size_t used = 0;
+    for (int i = 0; i < MS_JOB_OPTION_COUNT; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s, ",
+                                 ms_job_option_table[i].name);
     return ms_problem_set(problem, 422, "unknown_option",
-                          "\"%.40s\" is no option; model, stems, two_stems, format, bitrate, "
-                          "shifts, seed, overlap, clip, precision, callback_url and name are",
-                          name);
+                          "there is no option \"%.40s\"; there are %scallback_url and name", name,
+                          known);
 }
 
 static bool take_query(const char *query, struct ms_song_request *out, struct ms_problem *problem) {
@@ -378,14 +307,18 @@ static bool take_form(const char *content_type, const void *body, size_t size,
 }
 
 /* Uploads are not on offer yet, so that whatever the document names is not there. */
-static bool take_document(const void *body, size_t size, struct ms_problem *problem) {
+static bool take_document(const void *body, size_t size, struct ms_song_request *out,
+                          struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_json *document = NULL;
     const int rc = ms_json_parse(body, size, &document, &err);
     if (rc == MS_ENOMEM)
         return no_memory(problem);
     if (rc != 0)
-        (void)ms_problem_set(problem, 400, "invalid_json", "the body is no JSON: %.300s", err.text);
+        (void)ms_problem_set(problem, 400, "invalid_json", "the body is not JSON: %.300s",
+                             err.text);
+    else if (ms_job_options_from_json(document, &out->options, &err) != 0)
+        (void)ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
     else if (ms_json_string(ms_json_get(ms_json_get(document, "source"), "upload")) != NULL)
         (void)ms_problem_set(problem, 422, "unknown_upload",
                              "there is no such upload; send the song as the body, or as \"file\" "
@@ -412,7 +345,7 @@ bool ms_song_request_v2(const char *content_type, const char *query, const void 
                         struct ms_problem *problem) {
     begin(out);
     if (ms_http_is_media_type(content_type, "application/json"))
-        return take_document(body, size, problem);
+        return take_document(body, size, out, problem);
     const bool form = ms_http_is_media_type(content_type, "multipart/form-data");
     if (!form && !is_song_type(content_type))
         return ms_problem_set(problem, 415, "unsupported_media_type",

@@ -40,12 +40,11 @@ static int init(struct ms_client *client, struct ms_error *err) {
     return ms_http_client_new(&client->http, err);
 }
 
-bool ms_client_begin(struct ms_client *client, enum ms_command command, const char *usage, int argc,
-                     char **argv, int *exit_code) {
+bool ms_client_begin(struct ms_client *client, const struct ms_call *call, int *exit_code) {
     struct ms_error err = {0};
     struct ms_option_view quiet;
     *client = (struct ms_client){0};
-    if (!ms_cmd_begin(command, usage, argc, argv, &client->options, exit_code))
+    if (!ms_cmd_begin(call, &client->options, exit_code))
         return false;
     client->json = ms_options_flag(client->options, MS_OPTION_JSON);
     ms_report_init(&client->report, client->json,
@@ -54,7 +53,7 @@ bool ms_client_begin(struct ms_client *client, enum ms_command command, const ch
     int rc = init(client, &err);
     if (rc == 0)
         return true;
-    *exit_code = ms_client_end(client, argv[0], rc, &err);
+    *exit_code = ms_client_end(client, call->argv[0], rc, &err);
     return false;
 }
 

@@ -21,8 +21,8 @@ struct ms_client {
 
 /* Parses the command line and makes the client. False: nothing to do, *exit_code is the program's.
  */
-MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, enum ms_command command,
-                                   const char *usage, int argc, char **argv, int *exit_code);
+MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, const struct ms_call *call,
+                                   int *exit_code);
 /* Whether --server is a URL that can be talked to. */
 MS_MUST_CHECK int ms_client_check_server(const struct ms_options *options, struct ms_error *err);
 /* Reports err where rc is not 0, frees everything; returns the exit code. */

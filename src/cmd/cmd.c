@@ -23,18 +23,17 @@ static atomic_bool interrupted;
 static int interruption = -1; /* an eventfd, readable from then on: wakes those who wait */
 static volatile sig_atomic_t on_terminal;
 
-bool ms_cmd_begin(enum ms_command command, const char *usage, int argc, char **argv,
-                  struct ms_options **out, int *exit_code) {
+bool ms_cmd_begin(const struct ms_call *call, struct ms_options **out, int *exit_code) {
     struct ms_error err = {0};
-    if (ms_options_parse(command, argc, argv, out, &err) != 0) {
-        *exit_code = ms_cmd_failed(argv[0], &err);
+    if (ms_options_parse(call, out, &err) != 0) {
+        *exit_code = ms_cmd_failed(call->argv[0], &err);
         return false;
     }
     if (!ms_options_flag(*out, MS_OPTION_HELP))
         return true;
-    (void)fputs(usage, stdout);
+    (void)fputs(call->command->usage, stdout);
     (void)fputc('\n', stdout);
-    ms_options_print_help(command, stdout);
+    ms_options_print_help(call->command, stdout);
     ms_options_free(*out);
     *out = NULL;
     *exit_code = MS_EXIT_OK;

@@ -303,11 +303,11 @@ out:
     return rc;
 }
 
-int ms_cmd_bench(int argc, char **argv) {
+static int run_bench(const struct ms_call *call) {
     struct ms_options *options = NULL;
     struct ms_error err = {0};
     int code = MS_EXIT_OK;
-    if (!ms_cmd_begin(MS_CMD_BENCH, usage, argc, argv, &options, &code))
+    if (!ms_cmd_begin(call, &options, &code))
         return code;
     if (ms_options_argument_count(options) > 0)
         (void)ms_error_set(&err, MS_EUSAGE, "bench takes no argument: \"%s\"",
@@ -315,5 +315,18 @@ int ms_cmd_bench(int argc, char **argv) {
     else
         (void)measure(options, &err);
     ms_options_free(options);
-    return err.code == 0 ? MS_EXIT_OK : ms_cmd_failed(argv[0], &err);
+    return err.code == 0 ? MS_EXIT_OK : ms_cmd_failed(call->argv[0], &err);
 }
+
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_MODEL,  MS_OPTION_MODELS_DIR, MS_OPTION_SEGMENTS, MS_OPTION_LANES, MS_OPTION_BATCH,
+    MS_OPTION_DEVICE, MS_OPTION_PRECISION,  MS_OPTION_JSON,     MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_bench = {
+    .name = "bench",
+    .summary = "measure how fast this machine separates",
+    .usage = usage,
+    .options = option_ids,
+    .runs_networks = true,
+    .run = run_bench,
+};

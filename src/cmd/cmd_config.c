@@ -74,8 +74,8 @@ static char *name_offer(const struct ms_options *options) {
 
 /* Only what option_table.c cannot hold, since it depends on the machine or on other options. The
  * caller's to free; NULL: nothing, and there is none where none can be made. */
-static char *default_of(const struct ms_options *options, unsigned command, int id) {
-    const char *store = command & (MS_CMD_SERVE | MS_CMD_WORK) ? ms_service_store(options).url : "";
+static char *default_of(const struct ms_options *options, int id) {
+    const char *store = NULL;
     char *text = NULL;
     int rc = 0;
     switch (id) {
@@ -88,9 +88,10 @@ static char *default_of(const struct ms_options *options, unsigned command, int 
     case MS_OPTION_SCRATCH:
         rc = ms_service_place(options, (enum ms_option_id)id, &text, NULL);
         break;
-    case MS_OPTION_HOST: text = strdup(ms_service_host(options, command)); break;
+    case MS_OPTION_HOST: text = strdup(ms_service_host(options)); break;
     case MS_OPTION_OFFER: text = name_offer(options); break;
     case MS_OPTION_S3_ENDPOINT:
+        store = ms_service_store(options).url;
         if (store != NULL && strncmp(store, "s3:", 3) == 0)
             text = ms_strdupf("https://s3.%s.amazonaws.com",
                               ms_options_string(options, MS_OPTION_S3_REGION));
@@ -103,13 +104,13 @@ static char *default_of(const struct ms_options *options, unsigned command, int 
 /* ---- rows ---- */
 
 /* One row; false: nothing to show. */
-static bool row(const struct ms_options *options, unsigned command, int id, const char **name,
-                char value[1100], char origin[200]) {
+static bool row(const struct ms_options *options, int id, const char **name, char value[1100],
+                char origin[200]) {
     struct ms_option_view view;
     if (id == MS_OPTION_HELP || id == MS_OPTION_JSON || !ms_options_view(options, id, &view))
         return false;
     *name = view.name;
-    char *text = view.text == NULL ? default_of(options, command, id) : NULL;
+    char *text = view.text == NULL ? default_of(options, id) : NULL;
     origin_of(&view, origin, 200);
     if (text != NULL)
         (void)snprintf(origin, 200, "default");
@@ -124,7 +125,6 @@ static bool row(const struct ms_options *options, unsigned command, int id, cons
 
 static void show(const struct ms_options *options, const char *command,
                  struct ms_json_writer *writer) {
-    unsigned bit = ms_option_command_find(command);
     const char *name = NULL;
     char value[1100];
     char origin[200];
@@ -133,7 +133,7 @@ static void show(const struct ms_options *options, const char *command,
     else
         ms_json_begin_object(writer, command);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        if (!row(options, bit, id, &name, value, origin))
+        if (!row(options, id, &name, value, origin))
             continue;
         if (writer != NULL) {
             ms_json_begin_object(writer, name);
@@ -151,9 +151,10 @@ static void show(const struct ms_options *options, const char *command,
 }
 
 /* What the command itself would end with; what is only missing is in the rows. */
-static int check(const struct ms_options *options, unsigned command, struct ms_error *err) {
-    int rc = ms_service_check(options, command, false, err);
-    if (rc == 0 && command == MS_CMD_SERVE && ms_options_is_set(options, MS_OPTION_OFFER)) {
+static int check(const struct ms_options *options, struct ms_error *err) {
+    int rc = ms_service_check(options, false, err);
+    if (rc == 0 && ms_options_has(options, MS_OPTION_OFFER) &&
+        ms_options_is_set(options, MS_OPTION_OFFER)) {
         struct ms_offer offer;
         rc = ms_offer_gather(options, &offer, err);
         ms_offer_fini(&offer);
@@ -161,46 +162,62 @@ static int check(const struct ms_options *options, unsigned command, struct ms_e
     return rc;
 }
 
-/* With argv as that command's own, but for --json and --help. What is wrong goes to `wrong`, unless
- * that holds an earlier fault. */
-static int show_command(const char *command, int argc, char **argv, struct ms_json_writer *writer,
-                        bool *json, struct ms_error *wrong, struct ms_error *err) {
+/* The call's words are that command's own, but for --json. What is wrong goes to `wrong`, unless that
+ * holds an earlier fault. */
+static int show_command(const struct ms_command *command, const struct ms_call *call,
+                        struct ms_json_writer *writer, bool *json, struct ms_error *wrong,
+                        struct ms_error *err) {
+    enum ms_option_id ids[MS_OPTION_COUNT + 1];
+    int count = 0;
+    for (const enum ms_option_id *id = command->options; *id != MS_OPTION_COUNT; id++)
+        ids[count++] = *id;
+    ids[count++] = MS_OPTION_JSON;
+    ids[count] = MS_OPTION_COUNT;
+    const struct ms_command with_json = {.name = command->name, .options = ids};
+    struct ms_call of_command = *call;
+    of_command.command = &with_json;
     struct ms_options *options = NULL;
     struct ms_error of_this = {0};
-    unsigned bits = ms_option_command_find(command) | MS_CMD_CONFIG;
-    int rc = ms_options_parse((enum ms_command)bits, argc, argv, &options, err);
+    int rc = ms_options_parse(&of_command, &options, err);
     if (rc != 0)
         return rc;
     *json = ms_options_flag(options, MS_OPTION_JSON);
     if (ms_options_flag(options, MS_OPTION_HELP)) {
-        (void)printf("%s\n", usage);
-        ms_options_print_help(MS_CMD_CONFIG, stdout);
+        (void)printf("%s\n", call->command->usage);
+        ms_options_print_help(call->command, stdout);
     } else {
-        show(options, command, *json ? writer : NULL);
-        if (check(options, ms_option_command_find(command), &of_this) != 0 && wrong->code == 0)
+        show(options, command->name, *json ? writer : NULL);
+        if (check(options, &of_this) != 0 && wrong->code == 0)
             *wrong = of_this;
     }
     ms_options_free(options);
     return 0;
 }
 
-int ms_cmd_config(int argc, char **argv) {
-    static const char *const services[] = {"serve", "work", "logs"};
+static int run_config(const struct ms_call *call) {
+    const struct ms_command *const services[] = {&ms_cmd_serve, &ms_cmd_work, &ms_cmd_logs};
     struct ms_error err = {0};
     struct ms_error wrong = {0};
-    bool named = argc > 1 && argv[1][0] != '-';
-    bool asks_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    bool named = call->argc > 1 && call->argv[1][0] != '-';
+    bool asks_help = call->argc > 1 &&
+                     (strcmp(call->argv[1], "--help") == 0 || strcmp(call->argv[1], "-h") == 0);
     bool json = false;
     struct ms_json_writer *writer = ms_json_writer_new();
     int rc = writer != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory");
-    if (rc == 0 && named && ms_option_command_find(argv[1]) == 0)
-        rc = ms_error_set(&err, MS_EUSAGE, "there is no command \"%s\"", argv[1]);
+    const struct ms_command *command =
+        named ? ms_command_find(call->commands, call->argv[1]) : NULL;
+    if (rc == 0 && named && command == NULL)
+        rc = ms_error_set(&err, MS_EUSAGE, "there is no command \"%s\"", call->argv[1]);
     if (rc == 0)
         ms_json_begin_object(writer, NULL);
-    if (rc == 0 && named)
-        rc = show_command(argv[1], argc - 1, argv + 1, writer, &json, &wrong, &err);
+    if (rc == 0 && named) {
+        struct ms_call of_command = *call;
+        of_command.argc--;
+        of_command.argv++;
+        rc = show_command(command, &of_command, writer, &json, &wrong, &err);
+    }
     for (size_t i = 0; rc == 0 && !named && i < (asks_help ? 1 : 3); i++)
-        rc = show_command(services[i], argc, argv, writer, &json, &wrong, &err);
+        rc = show_command(services[i], call, writer, &json, &wrong, &err);
     if (rc == 0)
         ms_json_end_object(writer);
     const char *text = rc == 0 && json ? ms_json_writer_text(writer, NULL) : NULL;
@@ -212,5 +229,15 @@ int ms_cmd_config(int argc, char **argv) {
         struct ms_service none = {0};
         return ms_service_end(&none, wrong.code, &wrong);
     }
-    return rc == 0 ? MS_EXIT_OK : ms_cmd_failed(argv[0], &err);
+    return rc == 0 ? MS_EXIT_OK : ms_cmd_failed(call->argv[0], &err);
 }
+
+static const enum ms_option_id option_ids[] = {MS_OPTION_JSON, MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_config = {
+    .name = "config",
+    .summary = "show what a command would run with, and why",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_config,
+};

@@ -234,11 +234,11 @@ out:
     return rc;
 }
 
-int ms_cmd_fetch(int argc, char **argv) {
+static int run_fetch(const struct ms_call *call) {
     struct ms_client client;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_client_begin(&client, MS_CMD_FETCH, usage, argc, argv, &exit_code))
+    if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int count = ms_options_argument_count(client.options);
     int rc = ms_client_check_ids(&client, &err);
@@ -252,5 +252,17 @@ int ms_cmd_fetch(int argc, char **argv) {
             rc = 0;
         }
     }
-    return ms_client_end(&client, argv[0], rc, &err);
+    return ms_client_end(&client, call->argv[0], rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {MS_OPTION_SERVER,    MS_OPTION_WAIT,
+                                               MS_OPTION_FETCH_OUT, MS_OPTION_JSON,
+                                               MS_OPTION_QUIET,     MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_fetch = {
+    .name = "fetch",
+    .summary = "bring the stems of a job",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_fetch,
+};

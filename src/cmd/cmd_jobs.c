@@ -90,11 +90,11 @@ static void print_job(const struct ms_client_job *job) {
         print_line("stem", ms_json_string(ms_json_get(stem, "name")));
 }
 
-int ms_cmd_status(int argc, char **argv) {
+static int run_status(const struct ms_call *call) {
     struct ms_client client;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_client_begin(&client, MS_CMD_STATUS, status_usage, argc, argv, &exit_code))
+    if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int rc = ms_client_check_ids(&client, &err);
     for (int i = 0; rc == 0 && i < ms_options_argument_count(client.options); i++) {
@@ -110,8 +110,19 @@ int ms_cmd_status(int argc, char **argv) {
             rc = 0;
         }
     }
-    return ms_client_end(&client, argv[0], rc, &err);
+    return ms_client_end(&client, call->argv[0], rc, &err);
 }
+
+static const enum ms_option_id status_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
+                                                      MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_status = {
+    .name = "status",
+    .summary = "tell how far a job has come",
+    .usage = status_usage,
+    .options = status_option_ids,
+    .run = run_status,
+};
 
 /* ---- queue ---- */
 
@@ -209,12 +220,12 @@ static void print_queue(const struct ms_client *client, const struct waiting *wa
         (void)puts("no job waits");
 }
 
-int ms_cmd_queue(int argc, char **argv) {
+static int run_queue(const struct ms_call *call) {
     struct ms_client client;
     struct waiting waiting = {0};
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_client_begin(&client, MS_CMD_QUEUE, queue_usage, argc, argv, &exit_code))
+    if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int rc = 0;
     if (ms_options_argument_count(client.options) > 0)
@@ -229,8 +240,19 @@ int ms_cmd_queue(int argc, char **argv) {
     for (size_t i = 0; i < waiting.count; i++)
         ms_client_job_fini(&waiting.jobs[i]);
     free(waiting.jobs);
-    return ms_client_end(&client, argv[0], rc, &err);
+    return ms_client_end(&client, call->argv[0], rc, &err);
 }
+
+static const enum ms_option_id queue_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
+                                                     MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_queue = {
+    .name = "queue",
+    .summary = "list the jobs that wait",
+    .usage = queue_usage,
+    .options = queue_option_ids,
+    .run = run_queue,
+};
 
 /* ---- rm ---- */
 
@@ -247,11 +269,11 @@ static int remove_job(struct ms_client *client, const char *id, struct ms_error 
     return 0;
 }
 
-int ms_cmd_rm(int argc, char **argv) {
+static int run_rm(const struct ms_call *call) {
     struct ms_client client;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_client_begin(&client, MS_CMD_RM, rm_usage, argc, argv, &exit_code))
+    if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int rc = ms_client_check_ids(&client, &err);
     for (int i = 0; rc == 0 && i < ms_options_argument_count(client.options); i++) {
@@ -261,8 +283,19 @@ int ms_cmd_rm(int argc, char **argv) {
             rc = 0;
         }
     }
-    return ms_client_end(&client, argv[0], rc, &err);
+    return ms_client_end(&client, call->argv[0], rc, &err);
 }
+
+static const enum ms_option_id rm_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
+                                                  MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_rm = {
+    .name = "rm",
+    .summary = "cancel or erase jobs",
+    .usage = rm_usage,
+    .options = rm_option_ids,
+    .run = run_rm,
+};
 
 /* ---- health ---- */
 
@@ -281,28 +314,40 @@ static int ask(struct ms_http_client *http, const char *host, int64_t port, stru
     return rc;
 }
 
-int ms_cmd_health(int argc, char **argv) {
+static int run_health(const struct ms_call *call) {
     struct ms_options *options = NULL;
     struct ms_options *of_work = NULL; /* for its port's variable */
     struct ms_http_client *http = NULL;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_cmd_begin(MS_CMD_HEALTH, health_usage, argc, argv, &options, &exit_code))
+    if (!ms_cmd_begin(call, &options, &exit_code))
         return exit_code;
     char name[] = "work";
     char *no_words[] = {name, NULL};
+    const struct ms_call work = {
+        .command = &ms_cmd_work, .commands = call->commands, .argc = 1, .argv = no_words};
     const char *host = ms_options_string(options, MS_OPTION_HOST);
     int rc = ms_http_client_new(&http, &err);
     if (rc == 0)
         rc = ask(http, host, ms_options_int(options, MS_OPTION_PORT), &err);
-    if (rc != 0 && http != NULL &&
-        ms_options_parse(MS_CMD_WORK, 1, no_words, &of_work, NULL) == 0 &&
+    if (rc != 0 && http != NULL && ms_options_parse(&work, &of_work, NULL) == 0 &&
         ask(http, host, ms_options_int(of_work, MS_OPTION_WORKER_PORT), NULL) == 0)
         rc = 0;
     if (rc != 0)
-        exit_code = ms_cmd_failed(argv[0], &err);
+        exit_code = ms_cmd_failed(call->argv[0], &err);
     ms_http_client_free(http);
     ms_options_free(of_work);
     ms_options_free(options);
     return exit_code;
 }
+
+static const enum ms_option_id health_option_ids[] = {MS_OPTION_HOST, MS_OPTION_PORT,
+                                                      MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_health = {
+    .name = "health",
+    .summary = "ask whether the msaas on this machine is alive",
+    .usage = health_usage,
+    .options = health_option_ids,
+    .run = run_health,
+};

@@ -100,12 +100,12 @@ static int print_all(struct ms_queue *queue, bool json, struct ms_error *err) {
     return 0;
 }
 
-int ms_cmd_logs(int argc, char **argv) {
+static int run_logs(const struct ms_call *call) {
     struct ms_service service;
     struct ms_queue *queue = NULL;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_service_begin(&service, MS_CMD_LOGS, "logs", usage, argc, argv, &exit_code))
+    if (!ms_service_begin(&service, call, "logs", &exit_code))
         return exit_code;
     int rc = ms_queue_open(service.queue_url, &queue, &err);
     if (rc == 0)
@@ -113,3 +113,14 @@ int ms_cmd_logs(int argc, char **argv) {
     ms_queue_close(queue);
     return ms_service_end(&service, rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_QUEUE, MS_OPTION_LOG_FORMAT, MS_OPTION_LOG_LEVEL, MS_OPTION_JSON, MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_logs = {
+    .name = "logs",
+    .summary = "print the service's log as it comes",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_logs,
+};

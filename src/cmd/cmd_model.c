@@ -482,17 +482,29 @@ static int act(struct run *run, struct ms_error *err) {
     return ms_error_set(err, MS_EUSAGE, "model: say what to do: pull, import, list or verify");
 }
 
-int ms_cmd_model(int argc, char **argv) {
+static int run_model(const struct ms_call *call) {
     struct ms_error err = {0};
     struct run run = {0};
     int exit_code;
 
-    if (!ms_cmd_begin(MS_CMD_MODEL, usage, argc, argv, &run.options, &exit_code))
+    if (!ms_cmd_begin(call, &run.options, &exit_code))
         return exit_code;
-    exit_code = act(&run, &err) != 0 ? ms_cmd_failed(argv[0], &err)
+    exit_code = act(&run, &err) != 0 ? ms_cmd_failed(call->argv[0], &err)
                 : run.failed         ? MS_EXIT_FAILED
                                      : MS_EXIT_OK;
     free(run.folder);
     ms_options_free(run.options);
     return exit_code;
 }
+
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_MODELS_DIR, MS_OPTION_MODEL_OUT, MS_OPTION_MODEL_NAME, MS_OPTION_URL,
+    MS_OPTION_JSON,       MS_OPTION_QUIET,     MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_model = {
+    .name = "model",
+    .summary = "fetch, import, list and check models",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_model,
+};

@@ -10,6 +10,7 @@
 #include "inputs.h"
 #include "msaas/cmd.h"
 #include "msaas/pipeline.h"
+#include "msaas/stem.h"
 #include "msaas/sys.h"
 #include "naming.h"
 #include "report.h"
@@ -144,17 +145,8 @@ static int read_options(struct run *run, struct ms_error *err) {
 
 static int stem_index(const struct ms_model_info *info, const char *name, size_t length,
                       const char *option, struct ms_error *err) {
-    char known[400] = "";
-    size_t used = 0;
-    for (int i = 0; i < info->stem_count; i++) {
-        if (strlen(info->stems[i]) == length && strncmp(info->stems[i], name, length) == 0)
-            return i;
-        int added =
-            snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", info->stems[i]);
-        used += added > 0 && (size_t)added < sizeof known - used ? (size_t)added : 0;
-    }
-    return ms_error_set(err, MS_EUSAGE, "%s: model %s has no stem \"%.*s\"; it has %s", option,
-                        info->name, (int)length, name, known);
+    const int index = ms_stem_find(info->stems, info->stem_count, name, length, err);
+    return index >= 0 ? index : ms_error_prefix(err, "%s", option);
 }
 
 static int choose_stems(struct run *run, struct ms_error *err) {
@@ -417,20 +409,39 @@ static void run_fini(struct run *run) {
     ms_options_free(run->options);
 }
 
-int ms_cmd_separate(int argc, char **argv) {
+static int run_separate(const struct ms_call *call) {
     struct run run = {0};
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_cmd_begin(MS_CMD_SEPARATE, usage, argc, argv, &run.options, &exit_code))
+    if (!ms_cmd_begin(call, &run.options, &exit_code))
         return exit_code;
     ms_report_init(&run.report, given(&run, MS_OPTION_JSON), given(&run, MS_OPTION_QUIET),
                    given(&run, MS_OPTION_VERBOSE));
     if (run_all(&run, &err) != 0) {
         ms_report_error_event(&run.report, NULL, &err);
-        exit_code = ms_cmd_failed(argv[0], &err);
+        exit_code = ms_cmd_failed(call->argv[0], &err);
     } else if (run.report.failures > 0) {
         exit_code = MS_EXIT_FAILED;
     }
     run_fini(&run);
     return exit_code;
 }
+
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_MODEL,      MS_OPTION_MODELS_DIR, MS_OPTION_OUT,          MS_OPTION_FILENAME,
+    MS_OPTION_RECURSIVE,  MS_OPTION_TWO_STEMS,  MS_OPTION_OTHER_METHOD, MS_OPTION_STEMS,
+    MS_OPTION_SHIFTS,     MS_OPTION_SEED,       MS_OPTION_OVERLAP,      MS_OPTION_SEGMENT,
+    MS_OPTION_WAV,        MS_OPTION_MP3,        MS_OPTION_FLAC,         MS_OPTION_OPUS,
+    MS_OPTION_M4A,        MS_OPTION_INT24,      MS_OPTION_FLOAT32,      MS_OPTION_MP3_BITRATE,
+    MS_OPTION_MP3_PRESET, MS_OPTION_BITRATE,    MS_OPTION_CLIP_MODE,    MS_OPTION_LANES,
+    MS_OPTION_BATCH,      MS_OPTION_DEVICE,     MS_OPTION_PRECISION,    MS_OPTION_JSON,
+    MS_OPTION_QUIET,      MS_OPTION_VERBOSE,    MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_separate = {
+    .name = "separate",
+    .summary = "separate songs into stems: vocals, drums, bass, other",
+    .usage = usage,
+    .options = option_ids,
+    .runs_networks = true,
+    .run = run_separate,
+};

@@ -76,7 +76,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
     struct ms_http_server *server = NULL;
     struct ms_logship *logship = NULL;
     struct ms_http_server_options listen = {
-        .host = ms_service_host(options, MS_CMD_SERVE),
+        .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
     /* Bodies are what takes memory here, each of them once: at most half of what the container may
@@ -120,12 +120,45 @@ out:
     return rc;
 }
 
-int ms_cmd_serve(int argc, char **argv) {
+static int run_serve(const struct ms_call *call) {
     struct ms_service service;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_service_begin(&service, MS_CMD_SERVE, "rest", usage, argc, argv, &exit_code))
+    if (!ms_service_begin(&service, call, "rest", &exit_code))
         return exit_code;
     int rc = serve(&service, &err);
     return ms_service_end(&service, rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
+                                               MS_OPTION_MODELS_DIR,
+                                               MS_OPTION_QUEUE,
+                                               MS_OPTION_STORE,
+                                               MS_OPTION_S3_ENDPOINT,
+                                               MS_OPTION_S3_REGION,
+                                               MS_OPTION_S3_ACCESS_KEY,
+                                               MS_OPTION_S3_SECRET_KEY,
+                                               MS_OPTION_S3_SESSION_TOKEN,
+                                               MS_OPTION_S3_VIRTUAL_HOST,
+                                               MS_OPTION_S3_CA_FILE,
+                                               MS_OPTION_NO_CREATE_BUCKETS,
+                                               MS_OPTION_HOST,
+                                               MS_OPTION_PORT,
+                                               MS_OPTION_OFFER,
+                                               MS_OPTION_MAX_SONG_MB,
+                                               MS_OPTION_MAX_WAITING,
+                                               MS_OPTION_PRESIGN,
+                                               MS_OPTION_LINGER,
+                                               MS_OPTION_GRACE,
+                                               MS_OPTION_CACHE,
+                                               MS_OPTION_LOG_FORMAT,
+                                               MS_OPTION_LOG_LEVEL,
+                                               MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_serve = {
+    .name = "serve",
+    .summary = "the service's REST API, on a queue and a store",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_serve,
+};

@@ -100,27 +100,17 @@ static int add_format(const struct ms_options *options, char **url, struct ms_er
     return asked != NULL ? add(url, "format", asked, err) : 0;
 }
 
-/* Those that were given; the server knows the defaults. */
+/* Those of the job that were given; the server knows the defaults. */
 static int add_options(const struct ms_options *options, char **url, struct ms_error *err) {
-    static const struct {
-        enum ms_option_id id;
-        const char *name;
-    } given[] = {
-        {MS_OPTION_JOB_MODEL, "model"},         {MS_OPTION_STEMS, "stems"},
-        {MS_OPTION_TWO_STEMS, "two_stems"},     {MS_OPTION_BITRATE, "bitrate"},
-        {MS_OPTION_SHIFTS, "shifts"},           {MS_OPTION_SEED, "seed"},
-        {MS_OPTION_OVERLAP, "overlap"},         {MS_OPTION_CLIP_MODE, "clip"},
-        {MS_OPTION_JOB_PRECISION, "precision"},
-    };
     if (ms_options_is_set(options, MS_OPTION_STEMS) &&
         ms_options_is_set(options, MS_OPTION_TWO_STEMS))
         return ms_error_set(err, MS_EUSAGE, "--stems and --two-stems exclude each other");
     int rc = add_format(options, url, err);
-    for (size_t i = 0; rc == 0 && i < sizeof given / sizeof *given; i++) {
+    for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
         struct ms_option_view view;
-        if (ms_options_is_set(options, given[i].id) &&
-            ms_options_view(options, (int)given[i].id, &view))
-            rc = add(url, given[i].name, view.text, err);
+        if (ms_options_view(options, id, &view) && view.job_name != NULL &&
+            ms_options_is_set(options, (enum ms_option_id)id))
+            rc = add(url, view.job_name, view.text, err);
     }
     return rc;
 }
@@ -221,11 +211,11 @@ static int submit(struct ms_client *client, const char *query, const char *path,
     return rc;
 }
 
-int ms_cmd_submit(int argc, char **argv) {
+static int run_submit(const struct ms_call *call) {
     struct ms_client client;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_client_begin(&client, MS_CMD_SUBMIT, usage, argc, argv, &exit_code))
+    if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     char *query = strdup("/apiv2/jobs");
     int rc = query != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a URL");
@@ -242,5 +232,20 @@ int ms_cmd_submit(int argc, char **argv) {
         }
     }
     free(query);
-    return ms_client_end(&client, argv[0], rc, &err);
+    return ms_client_end(&client, call->argv[0], rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_TWO_STEMS, MS_OPTION_STEMS, MS_OPTION_SHIFTS,      MS_OPTION_SEED,
+    MS_OPTION_OVERLAP,   MS_OPTION_WAV,   MS_OPTION_MP3,         MS_OPTION_FLAC,
+    MS_OPTION_OPUS,      MS_OPTION_M4A,   MS_OPTION_JOB_BITRATE, MS_OPTION_CLIP_MODE,
+    MS_OPTION_SERVER,    MS_OPTION_WAIT,  MS_OPTION_JOB_MODEL,   MS_OPTION_JOB_PRECISION,
+    MS_OPTION_JSON,      MS_OPTION_QUIET, MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_submit = {
+    .name = "submit",
+    .summary = "send songs to a server",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_submit,
+};

@@ -49,8 +49,8 @@ static const char usage[] =
 #define LAST_WAIT_S 8 /* beyond --grace, before SIGKILL */
 
 struct child {
-    const char *command; /* "serve", "work" */
-    int number;          /* of workers: from 1 */
+    const struct ms_command *command; /* serve or work */
+    int number;                       /* of workers: from 1 */
     char *arguments[MAX_ARGUMENTS];
     pid_t pid; /* 0: not running */
     double started_s, again_s, backoff_s;
@@ -85,13 +85,12 @@ static int add(struct child *child, char *word, struct ms_error *err) {
 
 /* What the command line said and is the child's too; the environment it has anyway. */
 static int hand_on(const struct up *up, struct child *child, struct ms_error *err) {
-    unsigned its = ms_option_command_find(child->command);
     int rc = 0;
     for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
         struct ms_option_view view;
         bool own = id == MS_OPTION_PORT || id == MS_OPTION_HOST;
         if (own || !ms_options_view(up->options, id, &view) || view.given == NULL ||
-            (view.commands & its) == 0)
+            !ms_command_has(child->command, (enum ms_option_id)id))
             continue;
         rc = add(child,
                  view.is_flag ? ms_strdupf("--%s", view.name)
@@ -101,7 +100,7 @@ static int hand_on(const struct up *up, struct child *child, struct ms_error *er
     return rc;
 }
 
-static int plan(struct up *up, struct child *child, const char *command, int number,
+static int plan(struct up *up, struct child *child, const struct ms_command *command, int number,
                 struct ms_error *err) {
     const char *model = ms_options_string(up->options, MS_OPTION_MODEL);
     child->command = command;
@@ -109,7 +108,7 @@ static int plan(struct up *up, struct child *child, const char *command, int num
     child->backoff_s = BACKOFF_S;
     int rc = add(child, strdup("msaas"), err);
     if (rc == 0)
-        rc = add(child, strdup(command), err);
+        rc = add(child, strdup(command->name), err);
     if (rc == 0)
         rc = add(child, ms_strdupf("--queue=sqlite:%s/queue.db", up->data), err);
     if (rc == 0)
@@ -183,10 +182,10 @@ static int prepare(struct up *up, struct ms_error *err) {
     if (ms_options_argument_count(up->options) > 0)
         return ms_error_set(err, MS_EUSAGE, "up takes no argument; it was given \"%s\"",
                             ms_options_argument(up->options, 0));
-    up->host = ms_service_host(up->options, MS_CMD_UP);
+    up->host = ms_service_host(up->options);
     up->port = (int)ms_options_int(up->options, MS_OPTION_PORT);
     up->count = 1 + (int)ms_options_int(up->options, MS_OPTION_WORKERS);
-    int rc = ms_service_check(up->options, MS_CMD_UP, true, err);
+    int rc = ms_service_check(up->options, true, err);
     if (rc == 0)
         rc = ms_cmd_locate_model(up->options, &model, err);
     free(model);
@@ -207,7 +206,7 @@ static int prepare(struct up *up, struct ms_error *err) {
     if (up->children == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the children");
     for (int i = 0; rc == 0 && i < up->count; i++)
-        rc = plan(up, &up->children[i], i == 0 ? "serve" : "work", i, err);
+        rc = plan(up, &up->children[i], i == 0 ? &ms_cmd_serve : &ms_cmd_work, i, err);
     return rc == 0 ? ms_http_client_new(&up->http, err) : rc;
 }
 
@@ -215,9 +214,9 @@ static int prepare(struct up *up, struct ms_error *err) {
 
 static const char *name_of(const struct child *child, char name[32]) {
     if (child->number == 0)
-        (void)snprintf(name, 32, "%s", child->command);
+        (void)snprintf(name, 32, "%s", child->command->name);
     else
-        (void)snprintf(name, 32, "%s %d", child->command, child->number);
+        (void)snprintf(name, 32, "%s %d", child->command->name, child->number);
     return name;
 }
 
@@ -237,7 +236,8 @@ static int start(struct child *child, struct ms_error *err) {
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0)
-        return ms_error_set(err, MS_EIO, "no process for %s: %s", child->command, strerror(errno));
+        return ms_error_set(err, MS_EIO, "no process for %s: %s", child->command->name,
+                            strerror(errno));
     if (pid == 0)
         become(child, parent);
     child->pid = pid;
@@ -389,11 +389,11 @@ static int run(struct up *up, struct ms_error *err) {
     return rc;
 }
 
-int ms_cmd_up(int argc, char **argv) {
+static int run_up(const struct ms_call *call) {
     struct up up = {.ready_fd = -1};
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_cmd_begin(MS_CMD_UP, usage, argc, argv, &up.options, &exit_code))
+    if (!ms_cmd_begin(call, &up.options, &exit_code))
         return exit_code;
     (void)ms_cmd_interrupted();
     ms_service_begin_log(up.options, "up");
@@ -409,3 +409,23 @@ int ms_cmd_up(int argc, char **argv) {
     struct ms_service service = {.options = up.options};
     return ms_service_end(&service, rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,          MS_OPTION_MODELS_DIR,
+                                               MS_OPTION_DATA,           MS_OPTION_WORKERS,
+                                               MS_OPTION_HOST,           MS_OPTION_PORT,
+                                               MS_OPTION_MAX_SONG_MB,    MS_OPTION_MAX_SONG_MINUTES,
+                                               MS_OPTION_MAX_WAITING,    MS_OPTION_LEASE,
+                                               MS_OPTION_STALL,          MS_OPTION_GRACE,
+                                               MS_OPTION_SCRATCH,        MS_OPTION_WEBHOOK_SECRET,
+                                               MS_OPTION_CALLBACK_ALLOW, MS_OPTION_LOG_FORMAT,
+                                               MS_OPTION_LOG_LEVEL,      MS_OPTION_LANES,
+                                               MS_OPTION_BATCH,          MS_OPTION_DEVICE,
+                                               MS_OPTION_WORK_PRECISION, MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_up = {
+    .name = "up",
+    .summary = "run the whole service on this machine",
+    .usage = usage,
+    .options = option_ids,
+    .run = run_up,
+};

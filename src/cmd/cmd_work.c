@@ -66,7 +66,7 @@ static void *listen_on(void *context) {
 static int start_listener(struct listener *listener, const struct ms_options *options,
                           struct ms_error *err) {
     struct ms_http_server_options listen = {
-        .host = ms_service_host(options, MS_CMD_WORK),
+        .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_WORKER_PORT),
         .threads = 1,
         .max_connections = 64,
@@ -161,11 +161,11 @@ static int run(struct work *work, struct ms_error *err) {
     return rc;
 }
 
-int ms_cmd_work(int argc, char **argv) {
+static int run_work(const struct ms_call *call) {
     struct ms_service service;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
-    if (!ms_service_begin(&service, MS_CMD_WORK, "worker", usage, argc, argv, &exit_code))
+    if (!ms_service_begin(&service, call, "worker", &exit_code))
         return exit_code;
     struct work work = {.service = &service};
     int rc = run(&work, &err);
@@ -177,3 +177,42 @@ int ms_cmd_work(int argc, char **argv) {
     free(work.scratch);
     return ms_service_end(&service, rc, &err);
 }
+
+static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
+                                               MS_OPTION_MODELS_DIR,
+                                               MS_OPTION_QUEUE,
+                                               MS_OPTION_STORE,
+                                               MS_OPTION_S3_ENDPOINT,
+                                               MS_OPTION_S3_REGION,
+                                               MS_OPTION_S3_ACCESS_KEY,
+                                               MS_OPTION_S3_SECRET_KEY,
+                                               MS_OPTION_S3_SESSION_TOKEN,
+                                               MS_OPTION_S3_VIRTUAL_HOST,
+                                               MS_OPTION_S3_CA_FILE,
+                                               MS_OPTION_NO_CREATE_BUCKETS,
+                                               MS_OPTION_HOST,
+                                               MS_OPTION_WORKER_PORT,
+                                               MS_OPTION_MAX_SONG_MINUTES,
+                                               MS_OPTION_LEASE,
+                                               MS_OPTION_STALL,
+                                               MS_OPTION_GRACE,
+                                               MS_OPTION_SCRATCH,
+                                               MS_OPTION_CACHE,
+                                               MS_OPTION_WEBHOOK_SECRET,
+                                               MS_OPTION_CALLBACK_ALLOW,
+                                               MS_OPTION_LOG_FORMAT,
+                                               MS_OPTION_LOG_LEVEL,
+                                               MS_OPTION_LANES,
+                                               MS_OPTION_BATCH,
+                                               MS_OPTION_DEVICE,
+                                               MS_OPTION_WORK_PRECISION,
+                                               MS_OPTION_COUNT};
+
+const struct ms_command ms_cmd_work = {
+    .name = "work",
+    .summary = "work on the service's jobs",
+    .usage = usage,
+    .options = option_ids,
+    .runs_networks = true,
+    .run = run_work,
+};

@@ -4,11 +4,11 @@
 #include "msaas/option.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "msaas/url.h"
+#include "msaas/value.h"
 #include "option_table.h"
 
 #define MAX_SECRET_BYTES 4096
@@ -27,63 +27,55 @@ struct value {
 };
 
 struct ms_options {
-    enum ms_command command;
+    const struct ms_command *command;
     struct value values[MS_OPTION_COUNT];
     int argument_count;
     const char *arguments[]; /* at most argc */
 };
 
-static const char *command_name(unsigned command) {
-    for (const struct ms_option_command *known = ms_option_commands; known->name != NULL; known++)
-        if (known->bit & command)
-            return known->name;
-    abort();
+bool ms_command_has(const struct ms_command *command, enum ms_option_id id) {
+    if (id == MS_OPTION_HELP)
+        return true;
+    for (const enum ms_option_id *its = command->options; *its != MS_OPTION_COUNT; its++)
+        if (*its == id)
+            return true;
+    return false;
+}
+
+const struct ms_command *ms_command_find(const struct ms_command *const *commands,
+                                         const char *name) {
+    for (; *commands != NULL; commands++)
+        if (strcmp((*commands)->name, name) == 0)
+            return *commands;
+    return NULL;
 }
 
 /* ---- values ---- */
 
-static bool is_choice(const char *choices, const char *text) {
-    size_t length = strlen(text);
-    for (const char *at = choices; *at != '\0';) {
-        size_t size = strcspn(at, "|");
-        if (size == length && strncmp(at, text, size) == 0)
-            return true;
-        at += size + (at[size] == '|');
-    }
-    return false;
-}
-
 /* `origin` names where the text came from: "--lanes" or "MSAAS_LANES (--lanes)". */
 static int set_value(struct value *value, const struct ms_option_row *row, const char *origin,
                      const char *text, struct ms_error *err) {
-    char *end = NULL;
-    errno = 0;
+    int choice = 0;
+    int rc = 0;
     value->text = text;
     switch (row->type) {
-    case MS_TYPE_FLAG: value->flag = true; return 0;
+    case MS_TYPE_FLAG: value->flag = true; break;
     case MS_TYPE_SECRET:
     case MS_TYPE_STRING:
-        if (text[0] != '\0')
-            return 0;
-        return ms_error_set(err, MS_EUSAGE, "%s: must not be empty", origin);
-    case MS_TYPE_CHOICE:
-        if (is_choice(row->value, text))
-            return 0;
-        return ms_error_set(err, MS_EUSAGE, "%s: must be one of %s, not \"%s\"", origin, row->value,
-                            text);
-    case MS_TYPE_INT: value->integer = strtoll(text, &end, 10); break;
-    case MS_TYPE_REAL: value->real = strtod(text, &end); break;
+        if (text[0] == '\0')
+            rc = ms_error_set(err, MS_EUSAGE, "must not be empty");
+        else if (row->job != NULL)
+            rc = ms_job_option_check(row->job, text, err);
+        break;
+    case MS_TYPE_CHOICE: rc = ms_value_choice(text, row->value, &choice, err); break;
+    case MS_TYPE_INT:
+        rc = ms_value_int(text, (int64_t)row->min, (int64_t)row->max, &value->integer, err);
+        break;
+    case MS_TYPE_REAL: rc = ms_value_real(text, row->min, row->max, &value->real, err); break;
     }
-    double number = row->type == MS_TYPE_INT ? (double)value->integer : value->real;
-    bool plain =
-        text[strspn(text, "+-.0123456789eE")] == '\0'; /* neither spaces, hexadecimal nor "nan" */
-    if (end == text || *end != '\0' || !plain)
-        return ms_error_set(err, MS_EUSAGE, "%s: must be %s, not \"%s\"", origin,
-                            row->type == MS_TYPE_INT ? "a whole number" : "a number", text);
-    if (errno == ERANGE || number < row->min || number > row->max)
-        return ms_error_set(err, MS_EUSAGE, "%s: must be from %.16g to %.16g, not %s", origin,
-                            row->min, row->max, text);
-    return 0;
+    if (rc != 0 && err != NULL)
+        (void)ms_error_prefix(err, "%s", origin);
+    return rc;
 }
 
 /* ---- the environment ---- */
@@ -166,9 +158,11 @@ static const char *name_origin(const struct ms_option_row *row, const char *env,
 
 static int set_flag(struct value *value, const char *origin, const char *text,
                     struct ms_error *err) {
-    value->flag = is_choice("1|yes|true|on", text);
-    if (value->flag || is_choice("0|no|false|off", text))
+    int which = 0;
+    if (ms_value_choice(text, "1|yes|true|on|0|no|false|off", &which, NULL) == 0) {
+        value->flag = which < 4;
         return 0;
+    }
     return ms_error_set(err, MS_EUSAGE, "%s: must be yes or no, not \"%s\"", origin, text);
 }
 
@@ -204,11 +198,11 @@ static int set_from_environment(struct value *value, const struct ms_option_row 
 static int set_defaults(struct ms_options *options, struct ms_error *err) {
     int rc = 0;
     for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
+        const struct ms_option_row *row = ms_option_row(id);
         struct value *value = &options->values[id];
         if (row->fallback != NULL && set_value(value, row, row->name, row->fallback, NULL) != 0)
             abort();
-        if ((row->commands & options->command) != 0 && row->env != NULL)
+        if (row->env != NULL && ms_command_has(options->command, (enum ms_option_id)id))
             rc = set_from_environment(value, row, err);
     }
     return rc;
@@ -246,27 +240,34 @@ bool ms_option_resembles(const char *word, const char *meant) {
     return distance[columns] <= (columns < 5 ? 1U : 2U);
 }
 
-static int find_name(unsigned command, const char *name, size_t length) {
-    for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((ms_option_table[id].commands & command) &&
-            strncmp(ms_option_table[id].name, name, length) == 0 &&
-            ms_option_table[id].name[length] == '\0')
-            return id;
-    return -1;
+static bool has_name(int id, const char *name, size_t length) {
+    return strncmp(ms_option_row(id)->name, name, length) == 0 &&
+           ms_option_row(id)->name[length] == '\0';
 }
 
-static int find_letter(unsigned command, char letter) {
-    for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((ms_option_table[id].commands & command) && ms_option_table[id].letter == letter)
-            return id;
-    return -1;
+/* MS_OPTION_COUNT: the command has none. */
+static int find_name(const struct ms_command *command, const char *name, size_t length) {
+    int id = 0;
+    while (id < MS_OPTION_COUNT &&
+           !(has_name(id, name, length) && ms_command_has(command, (enum ms_option_id)id)))
+        id++;
+    return id;
+}
+
+static int find_letter(const struct ms_command *command, char letter) {
+    int id = 0;
+    while (id < MS_OPTION_COUNT &&
+           !(ms_option_row(id)->letter == letter && ms_command_has(command, (enum ms_option_id)id)))
+        id++;
+    return id;
 }
 
 /* "--webhook-secret x", where there is a --webhook-secret-file. */
-static const struct ms_option_row *find_secret(unsigned command, const char *name, size_t length) {
+static const struct ms_option_row *find_secret(const struct ms_command *command, const char *name,
+                                               size_t length) {
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
-        if ((row->commands & command) && row->type == MS_TYPE_SECRET &&
+        const struct ms_option_row *row = ms_option_row(id);
+        if (row->type == MS_TYPE_SECRET && ms_command_has(command, (enum ms_option_id)id) &&
             strlen(row->name) == length + strlen(FILE_SUFFIX) &&
             strncmp(row->name, name, length) == 0)
             return row;
@@ -274,42 +275,40 @@ static const struct ms_option_row *find_secret(unsigned command, const char *nam
     return NULL;
 }
 
-/* The commands that have an option of this name. */
-static unsigned owners_of(const char *name, size_t length) {
-    unsigned owners = 0;
-    for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if (strlen(ms_option_table[id].name) == length &&
-            strncmp(ms_option_table[id].name, name, length) == 0)
-            owners |= ms_option_table[id].commands;
-    return owners;
-}
-
-static bool is_one(unsigned commands) {
-    return (commands & (commands - 1)) == 0;
-}
-
-static int unknown_name(unsigned command, const char *name, size_t length, struct ms_error *err) {
+/* Says which other commands have it. */
+static int unknown_name(const struct ms_call *call, const char *name, size_t length,
+                        struct ms_error *err) {
     char word[32];
-    const struct ms_option_row *secret = find_secret(command, name, length);
+    const struct ms_option_row *secret = find_secret(call->command, name, length);
     if (secret != NULL)
         return ms_error_set(err, MS_EUSAGE,
-                            "--%.*s: a secret does not go on the command line, where ps shows it: "
+                            "--%.*s: a secret on the command line is visible in the process list; "
                             "put it into %.*s, or into a file for --%s",
                             (int)length, name, (int)strcspn(secret->env, "|"), secret->env,
                             secret->name);
     (void)snprintf(word, sizeof word, "%.*s",
                    (int)(length < sizeof word ? length : sizeof word - 1), name);
     for (int id = 0; id < MS_OPTION_COUNT; id++)
-        if ((ms_option_table[id].commands & command) &&
-            ms_option_resembles(word, ms_option_table[id].name))
+        if (ms_command_has(call->command, (enum ms_option_id)id) &&
+            ms_option_resembles(word, ms_option_row(id)->name))
             return ms_error_set(err, MS_EUSAGE, "unknown option --%s; did you mean --%s?", word,
-                                ms_option_table[id].name);
-    unsigned owners = owners_of(name, length);
-    if (owners != 0)
-        return ms_error_set(err, MS_EUSAGE, "--%.*s is an option of %s%s%s, not of \"msaas %s\"",
-                            (int)length, name, is_one(owners) ? "\"msaas " : "other commands",
-                            is_one(owners) ? command_name(owners) : "", is_one(owners) ? "\"" : "",
-                            command_name(command));
+                                ms_option_row(id)->name);
+    const char *owner = NULL;
+    int owners = 0;
+    for (const struct ms_command *const *other = call->commands; *other != NULL; other++) {
+        if (find_name(*other, name, length) == MS_OPTION_COUNT)
+            continue;
+        owner = (*other)->name;
+        owners++;
+    }
+    if (owners == 1)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--%s is an option of \"msaas %s\", not of \"msaas %s\"", word, owner,
+                            call->command->name);
+    if (owners > 1)
+        return ms_error_set(err, MS_EUSAGE,
+                            "--%s is an option of other commands, not of \"msaas %s\"", word,
+                            call->command->name);
     return ms_error_set(err, MS_EUSAGE, "unknown option --%s", word);
 }
 
@@ -352,7 +351,7 @@ static bool holds_password(const char *url) {
 /* One option; `text` is the value joined to it (NULL: none), else the next word is. */
 static int take_option(struct ms_options *options, int id, const char *origin, const char *text,
                        char *const **next, struct ms_error *err) {
-    const struct ms_option_row *row = &ms_option_table[id];
+    const struct ms_option_row *row = ms_option_row(id);
     if (row->type == MS_TYPE_FLAG && text != NULL)
         return ms_error_set(err, MS_EUSAGE, "%s takes no value", origin);
     if (row->type != MS_TYPE_FLAG && text == NULL) {
@@ -379,8 +378,8 @@ static int take_option(struct ms_options *options, int id, const char *origin, c
     return set_value(value, row, origin, text, err);
 }
 
-static int take_word(struct ms_options *options, const char *word, char *const **next,
-                     struct ms_error *err) {
+static int take_word(struct ms_options *options, const struct ms_call *call, const char *word,
+                     char *const **next, struct ms_error *err) {
     if (word[0] != '-' || word[1] == '\0') {
         options->arguments[options->argument_count++] = word;
         return 0;
@@ -389,19 +388,19 @@ static int take_word(struct ms_options *options, const char *word, char *const *
         const char *name = word + 2;
         size_t length = strcspn(name, "=");
         int id = find_name(options->command, name, length);
-        if (id < 0)
-            return unknown_name(options->command, name, length, err);
+        if (id == MS_OPTION_COUNT)
+            return unknown_name(call, name, length, err);
         char origin[40];
-        (void)snprintf(origin, sizeof origin, "--%s", ms_option_table[id].name);
+        (void)snprintf(origin, sizeof origin, "--%s", ms_option_row(id)->name);
         return take_option(options, id, origin, name[length] == '=' ? name + length + 1 : NULL,
                            next, err);
     }
     for (const char *at = word + 1; *at != '\0'; at++) {
         const char origin[] = {'-', *at, '\0'};
         int id = find_letter(options->command, *at);
-        if (id < 0)
+        if (id == MS_OPTION_COUNT)
             return ms_error_set(err, MS_EUSAGE, "unknown option %s in \"%s\"", origin, word);
-        bool joined = ms_option_table[id].type != MS_TYPE_FLAG && at[1] != '\0';
+        bool joined = ms_option_row(id)->type != MS_TYPE_FLAG && at[1] != '\0';
         int rc = take_option(options, id, origin, joined ? at + 1 : NULL, next, err);
         if (rc != 0 || joined)
             return rc;
@@ -409,23 +408,22 @@ static int take_word(struct ms_options *options, const char *word, char *const *
     return 0;
 }
 
-int ms_options_parse(enum ms_command command, int argc, char *const *argv, struct ms_options **out,
-                     struct ms_error *err) {
+int ms_options_parse(const struct ms_call *call, struct ms_options **out, struct ms_error *err) {
     struct ms_options *options =
-        calloc(1, sizeof *options + (size_t)argc * sizeof options->arguments[0]);
+        calloc(1, sizeof *options + (size_t)call->argc * sizeof options->arguments[0]);
     if (options == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the command line");
-    options->command = command;
+    options->command = call->command;
     int rc = set_defaults(options, err);
     bool only_arguments = false;
-    for (char *const *next = argv + 1; rc == 0 && *next != NULL;) {
+    for (char *const *next = call->argv + 1; rc == 0 && *next != NULL;) {
         const char *word = *next++;
         if (only_arguments)
             options->arguments[options->argument_count++] = word;
         else if (strcmp(word, "--") == 0)
             only_arguments = true;
         else
-            rc = take_word(options, word, &next, err);
+            rc = take_word(options, call, word, &next, err);
     }
     if (rc != 0) {
         ms_options_free(options);
@@ -440,7 +438,7 @@ void ms_options_free(struct ms_options *options) {
         return;
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
         struct value *value = &options->values[id];
-        if (ms_option_table[id].type == MS_TYPE_SECRET && value->owned != NULL)
+        if (ms_option_row(id)->type == MS_TYPE_SECRET && value->owned != NULL)
             explicit_bzero(value->owned, strlen(value->owned));
         free(value->owned);
     }
@@ -449,12 +447,16 @@ void ms_options_free(struct ms_options *options) {
 
 /* ---- getters ---- */
 
+bool ms_options_has(const struct ms_options *options, enum ms_option_id id) {
+    return ms_command_has(options->command, id);
+}
+
 static const struct value *value_of(const struct ms_options *options, enum ms_option_id id,
                                     enum ms_option_type type) {
-    enum ms_option_type its = ms_option_table[id].type;
+    enum ms_option_type its = ms_option_row(id)->type;
     bool right_type =
         its == type || (type == MS_TYPE_STRING && (its == MS_TYPE_CHOICE || its == MS_TYPE_SECRET));
-    if (!right_type || (ms_option_table[id].commands & options->command) == 0)
+    if (!right_type || !ms_options_has(options, id))
         abort();
     return &options->values[id];
 }
@@ -476,13 +478,13 @@ bool ms_options_flag(const struct ms_options *options, enum ms_option_id id) {
 }
 
 bool ms_options_is_set(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, ms_option_table[id].type)->set;
+    return value_of(options, id, ms_option_row(id)->type)->set;
 }
 
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out) {
-    const struct ms_option_row *row = &ms_option_table[id];
+    const struct ms_option_row *row = ms_option_row(id);
     const struct value *value = &options->values[id];
-    if ((row->commands & options->command) == 0)
+    if (!ms_options_has(options, (enum ms_option_id)id))
         return false;
     *out = (struct ms_option_view){
         .name = row->name,
@@ -493,7 +495,7 @@ bool ms_options_view(const struct ms_options *options, int id, struct ms_option_
         .is_flag = row->type == MS_TYPE_FLAG,
         .is_secret = row->type == MS_TYPE_SECRET,
         .is_url = is_url(row),
-        .commands = row->commands,
+        .job_name = row->job != NULL ? row->job->name : NULL,
     };
     if (value->origin != NULL)
         (void)snprintf(out->env, sizeof out->env, "%.*s", (int)strcspn(value->origin, "|"),
@@ -503,7 +505,7 @@ bool ms_options_view(const struct ms_options *options, int id, struct ms_option_
 
 const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
                               char out[MS_OPTION_ORIGIN_BYTES]) {
-    const struct ms_option_row *row = &ms_option_table[id];
+    const struct ms_option_row *row = ms_option_row(id);
     const char *env = options->values[id].origin;
     if (env != NULL)
         return name_origin(row, env, out);
@@ -539,22 +541,11 @@ int ms_options_check_parts(const struct ms_options *options, enum ms_option_id i
              url.host[0] != '\0' && (url.port[0] == '\0' || is_port || may_have_port)))
             continue;
         return ms_error_set(
-            err, MS_EUSAGE, "%.*s (--%s): must be %s", (int)length, name, ms_option_table[id].name,
+            err, MS_EUSAGE, "%.*s (--%s): must be %s", (int)length, name, ms_option_row(id)->name,
             is_port         ? "a port's number, from 1 to 65535"
             : may_have_port ? "HOST or HOST:PORT, and no URL"
                             : "a host's name or address, without a port, and no URL");
     }
-    return 0;
-}
-
-const char *ms_option_command_name(int index) {
-    return ms_option_commands[index].name;
-}
-
-unsigned ms_option_command_find(const char *name) {
-    for (const struct ms_option_command *known = ms_option_commands; known->name != NULL; known++)
-        if (strcmp(known->name, name) == 0)
-            return known->bit;
     return 0;
 }
 

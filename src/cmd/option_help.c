@@ -42,11 +42,11 @@ static void print_note(const char *label, const char *text, int *column, FILE *t
     }
 }
 
-void ms_options_print_help(enum ms_command command, FILE *to) {
+void ms_options_print_help(const struct ms_command *command, FILE *to) {
     (void)fputs("Options:\n", to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
-        if ((row->commands & command) == 0)
+        const struct ms_option_row *row = ms_option_row(id);
+        if (!ms_command_has(command, (enum ms_option_id)id))
             continue;
         char text[80];
         int column = fprintf(to, "  %s%s", row->letter == 0 ? "    " : "",
@@ -76,20 +76,20 @@ static void print_code(const char *text, size_t length, FILE *to) {
     (void)fputc('`', to);
 }
 
-void ms_options_print_markdown(FILE *to) {
+void ms_options_print_markdown(const struct ms_command *const *commands, FILE *to) {
     (void)fputs("| Option | Of | Default | Environment | What it does |\n"
                 "|---|---|---|---|---|\n",
                 to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
-        const struct ms_option_row *row = &ms_option_table[id];
+        const struct ms_option_row *row = ms_option_row(id);
         char text[80];
         (void)fputs("| ", to);
         print_code(text, strlen(signature(row, text, sizeof text)), to);
         const char *before = " | ";
-        for (const struct ms_option_command *of = ms_option_commands; of->name != NULL; of++) {
-            if ((row->commands & of->bit) == 0)
+        for (const struct ms_command *const *of = commands; *of != NULL; of++) {
+            if (!ms_command_has(*of, (enum ms_option_id)id))
                 continue;
-            (void)fprintf(to, "%s%s", before, of->name);
+            (void)fprintf(to, "%s%s", before, (*of)->name);
             before = ", ";
         }
         (void)fputs(" | ", to);

@@ -1,7 +1,8 @@
 /* The table of options as option.c reads it. */
-#ifndef MSAAS_BASE_OPTION_TABLE_H
-#define MSAAS_BASE_OPTION_TABLE_H
+#ifndef MSAAS_CMD_OPTION_TABLE_H
+#define MSAAS_CMD_OPTION_TABLE_H
 
+#include "msaas/job_options.h"
 #include "msaas/option.h"
 
 enum ms_option_type {
@@ -17,7 +18,6 @@ struct ms_option_row {
     const char *name;
     char letter; /* 0: none */
     enum ms_option_type type;
-    unsigned commands;
     const char *value; /* how --help calls the value; of a CHOICE: what it may be, "a|b|c" */
     /* Environment variables, the first that is set counts: "A|B". One with braces is made of
      * variables, and set when those are that have no default:
@@ -26,14 +26,9 @@ struct ms_option_row {
     const char *fallback; /* the default, as it would be written; NULL: none */
     double min, max;      /* of INT and REAL, both included */
     const char *help;
+    /* NULL, or the job's option that all but letter and env comes from. */
+    const struct ms_job_option *job;
 };
-extern const struct ms_option_row ms_option_table[MS_OPTION_COUNT];
-
-/* In the order of the README's table. */
-struct ms_option_command {
-    unsigned bit;
-    const char *name; /* NULL past the last */
-};
-extern const struct ms_option_command ms_option_commands[];
+const struct ms_option_row *ms_option_row(int id); /* any thread */
 
 #endif

@@ -124,30 +124,31 @@ void ms_service_tell_ready(void) {
     (void)close(fd);
 }
 
-const char *ms_service_host(const struct ms_options *options, unsigned command) {
+const char *ms_service_host(const struct ms_options *options) {
     const char *host = ms_options_string(options, MS_OPTION_HOST);
-    return host != NULL ? host : (command & (MS_CMD_SERVE | MS_CMD_WORK)) ? "0.0.0.0" : "127.0.0.1";
+    const bool of_cluster = ms_options_has(options, MS_OPTION_QUEUE); /* serve, work: not up */
+    return host != NULL ? host : of_cluster ? "0.0.0.0" : "127.0.0.1";
 }
 
 /* ---- beginning and end ---- */
 
-bool ms_service_begin(struct ms_service *service, enum ms_command command, const char *role,
-                      const char *usage, int argc, char **argv, int *exit_code) {
+bool ms_service_begin(struct ms_service *service, const struct ms_call *call, const char *role,
+                      int *exit_code) {
     struct ms_error err = {0};
     *service = (struct ms_service){0};
-    if (!ms_cmd_begin(command, usage, argc, argv, &service->options, exit_code))
+    if (!ms_cmd_begin(call, &service->options, exit_code))
         return false;
     (void)ms_cmd_interrupted();
     ms_service_begin_log(service->options, role);
     int rc = 0;
     if (ms_options_argument_count(service->options) > 0)
-        rc = ms_error_set(&err, MS_EUSAGE, "%s takes no argument; it was given \"%s\"", argv[0],
-                          ms_options_argument(service->options, 0));
+        rc = ms_error_set(&err, MS_EUSAGE, "%s takes no argument; it was given \"%s\"",
+                          call->argv[0], ms_options_argument(service->options, 0));
     if (rc == 0)
-        rc = ms_service_check(service->options, command, true, &err);
+        rc = ms_service_check(service->options, true, &err);
     if (rc == 0) {
         service->queue_url = ms_options_string(service->options, MS_OPTION_QUEUE);
-        if (command != MS_CMD_LOGS)
+        if (ms_options_has(service->options, MS_OPTION_STORE))
             service->store = ms_service_store(service->options);
         rc = open_places(service, &err);
     }

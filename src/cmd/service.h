@@ -18,9 +18,8 @@ struct ms_service {
 /* Parses, checks and begins the log; from then on SIGINT and SIGTERM are noted
  * (ms_cmd_interrupted). False: nothing to do, *exit_code is the program's. role: the log's, "rest",
  * "worker", "logs". */
-MS_MUST_CHECK bool ms_service_begin(struct ms_service *service, enum ms_command command,
-                                    const char *role, const char *usage, int argc, char **argv,
-                                    int *exit_code);
+MS_MUST_CHECK bool ms_service_begin(struct ms_service *service, const struct ms_call *call,
+                                    const char *role, int *exit_code);
 /* Frees the options. Reports err, in one line, where rc is not 0. Having been asked to stop is
  * success. */
 int ms_service_end(struct ms_service *service, int rc, const struct ms_error *err);
@@ -34,10 +33,9 @@ void ms_service_unship_log(struct ms_logship *logship);
 
 /* Everything about the values of these options that needs no look at files to be written, servers
  * and models: MS_EUSAGE, in one line that names where the wrong value came from and not what it
- * holds. command: a bit of enum ms_command; those that there is nothing to check of are fine.
- * complete: what is missing is wrong too. */
-MS_MUST_CHECK int ms_service_check(const struct ms_options *options, unsigned command,
-                                   bool complete, struct ms_error *err);
+ * holds. complete: what is missing is wrong too. */
+MS_MUST_CHECK int ms_service_check(const struct ms_options *options, bool complete,
+                                   struct ms_error *err);
 /* The store of serve and work; its url is NULL where none was named. */
 struct ms_store_options ms_service_store(const struct ms_options *options);
 /* The folder that --data, --cache or --scratch stands for, its default included; the caller's to
@@ -54,6 +52,6 @@ MS_MUST_CHECK int ms_service_make_place(const struct ms_options *options, enum m
 #define MS_SERVICE_READY "MSAAS_READY_FD"
 void ms_service_tell_ready(void);
 /* --host, its default included. */
-const char *ms_service_host(const struct ms_options *options, unsigned command);
+const char *ms_service_host(const struct ms_options *options);
 
 #endif

@@ -29,36 +29,15 @@ int ms_job_state_parse(const char *name, enum ms_job_state *out, struct ms_error
     }
     return ms_error_set(
         err, MS_EUSAGE,
-        "\"%.40s\" is no state; queued, running, succeeded, failed and canceled are", name);
+        "\"%.40s\" is not the state of a job: use queued, running, succeeded, failed or canceled",
+        name);
 }
 
 bool ms_job_state_is_final(enum ms_job_state state) {
     return state == MS_JOB_SUCCEEDED || state == MS_JOB_FAILED || state == MS_JOB_CANCELED;
 }
 
-/* ---- options ---- */
-
-/* As the encoder of the room `audio` has them, which front ends don't link. */
-static const struct {
-    const char *name, *mime;
-    int min_kbps, max_kbps; /* 0: it has no bit rate to choose */
-} formats[] = {
-    {"mp3", "audio/mpeg", 32, 320}, {"wav", "audio/wav", 0, 0},    {"flac", "audio/flac", 0, 0},
-    {"opus", "audio/ogg", 12, 510}, {"m4a", "audio/mp4", 32, 512},
-};
-enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
-
-static int find_format(const char *name) {
-    for (int i = 0; i < FORMAT_COUNT; i++)
-        if (strcmp(name, formats[i].name) == 0)
-            return i;
-    return -1;
-}
-
-const char *ms_job_mime(const char *format) {
-    const int index = find_format(format);
-    return index < 0 ? "application/octet-stream" : formats[index].mime;
-}
+/* ---- names ---- */
 
 /* 1 to `size` - 1 letters, digits and characters of `others`. */
 static bool is_word(const char *text, size_t size, const char *others) {
@@ -83,63 +62,6 @@ bool ms_job_id_is_valid(const char *text) {
            strspn(text, "0123456789abcdef") == MS_JOB_ID_HEX - 1;
 }
 
-void ms_job_options_default(const char *model, struct ms_job_options *out) {
-    memset(out, 0, sizeof *out);
-    (void)snprintf(out->model, sizeof out->model, "%s", model);
-    (void)snprintf(out->format, sizeof out->format, "mp3");
-    (void)snprintf(out->clip, sizeof out->clip, "rescale");
-    out->overlap = 0.25;
-}
-
-static int check_stems(const struct ms_job_options *options, struct ms_error *err) {
-    if (options->stem_count < 0 || options->stem_count > MS_JOB_MAX_STEMS)
-        return ms_error_set(err, MS_EUSAGE, "stems: at most %d can be named", MS_JOB_MAX_STEMS);
-    if (options->stem_count > 0 && options->two_stems[0] != '\0')
-        return ms_error_set(err, MS_EUSAGE, "stems and two_stems exclude each other");
-    for (int i = 0; i < options->stem_count; i++) {
-        if (!is_word(options->stems[i], sizeof options->stems[i], "_-"))
-            return ms_error_set(err, MS_EUSAGE, "stems: number %d is no name of a stem", i + 1);
-        for (int j = 0; j < i; j++)
-            if (strcmp(options->stems[i], options->stems[j]) == 0)
-                return ms_error_set(err, MS_EUSAGE, "stems: \"%s\" is named twice",
-                                    options->stems[i]);
-    }
-    if (options->two_stems[0] != '\0' &&
-        !is_word(options->two_stems, sizeof options->two_stems, "_-"))
-        return ms_error_set(err, MS_EUSAGE, "two_stems: it names no stem; \"vocals\" would");
-    return 0;
-}
-
-int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err) {
-    int rc;
-    if (options->model[0] != '\0' &&
-        (!is_word(options->model, sizeof options->model, "._-") || options->model[0] == '.'))
-        return ms_error_set(err, MS_EUSAGE,
-                            "model: it is no model's name; letters, digits, '.', '_', '-' are");
-    rc = check_stems(options, err);
-    if (rc != 0)
-        return rc;
-    const int format = find_format(options->format);
-    if (format < 0)
-        return ms_error_set(err, MS_EUSAGE, "format: mp3, wav, flac, opus and m4a are known");
-    if (options->bitrate_kbps != 0 && formats[format].max_kbps == 0)
-        return ms_error_set(err, MS_EUSAGE, "bitrate: %s has none to choose", options->format);
-    if (options->bitrate_kbps != 0 && (options->bitrate_kbps < formats[format].min_kbps ||
-                                       options->bitrate_kbps > formats[format].max_kbps))
-        return ms_error_set(err, MS_EUSAGE, "bitrate: %d to %d kbit/s for %s, or 0 for its own",
-                            formats[format].min_kbps, formats[format].max_kbps, options->format);
-    if (options->shifts < 0 || options->shifts > 20)
-        return ms_error_set(err, MS_EUSAGE, "shifts: 0 to 20");
-    if (options->seed < 0 || options->seed > INT64_C(1) << 53)
-        return ms_error_set(err, MS_EUSAGE, "seed: 0 to 2^53");
-    if (!(options->overlap >= 0 && options->overlap <= 0.99))
-        return ms_error_set(err, MS_EUSAGE, "overlap: 0 to 0.99");
-    if (strcmp(options->clip, "rescale") != 0 && strcmp(options->clip, "clamp") != 0 &&
-        strcmp(options->clip, "none") != 0)
-        return ms_error_set(err, MS_EUSAGE, "clip: rescale, clamp or none");
-    return 0;
-}
-
 /* ---- the id ---- */
 
 enum { CANONICAL_MAX = 2048 }; /* all options at their longest need 900 */
@@ -162,10 +84,11 @@ static void canonical_options(const struct ms_job_options *options, char text[CA
             (size_t)snprintf(text + used, CANONICAL_MAX - used, "%s%s", i > 0 ? "," : "", stems[i]);
     used += (size_t)snprintf(
         text + used, CANONICAL_MAX - used,
-        "\ntwo_stems=%s\nformat=%s\nbitrate=%d\nshifts=%d\nseed=%lld\noverlap=%.6g\n"
+        "\ntwo_stems=%s\nformat=%s\nbitrate=%lld\nshifts=%lld\nseed=%lld\noverlap=%.6g\n"
         "clip=%s\n",
-        options->two_stems, options->format, options->bitrate_kbps, options->shifts,
-        options->shifts > 0 ? (long long)options->seed : 0, options->overlap, options->clip);
+        options->two_stems, options->format, (long long)options->bitrate_kbps,
+        (long long)options->shifts, options->shifts > 0 ? (long long)options->seed : 0,
+        options->overlap, options->clip);
     if (options->precision != MS_PRECISION_AUTO)
         (void)snprintf(text + used, CANONICAL_MAX - used, "precision=%s\n",
                        ms_precision_name(options->precision));
@@ -291,45 +214,28 @@ void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB
     (void)snprintf(key, MS_JOB_KEY_MAX, "%s-%s.%s", job->id, stem, job->options.format);
 }
 
-static int no_such_stem(const char *stem, const char *const *model_stems, int model_stem_count,
-                        struct ms_error *err) {
-    char list[400] = "";
-    size_t used = 0;
-    for (int i = 0; i < model_stem_count && used < sizeof list; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
-                                 model_stems[i]);
-    return ms_error_set(err, MS_EUSAGE, "the model has no stem \"%s\"; it has %s", stem, list);
-}
-
-static bool contains(const char *stem, const char *const *stems, int count) {
-    for (int i = 0; i < count; i++)
-        if (strcmp(stem, stems[i]) == 0)
-            return true;
-    return false;
-}
-
-int ms_job_labels(const struct ms_job_options *options, const char *const *model_stems,
-                  int model_stem_count, char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
+int ms_job_labels(const struct ms_job_options *options, const char (*stems)[MS_STEM_NAME_BYTES],
+                  int stem_count, char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
                   struct ms_error *err) {
     const char *two = options->two_stems;
+    bool wanted[MS_JOB_MAX_STEMS] = {false};
     *count = 0;
     if (two[0] != '\0') {
-        if (!contains(two, model_stems, model_stem_count))
-            return no_such_stem(two, model_stems, model_stem_count, err);
-        (void)snprintf(labels[0], MS_JOB_LABEL_MAX, "%s", two);
-        (void)snprintf(labels[1], MS_JOB_LABEL_MAX, "no_%s", two);
-        *count = 2;
+        int rc = ms_stem_find(stems, stem_count, two, strlen(two), err);
+        if (rc < 0)
+            return rc;
+        ms_stem_label(MS_STEM_ITSELF, two, labels[(*count)++]);
+        ms_stem_label(MS_STEM_OTHERS, two, labels[(*count)++]);
         return 0;
     }
-    for (int i = 0; i < options->stem_count; i++)
-        if (!contains(options->stems[i], model_stems, model_stem_count))
-            return no_such_stem(options->stems[i], model_stems, model_stem_count, err);
-    for (int m = 0; m < model_stem_count && *count < MS_JOB_MAX_STEMS; m++) {
-        bool wanted = options->stem_count == 0;
-        for (int i = 0; i < options->stem_count; i++)
-            wanted = wanted || strcmp(options->stems[i], model_stems[m]) == 0;
-        if (wanted)
-            (void)snprintf(labels[(*count)++], MS_JOB_LABEL_MAX, "%s", model_stems[m]);
+    for (int i = 0; i < options->stem_count; i++) {
+        int rc = ms_stem_find(stems, stem_count, options->stems[i], strlen(options->stems[i]), err);
+        if (rc < 0)
+            return rc;
+        wanted[rc] = true;
     }
+    for (int i = 0; i < stem_count && i < MS_JOB_MAX_STEMS; i++)
+        if (wanted[i] || options->stem_count == 0)
+            ms_stem_label(MS_STEM_ITSELF, stems[i], labels[(*count)++]);
     return 0;
 }

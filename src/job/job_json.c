@@ -26,26 +26,7 @@ static const char *or_null(const char *text) {
 
 static void put_options(struct ms_json_writer *w, const struct ms_job_options *options) {
     ms_json_begin_object(w, "options");
-    ms_json_put_string(w, "model", or_null(options->model));
-    if (options->stem_count > 0) {
-        ms_json_begin_array(w, "stems");
-        for (int i = 0; i < options->stem_count; i++)
-            ms_json_put_string(w, NULL, options->stems[i]);
-        ms_json_end_array(w);
-    } else {
-        ms_json_put_null(w, "stems");
-    }
-    ms_json_put_string(w, "two_stems", or_null(options->two_stems));
-    ms_json_put_string(w, "format", options->format);
-    if (options->bitrate_kbps > 0)
-        ms_json_put_int(w, "bitrate", options->bitrate_kbps);
-    else
-        ms_json_put_null(w, "bitrate");
-    ms_json_put_int(w, "shifts", options->shifts);
-    ms_json_put_int(w, "seed", options->seed);
-    ms_json_put_double(w, "overlap", options->overlap);
-    ms_json_put_string(w, "clip", options->clip);
-    ms_json_put_string(w, "precision", ms_precision_name(options->precision));
+    ms_job_options_to_json(options, w);
     ms_json_end_object(w);
 }
 
@@ -279,33 +260,12 @@ static enum ms_precision take_precision(struct reader *r, const struct ms_json *
     return precision;
 }
 
+/* An option that is not there has its default: earlier releases had fewer. */
 static void take_options(struct reader *r, const struct ms_json *object,
                          struct ms_job_options *options) {
-    const struct ms_json *stems = ms_json_get(object, "stems");
-    const struct ms_json *bitrate = ms_json_get(object, "bitrate");
-    take_string(r, object, "model", true, options->model, sizeof options->model);
-    if (!ms_json_is_null(stems) &&
-        (!ms_json_is_array(stems) || ms_json_count(stems) > MS_JOB_MAX_STEMS)) {
-        refuse(r, "options.stems");
-    } else {
-        for (const struct ms_json *at = ms_json_first(stems); at != NULL; at = ms_json_next(at)) {
-            const char *name = ms_json_string(at);
-            if (name == NULL || strlen(name) >= sizeof options->stems[0]) {
-                refuse(r, "options.stems");
-                break;
-            }
-            memcpy(options->stems[options->stem_count++], name, strlen(name) + 1);
-        }
-    }
-    take_string(r, object, "two_stems", true, options->two_stems, sizeof options->two_stems);
-    take_string(r, object, "format", false, options->format, sizeof options->format);
-    if (!ms_json_is_null(bitrate))
-        options->bitrate_kbps = (int)take_int(r, object, "bitrate", INT_MAX);
-    options->shifts = (int)take_int(r, object, "shifts", INT_MAX);
-    options->seed = take_int(r, object, "seed", MAX_INTEGER);
-    options->overlap = take_double(r, object, "overlap", 1);
-    take_string(r, object, "clip", false, options->clip, sizeof options->clip);
-    options->precision = take_precision(r, object);
+    ms_job_options_default("", options);
+    if (!ms_json_is_object(object) || ms_job_options_from_json(object, options, NULL) != 0)
+        refuse(r, "options");
 }
 
 static void take_callback(struct reader *r, const struct ms_json *object,

@@ -22,18 +22,16 @@
 
 /* ---- what to write ---- */
 
-enum content { CONTENT_STEM, CONTENT_OTHER_STEMS, CONTENT_MIX_MINUS_STEM };
-
 struct plan {
     int count;
     struct {
-        enum content content;
+        enum ms_stem_part part;
         int stem;
     } outputs[MS_PIPELINE_MAX_OUTPUTS];
 };
 
-static void plan_add(struct plan *plan, enum content content, int stem) {
-    plan->outputs[plan->count].content = content;
+static void plan_add(struct plan *plan, enum ms_stem_part part, int stem) {
+    plan->outputs[plan->count].part = part;
     plan->outputs[plan->count].stem = stem;
     plan->count++;
 }
@@ -45,16 +43,16 @@ static int make_plan(const struct ms_model_info *model, const struct ms_pipeline
         return ms_error_set(err, MS_EUSAGE, "model %s has no stem number %d", model->name,
                             options->two_stems);
     if (options->two_stems >= 0) {
-        plan_add(plan, CONTENT_STEM, options->two_stems);
+        plan_add(plan, MS_STEM_ITSELF, options->two_stems);
         if (options->other_method == MS_OTHER_ADD)
-            plan_add(plan, CONTENT_OTHER_STEMS, options->two_stems);
+            plan_add(plan, MS_STEM_OTHERS, options->two_stems);
         else if (options->other_method == MS_OTHER_MINUS)
-            plan_add(plan, CONTENT_MIX_MINUS_STEM, options->two_stems);
+            plan_add(plan, MS_STEM_MIX_MINUS, options->two_stems);
         return 0;
     }
     for (int s = 0; s < model->stem_count; s++)
         if (options->stems[s])
-            plan_add(plan, CONTENT_STEM, s);
+            plan_add(plan, MS_STEM_ITSELF, s);
     if (plan->count == 0)
         return ms_error_set(err, MS_EUSAGE, "no stems to write");
     return 0;
@@ -63,16 +61,13 @@ static int make_plan(const struct ms_model_info *model, const struct ms_pipeline
 int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeline_options *options,
                        struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS], int *count,
                        struct ms_error *err) {
-    static const char *const prefixes[] = {
-        [CONTENT_STEM] = "", [CONTENT_OTHER_STEMS] = "no_", [CONTENT_MIX_MINUS_STEM] = "minus_"};
     struct plan plan;
     int code = make_plan(model, options, &plan, err);
     if (code != 0)
         return code;
     for (int i = 0; i < plan.count; i++) {
         outputs[i].path = NULL;
-        (void)snprintf(outputs[i].label, sizeof outputs[i].label, "%s%s",
-                       prefixes[plan.outputs[i].content], model->stems[plan.outputs[i].stem]);
+        ms_stem_label(plan.outputs[i].part, model->stems[plan.outputs[i].stem], outputs[i].label);
     }
     *count = plan.count;
     return 0;
@@ -140,15 +135,15 @@ static void make_content(struct run *run, int number, const float *const (*stems
     for (int c = 0; c < MS_MIX_CHANNELS; c++) {
         float *made = run->scratch[c];
         planes[c] = made;
-        switch (run->plan.outputs[number].content) {
-        case CONTENT_STEM: planes[c] = stems[stem][c]; break;
-        case CONTENT_OTHER_STEMS:
+        switch (run->plan.outputs[number].part) {
+        case MS_STEM_ITSELF: planes[c] = stems[stem][c]; break;
+        case MS_STEM_OTHERS:
             memset(made, 0, frames * sizeof *made);
             for (int s = 0; s < run->model->stem_count; s++)
                 for (size_t i = 0; s != stem && i < frames; i++)
                     made[i] += stems[s][c][i];
             break;
-        case CONTENT_MIX_MINUS_STEM:
+        case MS_STEM_MIX_MINUS:
             for (size_t i = 0; i < frames; i++)
                 made[i] = mix[c][i] - stems[stem][c][i];
             break;
@@ -293,8 +288,8 @@ static int separate_all(struct run *run, struct ms_separator *separator, const c
         options.wanted[s] = false;
     for (int i = 0; i < run->plan.count; i++) {
         options.wanted[run->plan.outputs[i].stem] = true;
-        for (int s = 0;
-             run->plan.outputs[i].content == CONTENT_OTHER_STEMS && s < run->model->stem_count; s++)
+        for (int s = 0; run->plan.outputs[i].part == MS_STEM_OTHERS && s < run->model->stem_count;
+             s++)
             options.wanted[s] = true;
     }
     struct ms_mix_source source = {run, read_mix, rewind_mix};

@@ -41,10 +41,7 @@ struct run {
 /* ---- options ---- */
 
 static int stem_index(const struct ms_model_info *model, const char *name, struct ms_error *err) {
-    for (int i = 0; i < model->stem_count; i++)
-        if (strcmp(model->stems[i], name) == 0)
-            return i;
-    return ms_error_set(err, MS_EUSAGE, "model %s has no stem \"%s\"", model->name, name);
+    return ms_stem_find(model->stems, model->stem_count, name, strlen(name), err);
 }
 
 static int choose_stems(const struct ms_job_options *from, const struct ms_model_info *model,
@@ -73,9 +70,9 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
 
     *to = (struct ms_pipeline_options){
         .separate = {.overlap = from->overlap,
-                     .shifts = from->shifts,
+                     .shifts = (int)from->shifts,
                      .seed = (uint64_t)from->seed},
-        .encode = {.sample_type = MS_SAMPLE_INT16, .bitrate_kbps = from->bitrate_kbps},
+        .encode = {.sample_type = MS_SAMPLE_INT16, .bitrate_kbps = (int)from->bitrate_kbps},
         .clip = strcmp(from->clip, "clamp") == 0  ? MS_CLIP_CLAMP
                 : strcmp(from->clip, "none") == 0 ? MS_CLIP_NONE
                                                   : MS_CLIP_RESCALE,

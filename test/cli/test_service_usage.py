@@ -106,9 +106,9 @@ class Services(Case):
             (["serve"], {**self.FILE, "MSAAS_PORT": "many"}, "MSAAS_PORT .--port.: "),
             (["work"], {**self.FILE, "MSAAS_LEASE": "0"}, "MSAAS_LEASE .--lease.: "),
             (["work", "--device", "abacus"], self.FILE, "--device"),
-            (["work"], {**self.FILE, "MSAAS_PRECISION": "float16"}, "MSAAS_PRECISION .--precision.: .*float32.bf16.auto"),
+            (["work"], {**self.FILE, "MSAAS_PRECISION": "float16"}, "MSAAS_PRECISION .--precision.: .*auto.float32.bf16"),
             (["serve", "--precision", "bf16"], self.FILE, "--precision is an option of other commands"),
-            (["submit", "--precision", "half", "x"], {}, "--precision: must be one of float32.bf16.auto"),
+            (["submit", "--precision", "half", "x"], {}, "--precision: must be one of auto.float32.bf16"),
             (["serve", "x"], self.FILE, '"x"'),
             (["work"], {**self.FILE, "MSAAS_S3_VIRTUAL_HOST": "maybe"}, "MSAAS_S3_VIRTUAL_HOST"),
         ]:

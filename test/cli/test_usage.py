@@ -49,7 +49,7 @@ class Usage(cli.Case):
             (["--mp3", "--bitrate", "128", "x"], "needs --opus or --m4a"),
             (["--opus", "--bitrate", "511", "x"], "--bitrate: must be from 16 to 510"),
             (["--lanes", "257", "x"], "--lanes: must be from 0 to 256"),
-            (["--precision", "float16", "x"], "--precision: must be one of float32|bf16|auto"),
+            (["--precision", "float16", "x"], "--precision: must be one of auto|float32|bf16"),
             (["--batch", "0", "x"], "--batch: must be from 1 to 64"),
             (["--stems", "bass", "--two-stems", "bass", "x"], "exclude each other"),
             (["--other-method", "minus", "x"], "needs --two-stems"),
@@ -63,7 +63,7 @@ class Usage(cli.Case):
         cli.make_wav(self.folder / "x.wav")
         for arguments, says in [
             (["--two-stems", "voice"], 'has no stem "voice"; it has drums, bass, other, vocals'),
-            (["--stems", "bass,"], 'has no stem ""'),
+            (["--stems", "bass,"], '"" is not a name'),
             (["--segment", "3000"], "takes at most 0.5 s"),
             (["--filename", "{track}.{ext}"], "needs {stem}"),
             (["--device", "gpu"], "must be cpu, cuda or cuda:N"),

@@ -23,7 +23,8 @@ target_sources(test_worker PRIVATE unit/worker_world.c)
 set_property(TEST unit_worker PROPERTY COST 35)
 
 msaas_unit_tests(api api api_refusals sniff)
-msaas_unit_tests(cmd naming inputs option encode precision) # the last two through the options
+msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
+target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
 # The kernels, also with vectors of 16 values on every processor: a table of the test alone.
 add_library(kernels_wide OBJECT ${CMAKE_SOURCE_DIR}/src/tensor/kernels/cpu.c)

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "msaas/cmd.h"
 #include "msaas/option.h"
 
 #define FRAMES 60001
@@ -265,8 +266,11 @@ static bool contains(const char *name, const void *bytes, size_t size) {
 static void the_default_preset_is_the_options_default(void **state) {
     (void)state;
     char *argv[] = {"separate", "song", NULL};
+    const struct ms_command *const commands[] = {&ms_cmd_separate, NULL};
+    const struct ms_call call = {
+        .command = &ms_cmd_separate, .commands = commands, .argc = 2, .argv = argv};
     struct ms_options *parsed = NULL;
-    assert_int_equal(ms_options_parse(MS_CMD_SEPARATE, 2, argv, &parsed, NULL), 0);
+    assert_int_equal(ms_options_parse(&call, &parsed, NULL), 0);
     const int presets[2] = {0, (int)ms_options_int(parsed, MS_OPTION_MP3_PRESET)};
     size_t size[2];
     char *bytes[2];

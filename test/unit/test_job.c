@@ -111,7 +111,7 @@ static void rules_of_options(void **state) {
 
 static void labels_of_stems(void **state) {
     (void)state;
-    static const char *const model[] = {"drums", "bass", "other", "vocals"};
+    static const char model[][MS_STEM_NAME_BYTES] = {"drums", "bass", "other", "vocals"};
     char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     struct ms_job_options options = standard();
     struct ms_error err = {0};

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "msaas/cmd.h"
 #include "msaas/option.h"
 #include "msaas/precision.h"
 
@@ -37,21 +38,24 @@ static void what_is_none(void **state) {
 /* The table of options holds the names once more, as choices. */
 static void options_know_them(void **state) {
     static const struct {
-        enum ms_command command;
+        const struct ms_command *command;
         enum ms_option_id id;
         const char *standard; /* NULL: none */
     } options[] = {
-        {MS_CMD_SEPARATE, MS_OPTION_PRECISION, "float32"},
-        {MS_CMD_BENCH, MS_OPTION_PRECISION, "float32"},
-        {MS_CMD_WORK, MS_OPTION_WORK_PRECISION, "auto"},
-        {MS_CMD_UP, MS_OPTION_WORK_PRECISION, "auto"},
-        {MS_CMD_SUBMIT, MS_OPTION_JOB_PRECISION, NULL},
+        {&ms_cmd_separate, MS_OPTION_PRECISION, "float32"},
+        {&ms_cmd_bench, MS_OPTION_PRECISION, "float32"},
+        {&ms_cmd_work, MS_OPTION_WORK_PRECISION, "auto"},
+        {&ms_cmd_up, MS_OPTION_WORK_PRECISION, "auto"},
+        {&ms_cmd_submit, MS_OPTION_JOB_PRECISION, NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         struct ms_options *parsed = NULL;
         char *none[] = {"x", NULL};
-        assert_int_equal(ms_options_parse(options[i].command, 1, none, &parsed, NULL), 0);
+        const struct ms_command *const commands[] = {options[i].command, NULL};
+        const struct ms_call nothing = {
+            .command = options[i].command, .commands = commands, .argc = 1, .argv = none};
+        assert_int_equal(ms_options_parse(&nothing, &parsed, NULL), 0);
         const char *standard = ms_options_string(parsed, options[i].id);
         assert_int_equal(standard == NULL, options[i].standard == NULL);
         if (standard != NULL)
@@ -60,7 +64,10 @@ static void options_know_them(void **state) {
         for (int p = 0; p < 3; p++) {
             const char *name = ms_precision_name((enum ms_precision)p);
             char *argv[] = {"x", "--precision", (char *)(uintptr_t)name, NULL};
-            assert_int_equal(ms_options_parse(options[i].command, 3, argv, &parsed, NULL), 0);
+            struct ms_call call = nothing;
+            call.argc = 3;
+            call.argv = argv;
+            assert_int_equal(ms_options_parse(&call, &parsed, NULL), 0);
             assert_string_equal(ms_options_string(parsed, options[i].id), name);
             ms_options_free(parsed);
         }

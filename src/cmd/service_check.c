@@ -182,20 +182,17 @@ static int check_callbacks(const struct ms_options *options, struct ms_error *er
 
 /* ---- all ---- */
 
-int ms_service_check(const struct ms_options *options, unsigned command, bool complete,
-                     struct ms_error *err) {
-    const unsigned clients =
-        MS_CMD_SUBMIT | MS_CMD_STATUS | MS_CMD_FETCH | MS_CMD_QUEUE | MS_CMD_RM;
+int ms_service_check(const struct ms_options *options, bool complete, struct ms_error *err) {
     int rc = 0;
-    if (command & (MS_CMD_SERVE | MS_CMD_WORK | MS_CMD_LOGS))
+    if (ms_options_has(options, MS_OPTION_QUEUE))
         rc = check_queue(options, complete, err);
-    if (rc == 0 && (command & (MS_CMD_SERVE | MS_CMD_WORK)))
+    if (rc == 0 && ms_options_has(options, MS_OPTION_STORE))
         rc = check_store(options, complete, err);
-    if (rc == 0 && (command & (MS_CMD_WORK | MS_CMD_UP | MS_CMD_SEPARATE | MS_CMD_BENCH)))
+    if (rc == 0 && ms_options_has(options, MS_OPTION_DEVICE))
         rc = ms_cmd_check_device(options, err);
-    if (rc == 0 && (command & (MS_CMD_WORK | MS_CMD_UP)))
+    if (rc == 0 && ms_options_has(options, MS_OPTION_CALLBACK_ALLOW))
         rc = check_callbacks(options, err);
-    if (rc == 0 && (command & clients))
+    if (rc == 0 && ms_options_has(options, MS_OPTION_SERVER))
         rc = ms_client_check_server(options, err);
     return rc;
 }
