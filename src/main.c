@@ -1,4 +1,4 @@
-/* The table of subcommands, nothing else. */
+/* The list of subcommands, and how one is chosen. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -16,7 +16,7 @@ static const struct ms_command *const commands[] = {
 
 static void print_overview(void) {
     (void)puts(
-        "msaas separates music into its stems with Meta's Demucs v4.\n"
+        "msaas separates music into stems with Meta's Demucs v4.\n"
         "\n"
         "Usage: msaas COMMAND [OPTIONS] [ARGUMENTS]\n"
         "\n"
@@ -31,15 +31,15 @@ static void print_overview(void) {
     for (const struct ms_command *const *command = commands; *command != NULL; command++)
         (void)printf("  %-10s %s\n", (*command)->name, (*command)->summary);
     (void)printf("  %-10s %s\n", "help",
-                 "show this, or the help of a command: msaas help separate");
-    (void)puts("\nmsaas COMMAND --help tells more about each; msaas --version tells the version.");
+                 "show this overview, or the help of a command: msaas help separate");
+    (void)puts("\nmsaas COMMAND --help explains a command; msaas --version shows the version.");
 }
 
-/* What a command printed must have arrived, else it failed. */
+/* A command whose output could not be written has failed. */
 static int check_output(int exit_code) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return exit_code;
-    if (!ms_cmd_reader_is_gone()) /* who reads no further, as `head` does, knows */
+    if (!ms_cmd_reader_is_gone()) /* a reader that has stopped, like `head`, knows */
         (void)fprintf(stderr, "msaas: standard output: %s\n", strerror(errno));
     return exit_code == MS_EXIT_OK ? MS_EXIT_FAILED : exit_code;
 }
@@ -82,8 +82,7 @@ static int help(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    (void)signal(SIGPIPE,
-                 SIG_IGN); /* a reader that went away is an error of write(), not our end */
+    (void)signal(SIGPIPE, SIG_IGN); /* writing to a closed pipe is an error, not our end */
     if (argc < 2) {
         print_overview();
         return MS_EXIT_USAGE;

@@ -1,7 +1,7 @@
-/* The options of a job, each once: name, type, range, default and text. Every door reads this table:
- * the command line (msaas submit, and separate where it has the same option), the query, the form
- * and the JSON of POST /apiv2/jobs, /apiv1, the job's own JSON, its check, its id and the docs.
- * Plain data; any thread. */
+/* The options of a job, each once: name, type, range, default and text. Every door reads this
+ * table: the command line (msaas submit, and separate where it has the same option), the query, the
+ * form and the JSON of POST /apiv2/jobs, /apiv1, the job's own JSON, its check, its id and the
+ * docs. Plain data; any thread. */
 #ifndef MSAAS_JOB_OPTIONS_H
 #define MSAAS_JOB_OPTIONS_H
 

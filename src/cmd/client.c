@@ -1,5 +1,5 @@
-/* The client commands' way to the server: HTTP request -> JSON -> job, and waiting for a job. What
- * a server says goes to the terminal without its control characters. Main thread. */
+/* The client commands talk to the server here: HTTP request -> JSON -> job, and waiting for a job.
+ * Text from the server reaches the terminal without control characters. Main thread. */
 #include "client.h"
 
 #include <stdlib.h>
@@ -10,9 +10,9 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
-#define POLL_MS 300 /* of a job that is waited for, at first */
+#define POLL_MS 300 /* between two looks at a job, at first */
 #define POLL_MAX_MS 2000
-#define PATIENCE_S 120 /* for a server that is away while a job is waited for */
+#define PATIENCE_S 120 /* how long a wait for a job bears a server that does not answer */
 
 int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
@@ -79,8 +79,8 @@ int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_erro
     char why[sizeof err->text];
     (void)snprintf(why, sizeof why, "%s", err->text);
     return ms_error_set(err, rc,
-                        "no server at %s: start one with \"msaas up\", or name another with "
-                        "--server URL or MSAAS_SERVER (%s)",
+                        "cannot reach a server at %s: start one with \"msaas up\", or name "
+                        "another with --server URL or MSAAS_SERVER (%s)",
                         server, why);
 }
 
@@ -111,8 +111,8 @@ int ms_client_refused(const struct ms_client *client, const struct ms_http_respo
                            string_of(problem, "detail", "reason"), status, title != NULL ? " " : "",
                            title != NULL ? title : "");
     } else {
-        (void)ms_error_set(err, code, "%s answers with status %d, and not like msaas does", server,
-                           status);
+        (void)ms_error_set(err, code, "%s answered with status %d, but not as an msaas server does",
+                           server, status);
     }
     ms_json_free(problem);
     return code;
@@ -136,7 +136,7 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
             ms_json_parse(response.body, response.body_bytes, out, err) != 0) {
             char server[300];
             ms_url_public(client->server, server, sizeof server);
-            rc = ms_error_set(err, MS_ECORRUPT, "%s does not answer like msaas does: no JSON",
+            rc = ms_error_set(err, MS_ECORRUPT, "%s is not an msaas server: its answer is not JSON",
                               server);
         }
     }
@@ -156,8 +156,8 @@ int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job
     job->state = ms_json_string(ms_json_get(job->document, "state"));
     if (job->id == NULL || !ms_job_id_is_valid(job->id) || job->state == NULL ||
         ms_job_state_parse(job->state, &state, NULL) != 0)
-        return ms_error_set(err, MS_ECORRUPT,
-                            "%s does not answer like msaas does: what it sends is no job", server);
+        return ms_error_set(err, MS_ECORRUPT, "%s is not an msaas server: its answer is not a job",
+                            server);
     if (!ms_json_double(ms_json_get(job->document, "progress"), &job->progress) ||
         !(job->progress >= 0 && job->progress <= 1))
         job->progress = 0;
@@ -195,7 +195,7 @@ int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err) 
 static void show(struct ms_client *client, const struct ms_client_job *job) {
     char note[60] = "running";
     if (job->position >= 0)
-        (void)snprintf(note, sizeof note, "waiting, %lld before it", (long long)job->position);
+        (void)snprintf(note, sizeof note, "waiting, %lld ahead of it", (long long)job->position);
     else if (strcmp(job->state, "queued") == 0)
         (void)snprintf(note, sizeof note, "waiting");
     ms_report_bar(&client->report, job->progress, note, job->eta_s);
@@ -243,11 +243,11 @@ void ms_client_print_json(const struct ms_json *node) {
 int ms_client_check_ids(const struct ms_client *client, struct ms_error *err) {
     int count = ms_options_argument_count(client->options);
     if (count == 0)
-        return ms_error_set(err, MS_EUSAGE, "which job? Give its ID; msaas submit printed it");
+        return ms_error_set(err, MS_EUSAGE, "name a job by its ID, as printed by msaas submit");
     for (int i = 0; i < count; i++)
         if (!ms_job_id_is_valid(ms_options_argument(client->options, i)))
             return ms_error_set(err, MS_EUSAGE,
-                                "\"%s\" is no job's ID: that is %d digits of 0-9 and a-f",
+                                "\"%s\" is not a job ID: an ID has %d digits, 0-9 and a-f",
                                 ms_options_argument(client->options, i), MS_JOB_ID_HEX - 1);
     return 0;
 }

@@ -15,12 +15,12 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
-/* Memory of the process with its weights, and of each lane on top for a segment of its batch. */
+/* Memory of the process with its weights; and on top, for each lane and segment of its batch. */
 #define BASE_BYTES (INT64_C(450) << 20)
 #define LANE_BYTES (INT64_C(250) << 20)
 
 static atomic_bool interrupted;
-static int interruption = -1; /* an eventfd, readable from then on: wakes those who wait */
+static int interruption = -1; /* an eventfd that becomes readable, to wake those who wait */
 static volatile sig_atomic_t on_terminal;
 
 bool ms_cmd_begin(const struct ms_call *call, struct ms_options **out, int *exit_code) {
@@ -83,7 +83,7 @@ static int is_model(const struct dirent *entry) {
            strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
-/* Adds to an error about an unknown model which ones there are. */
+/* Adds the names of the installed models to an error about an unknown one. */
 static void name_installed(const char *folder, struct ms_error *err) {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, is_model, alphasort);
@@ -159,7 +159,7 @@ int ms_cmd_batch(const struct ms_options *options) {
     return (int)ms_options_int(options, MS_OPTION_BATCH);
 }
 
-/* On a terminal it says that it was heard: what is at work takes seconds to end. */
+/* Says on a terminal that the signal was received: ending the work takes seconds. */
 static void note_signal(int number) {
     static const char note[] = "\r\033[Kmsaas: stopping; Ctrl-C again stops at once\n";
     int before = errno;
@@ -178,8 +178,8 @@ const atomic_bool *ms_cmd_interrupted(void) {
         installed = true;
         on_terminal = isatty(STDERR_FILENO);
         interruption = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        /* The handler stands for one signal: the second finds the default, which ends the program.
-         * Calls that a signal finds waiting go on: the flag is enough. */
+        /* SA_RESETHAND: a second signal finds the default action, which ends the program.
+         * SA_RESTART: calls that wait go on, because the flag is enough. */
         struct sigaction action = {.sa_handler = note_signal,
                                    .sa_flags = (int)SA_RESETHAND | SA_RESTART};
         (void)sigemptyset(&action.sa_mask);
@@ -192,7 +192,7 @@ const atomic_bool *ms_cmd_interrupted(void) {
 bool ms_cmd_wait_interrupted(int timeout_ms) {
     const atomic_bool *flag = ms_cmd_interrupted();
     struct pollfd wait = {.fd = interruption, .events = POLLIN};
-    if (!atomic_load(flag)) /* a signal that comes now leaves the eventfd readable */
+    if (!atomic_load(flag)) /* a signal that arrives here leaves the eventfd readable */
         (void)poll(&wait, 1, timeout_ms);
     return atomic_load(flag);
 }

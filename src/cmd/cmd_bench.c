@@ -13,8 +13,8 @@
 #include "msaas/sys.h"
 
 static const char usage[] =
-    "Measures how fast this machine separates: the network on noise, on every lane at\n"
-    "once, after one forward each to warm up; then decoding and encoding MP3.\n"
+    "Measures how fast this machine separates. All lanes run the network on noise, after\n"
+    "one forward pass each to warm up; then MP3 is decoded and encoded.\n"
     "\n"
     "Usage: msaas bench [OPTIONS]\n"
     "\n"
@@ -23,8 +23,8 @@ static const char usage[] =
     "  msaas bench --lanes 1 --segments 4 --json\n"
     "  msaas bench --device cuda --lanes 1 --batch 16 --segments 160\n"
     "\n"
-    "Effective seconds per segment is wall time over segments, all lanes together: divide\n"
-    "the seconds of audio in one segment's stride by it for the speed.\n";
+    "Effective seconds per segment are wall time divided by segments, over all lanes. The\n"
+    "speed is the audio between two segments' starts divided by that.\n";
 
 struct bench {
     struct ms_network *network;
@@ -310,7 +310,7 @@ static int run_bench(const struct ms_call *call) {
     if (!ms_cmd_begin(call, &options, &code))
         return code;
     if (ms_options_argument_count(options) > 0)
-        (void)ms_error_set(&err, MS_EUSAGE, "bench takes no argument: \"%s\"",
+        (void)ms_error_set(&err, MS_EUSAGE, "bench takes no arguments, but was given \"%s\"",
                            ms_options_argument(options, 0));
     else
         (void)measure(options, &err);

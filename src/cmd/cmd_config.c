@@ -11,8 +11,8 @@
 #include "service.h"
 
 static const char usage[] =
-    "Shows what a command would run with, and where each value came from. Secrets, and\n"
-    "who is let in by a URL, are not shown.\n"
+    "Shows the options that a command would run with, and where each value came from.\n"
+    "Secrets are hidden, and so are user and password in URLs.\n"
     "\n"
     "Usage: msaas config [COMMAND [OPTIONS OF COMMAND]] [--json]\n"
     "\n"
@@ -23,10 +23,11 @@ static const char usage[] =
     "\n"
     "Without a command it shows serve, work and logs.\n"
     "\n"
-    "Exit code: 0 shown; 1 or 2 a value is wrong, as the command itself would say and end.\n";
+    "Exit code: 0 all values are good; 1 or 2 one is wrong: the message and the code are\n"
+    "those of the command itself.\n";
 
-/* The value as it may be seen; "" where there is none. Who may be let in is hidden wherever an "@"
- * may end it, but in the names of files. */
+/* The value without what must stay secret; "" where there is none. Everything before an "@" may be
+ * user and password, except in the names of files. */
 static void mask(const struct ms_option_view *view, const char *text, char *out, size_t capacity) {
     bool is_file = text[0] == '/' || text[0] == '.' || strncmp(text, "file:", 5) == 0 ||
                    strncmp(text, "sqlite:", 7) == 0;
@@ -39,7 +40,7 @@ static void mask(const struct ms_option_view *view, const char *text, char *out,
     else if (at != NULL && at - text >= kept)
         (void)snprintf(out, capacity, "%.*s***%s", kept, text, at);
     else if (view->is_url && text[0] != '\0' && ms_url_parse(text, &url, NULL) != 0)
-        (void)snprintf(out, capacity, "(no URL)");
+        (void)snprintf(out, capacity, "(not a URL)");
     else
         (void)snprintf(out, capacity, "%s", text);
     if (scheme_end != NULL && !is_file)
@@ -72,8 +73,8 @@ static char *name_offer(const struct ms_options *options) {
     return names;
 }
 
-/* Only what option_table.c cannot hold, since it depends on the machine or on other options. The
- * caller's to free; NULL: nothing, and there is none where none can be made. */
+/* Defaults that option_table.c cannot hold, because they depend on the machine or on other options.
+ * The caller frees it; NULL: there is none. */
 static char *default_of(const struct ms_options *options, int id) {
     const char *store = NULL;
     char *text = NULL;
@@ -118,7 +119,7 @@ static bool row(const struct ms_options *options, int id, const char **name, cha
     free(text);
     if (id == MS_OPTION_STORE && view.text == NULL && ms_service_store(options).url != NULL) {
         (void)snprintf(value, 1100, "%s", ms_service_store(options).url);
-        (void)snprintf(origin, 200, "because of s3-endpoint");
+        (void)snprintf(origin, 200, "follows from s3-endpoint");
     }
     return true;
 }
@@ -150,7 +151,7 @@ static void show(const struct ms_options *options, const char *command,
         ms_json_end_object(writer);
 }
 
-/* What the command itself would end with; what is only missing is in the rows. */
+/* The fault that would end the command itself. Values that are only missing are no fault here. */
 static int check(const struct ms_options *options, struct ms_error *err) {
     int rc = ms_service_check(options, false, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_OFFER) &&
@@ -162,8 +163,7 @@ static int check(const struct ms_options *options, struct ms_error *err) {
     return rc;
 }
 
-/* The call's words are that command's own, but for --json. What is wrong goes to `wrong`, unless that
- * holds an earlier fault. */
+/* The call's words are that command's own, except --json. `wrong` keeps the first fault. */
 static int show_command(const struct ms_command *command, const struct ms_call *call,
                         struct ms_json_writer *writer, bool *json, struct ms_error *wrong,
                         struct ms_error *err) {
@@ -207,7 +207,8 @@ static int run_config(const struct ms_call *call) {
     const struct ms_command *command =
         named ? ms_command_find(call->commands, call->argv[1]) : NULL;
     if (rc == 0 && named && command == NULL)
-        rc = ms_error_set(&err, MS_EUSAGE, "there is no command \"%s\"", call->argv[1]);
+        rc = ms_error_set(&err, MS_EUSAGE,
+                          "unknown command \"%s\": msaas --help lists the commands", call->argv[1]);
     if (rc == 0)
         ms_json_begin_object(writer, NULL);
     if (rc == 0 && named) {
@@ -224,7 +225,7 @@ static int run_config(const struct ms_call *call) {
     if (text != NULL)
         (void)puts(text);
     ms_json_writer_free(writer);
-    (void)fflush(stdout); /* what it shows comes before what is wrong with it */
+    (void)fflush(stdout); /* first the values, then what is wrong with them */
     if (rc == 0 && wrong.code != 0) {
         struct ms_service none = {0};
         return ms_service_end(&none, wrong.code, &wrong);
@@ -236,7 +237,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_JSON, MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_config = {
     .name = "config",
-    .summary = "show what a command would run with, and why",
+    .summary = "show the options that a command would run with",
     .usage = usage,
     .options = option_ids,
     .run = run_config,

@@ -1,5 +1,6 @@
-/* `msaas fetch`: a job's stems -> files, each by a temporary name, checked against the SHA-256 that
- * the job tells and renamed. Names come from the server: nothing leaves the folder. Main thread. */
+/* `msaas fetch`: a job's stems -> files. Each is written under a temporary name, checked against
+ * the SHA-256 in the job, and renamed. Names come from the server, so none may leave the folder.
+ * Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "msaas/sys.h"
 
 static const char usage[] =
-    "Brings the stems of jobs that are done.\n"
+    "Downloads the stems of finished jobs.\n"
     "\n"
     "Usage: msaas fetch [OPTIONS] ID...\n"
     "\n"
@@ -23,9 +24,10 @@ static const char usage[] =
     "  msaas fetch --wait -o stems $ID\n"
     "      waits for the job; stems/drums.mp3 and so on\n"
     "\n"
-    "Every file is checked, and stands under its name only when it is whole.\n"
+    "Every file is checked, and gets its name only when it is complete.\n"
     "\n"
-    "Exit code: 0 all there; 1 at least one is not; 2 wrong usage; 130 interrupted.\n";
+    "Exit code: 0 all files are there; 1 at least one is missing; 2 wrong usage; 130\n"
+    "interrupted.\n";
 
 #define MAX_STEM_BYTES (INT64_C(8) << 30)
 
@@ -80,9 +82,10 @@ static int check(const struct download *download, const struct stem *stem, struc
     ms_sha256_hex(download->digest, hex);
     if ((stem->bytes >= 0 && download->got != stem->bytes) ||
         (stem->sha256 != NULL && strcmp(hex, stem->sha256) != 0))
-        return ms_error_set(err, MS_ECORRUPT,
-                            "%s: what came is not what the server made (%lld bytes, SHA-256 %s)",
-                            stem->name, (long long)download->got, hex);
+        return ms_error_set(
+            err, MS_ECORRUPT,
+            "%s: was damaged on the way: %lld bytes with SHA-256 %s; fetch it again", stem->name,
+            (long long)download->got, hex);
     return 0;
 }
 
@@ -105,7 +108,7 @@ static int receive(struct ms_client *client, const char *id, const struct stem *
     };
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
-    if (rc == 0 && response.status != 200) /* its words are gone: take() saw them */
+    if (rc == 0 && response.status != 200) /* its text went to take() */
         rc = ms_error_set(err, response.status == 404 ? MS_ENOTFOUND : MS_ECONFLICT,
                           "%s: the server answers with status %d", stem->name, response.status);
     free(url);
@@ -147,7 +150,7 @@ static int fetch_stem(struct ms_client *client, const char *id, const struct ste
     return rc;
 }
 
-/* A name that may become a file's: letters, digits, '-' and '_'. */
+/* Whether the name may become a file name: letters, digits, '-' and '_'. */
 static bool is_plain(const char *text, size_t max) {
     return text != NULL && text[0] != '\0' && strlen(text) <= max &&
            text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_")] ==
@@ -166,7 +169,8 @@ static int read_stem(const struct ms_client_job *job, const struct ms_json *node
         stem->sha256 = NULL;
     (void)ms_json_int(ms_json_get(node, "bytes"), &stem->bytes);
     if (!is_plain(stem->name, 48) || !is_plain(stem->format, 8))
-        return ms_error_set(err, MS_ECORRUPT, "the server names a stem that cannot be a file's");
+        return ms_error_set(err, MS_ECORRUPT,
+                            "the server sent a stem whose name cannot be a file name");
     return 0;
 }
 
@@ -243,8 +247,9 @@ static int run_fetch(const struct ms_call *call) {
     int count = ms_options_argument_count(client.options);
     int rc = ms_client_check_ids(&client, &err);
     if (rc == 0 && count > 1 && ms_options_is_set(client.options, MS_OPTION_FETCH_OUT))
-        rc = ms_error_set(&err, MS_EUSAGE,
-                          "--out: is for one job; the stems of several would overwrite each other");
+        rc = ms_error_set(
+            &err, MS_EUSAGE,
+            "--out: works with one job only; the stems of several would overwrite each other");
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = fetch_job(&client, ms_options_argument(client.options, i), &err);
         if (rc == MS_ENOTFOUND || rc == MS_ECONFLICT || rc == MS_EINPUT) { /* this job's own */
@@ -261,7 +266,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_SERVER,    MS_OPTION_WA
 
 const struct ms_command ms_cmd_fetch = {
     .name = "fetch",
-    .summary = "bring the stems of a job",
+    .summary = "download the stems of a job",
     .usage = usage,
     .options = option_ids,
     .run = run_fetch,

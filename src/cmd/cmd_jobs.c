@@ -1,4 +1,4 @@
-/* `msaas status`, `queue`, `rm` and `health`: what a server says of its jobs and of itself. Main
+/* `msaas status`, `queue`, `rm` and `health`: questions to a server about its jobs and itself. Main
  * thread. */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #define MAX_PAGES 100
 
 static const char status_usage[] =
-    "Tells how far a job has come.\n"
+    "Shows how far jobs have come.\n"
     "\n"
     "Usage: msaas status [OPTIONS] ID...\n"
     "\n"
@@ -20,9 +20,9 @@ static const char status_usage[] =
     "  msaas status $ID\n"
     "  msaas status --json $ID | jq .state\n"
     "\n"
-    "Exit code: 0 told; 1 no such job or no server; 2 wrong usage.\n";
+    "Exit code: 0 shown; 1 no such job, or no server; 2 wrong usage.\n";
 
-static const char queue_usage[] = "Lists the jobs that wait, the next to be served first.\n"
+static const char queue_usage[] = "Lists the waiting jobs, the next one first.\n"
                                   "\n"
                                   "Usage: msaas queue [OPTIONS]\n"
                                   "\n"
@@ -30,10 +30,10 @@ static const char queue_usage[] = "Lists the jobs that wait, the next to be serv
                                   "  msaas queue\n"
                                   "  msaas queue --server http://msaas.example:5000 --json\n"
                                   "\n"
-                                  "Exit code: 0 told; 1 no server; 2 wrong usage.\n";
+                                  "Exit code: 0 shown; 1 no server; 2 wrong usage.\n";
 
 static const char rm_usage[] =
-    "Removes jobs: one that waits or runs is canceled, song and stems are erased.\n"
+    "Removes jobs with their songs and stems. A job that waits or runs is canceled.\n"
     "\n"
     "Usage: msaas rm [OPTIONS] ID...\n"
     "\n"
@@ -43,8 +43,8 @@ static const char rm_usage[] =
     "Exit code: 0 all removed; 1 at least one was not; 2 wrong usage.\n";
 
 static const char health_usage[] =
-    "Asks the msaas on this machine whether it is alive: serve or up, else work. For\n"
-    "containers' health checks.\n"
+    "Asks the msaas on this machine whether it is alive: serve or up, else work. Meant\n"
+    "for the health checks of containers.\n"
     "\n"
     "Usage: msaas health [OPTIONS]\n"
     "\n"
@@ -75,7 +75,7 @@ static void print_job(const struct ms_client_job *job) {
     if (strcmp(job->state, "running") == 0 && job->eta_s >= 0 && job->eta_s < 1e6)
         (void)printf(", %d s left", (int)(job->eta_s + 0.5));
     if (job->position >= 0)
-        (void)printf(", %lld before it", (long long)job->position);
+        (void)printf(", %lld ahead of it", (long long)job->position);
     (void)putchar('\n');
     print_line("error", job->error);
     print_line("song", ms_json_string(ms_json_get(input, "name")));
@@ -118,7 +118,7 @@ static const enum ms_option_id status_option_ids[] = {MS_OPTION_SERVER, MS_OPTIO
 
 const struct ms_command ms_cmd_status = {
     .name = "status",
-    .summary = "tell how far a job has come",
+    .summary = "show how far a job has come",
     .usage = status_usage,
     .options = status_option_ids,
     .run = run_status,
@@ -136,7 +136,7 @@ static const char *created_at(const struct ms_client_job *job) {
     return text != NULL ? text : "";
 }
 
-/* Those that are too far behind for a place last, the older ones first. */
+/* Jobs without a position are too far behind: they come last, the oldest first. */
 static int by_position(const void *a, const void *b) {
     const struct ms_client_job *x = a;
     const struct ms_client_job *y = b;
@@ -146,7 +146,7 @@ static int by_position(const void *a, const void *b) {
     return strcmp(created_at(x), created_at(y));
 }
 
-/* Takes over the jobs of one page of the list; their documents are copies of its nodes. */
+/* Takes the jobs from one page of the list; their documents are copies of its nodes. */
 static int add_page(struct ms_client *client, const struct ms_json *list, struct waiting *waiting,
                     struct ms_error *err) {
     size_t count = ms_json_count(list);
@@ -217,7 +217,7 @@ static void print_queue(const struct ms_client *client, const struct waiting *wa
         (void)putchar('\n');
     }
     if (waiting->count == 0 && !client->json)
-        (void)puts("no job waits");
+        (void)puts("no jobs are waiting");
 }
 
 static int run_queue(const struct ms_call *call) {
@@ -230,7 +230,7 @@ static int run_queue(const struct ms_call *call) {
     int rc = 0;
     if (ms_options_argument_count(client.options) > 0)
         rc = ms_error_set(&err, MS_EUSAGE,
-                          "queue takes no argument; \"msaas status ID\" tells of a job");
+                          "queue takes no arguments; \"msaas status ID\" shows one job");
     if (rc == 0)
         rc = read_queue(&client, &waiting, &err);
     if (rc == 0 && waiting.count > 0)
@@ -248,7 +248,7 @@ static const enum ms_option_id queue_option_ids[] = {MS_OPTION_SERVER, MS_OPTION
 
 const struct ms_command ms_cmd_queue = {
     .name = "queue",
-    .summary = "list the jobs that wait",
+    .summary = "list the waiting jobs",
     .usage = queue_usage,
     .options = queue_option_ids,
     .run = run_queue,
@@ -310,13 +310,13 @@ static int ask(struct ms_http_client *http, const char *host, int64_t port, stru
         .method = "GET", .url = url, .connect_timeout_s = 3, .total_timeout_s = 4};
     int rc = ms_http_send(http, &request, &response, err);
     if (rc == 0 && response.status != 200)
-        rc = ms_error_set(err, MS_ENET, "%s answers with status %d", url, response.status);
+        rc = ms_error_set(err, MS_ENET, "%s answered with status %d", url, response.status);
     return rc;
 }
 
 static int run_health(const struct ms_call *call) {
     struct ms_options *options = NULL;
-    struct ms_options *of_work = NULL; /* for its port's variable */
+    struct ms_options *of_work = NULL; /* for the variable of its port */
     struct ms_http_client *http = NULL;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;

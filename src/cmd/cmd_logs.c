@@ -10,8 +10,8 @@
 #include "service.h"
 
 static const char usage[] =
-    "Prints the log lines of all serve and work on a queue as they come, and takes them\n"
-    "from its list: what kubectl logs shows of the course's logs pod.\n"
+    "Prints the log lines of every serve and work process on a queue as they arrive, and\n"
+    "removes them from the queue's list. In a cluster, kubectl logs of this pod shows them.\n"
     "\n"
     "Usage: msaas logs [OPTIONS]\n"
     "\n"
@@ -19,7 +19,7 @@ static const char usage[] =
     "  msaas logs --queue redis://redis:6379/0\n"
     "  REDIS_HOST=redis msaas logs --json | jq 'select(.level == \"error\")'\n"
     "\n"
-    "While the queue is away it waits. Exit code: 0 on SIGTERM or Ctrl-C.\n";
+    "When the queue cannot be reached it waits. Exit code: 0 after SIGTERM or Ctrl-C.\n";
 
 #define WAIT_MS 1000
 #define BACKOFF_MS 500
@@ -67,9 +67,9 @@ static int print_line(char *line, bool json, struct ms_error *err) {
         (void)putchar('\n');
     }
     if ((fflush(stdout) != 0 || ferror(stdout)) && ms_cmd_reader_is_gone())
-        return ms_error_set(err, MS_ECANCELED, "nobody reads any further");
+        return ms_error_set(err, MS_ECANCELED, "nobody reads the output any more");
     if (ferror(stdout))
-        return ms_error_set(err, MS_EIO, "standard output: cannot be written");
+        return ms_error_set(err, MS_EIO, "cannot write to standard output");
     return 0;
 }
 

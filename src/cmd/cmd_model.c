@@ -13,19 +13,19 @@
 #include "msaas/sys.h"
 
 static const char usage[] =
-    "Fetches, imports, lists and checks models.\n"
+    "Downloads, imports, lists and checks models.\n"
     "\n"
-    "Usage: msaas model pull NAME [FILE...]   fetch a published model (going on with a\n"
-    "                                         broken download), or take it from files\n"
-    "                                         already here; check it and import it\n"
-    "                                         (NAME may be a manifest like models/*.json)\n"
-    "       msaas model import FILE...        import weights: htdemucs.onnx, or a .th of\n"
+    "Usage: msaas model pull NAME [FILE...]   download a published model (resuming where\n"
+    "                                         it broke off), or take it from FILEs; check\n"
+    "                                         it and import it. NAME may also be the path\n"
+    "                                         of a manifest like those in models/\n"
+    "       msaas model import FILE...        import weights: htdemucs.onnx, or .th files of\n"
     "                                         Demucs; several become one bag\n"
-    "       msaas model list                  which models are here, and which can be\n"
+    "       msaas model list                  list installed and available models\n"
     "       msaas model verify [NAME...]      check models against their digests\n"
     "\n"
-    "The weights are not part of this program and have a licence of their own; it is\n"
-    "shown by pull and list.\n";
+    "The weights are not part of this program. They have their own licence, which pull\n"
+    "and list show.\n";
 
 #define MAX_DOWNLOAD_BYTES (INT64_C(1) << 30)
 
@@ -35,7 +35,7 @@ struct run {
     int first;    /* of the arguments: past the action's name */
     int count;
     bool quiet, json;
-    bool failed; /* something was told to be wrong, and the rest still done */
+    bool failed; /* something was reported as wrong; the rest went on */
 };
 
 static const char *argument(const struct run *run, int index) {
@@ -104,9 +104,10 @@ static int import(struct run *run, struct ms_error *err) {
     int rc;
 
     if (run->count < 1 || run->count > MS_MODEL_MAX_MEMBERS)
-        return ms_error_set(err, MS_EUSAGE,
-                            "model import: name one file for each network, at most %d",
-                            MS_MODEL_MAX_MEMBERS);
+        return ms_error_set(
+            err, MS_EUSAGE,
+            "model import: name the weights' files, one for each network, at most %d",
+            MS_MODEL_MAX_MEMBERS);
     for (int i = 0; i < run->count; i++)
         files[i] = argument(run, i);
     rc = ms_model_import(
@@ -146,7 +147,7 @@ static void show_progress(void *context, int64_t received, int64_t total) {
         fprintf(stderr, "\r%s: %.1f MB, %.1f MB/s  ", bar->file, (double)received / 1e6, rate);
 }
 
-/* The form that can be fetched: it has an address, or a mirror holds it under its name. */
+/* The published form to download: one with an address, or any form where a mirror is given. */
 static const struct ms_manifest_source *fetchable(const struct ms_manifest_network *network) {
     for (int i = 0; i < network->source_count; i++)
         if (network->sources[i].url[0] != '\0')
@@ -161,15 +162,15 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
     char *url;
 
     if (mirror != NULL && !is_folder && manifest->info.member_count > 1) {
-        (void)ms_error_set(err, MS_EUSAGE,
-                           "--url: %s is made of several files; give the folder's URL, ending in /",
-                           manifest->info.name);
+        (void)ms_error_set(
+            err, MS_EUSAGE,
+            "--url: model %s has several files; give the URL of their folder, ending in /",
+            manifest->info.name);
         return NULL;
     }
     if (mirror == NULL && source->url[0] == '\0') {
         (void)ms_error_set(err, MS_EUSAGE,
-                           "there is no public address of %s; give --url or the file",
-                           source->file);
+                           "model %s has no public download; give --url or the file", source->file);
         return NULL;
     }
     url = ms_strdupf("%s%s", mirror != NULL ? mirror : source->url, is_folder ? source->file : "");
@@ -178,8 +179,8 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
     return url;
 }
 
-/* Brings the file of one network into `path` and checks it. A file that goes on from an earlier run
- * may be of another version: when it is not right it is fetched once more from its beginning. */
+/* Downloads the file of one network to `path` and checks it. A download resumed from an earlier run
+ * may mix two versions: if it is not right, it starts again from the beginning, once. */
 static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
                  struct ms_http_client *client, const char *path, struct ms_error *err) {
     const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
@@ -209,7 +210,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
         if (rc == 0)
             rc = ms_manifest_check_source(manifest, network, path, err);
         else if (rc == MS_ENET && !run->quiet && stat(path, &part) == 0 && part.st_size > 0)
-            fputs("What was fetched is kept: the same command goes on from there.\n", stderr);
+            fputs("The part that was downloaded is kept; the same command resumes it.\n", stderr);
         if (rc != MS_ECORRUPT)
             break;
         unlink(path);
@@ -220,7 +221,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     return rc;
 }
 
-/* Whether the published model stands there already. */
+/* Whether the published model is installed already. */
 static bool is_there(const struct run *run, const struct ms_manifest *manifest) {
     char *path = ms_strdupf("%s/%s.json", run->folder, manifest->info.name);
     struct ms_error ignored;
@@ -291,7 +292,8 @@ static int pull(struct run *run, struct ms_error *err) {
     int rc;
 
     if (run->count < 1)
-        return ms_error_set(err, MS_EUSAGE, "model pull: which model? See msaas model list");
+        return ms_error_set(err, MS_EUSAGE,
+                            "model pull: name a model; msaas model list shows them");
     manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
@@ -329,7 +331,7 @@ static int each_model(struct run *run,
         free(path);
         free(entries[i]);
     }
-    free(entries); /* a folder that is not there has no models */
+    free(entries); /* a folder that does not exist has no models */
     return rc;
 }
 
@@ -341,7 +343,7 @@ static void print_model(const struct run *run, const struct ms_model_info *info,
     }
     printf("%s: ", info->name);
     print_stems(info);
-    printf("\n  %s%s\n  Licence: %s\n", path != NULL ? "" : "not here; msaas model pull ",
+    printf("\n  %s%s\n  Licence: %s\n", path != NULL ? "" : "not installed; msaas model pull ",
            path != NULL ? path : info->name, info->licence);
 }
 
@@ -351,7 +353,7 @@ static int list_one(struct run *run, const char *path, struct ms_error *err) {
     if (ms_model_describe(path, &info, err) == 0)
         print_model(run, &info, path);
     else
-        fprintf(stderr, "msaas: %s\n", err->text); /* the others are still of interest */
+        fprintf(stderr, "msaas: %s\n", err->text); /* and goes on with the others */
     return 0;
 }
 
@@ -361,7 +363,7 @@ static int list(struct run *run, struct ms_error *err) {
     int rc;
 
     if (run->count > 0)
-        return ms_error_set(err, MS_EUSAGE, "model list: no name is needed");
+        return ms_error_set(err, MS_EUSAGE, "model list takes no arguments");
     rc = each_model(run, list_one, err);
     manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
@@ -397,7 +399,7 @@ static int check(const char *path, struct ms_model_info *info, struct ms_error *
     return rc;
 }
 
-/* Tells how it stands about one model; a bad one does not keep the others from being checked. */
+/* Reports on one model. After a bad one the others are still checked. */
 static int tell_verdict(struct run *run, const char *model, int rc, const struct ms_error *err) {
     if (rc == MS_ENOMEM || rc == MS_EUSAGE)
         return rc;
@@ -478,8 +480,8 @@ static int act(struct run *run, struct ms_error *err) {
     }
     if (name != NULL)
         return ms_error_set(err, MS_EUSAGE,
-                            "model: can pull, import, list or verify, but not \"%s\"", name);
-    return ms_error_set(err, MS_EUSAGE, "model: say what to do: pull, import, list or verify");
+                            "model: unknown action \"%s\": use pull, import, list or verify", name);
+    return ms_error_set(err, MS_EUSAGE, "model: name an action: pull, import, list or verify");
 }
 
 static int run_model(const struct ms_call *call) {
@@ -503,7 +505,7 @@ static const enum ms_option_id option_ids[] = {
 
 const struct ms_command ms_cmd_model = {
     .name = "model",
-    .summary = "fetch, import, list and check models",
+    .summary = "download, import, list and check models",
     .usage = usage,
     .options = option_ids,
     .run = run_model,

@@ -16,7 +16,7 @@
 #include "report.h"
 
 static const char usage[] =
-    "Separates songs into stems, each a file of its own, as long as the song.\n"
+    "Separates songs into stems. Each stem is a file as long as the song.\n"
     "\n"
     "Usage: msaas separate [OPTIONS] FILE...\n"
     "\n"
@@ -29,9 +29,9 @@ static const char usage[] =
     "      every song in a folder and the folders in it\n"
     "\n"
     "Reads what FFmpeg reads: mp3, wav, flac, ogg, opus, m4a, wma, mp4, mkv, ... A file\n"
-    "that cannot be used is reported and does not stop the others.\n"
+    "that cannot be used is reported, and the others are still separated.\n"
     "\n"
-    "Exit code: 0 all done; 1 at least one song not done in full; 2 wrong usage;\n"
+    "Exit code: 0 all done; 1 at least one song is not complete; 2 wrong usage;\n"
     "130 interrupted.\n";
 
 /* One song and where its stems go. */
@@ -107,14 +107,13 @@ static int encode_options(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-/* Which of the words of a choice in the option table was given: their order is that of the enums.
- */
+/* The index of the chosen word. The option table lists the words in the order of the enum. */
 static int choice(const struct run *run, enum ms_option_id id, const char *const words[3]) {
     const char *given_word = ms_options_string(run->options, id);
     return strcmp(given_word, words[0]) == 0 ? 0 : strcmp(given_word, words[1]) == 0 ? 1 : 2;
 }
 
-/* All that needs no model. */
+/* Everything that can be checked without the model. */
 static int read_options(struct run *run, struct ms_error *err) {
     static const char *const clip_modes[] = {"rescale", "clamp", "none"};
     static const char *const other_methods[] = {"add", "minus", "none"};
@@ -130,8 +129,7 @@ static int read_options(struct run *run, struct ms_error *err) {
         rc = needs(!given(run, MS_OPTION_QUIET) || !given(run, MS_OPTION_VERBOSE),
                    "--quiet and --verbose exclude each other", err);
     if (rc == 0)
-        rc = needs(ms_options_argument_count(run->options) > 0, "which file? Give at least one",
-                   err);
+        rc = needs(ms_options_argument_count(run->options) > 0, "name at least one file", err);
     pipeline->clip = (enum ms_clip_mode)choice(run, MS_OPTION_CLIP_MODE, clip_modes);
     pipeline->other_method =
         (enum ms_other_method)choice(run, MS_OPTION_OTHER_METHOD, other_methods);
@@ -176,7 +174,7 @@ static int choose_stems(struct run *run, struct ms_error *err) {
 
 /* ---- songs and names ---- */
 
-/* Refuses a template that is wrong whatever the song. Every path is OUT/MODEL/FILENAME. */
+/* Refuses a template that is wrong for any song. Every path is OUT/MODEL/FILENAME. */
 static int check_template(struct run *run, struct ms_error *err) {
     const struct ms_naming example = {"m", "t", "x", "s", "e"};
     const char *filename = ms_options_string(run->options, MS_OPTION_FILENAME);
@@ -202,7 +200,7 @@ static int gather(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-/* One error that makes this song impossible, told; memory alone stops everything. */
+/* Reports an error of this song and leaves the song out. Only a lack of memory ends the run. */
 static int refuse(struct run *run, struct song *song, struct ms_error *err) {
     if (err->code == MS_ENOMEM)
         return err->code;
@@ -227,7 +225,7 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
         struct stat status;
         rc = ms_naming_expand(run->template, &values, &name, err);
         if (rc != 0) {
-            (void)ms_error_prefix(err, "%s: no name for its stems", song->input->path);
+            (void)ms_error_prefix(err, "%s: cannot name its stems", song->input->path);
             return refuse(run, song, err);
         }
         song->outputs[i].path = ms_strdupf("%s/%s", out, name);
@@ -236,7 +234,8 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
             return ms_error_set(err, MS_ENOMEM, "no memory for a name");
         if (stat(song->outputs[i].path, &status) == 0 && status.st_dev == song->input->device &&
             status.st_ino == song->input->inode) {
-            (void)ms_error_set(err, MS_EINPUT, "%s: a stem would overwrite it", song->input->path);
+            (void)ms_error_set(err, MS_EINPUT, "%s: a stem would overwrite the song itself",
+                               song->input->path);
             return refuse(run, song, err);
         }
     }
@@ -255,8 +254,8 @@ static int by_path_and_order(const void *a, const void *b) {
     return order != 0 ? order : (x->song > y->song) - (x->song < y->song);
 }
 
-/* Two songs that claim one path: the later is refused, in silence when it is the same file named
- * twice. */
+/* Of two songs whose stems have the same path, the later one is refused; silently, if it is the
+ * same file named twice. */
 static int refuse_collisions(struct run *run, struct ms_error *err) {
     size_t count = 0;
     for (int i = 0; i < run->inputs.count; i++)
@@ -277,7 +276,7 @@ static int refuse_collisions(struct run *run, struct ms_error *err) {
             first = i;
         } else if (claims[first].song == later) {
             rc = ms_error_set(err, MS_EUSAGE,
-                              "--filename: needs {stem}, else the stems of a song "
+                              "--filename: must contain {stem}, or the stems of a song "
                               "overwrite each other");
         } else if (later->output_count > 0) {
             (void)ms_error_set(
@@ -320,8 +319,8 @@ static int make_parent(const char *path, struct ms_error *err) {
     return rc;
 }
 
-/* After a failure: folders that were made for nothing, up to --out. Those in use are not empty and
- * stay. */
+/* After a failure: removes the folders that were made for nothing, up to --out. Folders in use are
+ * not empty, and stay. */
 static void remove_empty_parents(const char *path, size_t out_length) {
     char *folder = strdup(path);
     char *slash;
@@ -362,7 +361,7 @@ static int separate_song(struct run *run, struct song *song, struct ms_error *er
     return rc;
 }
 
-/* Errors of the whole run; a song's own are told where they happen. */
+/* Returns errors of the whole run. A song's own errors are reported where they happen. */
 static int run_all(struct run *run, struct ms_error *err) {
     const atomic_bool *interrupted = ms_cmd_interrupted();
     int rc = read_options(run, err);

@@ -14,8 +14,8 @@
 #include "service.h"
 
 static const char usage[] =
-    "Serves the REST API: takes songs in, puts them into the queue, hands out stems. Any\n"
-    "number of them may run on the same queue and store; workers are \"msaas work\".\n"
+    "Serves the REST API: accepts songs, queues them and hands out their stems. Any number\n"
+    "of these may share a queue and a store. The songs are separated by \"msaas work\".\n"
     "\n"
     "Usage: msaas serve [OPTIONS]\n"
     "\n"
@@ -25,11 +25,12 @@ static const char usage[] =
     "  REDIS_HOST=redis MINIO_HOST=minio:9000 MINIO_USER=u MINIO_PASSWD=p msaas serve\n"
     "  msaas serve --queue sqlite:/srv/queue.db --store file:/srv/objects --port 8080\n"
     "  msaas config serve\n"
-    "      shows what it would run with\n"
+    "      shows the options that it would run with\n"
     "\n"
-    "GET /healthz tells that it lives, /readyz that queue and store answer, /metrics is\n"
-    "for Prometheus. While the queue is away it answers 503 and waits. SIGTERM: not ready\n"
-    "any more, what is at work is finished, exit code 0.\n";
+    "GET /healthz says that the process lives, /readyz that queue and store answer;\n"
+    "/metrics is for Prometheus. When the queue cannot be reached, requests get status 503\n"
+    "until it is back. After SIGTERM it is no longer ready, finishes the requests at work\n"
+    "and ends with exit code 0.\n";
 
 #define BODIES_BYTES (INT64_C(512) << 20)
 
@@ -45,7 +46,7 @@ static void *wait_for_the_end(void *context) {
     while (!ms_cmd_wait_interrupted(1000))
         if (atomic_load(&end->over))
             return NULL;
-    ms_log(MS_LOG_INFO, "stopping: not ready any more, finishing what is at work");
+    ms_log(MS_LOG_INFO, "stopping: no longer ready, finishing the requests at work");
     ms_api_set_draining(end->api);
     (void)poll(NULL, 0, end->linger_ms);
     ms_http_server_stop(end->server, end->grace_ms);
@@ -62,7 +63,7 @@ static int run_server(struct ms_service *service, struct ms_api *api, struct ms_
     };
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_the_end, &end) != 0)
-        return ms_error_set(err, MS_ENOMEM, "no thread to be had");
+        return ms_error_set(err, MS_ENOMEM, "cannot start a thread");
     int rc = ms_http_server_run(server, err);
     atomic_store(&end.over, true);
     (void)pthread_join(thread, NULL);
@@ -79,8 +80,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
-    /* Bodies are what takes memory here, each of them once: at most half of what the container may
-     * have. */
+    /* Request bodies take most of the memory, each once: at most half of the container's. */
     struct ms_limits limits;
     ms_limits_read("", &limits);
     listen.max_inflight_bytes =
@@ -157,7 +157,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
 
 const struct ms_command ms_cmd_serve = {
     .name = "serve",
-    .summary = "the service's REST API, on a queue and a store",
+    .summary = "serve the REST API on a queue and a store",
     .usage = usage,
     .options = option_ids,
     .run = run_serve,

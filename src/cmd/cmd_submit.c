@@ -15,7 +15,7 @@
 #include "msaas/url.h"
 
 static const char usage[] =
-    "Sends songs to a server, which separates them.\n"
+    "Sends songs to a server to be separated.\n"
     "\n"
     "Usage: msaas submit [OPTIONS] FILE...\n"
     "\n"
@@ -27,9 +27,9 @@ static const char usage[] =
     "  msaas submit --two-stems vocals --server http://msaas.example:5000 *.mp3\n"
     "\n"
     "The same song with the same options is one job, however often it is sent. Ctrl-C\n"
-    "ends the waiting, not the job: that is \"msaas rm ID\".\n"
+    "ends the waiting only; \"msaas rm ID\" cancels the job.\n"
     "\n"
-    "Exit code: 0 all done; 1 at least one song was not taken, or with --wait not\n"
+    "Exit code: 0 all done; 1 at least one song was refused, or, with --wait, not\n"
     "separated; 2 wrong usage; 130 interrupted.\n";
 
 struct upload {
@@ -48,10 +48,10 @@ static int read_song(void *context, void *buffer, size_t capacity, size_t *size,
     } while (got < 0 && errno == EINTR);
     if (got <= 0)
         return ms_error_set(err, MS_EIO, "%s: %s", upload->path,
-                            got < 0 ? strerror(errno) : "became shorter while it was sent");
+                            got < 0 ? strerror(errno) : "became shorter while it was being sent");
     *size = (size_t)got;
     upload->sent += got;
-    if (upload->sent < upload->total) /* then it is the server's turn */
+    if (upload->sent < upload->total) /* after the last byte, the server works */
         ms_report_bar(&upload->client->report, (double)upload->sent / (double)upload->total,
                       "sending", -1);
     return 0;
@@ -137,8 +137,8 @@ static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error 
     if (*fd < 0 || fstat(*fd, &status) != 0)
         return ms_error_set(err, MS_EINPUT, "%s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return ms_error_set(err, MS_EINPUT, "%s: is no file%s", path,
-                            S_ISDIR(status.st_mode) ? " but a folder" : "");
+        return ms_error_set(err, MS_EINPUT, "%s: is %s", path,
+                            S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
     if (status.st_size == 0)
         return ms_error_set(err, MS_EINPUT, "%s: is empty", path);
     *bytes = status.st_size;
@@ -156,7 +156,7 @@ static int post(struct ms_client *client, const char *query, const char *path,
     int rc = url != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a URL");
     (void)snprintf(header, sizeof header, "Content-Type: %s", content_type(path));
     if (rc == 0 &&
-        ms_is_utf8(slash != NULL ? slash + 1 : path)) /* else the server would refuse it */
+        ms_is_utf8(slash != NULL ? slash + 1 : path)) /* the server refuses other names */
         rc = add(&url, "name", slash != NULL ? slash + 1 : path, err);
     if (rc == 0)
         rc = open_song(path, &upload.fd, &upload.total, err);
@@ -190,9 +190,9 @@ static int submit(struct ms_client *client, const char *query, const char *path,
         (void)snprintf(id, sizeof id, "%s", job.id);
         ms_client_job_fini(&job);
         rc = ms_client_wait(client, id, &job, err);
-        if (rc == MS_ECANCELED) { /* only here it is over */
+        if (rc == MS_ECANCELED) { /* the job itself goes on */
             ms_report_clear(&client->report);
-            (void)fprintf(stderr, "msaas: job %s goes on; msaas rm %s ends it\n", id, id);
+            (void)fprintf(stderr, "msaas: job %s goes on; \"msaas rm %s\" cancels it\n", id, id);
         }
     }
     if (job.document != NULL && client->json)
@@ -200,7 +200,7 @@ static int submit(struct ms_client *client, const char *query, const char *path,
     else if (rc == 0)
         (void)puts(job.id);
     (void)fflush(stdout);
-    bool damaged = false; /* as `msaas separate` has it: done, but not all is well */
+    bool damaged = false; /* a failure, as in `msaas separate` */
     if (rc == 0 &&
         ms_json_bool(ms_json_get(ms_json_get(job.document, "receipt"), "damaged"), &damaged) &&
         damaged)
@@ -221,12 +221,12 @@ static int run_submit(const struct ms_call *call) {
     int rc = query != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a URL");
     int count = ms_options_argument_count(client.options);
     if (rc == 0 && count == 0)
-        rc = ms_error_set(&err, MS_EUSAGE, "which file? Give at least one");
+        rc = ms_error_set(&err, MS_EUSAGE, "name at least one file");
     if (rc == 0)
         rc = add_options(client.options, &query, &err);
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = submit(&client, query, ms_options_argument(client.options, i), &err);
-        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* this song's own: the others go on */
+        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* of this song: the others go on */
             ms_report_failed(&client.report, ms_options_argument(client.options, i), &err);
             rc = 0;
         }

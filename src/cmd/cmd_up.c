@@ -1,6 +1,6 @@
 /* `msaas up`: the whole service in one command. Owns its children, one `serve` and N `work` of this
- * same program on sqlite: and file: in one folder: starts them, starts those anew that crash, ends
- * them in order. They die with it. Main thread. */
+ * same program, on sqlite: and file: in one folder. It starts them, restarts those that crash, and
+ * ends them in order. They die with it. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -21,8 +21,8 @@
 #include "service.h"
 
 static const char usage[] =
-    "Runs the whole service on this machine: REST API, queue, store and workers in one\n"
-    "command, with nothing to install. Songs and stems lie in one folder.\n"
+    "Runs the whole service on this machine: REST API, queue, store and workers, with\n"
+    "nothing to install. Songs and stems are kept in one folder.\n"
     "\n"
     "Usage: msaas up [OPTIONS]\n"
     "\n"
@@ -34,19 +34,19 @@ static const char usage[] =
     "  msaas submit --wait song.mp3\n"
     "      in another terminal\n"
     "\n"
-    "Ctrl-C or SIGTERM ends it; jobs that wait or are at work go on with the next msaas up.\n"
+    "Ctrl-C or SIGTERM ends it. The next \"msaas up\" goes on with the jobs that are left.\n"
     "\n"
-    "Exit code: 0 ended when asked to; 1 it could not run; 2 wrong usage.\n";
+    "Exit code: 0 ended as asked; 1 could not run; 2 wrong usage.\n";
 
 #define MAX_ARGUMENTS (MS_OPTION_COUNT + 10)
-#define FIRST_LOOK_MS 50 /* at children and /readyz, until it is ready; */
-#define LOOK_MS 500      /* then at the children */
-#define BACKOFF_S 0.5    /* before a crashed child starts anew, doubled each time */
+#define FIRST_LOOK_MS 50 /* between two looks at children and /readyz, until it is ready */
+#define LOOK_MS 500      /* between two looks at the children, from then on */
+#define BACKOFF_S 0.5    /* before a crashed child is restarted; doubled each time */
 #define BACKOFF_MAX_S 30
-#define STEADY_S 60   /* a child that ran so long starts with the smallest wait again */
-#define GIVEN_UP_S 20 /* one that ends by itself within so long of its first start has said why */
-#define PATIENCE_S 90 /* for the first worker, whose model may lie on a slow disk */
-#define LAST_WAIT_S 8 /* beyond --grace, before SIGKILL */
+#define STEADY_S 60   /* after a run this long, a restart waits the shortest time again */
+#define GIVEN_UP_S 20 /* a first run that ends sooner is not repeated: the child said why */
+#define PATIENCE_S 90 /* for the first worker, whose model may be on a slow disk */
+#define LAST_WAIT_S 8 /* after --grace, before SIGKILL */
 
 struct child {
     const struct ms_command *command; /* serve or work */
@@ -83,7 +83,7 @@ static int add(struct child *child, char *word, struct ms_error *err) {
     return 0;
 }
 
-/* What the command line said and is the child's too; the environment it has anyway. */
+/* Passes on the command line's options that the child has, too. It inherits the environment. */
 static int hand_on(const struct up *up, struct child *child, struct ms_error *err) {
     int rc = 0;
     for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
@@ -117,12 +117,12 @@ static int plan(struct up *up, struct child *child, const struct ms_command *com
         rc = add(child, ms_strdupf("--host=%s", up->host), err);
     if (rc == 0)
         rc = add(child, ms_strdupf("--port=%d", number == 0 ? up->port : 0), err);
-    if (rc == 0 && number == 0) /* its workers have this one only */
+    if (rc == 0 && number == 0) /* the workers have no other model */
         rc = add(child, ms_strdupf("--models=%s", model), err);
     return rc == 0 ? hand_on(up, child, err) : rc;
 }
 
-/* Refuses a port that is taken; 0: finds a free one. */
+/* Refuses a port that is in use; for 0 it finds a free one. */
 static int check_port(struct up *up, struct ms_error *err) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
@@ -142,16 +142,16 @@ static int check_port(struct up *up, struct ms_error *err) {
     int rc = 0;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
-        rc = ms_error_set(err, MS_EIO, "no socket: %s", strerror(errno));
+        rc = ms_error_set(err, MS_EIO, "cannot open a socket: %s", strerror(errno));
     else if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0)
         rc = errno == EADDRINUSE
                  ? ms_error_set(err, MS_EUSAGE,
-                                "port %d is taken, perhaps by another msaas up: end that, or "
-                                "choose another with --port (MSAAS_PORT)",
+                                "port %d is in use, perhaps by another msaas up: end that, or "
+                                "choose another port with --port (MSAAS_PORT)",
                                 up->port)
              : errno == EADDRNOTAVAIL
-                 ? ms_error_set(err, MS_EUSAGE, "%s: %s is no address of this machine", host_origin,
-                                up->host)
+                 ? ms_error_set(err, MS_EUSAGE, "%s: %s is not an address of this machine",
+                                host_origin, up->host)
                  : ms_error_set(err, MS_EUSAGE, "%s: port %d of %s: %s", port_origin, up->port,
                                 up->host, strerror(errno));
     else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
@@ -180,7 +180,7 @@ static int prepare(struct up *up, struct ms_error *err) {
     char *model = NULL;
     char *scratch = NULL;
     if (ms_options_argument_count(up->options) > 0)
-        return ms_error_set(err, MS_EUSAGE, "up takes no argument; it was given \"%s\"",
+        return ms_error_set(err, MS_EUSAGE, "up takes no arguments, but was given \"%s\"",
                             ms_options_argument(up->options, 0));
     up->host = ms_service_host(up->options);
     up->port = (int)ms_options_int(up->options, MS_OPTION_PORT);
@@ -236,7 +236,7 @@ static int start(struct child *child, struct ms_error *err) {
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0)
-        return ms_error_set(err, MS_EIO, "no process for %s: %s", child->command->name,
+        return ms_error_set(err, MS_EIO, "cannot start a process for %s: %s", child->command->name,
                             strerror(errno));
     if (pid == 0)
         become(child, parent);
@@ -246,7 +246,7 @@ static int start(struct child *child, struct ms_error *err) {
     return 0;
 }
 
-/* A child that ended, not asked to. The error: there is no use in starting it again. */
+/* A child ended without being asked to. An error means that a restart would not help. */
 static int ended(struct child *child, int status, struct ms_error *err) {
     char name[32];
     double now = ms_monotonic_s();
@@ -255,10 +255,10 @@ static int ended(struct child *child, int status, struct ms_error *err) {
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != MS_WORKER_STALLED &&
         child->starts == 1 && ran_s < GIVEN_UP_S)
         return ms_error_set(err, WEXITSTATUS(status) == MS_EXIT_USAGE ? MS_EUSAGE : MS_EINTERNAL,
-                            "%s cannot run; what it says stands above", name_of(child, name));
+                            "%s cannot run; its message is above", name_of(child, name));
     if (ran_s > STEADY_S)
         child->backoff_s = BACKOFF_S;
-    ms_log(MS_LOG_ERROR, "%s ended (%s %d); it starts again in %.1f s", name_of(child, name),
+    ms_log(MS_LOG_ERROR, "%s ended (%s %d) and is restarted in %.1f s", name_of(child, name),
            WIFSIGNALED(status) ? "signal" : "exit code",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), child->backoff_s);
     child->again_s = now + child->backoff_s;
@@ -293,7 +293,7 @@ static bool await_end(struct child *child, double until_s) {
     return true;
 }
 
-/* serve first, so that nothing new comes in; then the workers, all at once. */
+/* First serve, so that no new jobs arrive; then all workers at once. */
 static void stop_children(struct up *up) {
     double patience_s = ms_options_double(up->options, MS_OPTION_GRACE) + LAST_WAIT_S;
     for (int phase = 0; phase < 2; phase++) {
@@ -308,7 +308,7 @@ static void stop_children(struct up *up) {
             char name[32];
             if (await_end(child, until_s))
                 continue;
-            ms_log(MS_LOG_WARN, "%s does not end: killed", name_of(child, name));
+            ms_log(MS_LOG_WARN, "%s did not end in time and was killed", name_of(child, name));
             (void)kill(child->pid, SIGKILL);
             (void)await_end(child, ms_monotonic_s() + 3600);
         }
@@ -331,20 +331,20 @@ static bool answers(struct up *up) {
     return ms_http_send(up->http, &request, &response, NULL) == 0 && response.status == 200;
 }
 
-/* The workers' end of the pipe is handed on by its number in the environment. */
+/* The workers inherit their end of the pipe; an environment variable has its number. */
 static int make_pipe(struct up *up, struct ms_error *err) {
     int ends[2];
     char number[16];
     if (pipe2(ends, O_CLOEXEC) != 0)
-        return ms_error_set(err, MS_EIO, "no pipe: %s", strerror(errno));
+        return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));
     up->ready_fd = ends[0];
     (void)snprintf(number, sizeof number, "%d", ends[1]);
     if (fcntl(ends[1], F_SETFD, 0) != 0 || setenv(MS_SERVICE_READY, number, 1) != 0)
-        return ms_error_set(err, MS_EIO, "no pipe: %s", strerror(errno));
+        return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));
     return 0;
 }
 
-/* Whether a worker has its model, its device and all that could still have been wrong. */
+/* Whether a worker has loaded its model and can begin. */
 static bool works(struct up *up) {
     struct pollfd pipe_end = {.fd = up->ready_fd, .events = POLLIN};
     if (!up->worker_ready && poll(&pipe_end, 1, 0) == 1)
@@ -359,7 +359,7 @@ static void announce(const struct up *up) {
                  "  curl --data-binary @song.mp3 -H 'Content-Type: audio/mpeg' %s/apiv2/jobs\n"
                  "  msaas submit --wait%s%s song.mp3\n"
                  "\n"
-                 "Songs and stems lie in %s. Ctrl-C ends it.\n\n",
+                 "Songs and stems are in %s. Ctrl-C ends it.\n\n",
                  up->url, up->url, usual ? "" : " --server ", usual ? "" : up->url, up->data);
     (void)fflush(stdout);
 }
@@ -379,7 +379,7 @@ static int run(struct up *up, struct ms_error *err) {
         if ((works(up) || late) && answers(up)) {
             up->ready = true;
             if (!up->worker_ready)
-                ms_log(MS_LOG_WARN, "no worker is ready yet; songs wait for one");
+                ms_log(MS_LOG_WARN, "no worker is ready yet; jobs wait in the queue");
             announce(up);
         }
     }

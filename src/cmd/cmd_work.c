@@ -15,9 +15,8 @@
 #include "service.h"
 
 static const char usage[] =
-    "Works on jobs, one at a time: takes one from the queue, separates its song, stores the\n"
-    "stems, calls back. Any number of them may run on the same queue and store. The model\n"
-    "is loaded once.\n"
+    "Works on jobs, one at a time: takes a job from the queue, separates its song, stores\n"
+    "the stems and delivers callbacks. Any number of these may share a queue and a store.\n"
     "\n"
     "Usage: msaas work [OPTIONS]\n"
     "\n"
@@ -25,12 +24,12 @@ static const char usage[] =
     "  msaas work --queue redis://redis:6379/0 --store s3:// --s3-endpoint http://minio:9000\n"
     "      with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment\n"
     "  msaas work --model s3://models/htdemucs.json --cache /var/cache/msaas\n"
-    "      fetches the model once\n"
+    "      downloads the model once\n"
     "  msaas work --queue sqlite:/srv/queue.db --store file:/srv/objects --lanes 4\n"
     "\n"
-    "GET /healthz tells that it lives, /metrics is for Prometheus. While the queue is away\n"
-    "it waits. SIGTERM: finishes its job if it can within --grace, else puts it back; exit\n"
-    "code 0.\n";
+    "GET /healthz says that the process lives; /metrics is for Prometheus. When the queue\n"
+    "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
+    "the job back into the queue, and ends with exit code 0.\n";
 
 #define STOP_MS 1000 /* for the listener's last answers */
 
@@ -48,7 +47,7 @@ struct work {
     struct listener listener;
 };
 
-static atomic_bool starting = true; /* a model may take minutes to come */
+static atomic_bool starting = true; /* downloading the model may take minutes */
 
 static bool is_alive(void) {
     return atomic_load(&starting) || ms_worker_is_alive();
@@ -81,7 +80,7 @@ static int start_listener(struct listener *listener, const struct ms_options *op
         return 0;
     ms_http_server_free(listener->server);
     listener->server = NULL;
-    return ms_error_set(err, MS_ENOMEM, "no thread to be had");
+    return ms_error_set(err, MS_ENOMEM, "cannot start a thread");
 }
 
 static void stop_listener(struct listener *listener) {
@@ -210,7 +209,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
 
 const struct ms_command ms_cmd_work = {
     .name = "work",
-    .summary = "work on the service's jobs",
+    .summary = "separate the songs of queued jobs",
     .usage = usage,
     .options = option_ids,
     .runs_networks = true,

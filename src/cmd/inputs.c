@@ -88,7 +88,7 @@ static int add_entry(struct ms_inputs *inputs, FTS *walk, FTSENT *entry, size_t 
     case FTS_NS: refuse_errno(inputs, entry->fts_path, entry->fts_errno); return 0;
     case FTS_SL:
         if (stat(entry->fts_accpath, &target) != 0)
-            return 0; /* a link to nowhere */
+            return 0; /* a dangling link */
         status = &target;
         break;
     case FTS_F: break;
@@ -135,7 +135,7 @@ int ms_inputs_add(struct ms_inputs *inputs, const char *path, bool recursive,
         return add_file(inputs, path, slash == NULL ? path : slash + 1, &status, err);
     if (recursive)
         return add_folder(inputs, path, skip, err);
-    refuse(inputs, path, MS_EINPUT, "is a folder; -r takes the files in it");
+    refuse(inputs, path, MS_EINPUT, "is a folder; use -r to separate the files in it");
     return 0;
 }
 

@@ -81,7 +81,7 @@ void ms_report_bar(struct ms_report *report, double part, const char *note, doub
     (void)snprintf(percent, sizeof percent, "  %3d%%", (int)(part * 100));
     (void)snprintf(tail, sizeof tail, "%s%s%s", note[0] != '\0' || time[0] != '\0' ? "  " : "",
                    note, time);
-    /* A line that wraps cannot be drawn over: the bar gives way, then the end of the text. */
+    /* A line that wraps cannot be overwritten: shorten the bar, then cut the end of the text. */
     const int width = columns() - 1;
     int bar = width - (int)strlen(percent) - (int)strlen(tail) - 1;
     bar = bar > BAR_COLUMNS ? BAR_COLUMNS : bar < 0 ? 0 : bar;

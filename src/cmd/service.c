@@ -1,5 +1,5 @@
-/* From options to the configuration of a service: what is missing or contradicts itself ends the
- * program at its start with one line that names option and environment variable. Main thread. */
+/* From options to the configuration of a service. What is missing or contradictory ends the program
+ * at its start, with one line that names the option and the environment variable. Main thread. */
 #include "service.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ void ms_service_ship_log(const struct ms_service *service, struct ms_logship **o
     if (ms_logship_new(service->queue_url, out, &err) == 0)
         ms_log_set_shipper(ms_logship_line, *out);
     else
-        ms_log(MS_LOG_WARN, "log lines do not go to the queue's list: %s", err.text);
+        ms_log(MS_LOG_WARN, "log lines are not copied to the queue's list: %s", err.text);
 }
 
 void ms_service_unship_log(struct ms_logship *logship) {
@@ -37,8 +37,8 @@ void ms_service_unship_log(struct ms_logship *logship) {
 
 /* ---- places ---- */
 
-/* A file or a folder of this machine that cannot be opened is no outage, and no waiting mends it. A
- * busy one is fine. */
+/* A local file or folder that cannot be opened is not an outage: waiting does not help. A busy one
+ * is fine. */
 static int open_places(const struct ms_service *service, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = 0;
@@ -50,7 +50,7 @@ static int open_places(const struct ms_service *service, struct ms_error *err) {
             rc = ms_queue_ping(queue, &warning, err);
         ms_queue_close(queue);
         if (rc == MS_EIO)
-            rc = ms_error_set(err, MS_EUSAGE, "%s; name a file in a folder that can be written",
+            rc = ms_error_set(err, MS_EUSAGE, "%s; name a file in a folder with write permission",
                               err->text);
         if (rc != 0 && rc != MS_ENET)
             return ms_error_prefix(err, "%s",
@@ -97,8 +97,10 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
     else if (home != NULL && home[0] != '\0')
         *out = ms_strdupf("%s/%s/msaas%s", home, places[i].otherwise, places[i].leaf);
     else
-        return ms_error_set(err, MS_EUSAGE, "%s: neither HOME nor %s is set: name the folder",
-                            ms_options_origin(options, id, origin), places[i].variable);
+        return ms_error_set(
+            err, MS_EUSAGE,
+            "%s: cannot find a default, because neither HOME nor %s is set: name a folder",
+            ms_options_origin(options, id, origin), places[i].variable);
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }
 
@@ -119,7 +121,7 @@ void ms_service_tell_ready(void) {
     int fd = text != NULL ? (int)strtol(text, NULL, 10) : -1;
     if (fd <= STDERR_FILENO)
         return;
-    ssize_t written = write(fd, "", 1); /* a parent that asks no more has closed its end */
+    ssize_t written = write(fd, "", 1); /* fails when the parent has closed its end */
     (void)written;
     (void)close(fd);
 }
@@ -142,7 +144,7 @@ bool ms_service_begin(struct ms_service *service, const struct ms_call *call, co
     ms_service_begin_log(service->options, role);
     int rc = 0;
     if (ms_options_argument_count(service->options) > 0)
-        rc = ms_error_set(&err, MS_EUSAGE, "%s takes no argument; it was given \"%s\"",
+        rc = ms_error_set(&err, MS_EUSAGE, "%s takes no arguments, but was given \"%s\"",
                           call->argv[0], ms_options_argument(service->options, 0));
     if (rc == 0)
         rc = ms_service_check(service->options, true, &err);

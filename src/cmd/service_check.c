@@ -1,6 +1,6 @@
-/* What can be told of a command's options without touching a thing: URLs, networks, secrets,
- * devices. Each command that runs on them asks here before it does anything, and `msaas config`
- * says the same. Owns nothing. Main thread. */
+/* Checks of a command's options that change nothing and connect to nothing: URLs, networks,
+ * secrets, devices. Each command runs them before it does anything; `msaas config` shows their
+ * result. Owns nothing. Main thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,8 @@
 #include "msaas/webhook.h"
 #include "service.h"
 
-/* An error of this option: it says where the value came from, and never the value, which may hold a
- * password. */
+/* Makes the error one of this option: it names where the value came from, but never the value,
+ * which may hold a password. */
 static int of(const struct ms_options *options, enum ms_option_id id, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
@@ -47,7 +47,7 @@ static int check_endpoint(const struct ms_options *options, struct ms_error *err
         strpbrk(text, "@?#%\\ ") == NULL)
         return 0;
     (void)ms_error_set(err, MS_EUSAGE,
-                       "must be http://HOST:PORT or https://HOST:PORT, without user and query");
+                       "must be http://HOST:PORT or https://HOST:PORT, without a user or a query");
     return of(options, MS_OPTION_S3_ENDPOINT, err);
 }
 
@@ -62,7 +62,7 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
         const char *text = ms_options_string(options, of_headers[i]);
         if (text == NULL || strpbrk(text, "\r\n") == NULL)
             continue;
-        (void)ms_error_set(err, MS_EUSAGE, "holds a line break");
+        (void)ms_error_set(err, MS_EUSAGE, "must not contain a line break");
         return of(options, of_headers[i], err);
     }
     if (complete && ms_options_string(options, MS_OPTION_S3_ACCESS_KEY) == NULL)
@@ -76,7 +76,7 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
     return 0;
 }
 
-/* A server is only asked much later, and then it looks as if it were away. */
+/* Checked now, because later a wrong file would look like a server that cannot be reached. */
 static int check_certificates(const struct ms_options *options, struct ms_error *err) {
     const char *path = ms_options_string(options, MS_OPTION_S3_CA_FILE);
     char line[256];
@@ -90,13 +90,13 @@ static int check_certificates(const struct ms_options *options, struct ms_error 
     if (!found)
         (void)ms_error_set(err, MS_EUSAGE, "%s: %s", path,
                            file == NULL || errno != 0 ? strerror(errno)
-                                                      : "holds no certificate in PEM");
+                                                      : "contains no certificate in PEM form");
     if (file != NULL)
         (void)fclose(file);
     return found ? 0 : of(options, MS_OPTION_S3_CA_FILE, err);
 }
 
-/* What was said of S3 on the command line beside another store was meant for something. */
+/* S3 options on the command line beside another kind of store are a mistake. */
 static int refuse_s3_options(const struct ms_options *options, struct ms_error *err) {
     static const enum ms_option_id of_s3[] = {
         MS_OPTION_S3_ENDPOINT, MS_OPTION_S3_ACCESS_KEY,    MS_OPTION_S3_SECRET_KEY,
@@ -105,14 +105,16 @@ static int refuse_s3_options(const struct ms_options *options, struct ms_error *
     struct ms_option_view view;
     for (size_t i = 0; i < sizeof of_s3 / sizeof *of_s3; i++)
         if (ms_options_view(options, (int)of_s3[i], &view) && view.given != NULL)
-            return ms_error_set(err, MS_EUSAGE,
-                                "--%s is for --store s3:// (MSAAS_STORE), which is another here",
-                                view.name);
+            return ms_error_set(
+                err, MS_EUSAGE,
+                "--%s works with --store s3:// (MSAAS_STORE) only; here it is another store",
+                view.name);
     if (ms_options_view(options, MS_OPTION_PRESIGN, &view) &&
         ms_options_int(options, MS_OPTION_PRESIGN) > 0)
-        return ms_error_set(err, MS_EUSAGE,
-                            "--presign (MSAAS_PRESIGN) needs --store s3:// (MSAAS_STORE), which is "
-                            "another here");
+        return ms_error_set(
+            err, MS_EUSAGE,
+            "--presign (MSAAS_PRESIGN) works with --store s3:// (MSAAS_STORE) only; "
+            "here it is another store");
     return 0;
 }
 
@@ -156,9 +158,9 @@ static int check_store(const struct ms_options *options, bool complete, struct m
     }
     if (rc != 0)
         return rc;
-    if (is_folder) /* opening would make it: where that is wanted, service.c does */
+    if (is_folder) /* not opened: that would create the folder */
         return refuse_s3_options(options, err);
-    if (given.access_key == NULL || given.secret_key == NULL) /* not complete: the URL counts */
+    if (given.access_key == NULL || given.secret_key == NULL) /* only the URL is checked */
         given.access_key = given.secret_key = "none";
     rc = ms_store_open(&given, &store, err); /* does not connect */
     ms_store_close(store);

@@ -39,8 +39,8 @@ class Models(cli.Case):
 
     def test_wrong_usage(self):
         for arguments, says in [
-            ([], "say what to do"),
-            (["frob"], 'but not "frob"'),
+            ([], "name an action"),
+            (["frob"], 'unknown action "frob"'),
             (["verify", "--name", "x"], "--name is for model import only"),
             (["list", "--url", "http://127.0.0.1/"], "--url is for model pull only"),
         ]:

@@ -92,7 +92,7 @@ class Results(cli.Case):
     def test_a_name_cannot_leave_the_folder(self):
         cli.make_wav(self.folder / "...wav", seconds=0.1)  # its track is ".."
         _, err = self.run_msaas("separate", "...wav", expect=1)
-        self.assertIn('...wav: no name for its stems: "tiny/../drums.wav" has ".." as a part', err)
+        self.assertIn('...wav: cannot name its stems: "tiny/../drums.wav" has ".." as a part', err)
         self.assertFalse((self.folder / "separated").exists())
 
     def test_folders(self):
@@ -107,7 +107,7 @@ class Results(cli.Case):
             self.assertEqual(self.files("m/stems"), expected)
             self.assertEqual(out.count("real time"), 3)
         _, err = self.run_msaas("separate", "m", expect=1)
-        self.assertIn("m: is a folder; -r", err)
+        self.assertIn("m: is a folder; use -r", err)
 
     def test_collisions_are_refused_before_work(self):
         (self.folder / "other").mkdir()
@@ -124,7 +124,7 @@ class Results(cli.Case):
         cli.make_wav(song, seconds=0.1)
         before = song.read_bytes()
         _, err = self.run_msaas("separate", "-o", "out", "--filename={stem}.{ext}", "out/tiny/bass.wav", expect=1)
-        self.assertIn("out/tiny/bass.wav: a stem would overwrite it", err)
+        self.assertIn("out/tiny/bass.wav: a stem would overwrite the song itself", err)
         self.assertEqual(song.read_bytes(), before)
         self.assertEqual(self.files("out"), ["tiny/bass.wav"])
 

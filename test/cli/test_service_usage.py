@@ -235,7 +235,7 @@ class Config(Case):
         for queue, shown in (
             ("redis://user:hunter2@h/0", "redis://***@h/0"), ("redis://:hunter2@h", "redis://***@h"),
             ("redis://user:hunt@hunter2@h", "redis://***@h"), ("redis://hunter2@h?hunter2", "redis://***@h"),
-            ("me:hunter2@h", "***@h"), ("redis://h:hunter2", "(no URL)"), ("sqlite:/home/me@h/q.db", "sqlite:/home/me@h/q.db"),
+            ("me:hunter2@h", "***@h"), ("redis://h:hunter2", "(not a URL)"), ("sqlite:/home/me@h/q.db", "sqlite:/home/me@h/q.db"),
         ):
             with self.subTest(queue=queue):
                 self.variables = {"MSAAS_QUEUE": queue}
@@ -321,18 +321,18 @@ class Clients(Case):
             url = f"http://127.0.0.1:{free.getsockname()[1]}"
         for arguments in CLIENTS:
             message = self.message(*arguments, expect=1, MSAAS_SERVER=url)
-            self.assertIn(f"no server at {url}: start one with \"msaas up\"", message)
+            self.assertIn(f"cannot reach a server at {url}: start one with \"msaas up\"", message)
             self.assertIn("MSAAS_SERVER", message)
         self.message("health", "--port", url.rpartition(":")[2], expect=1, MSAAS_WORKER_PORT="0")
 
     def test_wrong_usage(self):
         for arguments, says in [
-            (["submit"], "which file?"),
+            (["submit"], "name at least one file"),
             (["submit", "--mp3", "--wav", "x.wav"], "exclude each other"),
             (["submit", "--stems", "a", "--two-stems", "a", "x.wav"], "exclude each other"),
-            (["status"], "which job?"),
-            (["fetch", IDENT.upper()], "no job's ID"),
-            (["rm", IDENT[:-1]], "no job's ID"),
+            (["status"], "name a job"),
+            (["fetch", IDENT.upper()], "not a job ID"),
+            (["rm", IDENT[:-1]], "not a job ID"),
             (["queue", "x"], "no argument"),
             (["fetch", "-o", "x", IDENT, IDENT], "--out"),
             (["queue", "--server", "ftp://x"], "MSAAS_SERVER"),

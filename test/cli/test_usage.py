@@ -38,7 +38,7 @@ class Usage(cli.Case):
 
     def test_before_anything_is_opened(self):
         for arguments, says in [
-            ([], "which file?"),
+            ([], "name at least one file"),
             (["--mp4", "x"], "did you mean --mp3?"),
             (["--mp3", "--flac", "x"], "exclude each other"),
             (["--int24", "--float32", "x"], "exclude each other"),
@@ -65,7 +65,7 @@ class Usage(cli.Case):
             (["--two-stems", "voice"], 'has no stem "voice"; it has drums, bass, other, vocals'),
             (["--stems", "bass,"], '"" is not a name'),
             (["--segment", "3000"], "takes at most 0.5 s"),
-            (["--filename", "{track}.{ext}"], "needs {stem}"),
+            (["--filename", "{track}.{ext}"], "must contain {stem}"),
             (["--device", "gpu"], "must be cpu, cuda or cuda:N"),
         ]:
             with self.subTest(arguments=arguments):

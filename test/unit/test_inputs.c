@@ -91,7 +91,7 @@ static void single_files(void **state) {
     expect("...mp3", false, "...mp3|..|mp3\n", "");
     expect("missing.mp3", true, "", "missing.mp3: No such file");
     expect("a.wav/x.mp3", true, "", "a.wav/x.mp3: Not a directory");
-    expect("sub", false, "", "sub: is a folder; -r");
+    expect("sub", false, "", "sub: is a folder; use -r");
 }
 
 static void folders(void **state) {
