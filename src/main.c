@@ -72,8 +72,10 @@ static int run(int argc, char **argv) {
 static int help(int argc, char **argv) {
     char option[] = "--help";
     char *asked[] = {argc > 1 ? argv[1] : NULL, option, NULL};
-    if (argc > 1 && strcmp(argv[1], "--markdown") == 0)
-        ms_options_print_markdown(commands, stdout); /* for the docs */
+    if (argc > 2 && strcmp(argv[1], "--markdown") == 0 && strcmp(argv[2], "jobs") == 0)
+        ms_job_options_print_markdown(stdout); /* for docs/api.md */
+    else if (argc > 1 && strcmp(argv[1], "--markdown") == 0)
+        ms_options_print_markdown(commands, stdout); /* for docs/operations.md */
     else if (argc > 1 && strcmp(argv[1], "help") != 0)
         return run(2, asked);
     else

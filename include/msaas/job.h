@@ -1,9 +1,10 @@
-/* A job: one song, the options that change its result, and how far it has come. The names of its
- * objects.
+/* A job: one song, its options, and how far it has come.
  *
- * States:  queued -> running -> succeeded | failed | canceled;  running -> queued (retry, requeue,
- * lapsed lease). Plain data, no I/O. A job owns its strings: ms_job_fini. src/job/job_json.c alone
- * knows how it looks as JSON. */
+ *     queued -> running -> succeeded | failed | canceled
+ *     running -> queued: a retry, a worker that stops, a lease that lapsed
+ *
+ * Plain data, no I/O. A job owns its strings: ms_job_fini frees them. Its form as JSON is known to
+ * src/job/job_json.c alone. */
 #ifndef MSAAS_JOB_H
 #define MSAAS_JOB_H
 
@@ -17,8 +18,8 @@
 
 #define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
 #define MS_JOB_LABEL_MAX MS_STEM_LABEL_BYTES
-#define MS_JOB_MAX_ATTEMPTS 5 /* of transient failures; then `failed` with the last one's code */
-#define MS_JOB_MAX_CRASHES 3  /* of workers that held it; then `failed`, code "poison" */
+#define MS_JOB_MAX_ATTEMPTS 5 /* after this many transient failures: failed, with the last code */
+#define MS_JOB_MAX_CRASHES 3  /* after this many workers crashed on it: failed, code "poison" */
 #define MS_JOB_MAX_CALLBACK_URL 2048
 #define MS_JOB_MAX_CALLBACK_DATA 65536
 
@@ -35,28 +36,27 @@ MS_MUST_CHECK int ms_job_state_parse(const char *name, enum ms_job_state *out,
                                      struct ms_error *err);
 bool ms_job_state_is_final(enum ms_job_state state);
 
-#define MS_JOB_MAX_CALLBACKS 8 /* of one job, that wait */
+#define MS_JOB_MAX_CALLBACKS 8 /* waiting at the same time, of one job */
 
 struct ms_job_callback {
-    /* 0: none; 1: POST `data`; 2: Standard Webhooks, body is the job as /apiv2 shows it */
+    /* 0: no callback; 1: POST `data`; 2: Standard Webhooks, the body is the job as in /apiv2 */
     int version;
     char *url;
     char *data; /* JSON text, version 1; NULL: null */
 };
 
-struct ms_job_stem { /* one result; its object is NAME.EXT of ms_job_stem_key */
+struct ms_job_stem { /* one result; ms_job_stem_key names its object */
     char name[MS_JOB_LABEL_MAX];
     int64_t bytes;
     char sha256[65];
 };
 
-struct ms_job_receipt { /* how the result came about */
+struct ms_job_receipt { /* how the result was made */
     char made_by[64];   /* "msaas 0.1.0, libtorch 2.6.0" */
     char model_sha256[65];
     double seconds; /* of work */
     bool damaged;   /* parts of the song could not be decoded; the stems hold the rest */
-
-    enum ms_precision precision; /* AUTO: of an earlier release, which did not say */
+    enum ms_precision precision; /* AUTO: made by an earlier release, which did not record it */
 };
 
 struct ms_job {
@@ -65,19 +65,20 @@ struct ms_job {
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
     struct ms_job_options options;
-    /* Whoever sent the song is called: `callback` first, then the others, in the order they came.
-     * No two are the same. */
+    /* Everyone who sent the song is called: `callback` first, then the others in the order in which
+     * they came. No two are the same. */
     struct ms_job_callback callback, others[MS_JOB_MAX_CALLBACKS - 1];
     int other_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
     int64_t not_before_ms;                       /* a retry waits until then */
-    int attempts;                                /* how often it was begun */
+    int attempts;                                /* how often work on it began */
     int failures;                                /* transient ones so far */
     int crashes;                                 /* leases that lapsed */
     double progress;                             /* 0..1 */
     double audio_seconds;                        /* of the song; 0: not known yet */
     double eta_seconds;                          /* < 0: not known */
-    /* in the queue, 0 is served next; -1: not waiting, or far behind. Filled by the queue only */
+    /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
+     * */
     int64_t position;
     bool cancel_asked;
     int stem_count;
@@ -87,9 +88,9 @@ struct ms_job {
     struct ms_job_receipt receipt;
 };
 
-/* queued, created now; options that are in order, a model of "" becomes default_model. The id:
- * SHA-224 of the song's bytes; with options that differ from the default ones for default_model,
- * SHA-224 over that digest and the options in one canonical form. */
+/* Makes a queued job, created now. The options are checked; a model of "" becomes default_model.
+ * The id is the SHA-224 of the song's bytes. With options that differ from the defaults for
+ * default_model, it is the SHA-224 of that digest and the options in canonical form. */
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
                               struct ms_error *err);
@@ -97,14 +98,14 @@ void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
 
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
-/* A copy of the callback comes last, unless it is none, or one of those that wait already.
- * MS_ETOOLARGE: no room. */
+/* Appends a copy of the callback. Does nothing if it is empty or there already. MS_ETOOLARGE: the
+ * list is full. */
 MS_MUST_CHECK int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
                                       struct ms_error *err);
-/* The first is done with: the next takes its place; false: there is none. */
+/* Drops the first callback; the next takes its place. False: there was no next. */
 bool ms_job_next_callback(struct ms_job *job);
 
-struct ms_callback_due { /* a callback whose time has come, see queue.h */
+struct ms_callback_due { /* a callback to be delivered now; see queue.h */
     struct ms_job job;
     int attempt;                         /* 0 at first */
     char webhook_id[MS_JOB_ID_HEX + 24]; /* the same in every attempt */
@@ -119,20 +120,20 @@ bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABE
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
 
-/* The labels of the stems that the options ask for of a model with these stems, in order.
- * MS_EUSAGE: a stem that the model has not. */
+/* The labels of the outputs that the options ask for, of a model with these stems, in order.
+ * MS_EUSAGE: the model does not have such a stem. */
 MS_MUST_CHECK int ms_job_labels(const struct ms_job_options *options,
                                 const char (*stems)[MS_STEM_NAME_BYTES], int stem_count,
                                 char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
                                 struct ms_error *err);
 
 /* ---- as JSON (job_json.c) ---- */
-/* What queues store: everything but position. Caller frees; reading is strict (MS_ECORRUPT). */
+/* What queues store: everything except the position. The caller frees it. Reading is strict:
+ * MS_ECORRUPT. */
 MS_MUST_CHECK int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err);
 MS_MUST_CHECK int ms_job_from_json(const char *text, size_t size, struct ms_job *out,
                                    struct ms_error *err);
-/* What clients of /apiv2 see (the shape of the HTTP contract; no secrets, callback data left out).
- */
+/* What clients of /apiv2 see. Contains no secrets and no callback data. */
 MS_MUST_CHECK int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err);
 
 #endif

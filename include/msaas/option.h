@@ -161,9 +161,11 @@ struct ms_option_view {
 };
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out);
 
-/* The "Options:" part of --help for one command, 80 columns wide; and the README's Markdown table.
+/* The "Options:" part of --help for one command, 80 columns wide; and the Markdown table for the docs.
  */
 void ms_options_print_help(const struct ms_command *command, FILE *to);
+/* The options of a job, for docs/api.md. */
+void ms_job_options_print_markdown(FILE *to);
 void ms_options_print_markdown(const struct ms_command *const *commands, FILE *to);
 
 /* Whether `word` may be a slip of the keyboard for `meant`: few letters differ, or it is its

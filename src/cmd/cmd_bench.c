@@ -306,9 +306,9 @@ out:
 static int run_bench(const struct ms_call *call) {
     struct ms_options *options = NULL;
     struct ms_error err = {0};
-    int code = MS_EXIT_OK;
-    if (!ms_cmd_begin(call, &options, &code))
-        return code;
+    int exit_code = MS_EXIT_OK;
+    if (!ms_cmd_begin(call, &options, &exit_code))
+        return exit_code;
     if (ms_options_argument_count(options) > 0)
         (void)ms_error_set(&err, MS_EUSAGE, "bench takes no arguments, but was given \"%s\"",
                            ms_options_argument(options, 0));

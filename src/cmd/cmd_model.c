@@ -53,7 +53,6 @@ static void print_stems(const struct ms_model_info *info) {
 
 static void put_line(struct ms_json_writer *writer) {
     const char *text = ms_json_writer_text(writer, NULL);
-
     if (text != NULL)
         (void)puts(text);
     ms_json_writer_free(writer);
@@ -62,7 +61,6 @@ static void put_line(struct ms_json_writer *writer) {
 /* path: NULL for one that could be fetched */
 static void print_json(const struct ms_model_info *info, const char *path) {
     struct ms_json_writer *writer = ms_json_writer_new();
-
     if (writer == NULL)
         return;
     ms_json_begin_object(writer, NULL);
@@ -82,7 +80,6 @@ static void print_json(const struct ms_model_info *info, const char *path) {
 static int report_import(const struct run *run, const struct ms_model_info *info,
                          struct ms_error *err) {
     char *path = ms_strdupf("%s/%s.json", run->folder, info->name);
-
     if (path == NULL)
         return no_memory(err);
     if (run->json) {
@@ -101,8 +98,6 @@ static int report_import(const struct run *run, const struct ms_model_info *info
 static int import(struct run *run, struct ms_error *err) {
     const char *files[MS_MODEL_MAX_MEMBERS];
     struct ms_model_info info;
-    int rc;
-
     if (run->count < 1 || run->count > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(
             err, MS_EUSAGE,
@@ -110,7 +105,7 @@ static int import(struct run *run, struct ms_error *err) {
             MS_MODEL_MAX_MEMBERS);
     for (int i = 0; i < run->count; i++)
         files[i] = argument(run, i);
-    rc = ms_model_import(
+    int rc = ms_model_import(
         &(struct ms_model_import){
             .files = files,
             .file_count = run->count,
@@ -133,7 +128,6 @@ static void show_progress(void *context, int64_t received, int64_t total) {
     struct bar *bar = context;
     const double now_s = ms_monotonic_s();
     double rate;
-
     if (bar->first_bytes < 0)
         bar->first_bytes = received;
     if (now_s - bar->shown_s < 0.2 && received != total)
@@ -160,7 +154,6 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
     const char *mirror = ms_options_string(run->options, MS_OPTION_URL);
     const bool is_folder = mirror != NULL && mirror[strlen(mirror) - 1] == '/';
     char *url;
-
     if (mirror != NULL && !is_folder && manifest->info.member_count > 1) {
         (void)ms_error_set(
             err, MS_EUSAGE,
@@ -190,7 +183,6 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     struct stat part;
     bool resumed;
     int rc;
-
     if (url == NULL)
         return err->code;
     for (bool again = false;; again = true) {
@@ -226,7 +218,6 @@ static bool is_there(const struct run *run, const struct ms_manifest *manifest) 
     char *path = ms_strdupf("%s/%s.json", run->folder, manifest->info.name);
     struct ms_error ignored;
     const bool there = path != NULL && ms_manifest_check_model(manifest, path, &ignored) == 0;
-
     free(path);
     return there;
 }
@@ -234,9 +225,7 @@ static bool is_there(const struct run *run, const struct ms_manifest *manifest) 
 static int fetch_all(const struct run *run, const struct ms_manifest *manifest, char **paths,
                      struct ms_error *err) {
     struct ms_http_client *client;
-    int rc;
-
-    rc = ms_make_dirs(run->folder, err);
+    int rc = ms_make_dirs(run->folder, err);
     if (rc == 0)
         rc = ms_http_client_new(&client, err);
     if (rc != 0)
@@ -256,7 +245,6 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
     struct ms_model_info info;
     const int given = run->count - 1;
     int rc = 0;
-
     if (given > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(err, MS_EUSAGE, "model pull: too many files");
     if (is_there(run, manifest))
@@ -289,15 +277,13 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
 
 static int pull(struct run *run, struct ms_error *err) {
     struct ms_manifest *manifest;
-    int rc;
-
     if (run->count < 1)
         return ms_error_set(err, MS_EUSAGE,
                             "model pull: name a model; msaas model list shows them");
     manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
-    rc = ms_manifest_open(argument(run, 0), manifest, err);
+    int rc = ms_manifest_open(argument(run, 0), manifest, err);
     if (rc == 0) {
         rc = pull_known(run, manifest, err);
         ms_manifest_close(manifest);
@@ -310,7 +296,6 @@ static int pull(struct run *run, struct ms_error *err) {
 
 static int is_model_json(const struct dirent *entry) {
     const size_t length = strlen(entry->d_name);
-
     return length > 5 && entry->d_name[0] != '.' &&
            strcmp(entry->d_name + length - 5, ".json") == 0;
 }
@@ -322,10 +307,8 @@ static int each_model(struct run *run,
     struct dirent **entries = NULL;
     const int count = scandir(run->folder, &entries, is_model_json, alphasort);
     int rc = 0;
-
     for (int i = 0; i < count; i++) {
         char *path = rc == 0 ? ms_strdupf("%s/%s", run->folder, entries[i]->d_name) : NULL;
-
         if (rc == 0)
             rc = path != NULL ? visit(run, path, err) : no_memory(err);
         free(path);
@@ -349,7 +332,6 @@ static void print_model(const struct run *run, const struct ms_model_info *info,
 
 static int list_one(struct run *run, const char *path, struct ms_error *err) {
     struct ms_model_info info;
-
     if (ms_model_describe(path, &info, err) == 0)
         print_model(run, &info, path);
     else
@@ -360,17 +342,14 @@ static int list_one(struct run *run, const char *path, struct ms_error *err) {
 static int list(struct run *run, struct ms_error *err) {
     struct ms_manifest *manifest;
     const char *name;
-    int rc;
-
     if (run->count > 0)
         return ms_error_set(err, MS_EUSAGE, "model list takes no arguments");
-    rc = each_model(run, list_one, err);
+    int rc = each_model(run, list_one, err);
     manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
     for (int i = 0; rc == 0 && (name = ms_manifest_name(i)) != NULL; i++) {
         char *path = ms_strdupf("%s/%s.json", run->folder, name);
-
         rc = path != NULL ? ms_manifest_open(name, manifest, err) : no_memory(err);
         if (rc == 0 && access(path, F_OK) != 0)
             print_model(run, &manifest->info, NULL);
@@ -384,11 +363,9 @@ static int list(struct run *run, struct ms_error *err) {
 
 static int check(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_manifest *manifest = malloc(sizeof *manifest);
-    int rc;
-
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
-    rc = ms_model_describe(path, info, err);
+    int rc = ms_model_describe(path, info, err);
     if (rc == 0 && ms_manifest_open(info->name, manifest, NULL) == 0) {
         rc = ms_manifest_check_model(manifest, path, err);
         ms_manifest_close(manifest);
@@ -424,19 +401,16 @@ static int tell_verdict(struct run *run, const char *model, int rc, const struct
 static int verify_one(struct run *run, const char *path, struct ms_error *err) {
     struct ms_model_info info;
     int rc = check(path, &info, err);
-
     return tell_verdict(run, rc == 0 ? info.name : path, rc, err);
 }
 
 static int verify(struct run *run, struct ms_error *err) {
     int rc = 0;
-
     if (run->count == 0)
         return each_model(run, verify_one, err);
     for (int i = 0; i < run->count && rc == 0; i++) {
         const char *name = argument(run, i);
         char *path;
-
         rc = ms_model_locate(run->folder, name, &path, err);
         if (rc != 0) {
             rc = tell_verdict(run, name, rc, err);
@@ -457,7 +431,6 @@ static int act(struct run *run, struct ms_error *err) {
     const char *out = ms_options_string(run->options, MS_OPTION_MODEL_OUT);
     const char *name = NULL;
     int rc;
-
     if (ms_options_argument_count(run->options) > 0)
         name = ms_options_argument(run->options, 0);
     for (size_t i = 0; name != NULL && i < sizeof actions / sizeof *actions; i++) {
@@ -488,7 +461,6 @@ static int run_model(const struct ms_call *call) {
     struct ms_error err = {0};
     struct run run = {0};
     int exit_code;
-
     if (!ms_cmd_begin(call, &run.options, &exit_code))
         return exit_code;
     exit_code = act(&run, &err) != 0 ? ms_cmd_failed(call->argv[0], &err)

@@ -76,6 +76,24 @@ static void print_code(const char *text, size_t length, FILE *to) {
     (void)fputc('`', to);
 }
 
+void ms_job_options_print_markdown(FILE *to) {
+    (void)fputs("| Option | Value | Default | What it does |\n|---|---|---|---|\n", to);
+    for (int i = 0; i < MS_JOB_OPTION_COUNT; i++) {
+        const struct ms_job_option *option = &ms_job_option_table[i];
+        (void)fputs("| ", to);
+        print_code(option->name, strlen(option->name), to);
+        (void)fputs(" | ", to);
+        if (option->most > 0)
+            (void)fprintf(to, "%.16g to %.16g", option->least, option->most);
+        else
+            print_code(option->value, strlen(option->value), to);
+        (void)fputs(" | ", to);
+        if (option->standard != NULL)
+            print_code(option->standard, strlen(option->standard), to);
+        (void)fprintf(to, " | %s |\n", option->text);
+    }
+}
+
 void ms_options_print_markdown(const struct ms_command *const *commands, FILE *to) {
     (void)fputs("| Option | Of | Default | Environment | What it does |\n"
                 "|---|---|---|---|---|\n",

@@ -181,7 +181,7 @@ int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error 
 
 /* ---- reading ---- */
 
-/* The first member that is missing or wrong is kept; what comes after is read in vain. */
+/* Keeps the name of the first member that is missing or wrong. */
 struct reader {
     const char *bad;
 };
@@ -191,7 +191,7 @@ static void refuse(struct reader *r, const char *name) {
         r->bad = name;
 }
 
-/* null where `optional`: "". */
+/* null is read as "" if the member is optional. */
 static void take_string(struct reader *r, const struct ms_json *object, const char *name,
                         bool optional, char *out, size_t capacity) {
     const struct ms_json *node = ms_json_get(object, name);
@@ -229,7 +229,7 @@ static bool is_hex_digest(const char *text) {
     return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
 
-/* A digest or "". */
+/* A SHA-256, or "". */
 static void take_digest(struct reader *r, const struct ms_json *object, const char *name,
                         char out[65]) {
     take_string(r, object, name, true, out, 65);
@@ -249,7 +249,7 @@ static char *take_copy(struct reader *r, const struct ms_json *object, const cha
     return copy;
 }
 
-/* Options and receipts of earlier releases have none. */
+/* Receipts of earlier releases have none. */
 static enum ms_precision take_precision(struct reader *r, const struct ms_json *object) {
     const struct ms_json *node = ms_json_get(object, "precision");
     const char *text = ms_json_string(node);
@@ -260,7 +260,7 @@ static enum ms_precision take_precision(struct reader *r, const struct ms_json *
     return precision;
 }
 
-/* An option that is not there has its default: earlier releases had fewer. */
+/* A missing option has its default: earlier releases had fewer options. */
 static void take_options(struct reader *r, const struct ms_json *object,
                          struct ms_job_options *options) {
     ms_job_options_default("", options);
@@ -279,7 +279,7 @@ static void take_callback(struct reader *r, const struct ms_json *object,
         refuse(r, "version");
 }
 
-/* Jobs of earlier releases have none. */
+/* Jobs of earlier releases do not have them. */
 static void take_others(struct reader *r, const struct ms_json *array, struct ms_job *job) {
     if (array == NULL)
         return;
@@ -374,7 +374,8 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     ms_json_free(document);
     if (r.bad != NULL) {
         ms_job_fini(out);
-        return ms_error_set(err, MS_ECORRUPT, "a stored job: \"%s\" is missing or wrong", r.bad);
+        return ms_error_set(err, MS_ECORRUPT, "stored job: member \"%s\" is missing or wrong",
+                            r.bad);
     }
     return 0;
 }
