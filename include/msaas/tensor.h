@@ -87,6 +87,8 @@ struct ms_filter_shape {
     bool transposed;
     enum ms_activation activation;
     bool bf16; /* weights and inputs are rounded to bfloat16; sums are float32 */
+    /* ms_residual_ wants the mean and deviation of its results: one row and column, float32. */
+    bool measured;
 };
 struct ms_filter;
 /* Belongs to the pool. weight [out][in][rows][columns], transposed [in][out][rows][columns], in
@@ -111,7 +113,7 @@ struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tens
 /* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row
  * by itself. */
 struct ms_residual {
-    const struct ms_filter *in, *out; /* float32; out is made with the GLU */
+    const struct ms_filter *in, *out; /* float32; out is made with the GLU, and measured */
     const struct ms_tensor *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
 };
 struct ms_tensor *ms_residual_(struct ms_pool *p, struct ms_tensor *x,

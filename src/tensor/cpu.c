@@ -41,6 +41,26 @@ static void describe_phases(struct ms_cpu_filter *f) {
         };
 }
 
+static size_t moments_bytes(const struct ms_filter_shape *s) {
+    return s->measured ? aligned((size_t)(s->in * (s->in + 2)) * sizeof(double)) : 0;
+}
+
+static void measure_weights(struct ms_cpu_filter *f, const float *weight, double *room) {
+    const int64_t in = f->shape.in, out = f->shape.out;
+    struct ms_cpu_moments *m = &f->moments;
+    *m = (struct ms_cpu_moments){
+        .products = room, .biased = room + in * in, .columns = room + in * (in + 1)};
+    memset(room, 0, moments_bytes(&f->shape));
+    f->kernels->moments(weight, out, in, m->columns, m->products);
+    for (int64_t o = 0; o < out; o++) {
+        const double bias = (double)f->bias[o];
+        m->bias_sum += bias;
+        m->bias_squares += bias * bias;
+        for (int64_t i = 0; i < in; i++)
+            m->biased[i] += 2.0 * (double)weight[o * in + i] * bias;
+    }
+}
+
 bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *shape,
                         const float *weight, const float *bias) {
     *f = (struct ms_cpu_filter){.shape = *shape, .kernels = ms_kernels_get()};
@@ -48,7 +68,7 @@ bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *s
     const int64_t taps = (int64_t)shape->kernel_rows * shape->kernel_columns;
     const size_t zeros = aligned((size_t)shape->in * sizeof(float)),
                  biases = aligned((size_t)shape->out * sizeof(float));
-    size_t total = zeros + biases;
+    size_t total = zeros + biases + moments_bytes(shape);
     for (int r = 0; r < f->phases; r++)
         total += aligned(f->kernels->packed_bytes(&f->phase[r]));
     char *memory = aligned_alloc(64, total);
@@ -59,6 +79,9 @@ bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *s
     f->bias = (float *)(void *)(memory + zeros);
     memcpy(f->bias, bias, (size_t)shape->out * sizeof *bias);
     char *next = memory + zeros + biases;
+    if (shape->measured)
+        measure_weights(f, weight, (double *)(void *)next);
+    next += moments_bytes(shape);
     for (int r = 0; r < f->phases; r++) {
         struct ms_packed *w = &f->phase[r];
         const struct ms_weight_layout from = {
@@ -188,16 +211,36 @@ void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std) {
 
 size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width) {
     const int64_t hidden = unit->in->shape.out, outputs = unit->out->shape.out;
-    return (size_t)(width * hidden + 2 * hidden + 2 * outputs) * sizeof(float);
+    return aligned((size_t)(width * hidden + 2 * hidden + 2 * outputs) * sizeof(float)) +
+           (size_t)(hidden * (hidden + 1)) * sizeof(double);
 }
 
-/* The second norm's mean and variance must be known before its values can be used, and those are
- * several times as many as what they are made of: they are computed twice, first for their sums
- * alone, and never stored. */
-static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width, float *scratch) {
+/* Sum and sum of squares of all results of a measured filter, which nobody has computed: both are
+ * known from the moments of its inputs x [positions][in] and of its weights. room: in * (in + 1). */
+static void sums_of_results(const struct ms_cpu_filter *f, const float *x, int64_t positions,
+                            double *room, double sums[2]) {
+    const struct ms_cpu_moments *m = &f->moments;
+    const int64_t in = f->shape.in;
+    double *inputs = room, *products = room + in;
+    memset(room, 0, (size_t)(in * (in + 1)) * sizeof *room);
+    f->kernels->moments(x, positions, in, inputs, products);
+    sums[0] = (double)positions * m->bias_sum;
+    sums[1] = (double)positions * m->bias_squares;
+    for (int64_t i = 0; i < in; i++) {
+        sums[0] += inputs[i] * m->columns[i];
+        sums[1] += inputs[i] * m->biased[i];
+    }
+    for (int64_t i = 0; i < in * in; i++)
+        sums[1] += products[i] * m->products[i];
+}
+
+static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width, char *scratch) {
     const struct ms_kernels *k = unit->in->kernels;
     const struct ms_filter_shape *in = &unit->in->shape, *out = &unit->out->shape;
-    float *hidden = scratch, *scale = hidden + width * in->out, *shift = scale + in->out;
+    float *hidden = (float *)(void *)scratch, *scale = hidden + width * in->out,
+          *shift = scale + in->out, *out_scale = shift + in->out, *out_shift = out_scale + out->out;
+    double *moments = (double *)(void *)(scratch + ms_cpu_residual_scratch(unit, width)) -
+                      in->out * (in->out + 1);
     double sums[2] = {0.0, 0.0};
     struct ms_product first = {
         .x = x,
@@ -221,27 +264,28 @@ static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width
             scale, shift);
     k->affine(hidden, width, in->out, scale, shift, MS_ACTIVATION_GELU);
 
-    float *out_scale = shift + in->out, *out_shift = out_scale + out->out;
-    sums[0] = sums[1] = 0.0;
-    struct ms_product second = first;
-    second.x = hidden;
-    second.w = &unit->out->phase[0];
-    second.shift = unit->out->bias;
-    second.y = NULL;
-    memset(second.tap, 0, sizeof second.tap);
-    k->product(&second);
+    sums_of_results(unit->out, hidden, width, moments, sums);
     norm_of(sums, (double)(width * out->out), unit->norm_out_weight, unit->norm_out_bias, out->out,
             out_scale, out_shift);
     for (int64_t c = 0; c < out->out; c++)
         out_shift[c] += unit->out->bias[c] * out_scale[c];
-    second.scale = out_scale;
-    second.shift = out_shift;
-    second.activation = MS_ACTIVATION_GLU;
-    second.gamma = unit->scale;
-    second.y = x;
-    second.y_row = width * out->out / 2;
-    second.y_column = out->out / 2;
-    second.sums = NULL;
+    struct ms_product second = {
+        .x = hidden,
+        .w = &unit->out->phase[0],
+        .rows = 1,
+        .width = width,
+        .out_rows = 1,
+        .out_width = width,
+        .stride_row = 1,
+        .stride_column = 1,
+        .scale = out_scale,
+        .shift = out_shift,
+        .activation = MS_ACTIVATION_GLU,
+        .gamma = unit->scale,
+        .y = x,
+        .y_row = width * out->out / 2,
+        .y_column = out->out / 2,
+    };
     k->product(&second);
 }
 

@@ -26,6 +26,14 @@ static inline int64_t ms_filter_results(const struct ms_filter_shape *s) {
     return s->activation == MS_ACTIVATION_GLU ? s->out / 2 : s->out;
 }
 
+/* What sums over the results W x + b need to know of W [out][in] and b. */
+struct ms_cpu_moments {
+    double *products; /* [in][in]: W'W */
+    double *biased;   /* [in]: 2 W'b */
+    double *columns;  /* [in]: sums over the outputs of W */
+    double bias_sum, bias_squares;
+};
+
 /* Packed weights. A transposed convolution is `stride` products, phases, each of which gives
  * every stride-th output. */
 struct ms_cpu_filter {
@@ -34,7 +42,8 @@ struct ms_cpu_filter {
     int phases;
     struct ms_packed phase[MS_PHASES_MAX];
     float *bias;
-    void *memory; /* of all this */
+    struct ms_cpu_moments moments; /* of a measured filter */
+    void *memory;                  /* of all this */
 };
 
 /* weight [out][in][rows][columns], transposed [in][out][...]; bias [out]. False: no memory. */

@@ -81,6 +81,8 @@ bool is_possible(const ms_filter_shape &s) {
         return false;
     if (s.activation == MS_ACTIVATION_GLU && (s.transposed || s.out % 2 != 0))
         return false;
+    if (s.measured && (taps > 1 || s.transposed || s.bf16))
+        return false;
     return !s.transposed || (std::min(s.kernel_rows, s.kernel_columns) == 1 && stride <= taps &&
                              stride <= MS_PHASES_MAX);
 }
@@ -205,7 +207,7 @@ ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
         at::Tensor v = x->value;
         const ms_filter_shape &in = unit->in->shape, &out = unit->out->shape;
         if (v.dim() != 4 || v.size(3) != in.in || in.out != out.in || out.out != 2 * in.in ||
-            out.activation != MS_ACTIVATION_GLU || in.bf16 || out.bf16)
+            out.activation != MS_ACTIVATION_GLU || !out.measured || in.bf16)
             throw std::runtime_error("its filters do not fit");
         if (!p->own) {
             /* Each row a song of its own. */

@@ -57,14 +57,14 @@ void inputs_that_do_not_fit(void **state) {
     }
 }
 
-/* A residual unit of float32 filters alone, the second one with the GLU. */
+/* A residual unit of float32 filters alone, the second one measured and with the GLU. */
 void residual_filters_that_do_not_fit(void **state) {
     (void)state;
     for (int wrong = 0; wrong < 4; wrong++) {
         struct ms_pool *p = pool_new(true);
         struct ms_filter_shape first = linear(wrong == 3 ? 8 : 4, 2), second = linear(2, 8);
         first.bf16 = wrong == 0;
-        second.bf16 = wrong == 1;
+        second.measured = wrong != 1;
         second.activation = wrong == 2 ? MS_ACTIVATION_NONE : MS_ACTIVATION_GLU;
         const struct input w = weights(&first), v = weights(&second), eight = vector(8),
                            two = vector(2), in = songs(1, 9, 4);

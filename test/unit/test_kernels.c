@@ -266,6 +266,39 @@ static void measure_adds_to_sums(void **state) {
     }
 }
 
+/* 1e-6 of the sum of the magnitudes. */
+static void check_moments(int64_t positions, int64_t channels) {
+    uint32_t seed = (uint32_t)(positions * channels);
+    float *x = random_floats(positions * channels, 3.0f, &seed);
+    double *sums = room((size_t)(channels * (channels + 1)) * sizeof *sums),
+           *products = sums + channels;
+    for (int64_t i = 0; i < channels * (channels + 1); i++)
+        sums[i] = 2.0;
+    kernels->moments(x, positions, channels, sums, products);
+    for (int64_t i = 0; i < channels; i++)
+        for (int64_t j = -1; j < channels; j++) { /* -1: a channel of ones */
+            double sum = 2.0, magnitude = 0.0;
+            for (int64_t p = 0; p < positions; p++) {
+                const double other = j < 0 ? 1.0 : (double)x[p * channels + j],
+                             product = (double)x[p * channels + i] * other;
+                sum += product;
+                magnitude += fabs(product);
+            }
+            assert_near(j < 0 ? sums[i] : products[i * channels + j], sum,
+                        1e-6 * magnitude + 1e-30, "moments", i * channels + j);
+        }
+    free(x);
+    free(sums);
+}
+
+static void moments_add_to_sums(void **state) {
+    (void)state;
+    static const int64_t positions[] = {0, 1, 2, 17, 127, 128, 129, 300};
+    for (size_t i = 0; i < COUNT_OF(positions); i++)
+        for (size_t j = 0; j < COUNT_OF(channels_tried); j++)
+            check_moments(positions[i], channels_tried[j]);
+}
+
 static void add_is_exact(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(counts_tried); i++) {
@@ -364,6 +397,7 @@ static int test_table(const struct ms_kernels *table) {
         cmocka_unit_test(affine_by_channel),
         cmocka_unit_test(gelu_of_all_sizes),
         cmocka_unit_test(measure_adds_to_sums),
+        cmocka_unit_test(moments_add_to_sums),
         cmocka_unit_test(add_is_exact),
         cmocka_unit_test(bf16_is_the_nearest),
     };

@@ -264,6 +264,7 @@ static void residual_is_libtorchs(void **state) {
                 c.filter.kernel_columns = 3;
                 c.filter.dilation = c.filter.padding_columns = dilation;
                 c.second.activation = MS_ACTIVATION_GLU;
+                c.second.measured = true;
                 const struct input inputs[] = {
                     songs(3, widths[j], channels[i]),
                     weights(&c.filter),

@@ -101,6 +101,7 @@ static void load_dconv(struct loader *l, const char *prefix, int64_t channels,
         in.dilation = in.padding_columns = 1 << i;
         in.bf16 = out.bf16 = false;
         out.activation = MS_ACTIVATION_GLU;
+        out.measured = true;
         layer->in = load_filter(l, &in, base, "0");
         layer->out = load_filter(l, &out, base, "3");
         const struct affine norm_in = load_affine(l, base, "1"),

@@ -10,6 +10,7 @@
 
 #define BLOCK_QUERIES INT64_C(96)
 #define BLOCK_KEYS INT64_C(192)
+_Static_assert(TILE_ROWS <= LANES, "one vector has something of each query");
 _Static_assert(BLOCK_QUERIES % TILE_ROWS == 0 && BLOCK_KEYS % TILE_COLUMNS == 0, "whole tiles");
 
 #define NO_SCORE (-1e30f) /* of a key that is not there */
@@ -28,8 +29,9 @@ struct head {
     char *queries;     /* [BLOCK_QUERIES][depth of a], scaled */
     char *parts;       /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
     float *scores;     /* [TILE_ROWS][BLOCK_KEYS] */
-    float *totals;     /* [BLOCK_QUERIES][depth] */
-    float *most, *sum; /* [BLOCK_QUERIES] */
+    float *totals; /* [BLOCK_QUERIES][depth] */
+    float *sums;   /* [BLOCK_QUERIES][LANES]: of the exponentials, by column */
+    float *most;   /* [BLOCK_QUERIES and those of a vector]: largest score so far */
 };
 
 /* Lays out the scratch memory; returns its size. */
@@ -40,7 +42,7 @@ static size_t lay_out(struct head *h, const struct ms_attention *a, char *memory
     const int64_t counts[] = {
         h->keys * a->depth,     h->keys * h->depth,     BLOCK_QUERIES * a->depth,
         TILE_ROWS * BLOCK_KEYS, TILE_ROWS * BLOCK_KEYS, BLOCK_QUERIES * h->depth,
-        BLOCK_QUERIES,          BLOCK_QUERIES};
+        BLOCK_QUERIES * LANES,  BLOCK_QUERIES + LANES};
     char *parts[8];
     size_t used = 0;
     for (int i = 0; i < 8; i++) {
@@ -53,8 +55,8 @@ static size_t lay_out(struct head *h, const struct ms_attention *a, char *memory
     h->parts = parts[3];
     h->scores = (float *)(void *)parts[4];
     h->totals = (float *)(void *)parts[5];
-    h->most = (float *)(void *)parts[6];
-    h->sum = (float *)(void *)parts[7];
+    h->sums = (float *)(void *)parts[6];
+    h->most = (float *)(void *)parts[7];
     return used;
 }
 
@@ -63,40 +65,55 @@ static size_t attention_bytes(const struct ms_attention *a) {
     return lay_out(&h, a, NULL);
 }
 
-INLINE void put_value(char *to, int64_t index, float value, bool bf16) {
-    if (bf16)
-        ((uint16_t *)(void *)to)[index] = bf16_of(value);
-    else
-        ((float *)(void *)to)[index] = value;
-}
-
-/* Where input i of column c stands in a panel. */
-INLINE int64_t panel_index(int64_t i, int64_t c, bool bf16) {
-    return bf16 ? i / 2 * 2 * TILE_COLUMNS + c * 2 + i % 2 : i * TILE_COLUMNS + c;
-}
-
-INLINE void pack_keys(const struct head *h, const float *k, bool bf16) {
-    const struct ms_attention *a = h->a;
-    const int64_t bytes = bf16 ? 2 : 4;
-    for (int64_t key = 0; key < h->keys; key++) {
-        char *panel = h->packed_keys + key / TILE_COLUMNS * a->depth * TILE_COLUMNS * bytes;
-        for (int64_t i = 0; i < a->depth; i++)
-            put_value(panel, panel_index(i, key % TILE_COLUMNS, bf16),
-                      key < a->keys ? k[key * a->k_stride + i] : 0.0f, bf16);
+/* As much of a token as a panel has columns: values 0..count of x, times scale, zeros behind them;
+ * x NULL: of a token that is not there. */
+INLINE void take(const float *x, int64_t count, float scale, bool bf16, void *to) {
+    for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
+        vec v = {0};
+        if (x != NULL && i < count)
+            v = scale * load_part(x + i, count - i);
+        if (bf16)
+            store_bf16((char *)to + i * 2, v);
+        else
+            memcpy((char *)to + i * 4, &v, sizeof v);
     }
 }
 
+/* A key is a column of its panel; a pair of bfloat16 counts as one value. */
+INLINE void pack_keys(const struct head *h, const float *k, bool bf16) {
+    const struct ms_attention *a = h->a;
+    const int64_t group = bf16 ? 2 : 1, units = a->depth / group;
+    for (int64_t key = 0; key < h->keys; key++) {
+        uint32_t *column = (uint32_t *)(void *)h->packed_keys +
+                           key / TILE_COLUMNS * units * TILE_COLUMNS + key % TILE_COLUMNS;
+        for (int64_t i = 0; i < a->depth; i += TILE_COLUMNS) {
+            const int64_t left = (a->depth - i) / group, most = TILE_COLUMNS / group;
+            uint32_t part[TILE_COLUMNS] = {0};
+            take(key < a->keys ? k + key * a->k_stride + i : NULL, a->depth - i, 1.0f, bf16, part);
+            for (int64_t u = 0; u < most && u < left; u++, column += TILE_COLUMNS)
+                *column = part[u];
+        }
+    }
+}
+
+/* A key is an input of its panels, of which bfloat16 lie in pairs. */
 INLINE void pack_values(const struct head *h, const float *v, bool bf16) {
     const struct ms_attention *a = h->a;
-    const int64_t bytes = bf16 ? 2 : 4;
-    for (int64_t key = 0; key < h->keys; key++) {
+    const int64_t group = bf16 ? 2 : 1, bytes = bf16 ? 2 : 4;
+    for (int64_t key = 0; key < h->keys; key += group) {
         const int64_t block = key / BLOCK_KEYS * BLOCK_KEYS, left = h->keys - block,
                       size = left < BLOCK_KEYS ? left : BLOCK_KEYS;
-        for (int64_t i = 0; i < h->depth; i++) {
-            char *panel = h->packed_values +
-                          (block * h->depth + i / TILE_COLUMNS * size * TILE_COLUMNS) * bytes;
-            put_value(panel, panel_index(key - block, i % TILE_COLUMNS, bf16),
-                      key < a->keys && i < a->depth ? v[key * a->v_stride + i] : 0.0f, bf16);
+        for (int64_t i = 0; i < h->depth; i += TILE_COLUMNS) {
+            char *to = h->packed_values +
+                       (block * h->depth + i * size + (key - block) * TILE_COLUMNS) * bytes;
+            uint16_t part[2][2 * TILE_COLUMNS], *pairs = (uint16_t *)(void *)to;
+            for (int64_t n = 0; n < group; n++)
+                take(key + n < a->keys ? v + (key + n) * a->v_stride + i : NULL, a->depth - i, 1.0f,
+                     bf16, bf16 ? (void *)part[n] : to);
+            for (int64_t c = 0; bf16 && c < TILE_COLUMNS; c++) {
+                pairs[2 * c] = part[0][c];
+                pairs[2 * c + 1] = part[1][c];
+            }
         }
     }
 }
@@ -104,28 +121,37 @@ INLINE void pack_values(const struct head *h, const float *v, bool bf16) {
 /* Powers of two, so that the softmax needs no other exponential. */
 static void take_queries(const struct head *h, const float *q, int64_t count) {
     const struct ms_attention *a = h->a;
+    const int64_t bytes = a->bf16 ? 2 : 4;
     for (int64_t r = 0; r < round_up(count, TILE_ROWS); r++)
-        for (int64_t i = 0; i < a->depth; i++)
-            put_value(h->queries, r * a->depth + i,
-                      r < count ? q[r * a->q_stride + i] * (a->scale * LOG2_E) : 0.0f, a->bf16);
+        for (int64_t i = 0; i < a->depth; i += TILE_COLUMNS) {
+            const int64_t left = a->depth - i, most = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+            float part[TILE_COLUMNS];
+            take(r < count ? q + r * a->q_stride + i : NULL, left, a->scale * LOG2_E, a->bf16,
+                 part);
+            memcpy(h->queries + (r * a->depth + i) * bytes, part, (size_t)(most * bytes));
+        }
 }
 
-/* Scores of one query become their exponentials; returns by what everything before is to be
- * multiplied. */
-static float soften(float *scores, int64_t count, float *most, float *sum) {
-    vec largest = splat(NO_SCORE), total = {0};
-    for (int64_t c = 0; c < count; c += LANES)
+static float largest_score(const float *scores, int64_t count) {
+    vec largest = load(scores);
+    for (int64_t c = LANES; c < count; c += LANES)
         largest = max_of(largest, load(scores + c));
-    const float before = *most, now = fmaxf(before, largest_of(largest));
+    return largest_of(largest);
+}
+
+/* Scores of one query become 2^(score - most), in bfloat16 at `halves` where that is not NULL.
+ * Returns their sum, column by column of a vector. */
+INLINE vec soften(float *scores, int64_t count, float most, uint16_t *halves) {
+    vec total = {0};
     for (int64_t c = 0; c < count; c += LANES) {
-        const vec e = exp2_of(load(scores + c) - now);
-        store(scores + c, e);
+        const vec e = exp2_of(load(scores + c) - most);
+        if (halves != NULL)
+            store_bf16(halves + c, e);
+        else
+            store(scores + c, e);
         total += e;
     }
-    const float factor = exp2f(before - now);
-    *sum = *sum * factor + sum_of(total);
-    *most = now;
-    return factor;
+    return total;
 }
 
 /* Queries from..from + TILE_ROWS of the block against the block of keys that begins at key
@@ -135,22 +161,34 @@ static void attend_tile(const struct head *h, int64_t from, int64_t block) {
     const int64_t bytes = a->bf16 ? 2 : 4, left = h->keys - block,
                   count = left < BLOCK_KEYS ? left : BLOCK_KEYS;
     const void *rows[TILE_ROWS];
-    float factor[TILE_ROWS];
+    float most[LANES] = {0}, factor[LANES];
     for (int r = 0; r < TILE_ROWS; r++)
         rows[r] = h->queries + (from + r) * a->depth * bytes;
     for (int64_t c = 0; c < count; c += TILE_COLUMNS)
         multiply(rows, 1, a->depth, h->packed_keys + (block + c) * a->depth * bytes, a->bf16, false,
                  h->scores + c, BLOCK_KEYS);
     for (int r = 0; r < TILE_ROWS; r++) {
-        float *scores = h->scores + r * BLOCK_KEYS;
         for (int64_t c = a->keys - block; c < count; c++)
-            scores[c] = NO_SCORE;
-        factor[r] = soften(scores, count, &h->most[from + r], &h->sum[from + r]);
-        rows[r] = scores;
+            h->scores[r * BLOCK_KEYS + c] = NO_SCORE;
+        most[r] = largest_score(h->scores + r * BLOCK_KEYS, count);
+    }
+    /* What everything before is to be multiplied by. */
+    const vec before = load(h->most + from), now = max_of(before, load(most));
+    store(factor, exp2_of(before - now));
+    store(most, now);
+    memcpy(h->most + from, most, TILE_ROWS * sizeof *most);
+    for (int r = 0; r < TILE_ROWS; r++) {
+        float *scores = h->scores + r * BLOCK_KEYS, *sums = h->sums + (from + r) * LANES;
+        vec sum;
         if (a->bf16) {
-            rows[r] = h->parts + r * BLOCK_KEYS * bytes;
-            to_bf16(scores, (uint16_t *)(void *)(h->parts + r * BLOCK_KEYS * bytes), count);
+            uint16_t *halves = (uint16_t *)(void *)h->parts + r * BLOCK_KEYS;
+            sum = soften(scores, count, most[r], halves);
+            rows[r] = halves;
+        } else {
+            sum = soften(scores, count, most[r], NULL);
+            rows[r] = scores;
         }
+        store(sums, load(sums) * factor[r] + sum);
     }
     for (int64_t c = 0; c < h->depth; c += TILE_COLUMNS) {
         _Alignas(64) float part[TILE_ROWS * TILE_COLUMNS];
@@ -167,17 +205,18 @@ static void attend_tile(const struct head *h, int64_t from, int64_t block) {
 static void attend_block(const struct head *h, const float *q, int64_t count, float *y) {
     const struct ms_attention *a = h->a;
     take_queries(h, q, count);
-    for (int64_t r = 0; r < BLOCK_QUERIES; r++) {
+    for (int64_t r = 0; r < BLOCK_QUERIES + LANES; r++)
         h->most[r] = NO_SCORE;
-        h->sum[r] = 0.0f;
-    }
+    memset(h->sums, 0, (size_t)(BLOCK_QUERIES * LANES) * sizeof *h->sums);
     memset(h->totals, 0, (size_t)(BLOCK_QUERIES * h->depth) * sizeof *h->totals);
     for (int64_t block = 0; block < h->keys; block += BLOCK_KEYS)
         for (int64_t from = 0; from < count; from += TILE_ROWS)
             attend_tile(h, from, block);
-    for (int64_t r = 0; r < count; r++)
+    for (int64_t r = 0; r < count; r++) {
+        const float by = 1.0f / sum_of(load(h->sums + r * LANES));
         for (int64_t i = 0; i < a->depth; i++)
-            y[r * a->y_stride + i] = h->totals[r * h->depth + i] / h->sum[r];
+            y[r * a->y_stride + i] = h->totals[r * h->depth + i] * by;
+    }
 }
 
 static void attention(const struct ms_attention *a) {

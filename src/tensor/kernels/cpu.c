@@ -27,6 +27,7 @@ const struct ms_kernels JOINED(ms_kernels_, MS_KERNELS) = {
     .layer_norm = layer_norm,
     .affine = affine,
     .measure = measure,
+    .moments = moments,
     .add = add,
     .to_bf16 = to_bf16,
 };

@@ -56,7 +56,7 @@ struct ms_product {
     const float *scale, *shift; /* for each output; scale may be NULL: 1 */
     enum ms_activation activation;
     const float *gamma;      /* for each output after the activation; NULL: y = v */
-    float *y;                /* NULL: only the sums are wanted */
+    float *y;
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
     /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not
      * wanted. */
@@ -93,6 +93,10 @@ struct ms_kernels {
                    const float *shift, enum ms_activation activation);
     /* Sum and sum of squares of all values, added to sums. */
     void (*measure)(const float *x, int64_t count, double sums[2]);
+    /* Of x [positions][channels], added to: the sum of each channel [channels], and of the products
+     * of each two [channels][channels]. */
+    void (*moments)(const float *x, int64_t positions, int64_t channels, double *sums,
+                    double *products);
     void (*add)(float *x, const float *y, int64_t count);        /* x += y */
     void (*to_bf16)(const float *x, uint16_t *y, int64_t count); /* nearest, ties to even */
 };

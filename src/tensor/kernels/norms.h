@@ -5,7 +5,8 @@
 #include "kernels.h"
 #include "simd.h"
 
-enum { MEASURED = 4096 }; /* values that are summed in float before they go on in double */
+/* Values, or positions, that are summed in float before they go on in double. */
+enum { MEASURED = 4096, MEASURED_POSITIONS = 128 };
 
 static void layer_norm(const float *x, int64_t tokens, int64_t channels, const float *weight,
                        const float *bias, float *y) {
@@ -77,6 +78,37 @@ static void measure(const float *x, int64_t count, double sums[2]) {
         }
         sums[0] += (double)sum_of(sum);
         sums[1] += (double)sum_of(squares);
+    }
+}
+
+/* A row of products: those of channel i with LANES channels from c on. */
+static vec products_of(const float *x, int64_t positions, int64_t channels, int64_t i, int64_t c) {
+    const int64_t count = positions * channels;
+    vec sum = {0};
+    for (int64_t at = 0; at < count; at += channels)
+        sum += x[at + i] * load_part(x + at + c, count - at - c);
+    return sum;
+}
+
+static void moments(const float *x, int64_t positions, int64_t channels, double *sums,
+                    double *products) {
+    for (int64_t from = 0; from < positions; from += MEASURED_POSITIONS) {
+        const int64_t left = positions - from,
+                      count = left < MEASURED_POSITIONS ? left : MEASURED_POSITIONS;
+        const float *part = x + from * channels;
+        for (int64_t c = 0; c < channels; c += LANES) {
+            const int64_t most = channels - c < LANES ? channels - c : LANES;
+            vec sum = {0};
+            for (int64_t p = 0; p < count; p++)
+                sum += load_part(part + p * channels + c, (count - p) * channels - c);
+            for (int64_t l = 0; l < most; l++)
+                sums[c + l] += (double)sum[l];
+            for (int64_t i = 0; i < channels; i++) {
+                const vec row = products_of(part, count, channels, i, c);
+                for (int64_t l = 0; l < most; l++)
+                    products[i * channels + c + l] += (double)row[l];
+            }
+        }
     }
 }
 

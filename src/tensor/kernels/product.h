@@ -101,8 +101,6 @@ INLINE void finish_row(struct finish *f, const struct ms_product *p, const float
     if (p->sums != NULL) {
         f->sum += first + second;
         f->squares += first * first + second * second;
-        if (y == NULL)
-            return;
     }
     if (activation == MS_ACTIVATION_GELU) {
         first = gelu_of(first);
@@ -117,7 +115,7 @@ INLINE void finish_row(struct finish *f, const struct ms_product *p, const float
 /* rows_here positions of a tile, whose sums are in `tile`; y of the first of them. */
 static void finish_tile(struct finish *f, const struct ms_product *p, const float *tile, float *y,
                         int64_t rows_here) {
-    const int64_t step = y != NULL ? p->y_column : 0;
+    const int64_t step = p->y_column;
     switch (p->activation) {
     case MS_ACTIVATION_GLU:
         for (int64_t r = 0; r < rows_here; r++)
@@ -129,8 +127,7 @@ static void finish_tile(struct finish *f, const struct ms_product *p, const floa
         break;
     case MS_ACTIVATION_NONE:
         for (int64_t r = 0; r < rows_here; r++)
-            finish_row(f, p, tile + r * TILE_COLUMNS, y == NULL ? NULL : y + r * step,
-                       MS_ACTIVATION_NONE);
+            finish_row(f, p, tile + r * TILE_COLUMNS, y + r * step, MS_ACTIVATION_NONE);
         break;
     }
 }
@@ -183,14 +180,13 @@ static void direct(const struct ms_product *p) {
                     (const char *)w->values + panel * panel_values(w) * value_bytes(w);
                 struct finish f;
                 begin_panel(&f, p, panel);
-                float *y = p->y == NULL ? NULL
-                                        : p->y + row * p->y_row + first * p->y_column +
-                                              panel * panel_outputs(w);
+                float *y =
+                    p->y + row * p->y_row + first * p->y_column + panel * panel_outputs(w);
                 for (int64_t n = 0; n < tiles; n++) {
                     const int64_t rest = p->out_width - first - n * TILE_ROWS;
                     multiply(table + n * w->taps * TILE_ROWS, w->taps, w->depth, weights, w->bf16,
                              !w->glu && f.columns <= LANES, tile, TILE_COLUMNS);
-                    finish_tile(&f, p, tile, y == NULL ? NULL : y + n * TILE_ROWS * p->y_column,
+                    finish_tile(&f, p, tile, y + n * TILE_ROWS * p->y_column,
                                 rest < TILE_ROWS ? rest : TILE_ROWS);
                 }
                 if (p->sums != NULL) {

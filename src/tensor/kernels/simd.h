@@ -87,6 +87,9 @@ static inline vec min_of(vec a, vec b) {
 }
 
 static inline float sum_of(vec v) {
+#if defined(__AVX512F__) && !defined(MS_LANES)
+    return _mm512_reduce_add_ps((__m512)v);
+#endif
     float total = 0.0f;
     for (int i = 0; i < LANES; i++)
         total += v[i];
@@ -94,37 +97,52 @@ static inline float sum_of(vec v) {
 }
 
 static inline float largest_of(vec v) {
+#if defined(__AVX512F__) && !defined(MS_LANES)
+    return _mm512_reduce_max_ps((__m512)v);
+#endif
     float most = v[0];
     for (int i = 1; i < LANES; i++)
         most = v[i] > most ? v[i] : most;
     return most;
 }
 
-/* 2^x for x in -126..127 (beyond: the nearest of them), relative error below 2e-7: the whole
- * part goes into the exponent; the polynomial is the best one of its degree for the rest,
- * -0.5..0.5. */
+/* 1 / x within a few units of the last place. */
+static inline vec reciprocal_of(vec x) {
+#if defined(__AVX512F__) && !defined(MS_LANES)
+    const vec near = (vec)_mm512_rcp14_ps((__m512)x); /* and a step of Newton's */
+    return near + near * (1.0f - x * near);
+#else
+    return 1.0f / x;
+#endif
+}
+
+/* 2^x for x up to 127, relative error below 2e-7; below -126 it is 2^-126 or less. The whole part
+ * goes into the exponent; the polynomial is the best one of its degree for the rest, -0.5..0.5. */
 static inline vec exp2_of(vec x) {
+    x = max_of(x, splat(-126.0f));
+#if defined(__AVX512F__) && !defined(MS_LANES)
+    const vec whole = (vec)_mm512_roundscale_ps((__m512)x, 8), rest = x - whole;
+#else
     const vec shifter =
         splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
-    x = min_of(max_of(x, splat(-126.0f)), splat(127.0f));
-    const vec whole = x + shifter;
-    const vec rest = x - (whole - shifter);
+    const vec whole = x + shifter, rest = x - (whole - shifter);
+#endif
     vec p = 0.00132764725f * rest + 0.00967554096f;
     p = p * rest + 0.0555071309f;
     p = p * rest + 0.240221202f;
     p = p * rest + 0.693146944f;
     p = p * rest + 1.00000012f;
+#if defined(__AVX512F__) && !defined(MS_LANES)
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)whole);
+#else
     return (vec)((uvec)p + ((uvec)whole << 23));
+#endif
 }
 
 #define LOG2_E 1.44269504088896341f
 
-static inline vec exp_of(vec x) {
-    return exp2_of(x * LOG2_E);
-}
-
 static inline vec sigmoid_of(vec x) {
-    return 1.0f / (1.0f + exp_of(-x));
+    return reciprocal_of(1.0f + exp2_of(min_of(x * -LOG2_E, splat(126.0f))));
 }
 
 /* x * P(normal <= x). The upper tail of the normal distribution is the polynomial in 1 / (1 + p
@@ -132,7 +150,7 @@ static inline vec sigmoid_of(vec x) {
  * below 1.5e-7. */
 static inline vec gelu_of(vec x) {
     const vec magnitude = max_of(x, -x);
-    const vec t = 1.0f / (1.0f + magnitude * (0.3275911f * 0.70710678f));
+    const vec t = reciprocal_of(1.0f + magnitude * (0.3275911f * 0.70710678f));
     vec p = 1.061405429f * t - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;

@@ -89,14 +89,22 @@ static inline uint16_t bf16_of(float x) {
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* LANES of them at y. */
+INLINE void store_bf16(void *y, vec x) {
+#if defined(__AVX512BF16__) && !defined(MS_LANES)
+    const __m256bh halves = _mm512_cvtneps_pbh((__m512)x);
+#else
+    uint16_t halves[LANES];
+    for (int i = 0; i < LANES; i++)
+        halves[i] = bf16_of(x[i]);
+#endif
+    memcpy(y, &halves, sizeof halves);
+}
+
 static void to_bf16(const float *x, uint16_t *y, int64_t count) {
     int64_t i = 0;
-#if defined(__AVX512BF16__)
-    for (; i + LANES <= count; i += LANES) {
-        const __m256bh half = _mm512_cvtneps_pbh((__m512)load(x + i));
-        memcpy(y + i, &half, sizeof half);
-    }
-#endif
+    for (; i + LANES <= count; i += LANES)
+        store_bf16(y + i, load(x + i));
     for (; i < count; i++)
         y[i] = bf16_of(x[i]);
 }
