@@ -106,6 +106,16 @@ struct ms_tensor *ms_convolve(struct ms_pool *p, const struct ms_tensor *x,
 struct ms_tensor *ms_convolve_add_(struct ms_pool *p, struct ms_tensor *x,
                                    const struct ms_tensor *y, const struct ms_filter *f,
                                    const struct ms_tensor *gamma);
+/* linear(layer norm of x), for a filter of one row and column. */
+struct ms_norm { /* over the channels of a position, weighted by channel */
+    const struct ms_tensor *weight, *bias;
+};
+struct ms_tensor *ms_linear(struct ms_pool *p, const struct ms_norm *norm,
+                            const struct ms_tensor *x, const struct ms_filter *f);
+/* x += gamma * second(first(layer norm of x)). */
+struct ms_tensor *ms_feed_forward_(struct ms_pool *p, const struct ms_norm *norm,
+                                   struct ms_tensor *x, const struct ms_filter *first,
+                                   const struct ms_filter *second, const struct ms_tensor *gamma);
 /* A transposed filter; length: of the result along its dimension. */
 struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tensor *x,
                                          const struct ms_filter *f, int64_t length);

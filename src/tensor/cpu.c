@@ -176,6 +176,107 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
     f->kernels->product(&p);
 }
 
+/* ---- linear layers, by blocks of positions ---- */
+
+/* A block's activations should stay in the second-level cache. Between its positions a line of the
+ * cache is left free: at distances of a power of two they would push each other out of the first
+ * level. */
+#define BLOCK INT64_C(144)
+#define GAP_BYTES INT64_C(64)
+
+struct block { /* [positions of the block][channels] and the gap */
+    void *values;
+    int64_t bytes; /* of a value: bfloat16 or float */
+    int64_t column;
+};
+
+/* What f takes. Returns where the memory behind it begins; memory may be NULL: to be measured. */
+static size_t lay_out_block(struct block *b, const struct ms_cpu_filter *f, void *memory,
+                            size_t used) {
+    b->bytes = f->shape.bf16 ? 2 : 4;
+    b->column = f->shape.in + GAP_BYTES / b->bytes;
+    b->values = memory != NULL ? (char *)memory + used : NULL;
+    return used + aligned((size_t)(BLOCK * b->column * b->bytes));
+}
+
+/* y, y_column, y_bf16 and gamma as in ms_product. */
+static void linear(const struct ms_cpu_filter *f, const struct block *x, int64_t positions,
+                   const float *gamma, void *y, int64_t y_column, bool y_bf16) {
+    const struct ms_product p = {
+        .x = x->values,
+        .x_column = x->column,
+        .w = &f->phase[0],
+        .rows = 1,
+        .width = positions,
+        .out_rows = 1,
+        .out_width = positions,
+        .stride_row = 1,
+        .stride_column = 1,
+        .shift = f->bias,
+        .activation = f->shape.activation,
+        .gamma = gamma,
+        .y = y,
+        .y_bf16 = y_bf16,
+        .y_row = positions * y_column,
+        .y_column = y_column,
+    };
+    f->kernels->product(&p);
+}
+
+/* What f takes of x: norm(x). room: [in] floats, used where f takes bfloat16. */
+static void norm_block(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *f,
+                       const float *x, int64_t positions, float *room, const struct block *to) {
+    const int64_t in = f->shape.in;
+    for (int64_t n = 0; n < positions; n++, x += in) {
+        void *y = (char *)to->values + n * to->column * to->bytes;
+        f->kernels->layer_norm(x, 1, in, norm->weight, norm->bias, f->shape.bf16 ? room : y);
+        if (f->shape.bf16)
+            f->kernels->to_bf16(room, y, in);
+    }
+}
+
+static size_t room_bytes(const struct ms_cpu_filter *f) {
+    return aligned((size_t)f->shape.in * sizeof(float));
+}
+
+size_t ms_cpu_linear_scratch(const struct ms_cpu_filter *f) {
+    struct block x;
+    return lay_out_block(&x, f, NULL, room_bytes(f));
+}
+
+void ms_cpu_linear(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *f, const float *x,
+                   int64_t positions, float *y, void *scratch) {
+    const int64_t results = ms_filter_results(&f->shape);
+    struct block taken;
+    (void)lay_out_block(&taken, f, scratch, room_bytes(f));
+    for (int64_t from = 0; from < positions; from += BLOCK) {
+        const int64_t left = positions - from, count = left < BLOCK ? left : BLOCK;
+        norm_block(norm, f, x + from * f->shape.in, count, scratch, &taken);
+        linear(f, &taken, count, NULL, y + from * results, results, false);
+    }
+}
+
+size_t ms_cpu_feed_forward_scratch(const struct ms_cpu_filter *first,
+                                   const struct ms_cpu_filter *second) {
+    struct block x;
+    return lay_out_block(&x, second, NULL, ms_cpu_linear_scratch(first));
+}
+
+void ms_cpu_feed_forward(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *first,
+                         const struct ms_cpu_filter *second, const float *gamma, float *x,
+                         int64_t positions, void *scratch) {
+    const int64_t channels = first->shape.in;
+    struct block taken, hidden;
+    const size_t used = lay_out_block(&taken, first, scratch, room_bytes(first));
+    (void)lay_out_block(&hidden, second, scratch, used);
+    for (int64_t from = 0; from < positions; from += BLOCK, x += BLOCK * channels) {
+        const int64_t left = positions - from, count = left < BLOCK ? left : BLOCK;
+        norm_block(norm, first, x, count, scratch, &taken);
+        linear(first, &taken, count, NULL, hidden.values, hidden.column, second->shape.bf16);
+        linear(second, &hidden, count, gamma, x, channels, false);
+    }
+}
+
 /* ---- norms ---- */
 
 /* Of a norm over values with these sums: x -> x * scale + shift, by channel. */
@@ -212,7 +313,8 @@ void ms_cpu_levels(const float *x, int64_t count, double *mean, double *std) {
 size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width) {
     const int64_t hidden = unit->in->shape.out, outputs = unit->out->shape.out;
     return aligned((size_t)(width * hidden + 2 * hidden + 2 * outputs) * sizeof(float)) +
-           (size_t)(hidden * (hidden + 1)) * sizeof(double);
+           aligned((size_t)(hidden * (hidden + 1)) * sizeof(double)) +
+           (unit->in->shape.bf16 ? (size_t)(width * unit->in->shape.in) * sizeof(uint16_t) : 0);
 }
 
 /* Sum and sum of squares of all results of a measured filter, which nobody has computed: both are
@@ -239,8 +341,13 @@ static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width
     const struct ms_filter_shape *in = &unit->in->shape, *out = &unit->out->shape;
     float *hidden = (float *)(void *)scratch, *scale = hidden + width * in->out,
           *shift = scale + in->out, *out_scale = shift + in->out, *out_shift = out_scale + out->out;
-    double *moments = (double *)(void *)(scratch + ms_cpu_residual_scratch(unit, width)) -
-                      in->out * (in->out + 1);
+    double *moments =
+        (double *)(void *)(scratch +
+                           aligned((size_t)(width * in->out + 2 * in->out + 2 * out->out) *
+                                   sizeof(float)));
+    uint16_t *rounded =
+        (uint16_t *)(void *)((char *)moments +
+                             aligned((size_t)(in->out * (in->out + 1)) * sizeof(double)));
     double sums[2] = {0.0, 0.0};
     struct ms_product first = {
         .x = x,
@@ -259,6 +366,10 @@ static void residual_row(const struct ms_cpu_unit *unit, float *x, int64_t width
     };
     for (int j = 0; j < in->kernel_columns; j++)
         first.tap[j].column = j * in->dilation - in->padding_columns;
+    if (in->bf16) {
+        k->to_bf16(x, rounded, width * in->in);
+        first.x = rounded;
+    }
     k->product(&first);
     norm_of(sums, (double)(width * in->out), unit->norm_in_weight, unit->norm_in_bias, in->out,
             scale, shift);

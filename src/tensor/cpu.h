@@ -58,6 +58,22 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
                      const float *gamma, float *y, int64_t out_rows, int64_t out_width,
                      void *scratch);
 
+/* Operators of positions, x [positions][channels], that go by blocks of them, so that what lies
+ * between two products stays in the cache. */
+struct ms_cpu_norm { /* of each position over its channels, before a linear layer */
+    const float *weight, *bias;
+};
+/* y [positions][results] = f(norm(x)), f a linear layer. */
+size_t ms_cpu_linear_scratch(const struct ms_cpu_filter *f);
+void ms_cpu_linear(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *f, const float *x,
+                   int64_t positions, float *y, void *scratch);
+/* x += gamma * second(first(norm(x))), both linear layers. */
+size_t ms_cpu_feed_forward_scratch(const struct ms_cpu_filter *first,
+                                   const struct ms_cpu_filter *second);
+void ms_cpu_feed_forward(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *first,
+                         const struct ms_cpu_filter *second, const float *gamma, float *x,
+                         int64_t positions, void *scratch);
+
 /* The residual unit of tensor.h on x [rows][width][channels], in place, row by row. */
 struct ms_cpu_unit {
     const struct ms_cpu_filter *in, *out;

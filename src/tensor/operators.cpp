@@ -172,6 +172,67 @@ ms_tensor *ms_convolve_add_(ms_pool *p, ms_tensor *x, const ms_tensor *y, const 
     });
 }
 
+namespace {
+
+void check_linear(const at::Tensor &x, const ms_filter *f) {
+    check_input(x, f);
+    if (f->shape.kernel_rows * f->shape.kernel_columns != 1 || f->shape.transposed)
+        throw std::runtime_error("its filter is not of one row and column");
+}
+
+ms_cpu_norm norm_of(const ms_norm *norm) {
+    return {data(norm->weight), data(norm->bias)};
+}
+
+at::Tensor normed(const at::Tensor &x, const ms_norm *norm) {
+    return at::layer_norm(x, norm->weight->value.sizes(), norm->weight->value, norm->bias->value,
+                          1e-5);
+}
+
+} // namespace
+
+ms_tensor *ms_linear(ms_pool *p, const ms_norm *norm, const ms_tensor *x, const ms_filter *f) {
+    if (f == nullptr)
+        return nullptr;
+    return op(p, "linear", {x, norm->weight, norm->bias}, [&] {
+        const at::Tensor &v = x->value;
+        check_linear(v, f);
+        if (!p->own)
+            return channels_last(filtered(normed(v, norm), f));
+        at::Tensor y = at::empty({v.size(0), v.size(1), v.size(2), ms_filter_results(&f->shape)},
+                                 v.options()),
+                   memory;
+        const ms_cpu_norm own = norm_of(norm);
+        void *room = scratch(&memory, ms_cpu_linear_scratch(&f->cpu));
+        for (int64_t n = 0; n < v.size(0); n++)
+            ms_cpu_linear(&own, &f->cpu, data(v[n]), v[n].numel() / v.size(3), data(y[n]), room);
+        return y;
+    });
+}
+
+ms_tensor *ms_feed_forward_(ms_pool *p, const ms_norm *norm, ms_tensor *x, const ms_filter *first,
+                            const ms_filter *second, const ms_tensor *gamma) {
+    if (first == nullptr || second == nullptr || any_missing({norm->weight, norm->bias, gamma}))
+        return nullptr;
+    return in_place(p, "feed_forward_", x, x, [&] {
+        at::Tensor v = x->value;
+        check_linear(v, first);
+        if (second->shape.in != ms_filter_results(&first->shape) ||
+            ms_filter_results(&second->shape) != first->shape.in)
+            throw std::runtime_error("its filters do not fit");
+        if (!p->own) {
+            const at::Tensor hidden = channels_last(filtered(normed(v, norm), first));
+            v.addcmul_(channels_last(filtered(hidden, second)), gamma->value);
+            return;
+        }
+        at::Tensor memory;
+        const ms_cpu_norm own = norm_of(norm);
+        ms_cpu_feed_forward(
+            &own, &first->cpu, &second->cpu, data(gamma), data(v), v.numel() / v.size(3),
+            scratch(&memory, ms_cpu_feed_forward_scratch(&first->cpu, &second->cpu)));
+    });
+}
+
 ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filter *f,
                                   int64_t length) {
     if (f == nullptr)
@@ -207,7 +268,7 @@ ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
         at::Tensor v = x->value;
         const ms_filter_shape &in = unit->in->shape, &out = unit->out->shape;
         if (v.dim() != 4 || v.size(3) != in.in || in.out != out.in || out.out != 2 * in.in ||
-            out.activation != MS_ACTIVATION_GLU || !out.measured || in.bf16)
+            out.activation != MS_ACTIVATION_GLU || !out.measured)
             throw std::runtime_error("its filters do not fit");
         if (!p->own) {
             /* Each row a song of its own. */

@@ -83,10 +83,6 @@ static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_t
 
 /* ---- transformer ---- */
 
-static struct ms_tensor *norm(struct run *r, const struct affine *norm, const struct ms_tensor *x) {
-    return ms_layer_norm(r->p, x, norm->weight, norm->bias);
-}
-
 /* x += gamma_1 * attention(norm(x), norm(other)); other is x itself in a layer that is not
  * cross. */
 static void attend(struct run *r, const struct attention_layer *l, struct ms_tensor *x,
@@ -94,9 +90,8 @@ static void attend(struct run *r, const struct attention_layer *l, struct ms_ten
     struct ms_pool *p = r->p;
     const int64_t mark = ms_pool_mark(p), channels = ms_tensor_size(x, -1);
     const int heads = r->net->hyper.t_heads;
-    struct ms_tensor *q = ms_convolve(p, norm(r, &l->norm_q, x), l->in_q);
-    const struct ms_tensor *kv =
-        l->cross ? ms_convolve(p, norm(r, &l->norm_kv, other), l->in_kv) : q;
+    struct ms_tensor *q = ms_linear(p, &l->norm_q, x, l->in_q);
+    const struct ms_tensor *kv = l->cross ? ms_linear(p, &l->norm_kv, other, l->in_kv) : q;
     const int64_t k_from = l->cross ? 0 : channels;
     struct ms_tensor *y =
         ms_attend(p, q, kv, k_from, k_from + channels, channels, heads, r->net->bf16);
@@ -104,19 +99,11 @@ static void attend(struct run *r, const struct attention_layer *l, struct ms_ten
     (void)ms_pool_release(p, mark, NULL);
 }
 
-/* x += gamma_2 * linear2(GELU(linear1(norm(x)))) */
-static void feed_forward(struct run *r, const struct attention_layer *l, struct ms_tensor *x) {
-    const int64_t mark = ms_pool_mark(r->p);
-    struct ms_tensor *hidden = ms_convolve(r->p, norm(r, &l->norm_ff, x), l->linear1);
-    (void)ms_convolve_add_(r->p, x, hidden, l->linear2, l->gamma_2);
-    (void)ms_pool_release(r->p, mark, NULL);
-}
-
 /* One layer, in place. */
 static struct ms_tensor *transform(struct run *r, const struct attention_layer *l,
                                    struct ms_tensor *x, const struct ms_tensor *other) {
     attend(r, l, x, other);
-    feed_forward(r, l, x);
+    (void)ms_feed_forward_(r->p, &l->norm_ff, x, l->linear1, l->linear2, l->gamma_2);
     return ms_group_norm_(r->p, x, l->norm_out.weight, l->norm_out.bias);
 }
 
@@ -131,7 +118,7 @@ static struct ms_tensor *to_tokens(struct run *r, const struct branch *branch,
     replace(r, &x, ms_reshape(p, x, 4, tokens));
     if (branch->upsampler != NULL)
         replace(r, &x, ms_convolve(p, x, branch->upsampler));
-    replace(r, &x, norm(r, &branch->norm_in, x));
+    replace(r, &x, ms_layer_norm(p, x, branch->norm_in.weight, branch->norm_in.bias));
     return ms_add_(p, x, branch->position);
 }
 

@@ -12,10 +12,6 @@
 #define MS_MAX_DCONV 4
 #define MS_MAX_LAYERS 16
 
-struct affine { /* of a norm */
-    struct ms_tensor *weight, *bias;
-};
-
 struct dconv {
     int depth; /* 0: there is none */
     struct ms_residual layers[MS_MAX_DCONV];
@@ -30,14 +26,14 @@ struct attention_layer { /* of the transformer */
     bool cross;          /* keys and values come from the other branch */
     /* Queries; of a layer that is not cross, with keys and values behind them. */
     const struct ms_filter *in_q, *in_kv, *out, *linear1, *linear2;
-    struct affine norm_q, norm_kv, norm_ff, norm_out;
+    struct ms_norm norm_q, norm_kv, norm_ff, norm_out;
     struct ms_tensor *gamma_1, *gamma_2;
 };
 
 struct branch { /* of one domain: frequency or time */
     struct conv_layer encoder[MS_MAX_DEPTH], decoder[MS_MAX_DEPTH];
     const struct ms_filter *upsampler, *downsampler;
-    struct affine norm_in;
+    struct ms_norm norm_in;
     struct attention_layer layers[MS_MAX_LAYERS];
     struct ms_tensor *position; /* [tokens][channels], already weighted */
 };

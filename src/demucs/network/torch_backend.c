@@ -39,10 +39,10 @@ static struct ms_tensor *load(struct loader *l, const char *prefix, const char *
     return load_into(l, l->net->pool, prefix, name);
 }
 
-static struct affine load_affine(struct loader *l, const char *prefix, const char *name) {
+static struct ms_norm load_norm(struct loader *l, const char *prefix, const char *name) {
     char full[128];
     (void)snprintf(full, sizeof full, "%s.%s", prefix, name);
-    return (struct affine){load(l, full, "weight"), load(l, full, "bias")};
+    return (struct ms_norm){load(l, full, "weight"), load(l, full, "bias")};
 }
 
 /* A filter of the weights and bias of these names; outputs first..first + shape.out of them. */
@@ -85,8 +85,7 @@ static struct ms_filter_shape linear(int64_t in, int64_t out) {
     };
 }
 
-/* Residual branches stay in float32: they are a small part of the work, and normalise what they
- * get by its own level. */
+/* The second products stay in float32: they are small, and their results are measured. */
 static void load_dconv(struct loader *l, const char *prefix, int64_t channels,
                        struct dconv *dconv) {
     const struct ms_hyper *h = &l->net->hyper;
@@ -99,13 +98,12 @@ static void load_dconv(struct loader *l, const char *prefix, int64_t channels,
         struct ms_filter_shape in = linear(channels, hidden), out = linear(hidden, 2 * channels);
         in.kernel_columns = 3;
         in.dilation = in.padding_columns = 1 << i;
-        in.bf16 = out.bf16 = false;
+        out.bf16 = false;
         out.activation = MS_ACTIVATION_GLU;
         out.measured = true;
         layer->in = load_filter(l, &in, base, "0");
         layer->out = load_filter(l, &out, base, "3");
-        const struct affine norm_in = load_affine(l, base, "1"),
-                            norm_out = load_affine(l, base, "4");
+        const struct ms_norm norm_in = load_norm(l, base, "1"), norm_out = load_norm(l, base, "4");
         layer->norm_in_weight = norm_in.weight;
         layer->norm_in_bias = norm_in.bias;
         layer->norm_out_weight = norm_out.weight;
@@ -132,14 +130,14 @@ static void load_attention(struct loader *l, const char *prefix, bool cross,
     layer->in_q = load_part(l, cross ? &one : &three, weight, bias, 0);
     if (cross) {
         layer->in_kv = load_part(l, &two, weight, bias, channels);
-        layer->norm_kv = load_affine(l, prefix, "norm2");
+        layer->norm_kv = load_norm(l, prefix, "norm2");
     }
     layer->out = load_filter(l, &one, base, "out_proj");
-    layer->norm_q = load_affine(l, prefix, "norm1");
-    layer->norm_ff = load_affine(l, prefix, cross ? "norm3" : "norm2");
+    layer->norm_q = load_norm(l, prefix, "norm1");
+    layer->norm_ff = load_norm(l, prefix, cross ? "norm3" : "norm2");
     layer->linear1 = load_filter(l, &wide, prefix, "linear1");
     layer->linear2 = load_filter(l, &narrow, prefix, "linear2");
-    layer->norm_out = load_affine(l, prefix, "norm_out");
+    layer->norm_out = load_norm(l, prefix, "norm_out");
     layer->gamma_1 = load(l, prefix, "gamma_1.scale");
     layer->gamma_2 = load(l, prefix, "gamma_2.scale");
 }
@@ -167,6 +165,7 @@ static void load_layers(struct loader *l, bool freq, struct branch *branch) {
         (void)snprintf(name, sizeof name, "%sencoder.%d", letter, i);
         struct ms_filter_shape conv = sized(h, freq, i == 0 ? outermost : outer, inner);
         struct ms_filter_shape rewrite = linear(inner, 2 * inner);
+        conv.bf16 = i > 0; /* the mix itself is not rounded */
         conv.activation = MS_ACTIVATION_GELU;
         rewrite.activation = MS_ACTIVATION_GLU;
         encoder->conv = load_filter(l, &conv, name, "conv");
@@ -207,7 +206,7 @@ static void load_transformer(struct loader *l, bool freq, struct branch *branch)
         branch->downsampler = load_filter(l, &down, name, "");
     }
     (void)snprintf(name, sizeof name, "norm_in%s", suffix);
-    branch->norm_in = load_affine(l, "crosstransformer", name);
+    branch->norm_in = load_norm(l, "crosstransformer", name);
     for (int i = 0; i < h->t_layers; i++) {
         (void)snprintf(name, sizeof name, "crosstransformer.layers%s.%d", suffix, i);
         load_attention(l, name, i % 2 == 1, &branch->layers[i]);

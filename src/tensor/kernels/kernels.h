@@ -47,7 +47,8 @@ struct ms_tap { /* the input position that it reads: output position * stride + 
 /* For every output position: v = activation(scale * sum over taps of x . w + shift), then y = v,
  * or y += gamma * v. A convolution, a linear layer, or one phase of a transposed convolution. */
 struct ms_product {
-    const void *x; /* [rows][width][depth]; float, or bfloat16 where the weights are */
+    const void *x;    /* [rows][width][depth]; float, or bfloat16 where the weights are */
+    int64_t x_column; /* values from one position to the next; 0: depth */
     const struct ms_packed *w;
     int64_t rows, width;
     int64_t out_rows, out_width;
@@ -56,8 +57,9 @@ struct ms_product {
     const float *scale, *shift; /* for each output; scale may be NULL: 1 */
     enum ms_activation activation;
     const float *gamma;      /* for each output after the activation; NULL: y = v */
-    float *y;
-    int64_t y_row, y_column; /* floats from one output row, and position, to the next */
+    void *y;                 /* float */
+    bool y_bf16;             /* bfloat16 instead; not with gamma */
+    int64_t y_row, y_column; /* values from one output row, and position, to the next */
     /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not
      * wanted. */
     double *sums;

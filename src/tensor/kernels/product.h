@@ -80,22 +80,32 @@ static void begin_panel(struct finish *f, const struct ms_product *p, int64_t pa
     }
 }
 
-INLINE void put(float *y, vec v, int64_t columns, bool add, vec gamma) {
-    if (columns >= LANES) {
-        store(y, add ? load(y) + gamma * v : v);
-        return;
+/* Where a panel's outputs of one position go, and how. */
+INLINE void put(const struct ms_product *p, char *y, vec v, int64_t columns, vec gamma) {
+    float *floats = (float *)(void *)y;
+    if (p->y_bf16) {
+        _Alignas(64) uint16_t halves[LANES];
+        store_bf16(halves, v);
+        memcpy(y, halves, (size_t)(columns < LANES ? columns : LANES) * sizeof *halves);
+    } else if (columns >= LANES) {
+        store(floats, p->gamma != NULL ? load(floats) + gamma * v : v);
+    } else {
+        for (int64_t c = 0; c < columns; c++)
+            floats[c] = p->gamma != NULL ? floats[c] + gamma[c] * v[c] : v[c];
     }
-    for (int64_t c = 0; c < columns; c++)
-        y[c] = add ? y[c] + gamma[c] * v[c] : v[c];
 }
 
-INLINE void finish_row(struct finish *f, const struct ms_product *p, const float *sums, float *y,
+static inline int64_t result_bytes(const struct ms_product *p) {
+    return p->y_bf16 ? 2 : 4;
+}
+
+INLINE void finish_row(struct finish *f, const struct ms_product *p, const float *sums, char *y,
                        enum ms_activation activation) {
     const bool wide = p->w->glu || f->columns > LANES; /* else the second half was not computed */
     vec first = load(sums) * f->scale[0] + f->shift[0];
     vec second = wide ? load(sums + LANES) * f->scale[1] + f->shift[1] : (vec){0};
     if (activation == MS_ACTIVATION_GLU) {
-        put(y, first * sigmoid_of(second), f->columns, p->gamma != NULL, f->gamma[0]);
+        put(p, y, first * sigmoid_of(second), f->columns, f->gamma[0]);
         return;
     }
     if (p->sums != NULL) {
@@ -107,15 +117,15 @@ INLINE void finish_row(struct finish *f, const struct ms_product *p, const float
         if (wide)
             second = gelu_of(second);
     }
-    put(y, first, f->columns, p->gamma != NULL, f->gamma[0]);
+    put(p, y, first, f->columns, f->gamma[0]);
     if (wide)
-        put(y + LANES, second, f->columns - LANES, p->gamma != NULL, f->gamma[1]);
+        put(p, y + LANES * result_bytes(p), second, f->columns - LANES, f->gamma[1]);
 }
 
 /* rows_here positions of a tile, whose sums are in `tile`; y of the first of them. */
-static void finish_tile(struct finish *f, const struct ms_product *p, const float *tile, float *y,
+static void finish_tile(struct finish *f, const struct ms_product *p, const float *tile, char *y,
                         int64_t rows_here) {
-    const int64_t step = p->y_column;
+    const int64_t step = p->y_column * result_bytes(p);
     switch (p->activation) {
     case MS_ACTIVATION_GLU:
         for (int64_t r = 0; r < rows_here; r++)
@@ -132,12 +142,18 @@ static void finish_tile(struct finish *f, const struct ms_product *p, const floa
     }
 }
 
+/* The outputs of a panel at one position. */
+static char *results_at(const struct ms_product *p, int64_t row, int64_t column, int64_t panel) {
+    return (char *)p->y +
+           (row * p->y_row + column * p->y_column + panel * panel_outputs(p->w)) * result_bytes(p);
+}
+
 /* The input positions of the output positions from column `first` of a row on, tile by tile, tap
  * by tap. */
 static void find_inputs(const struct ms_product *p, int64_t row, int64_t first, int64_t tiles,
                         const void **table) {
     const struct ms_packed *w = p->w;
-    const int64_t bytes = w->depth * value_bytes(w);
+    const int64_t bytes = (p->x_column != 0 ? p->x_column : w->depth) * value_bytes(w);
     for (int64_t n = 0; n < tiles; n++) {
         for (int t = 0; t < w->taps; t++) {
             const int64_t in_row = row * p->stride_row + p->tap[t].row;
@@ -180,13 +196,11 @@ static void direct(const struct ms_product *p) {
                     (const char *)w->values + panel * panel_values(w) * value_bytes(w);
                 struct finish f;
                 begin_panel(&f, p, panel);
-                float *y =
-                    p->y + row * p->y_row + first * p->y_column + panel * panel_outputs(w);
                 for (int64_t n = 0; n < tiles; n++) {
                     const int64_t rest = p->out_width - first - n * TILE_ROWS;
                     multiply(table + n * w->taps * TILE_ROWS, w->taps, w->depth, weights, w->bf16,
                              !w->glu && f.columns <= LANES, tile, TILE_COLUMNS);
-                    finish_tile(&f, p, tile, y + n * TILE_ROWS * p->y_column,
+                    finish_tile(&f, p, tile, results_at(p, row, first + n * TILE_ROWS, panel),
                                 rest < TILE_ROWS ? rest : TILE_ROWS);
                 }
                 if (p->sums != NULL) {

@@ -131,8 +131,7 @@ static void winograd(const struct ms_product *p) {
                     const int64_t at = first + n * span, rest = p->out_width - at;
                     transform_sums(sums + n * TILE_ROWS * TILE_COLUMNS, groups * TILE_COLUMNS,
                                    tile);
-                    finish_tile(&f, p, tile,
-                                p->y + row * p->y_row + at * p->y_column + panel * panel_outputs(w),
+                    finish_tile(&f, p, tile, results_at(p, row, at, panel),
                                 rest < span ? rest : span);
                 }
             }
