@@ -78,8 +78,8 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
     unsigned char block[BLOCK_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return ms_error_set(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, "%s: %s", path,
-                            strerror(errno));
+        return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, path, "%s",
+                              strerror(errno));
     rc = ms_sha256_new(&digest, err);
     if (rc != 0)
         goto out;
@@ -90,7 +90,7 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
-            rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
             goto out;
         }
         ms_sha256_update(digest, block, (size_t)got);

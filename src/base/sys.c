@@ -260,10 +260,10 @@ int ms_make_dirs(const char *path, struct ms_error *err) {
         if (made != 0) {
             int cause = errno;
             if (stat(copy, &status) != 0)
-                rc = ms_error_set(err, MS_EIO, "%s: cannot make this folder: %s", copy,
-                                  strerror(cause));
+                rc = ms_error_about(err, MS_EIO, copy, "cannot make this folder: %s",
+                                    strerror(cause));
             else if (!S_ISDIR(status.st_mode))
-                rc = ms_error_set(err, MS_EIO, "%s: is a file, not a folder", copy);
+                rc = ms_error_about(err, MS_EIO, copy, "is a file, not a folder");
         }
         *at = kept;
     }

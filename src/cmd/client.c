@@ -21,8 +21,8 @@ int ms_client_check_server(const struct ms_options *options, struct ms_error *er
         (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
         url.host[0] != '\0')
         return 0;
-    return ms_error_set(err, MS_EUSAGE, "%s: must be http://HOST:PORT or https://HOST:PORT",
-                        ms_options_origin(options, MS_OPTION_SERVER, origin));
+    return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_SERVER, origin),
+                          "must be http://HOST:PORT or https://HOST:PORT");
 }
 
 static int init(struct ms_client *client, struct ms_error *err) {

@@ -89,8 +89,7 @@ static void name_installed(const char *folder, struct ms_error *err) {
     int count = scandir(folder, &entries, is_model, alphasort);
     for (int i = 0; i < count; i++) {
         int length = (int)strlen(entries[i]->d_name) - 5;
-        (void)ms_error_set(err, err->code, "%s%s%.*s", err->text, i == 0 ? "; installed: " : ", ",
-                           length, entries[i]->d_name);
+        ms_error_append(err, "%s%.*s", i == 0 ? "; installed: " : ", ", length, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
@@ -113,14 +112,14 @@ int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) 
     char origin[MS_OPTION_ORIGIN_BYTES];
     if (is_device(device))
         return 0;
-    return ms_error_set(err, MS_EUSAGE, "%s: must be cpu, cuda or cuda:N, not \"%s\"",
-                        ms_options_origin(options, MS_OPTION_DEVICE, origin), device);
+    return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_DEVICE, origin),
+                          "must be cpu, cuda or cuda:N, not \"%s\"", device);
 }
 
 int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
-    if (strncmp(err->text, "device ", 7) != 0) /* but the model */
-        return err->code;
+    if (!ms_error_is_about(err, ms_options_string(options, MS_OPTION_DEVICE)))
+        return err->code; /* the model is at fault */
     return ms_error_prefix(err, "%s", ms_options_origin(options, MS_OPTION_DEVICE, origin));
 }
 

@@ -149,7 +149,7 @@ static int run_lanes(struct bench *bench, double *wall_s, struct ms_error *err) 
     free(threads);
     if (bench->err.code == 0 && bench->done < bench->forwards)
         return ms_error_set(err, MS_ECANCELED, "interrupted");
-    return bench->err.code != 0 ? ms_error_set(err, bench->err.code, "%s", bench->err.text) : 0;
+    return bench->err.code != 0 ? ms_error_copy(err, &bench->err) : 0;
 }
 
 /* Seconds that one segment takes to be encoded as MP3, for one stem, and to be decoded again. */
@@ -165,7 +165,7 @@ static int time_codec(const struct ms_model_info *info, double *decode_s, double
     float *const planes[] = {noise, noise != NULL ? noise + frames : NULL};
     if (noise == NULL || mkdtemp(folder) == NULL) {
         free(noise);
-        return ms_error_set(err, MS_EIO, "%s: cannot make a folder", folder);
+        return ms_error_about(err, MS_EIO, folder, "cannot make a folder");
     }
     int rc = (path = ms_strdupf("%s/noise.mp3", folder)) != NULL
                  ? 0

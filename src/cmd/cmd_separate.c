@@ -234,8 +234,8 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
             return ms_error_set(err, MS_ENOMEM, "no memory for a name");
         if (stat(song->outputs[i].path, &status) == 0 && status.st_dev == song->input->device &&
             status.st_ino == song->input->inode) {
-            (void)ms_error_set(err, MS_EINPUT, "%s: a stem would overwrite the song itself",
-                               song->input->path);
+            (void)ms_error_about(err, MS_EINPUT, song->input->path,
+                                 "a stem would overwrite the song itself");
             return refuse(run, song, err);
         }
     }
@@ -279,11 +279,10 @@ static int refuse_collisions(struct run *run, struct ms_error *err) {
                               "--filename: must contain {stem}, or the stems of a song "
                               "overwrite each other");
         } else if (later->output_count > 0) {
-            (void)ms_error_set(
-                err, MS_EINPUT,
-                "%s: its stems would overwrite those of %s; separate it into another "
-                "--out, or use {trackext} in --filename",
-                later->input->path, kept->path);
+            (void)ms_error_about(err, MS_EINPUT, later->input->path,
+                                 "its stems would overwrite those of %s; separate it into another "
+                                 "--out, or use {trackext} in --filename",
+                                 kept->path);
             if (later->input->device == kept->device && later->input->inode == kept->inode)
                 later->output_count = 0;
             else
@@ -355,7 +354,7 @@ static int separate_song(struct run *run, struct song *song, struct ms_error *er
     }
     for (int i = 0; i < song->output_count; i++)
         remove_empty_parents(song->outputs[i].path, strlen(out));
-    if (strstr(err->text, song->input->path) == NULL)
+    if (!ms_error_is_about(err, song->input->path))
         (void)ms_error_prefix(err, "%s", song->input->path);
     ms_report_failed(&run->report, song->input->path, err);
     return rc;

@@ -47,8 +47,8 @@ static int read_song(void *context, void *buffer, size_t capacity, size_t *size,
         got = read(upload->fd, buffer, capacity);
     } while (got < 0 && errno == EINTR);
     if (got <= 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", upload->path,
-                            got < 0 ? strerror(errno) : "became shorter while it was being sent");
+        return ms_error_about(err, MS_EIO, upload->path, "%s",
+                              got < 0 ? strerror(errno) : "became shorter while it was being sent");
     *size = (size_t)got;
     upload->sent += got;
     if (upload->sent < upload->total) /* after the last byte, the server works */
@@ -135,12 +135,12 @@ static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error 
     struct stat status;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0 || fstat(*fd, &status) != 0)
-        return ms_error_set(err, MS_EINPUT, "%s: %s", path, strerror(errno));
+        return ms_error_about(err, MS_EINPUT, path, "%s", strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return ms_error_set(err, MS_EINPUT, "%s: is %s", path,
-                            S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
+        return ms_error_about(err, MS_EINPUT, path, "is %s",
+                              S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
     if (status.st_size == 0)
-        return ms_error_set(err, MS_EINPUT, "%s: is empty", path);
+        return ms_error_about(err, MS_EINPUT, path, "is empty");
     *bytes = status.st_size;
     return 0;
 }
@@ -206,7 +206,7 @@ static int submit(struct ms_client *client, const char *query, const char *path,
         damaged)
         rc = ms_error_set(err, MS_EINPUT, "is damaged; the stems hold what could be decoded of it");
     ms_client_job_fini(&job);
-    if (rc != 0 && err->code != MS_ECANCELED && strstr(err->text, path) == NULL)
+    if (rc != 0 && err->code != MS_ECANCELED && !ms_error_is_about(err, path))
         (void)ms_error_prefix(err, "%s", path);
     return rc;
 }

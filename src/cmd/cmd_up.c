@@ -137,8 +137,7 @@ static int check_port(struct up *up, struct ms_error *err) {
     (void)ms_options_origin(up->options, MS_OPTION_PORT, port_origin);
     int fault = getaddrinfo(up->host, service, &hints, &found);
     if (fault != 0)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", host_origin, up->host,
-                            gai_strerror(fault));
+        return ms_error_about(err, MS_EUSAGE, host_origin, "%s: %s", up->host, gai_strerror(fault));
     int rc = 0;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
@@ -150,10 +149,10 @@ static int check_port(struct up *up, struct ms_error *err) {
                                 "choose another port with --port (MSAAS_PORT)",
                                 up->port)
              : errno == EADDRNOTAVAIL
-                 ? ms_error_set(err, MS_EUSAGE, "%s: %s is not an address of this machine",
-                                host_origin, up->host)
-                 : ms_error_set(err, MS_EUSAGE, "%s: port %d of %s: %s", port_origin, up->port,
-                                up->host, strerror(errno));
+                 ? ms_error_about(err, MS_EUSAGE, host_origin,
+                                  "%s is not an address of this machine", up->host)
+                 : ms_error_about(err, MS_EUSAGE, port_origin, "port %d of %s: %s", up->port,
+                                  up->host, strerror(errno));
     else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
              getnameinfo((struct sockaddr *)&bound, size, NULL, 0, service, sizeof service,
                          NI_NUMERICSERV) == 0)
@@ -170,7 +169,7 @@ static int make_data(struct up *up, struct ms_error *err) {
     if (rc == 0) {
         up->data = realpath(folder, NULL);
         if (up->data == NULL)
-            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
     }
     free(folder);
     return rc;

@@ -58,7 +58,7 @@ static int add_file(struct ms_inputs *inputs, const char *path, const char *name
 
 static void refuse(struct ms_inputs *inputs, const char *path, int code, const char *cause) {
     struct ms_error err = {0};
-    (void)ms_error_set(&err, code, "%s: %s", path, cause);
+    (void)ms_error_about(&err, code, path, "%s", cause);
     inputs->refused(inputs->context, path, &err);
 }
 

@@ -163,7 +163,7 @@ static int set_flag(struct value *value, const char *origin, const char *text,
         value->flag = which < 4;
         return 0;
     }
-    return ms_error_set(err, MS_EUSAGE, "%s: must be yes or no, not \"%s\"", origin, text);
+    return ms_error_about(err, MS_EUSAGE, origin, "must be yes or no, not \"%s\"", text);
 }
 
 /* From the first of the row's variables that is set, if any. */
@@ -318,13 +318,13 @@ static int read_secret(struct value *value, const char *origin, const char *path
     char text[MAX_SECRET_BYTES + 1];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path, strerror(errno));
+        return ms_error_about(err, MS_EUSAGE, origin, "%s: %s", path, strerror(errno));
     size_t size = fread(text, 1, sizeof text, file);
     bool failed = ferror(file) != 0;
     (void)fclose(file);
     if (failed || size > MAX_SECRET_BYTES || memchr(text, '\0', size) != NULL)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path,
-                            failed ? "cannot be read" : "holds no secret");
+        return ms_error_about(err, MS_EUSAGE, origin, "%s: %s", path,
+                              failed ? "cannot be read" : "holds no secret");
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     free(value->owned);
@@ -361,10 +361,10 @@ static int take_option(struct ms_options *options, int id, const char *origin, c
         ++*next;
     }
     if (text != NULL && is_url(row) && row->env != NULL && holds_password(text))
-        return ms_error_set(err, MS_EUSAGE,
-                            "%s: a password does not go on the command line, where ps shows it: "
-                            "put the URL into %.*s",
-                            origin, (int)strcspn(row->env, "|"), row->env);
+        return ms_error_about(err, MS_EUSAGE, origin,
+                              "a password does not go on the command line, where ps shows it: "
+                              "put the URL into %.*s",
+                              (int)strcspn(row->env, "|"), row->env);
     struct value *value = &options->values[id];
     value->set = true;
     value->given = text != NULL ? text : "yes";

@@ -49,9 +49,10 @@ static int open_places(const struct ms_service *service, struct ms_error *err) {
         if (rc == 0)
             rc = ms_queue_ping(queue, &warning, err);
         ms_queue_close(queue);
-        if (rc == MS_EIO)
-            rc = ms_error_set(err, MS_EUSAGE, "%s; name a file in a folder with write permission",
-                              err->text);
+        if (rc == MS_EIO) {
+            rc = err->code = MS_EUSAGE;
+            ms_error_append(err, "; name a file in a folder with write permission");
+        }
         if (rc != 0 && rc != MS_ENET)
             return ms_error_prefix(err, "%s",
                                    ms_options_origin(service->options, MS_OPTION_QUEUE, origin));
@@ -61,7 +62,7 @@ static int open_places(const struct ms_service *service, struct ms_error *err) {
         rc = ms_store_open(&service->store, &store, err);
         ms_store_close(store);
         if (rc == MS_EIO)
-            rc = ms_error_set(err, MS_EUSAGE, "%s", err->text);
+            rc = err->code = MS_EUSAGE;
         if (rc != 0)
             return ms_error_prefix(err, "%s",
                                    ms_options_origin(service->options, MS_OPTION_STORE, origin));
@@ -97,10 +98,10 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
     else if (home != NULL && home[0] != '\0')
         *out = ms_strdupf("%s/%s/msaas%s", home, places[i].otherwise, places[i].leaf);
     else
-        return ms_error_set(
-            err, MS_EUSAGE,
-            "%s: cannot find a default, because neither HOME nor %s is set: name a folder",
-            ms_options_origin(options, id, origin), places[i].variable);
+        return ms_error_about(
+            err, MS_EUSAGE, ms_options_origin(options, id, origin),
+            "cannot find a default, because neither HOME nor %s is set: name a folder",
+            places[i].variable);
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }
 
@@ -112,7 +113,7 @@ int ms_service_make_place(const struct ms_options *options, enum ms_option_id id
         return rc;
     rc = ms_make_dirs(*out, err);
     if (rc == 0 && access(*out, W_OK | X_OK) != 0)
-        rc = ms_error_set(err, MS_EIO, "%s: %s", *out, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, *out, "%s", strerror(errno));
     return rc == 0 ? 0 : ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
 }
 

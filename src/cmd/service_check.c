@@ -88,9 +88,9 @@ static int check_certificates(const struct ms_options *options, struct ms_error 
     while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
         found = strncmp(line, "-----BEGIN ", 11) == 0;
     if (!found)
-        (void)ms_error_set(err, MS_EUSAGE, "%s: %s", path,
-                           file == NULL || errno != 0 ? strerror(errno)
-                                                      : "contains no certificate in PEM form");
+        (void)ms_error_about(err, MS_EUSAGE, path, "%s",
+                             file == NULL || errno != 0 ? strerror(errno)
+                                                        : "contains no certificate in PEM form");
     if (file != NULL)
         (void)fclose(file);
     return found ? 0 : of(options, MS_OPTION_S3_CA_FILE, err);

@@ -29,7 +29,7 @@ struct transfer {
 };
 
 static int disk_error(const struct transfer *transfer, struct ms_error *err) {
-    return ms_error_set(err, MS_EIO, "%s: %s", transfer->download->path, strerror(errno));
+    return ms_error_about(err, MS_EIO, transfer->download->path, "%s", strerror(errno));
 }
 
 /* "bytes FIRST-LAST/TOTAL" */
@@ -141,19 +141,19 @@ static int attempt(struct ms_http_client *client, struct transfer *transfer, str
     case 200:
     case 206:
         if (transfer->wanted != 0 && transfer->size != transfer->wanted)
-            return ms_error_set(err, MS_ENET, "%s: the connection broke off", shown);
+            return ms_error_about(err, MS_ENET, shown, "the connection broke off");
         return 0;
     /* nothing there past what we have: the caller's digest tells whether that is the whole file */
     case 416: return 0;
     case 401:
-    case 403: return ms_error_set(err, MS_EDENIED, "%s: HTTP status %d", shown, response.status);
+    case 403: return ms_error_about(err, MS_EDENIED, shown, "HTTP status %d", response.status);
     case 404:
-    case 410: return ms_error_set(err, MS_ENOTFOUND, "%s: HTTP status %d", shown, response.status);
+    case 410: return ms_error_about(err, MS_ENOTFOUND, shown, "HTTP status %d", response.status);
     case 408:
-    case 429: return ms_error_set(err, MS_ENET, "%s: HTTP status %d", shown, response.status);
+    case 429: return ms_error_about(err, MS_ENET, shown, "HTTP status %d", response.status);
     default:
-        return ms_error_set(err, response.status >= 500 ? MS_ENET : MS_EDENIED,
-                            "%s: HTTP status %d", shown, response.status);
+        return ms_error_about(err, response.status >= 500 ? MS_ENET : MS_EDENIED, shown,
+                              "HTTP status %d", response.status);
     }
 }
 
