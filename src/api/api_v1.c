@@ -69,10 +69,10 @@ static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
 
 void ms_api_v1_queue(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
     struct ms_json_writer *w = ms_json_writer_new();
     if (w == NULL)
         return; /* 500 */
+    struct ms_problem problem;
     struct ms_api_link *link = ms_api_borrow(api, &problem);
     ms_json_begin_object(w, NULL);
     ms_json_begin_array(w, "queue");
@@ -134,13 +134,14 @@ void ms_api_v1_track(const struct ms_http_call *call) {
 
 void ms_api_v1_remove(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
-    char name[MS_JOB_LABEL_MAX];
-    bool with_suffix, gone;
     if (strcmp(call->method, "HEAD") == 0) { /* GET removes, as the course has it; HEAD must not */
         ms_api_reply_method(call, "GET, DELETE");
         return;
     }
+    struct ms_problem problem;
+    char name[MS_JOB_LABEL_MAX];
+    bool with_suffix;
+    bool gone;
     if (!read_track(call->params[1], name, &with_suffix, &problem) ||
         !ms_api_erase(api, call->params[0], name, &gone, &problem)) {
         ms_api_reply_problem(call, &problem);

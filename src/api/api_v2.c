@@ -92,10 +92,10 @@ static bool read_query(const struct ms_http_call *call, const char *name, char *
 }
 
 static bool read_state(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text;
     enum ms_job_state state = MS_JOB_QUEUED;
     struct ms_error err = {0};
     *out = -1;
+    char *text;
     bool ok = read_query(call, "state", &text, problem);
     if (text != NULL && text[0] != '\0') {
         ok = ms_job_state_parse(text, &state, &err) == 0 ||
@@ -107,8 +107,8 @@ static bool read_state(const struct ms_http_call *call, int *out, struct ms_prob
 }
 
 static bool read_limit(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text;
     *out = PAGE_JOBS;
+    char *text;
     if (!read_query(call, "limit", &text, problem))
         return false;
     if (text != NULL && text[0] != '\0') {
@@ -175,11 +175,11 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
 }
 
 void ms_api_v2_list(const struct ms_http_call *call) {
-    struct ms_problem problem;
     struct ms_queue_filter filter = {.state = -1};
     char cursor[MS_CURSOR_MAX], next[MS_CURSOR_MAX] = "";
     int count = 0;
     filter.cursor = cursor;
+    struct ms_problem problem;
     if (!read_state(call, &filter.state, &problem) || !read_limit(call, &filter.limit, &problem) ||
         !read_cursor(call, cursor, &problem)) {
         ms_api_reply_problem(call, &problem);
@@ -215,9 +215,9 @@ void ms_api_v2_stem(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const struct ms_job_stem *stem = NULL;
-    char name[MS_JOB_LABEL_MAX];
     bool ok = ms_api_find(call->context, call->params[0], &job, &problem) &&
               ms_api_is_finished(&job, &problem);
+    char name[MS_JOB_LABEL_MAX];
     if (ok && read_file_name(call->params[1], &job, name))
         stem = ms_api_stem_of(&job, name);
     if (ok && stem == NULL)

@@ -91,7 +91,6 @@ static int put_text(struct listener *l, const char *text, char *buffer, size_t c
 static int read_events(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
                        struct ms_error *err) {
     struct listener *l = context;
-    struct ms_problem problem;
     struct ms_job job = {0};
     int rc = 0;
     *size = 0;
@@ -99,6 +98,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     if (l->over)
         return 0;
     *again_ms = LOOK_MS;
+    struct ms_problem problem;
     if (ms_api_find(l->api, l->id, &job, &problem)) {
         rc = put_event(l, &job, buffer, capacity, size, err);
     } else if (problem.status == 404) { /* erased */
@@ -123,12 +123,12 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
     struct ms_problem problem;
     struct ms_job job = {0};
-    char id[EVENT_ID_MAX];
     const char *last = ms_http_header(call, "Last-Event-ID");
     if (!ms_api_find(api, call->params[0], &job, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
+    char id[EVENT_ID_MAX];
     event_id(&job, id);
     const bool is_final = ms_job_state_is_final(job.state);
     ms_job_fini(&job);

@@ -111,12 +111,12 @@ static void reply_page_of(const struct ms_http_call *call, const char *role) {
 }
 
 static void look_at_queue(struct ms_api *api) {
-    struct ms_queue_stats stats;
     struct ms_problem problem;
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, &problem);
     if (link == NULL)
         return;
+    struct ms_queue_stats stats;
     const int rc = ms_queue_stats(link->queue, &stats, &err);
     ms_api_give_back(api, link);
     if (rc != 0) {

@@ -16,7 +16,6 @@
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
     const struct ms_api_model *model = NULL;
-    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     struct ms_error err = {0};
     for (int i = 0; model == NULL && i < api->options.model_count; i++)
         if (request->options.model[0] == '\0' ||
@@ -27,6 +26,7 @@ static bool check_options(const struct ms_api *api, struct ms_song_request *requ
                               "no model of that name is on offer; GET /apiv2/models lists them");
     if (ms_job_options_check(&request->options, &err) != 0)
         return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
+    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     if (ms_job_labels(&request->options, model->stems, model->stem_count, labels, label_count,
                       &err) != 0)
         return ms_problem_set(problem, 422, "unknown_stem", "%.390s", err.text);
@@ -45,7 +45,6 @@ static bool check_song(const struct ms_song_request *request, struct ms_problem 
 /* While there is room, looked up at most once a second: a limit that guards memory and disk needs
  * no more. */
 static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_problem *problem) {
-    struct ms_queue_stats stats;
     struct ms_error err = {0};
     const double now_s = ms_monotonic_s();
     (void)pthread_mutex_lock(&api->lock);
@@ -53,6 +52,7 @@ static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_p
     const bool known = api->waiting_at_s > 0 && now_s - api->waiting_at_s < 1 &&
                        waiting < api->options.max_waiting_jobs;
     (void)pthread_mutex_unlock(&api->lock);
+    struct ms_queue_stats stats;
     if (!known) {
         if (ms_queue_stats(link->queue, &stats, &err) != 0)
             return ms_problem_of_queue(problem, &err);
@@ -141,11 +141,11 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
 
 bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
                    struct ms_problem *problem) {
-    struct ms_job job;
     struct ms_error err = {0};
     int label_count = 0;
     if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
         return false;
+    struct ms_job job;
     if (ms_job_init(&job, request->song, request->song_bytes, &request->options,
                     api->options.models[0].name, &err) != 0) {
         ms_log(MS_LOG_ERROR, "no job could be made: %s", err.text);

@@ -154,11 +154,14 @@ static bool is_probe(const char *route) {
 
 void ms_api_done(void *context, const char *method, const char *route, const char *path, int status,
                  double seconds, int64_t sent_bytes, const char *request_id, const char *peer) {
-    char text[MAX_LOGGED_PATH + 64], code[16], took[32], sent[32];
     (void)context;
+    char code[16];
     (void)snprintf(code, sizeof code, "%d", status);
+    char took[32];
     (void)snprintf(took, sizeof took, "%.1f", seconds * 1e3);
+    char sent[32];
     (void)snprintf(sent, sizeof sent, "%lld", (long long)sent_bytes);
+    char text[MAX_LOGGED_PATH + 64];
     (void)snprintf(text, sizeof text, "%.16s %.*s %d", method, MAX_LOGGED_PATH, path, status);
     /* probes come every few seconds and say nothing new */
     ms_log_fields(is_probe(route) && status < 500 ? MS_LOG_DEBUG : MS_LOG_INFO, text, "ms", took,

@@ -52,10 +52,10 @@ static void begin(struct ms_song_request *out) {
 
 static bool set_callback(struct ms_song_request *out, int version, const char *url, int status,
                          struct ms_problem *problem) {
-    struct ms_url parts;
     bool plain = strlen(url) <= MS_JOB_MAX_CALLBACK_URL;
     for (const char *c = url; plain && *c != '\0'; c++)
         plain = *c > 0x20 && *c < 0x7f;
+    struct ms_url parts;
     if (!plain || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) ||
         ms_url_parse(url, &parts, NULL) != 0 || parts.host[0] == '\0')
         return ms_problem_set(problem, status, "invalid_callback",

@@ -169,13 +169,14 @@ static void add_headers(const struct ms_http_call *call, const struct ms_job *jo
 static void reply_bytes(const struct ms_http_call *call, const struct ms_job *job,
                         const struct ms_job_stem *stem, const char *etag) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
-    int64_t first, count;
-    char text[80];
     const char *wanted = ms_http_header(call, "Range");
     if (!ms_http_if_range_holds(ms_http_header(call, "If-Range"), etag))
         wanted = NULL;
+    int64_t first;
+    int64_t count;
     const enum ms_http_range range = ms_http_parse_range(wanted, stem->bytes, &first, &count);
+    struct ms_problem problem;
+    char text[80];
     if (range == MS_HTTP_RANGE_NONE) {
         (void)snprintf(text, sizeof text, "bytes */%lld", (long long)stem->bytes);
         ms_http_add_header(call, "Content-Range", text);

@@ -46,10 +46,10 @@ static void make_table(unsigned char table[256]) {
 int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size,
                      struct ms_error *err) {
     unsigned char table[256];
-    unsigned char group[4];
     size_t at = 0, padding = 0, filled = 0, done = 0;
     unsigned char *bytes = (unsigned char *)text; /* written behind what is read: done < at */
     make_table(table);
+    unsigned char group[4];
     while (at < size) {
         /* The quick way: whole groups without anything between. */
         while (filled == 0 && padding == 0 && size - at >= 4 && done <= max_bytes) {

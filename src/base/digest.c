@@ -44,9 +44,9 @@ void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size) 
 }
 
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]) {
-    unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned size = 0;
     hex[0] = '\0';
+    unsigned char raw[EVP_MAX_MD_SIZE];
     if (digest->failed || EVP_DigestFinal_ex(digest->context, raw, &size) != 1 ||
         size != MS_SHA256_BYTES)
         return;
@@ -75,7 +75,6 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
     enum { BLOCK_BYTES = 1 << 16 };
     struct ms_sha256 *digest = NULL;
     int rc = 0;
-    unsigned char block[BLOCK_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, path, "%s",
@@ -83,6 +82,7 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
     rc = ms_sha256_new(&digest, err);
     if (rc != 0)
         goto out;
+    unsigned char block[BLOCK_BYTES];
     for (;;) {
         ssize_t got = read(fd, block, sizeof block);
         if (got == 0)
@@ -103,9 +103,9 @@ out:
 }
 
 int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX], struct ms_error *err) {
-    unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned raw_size = 0;
     hex[0] = '\0';
+    unsigned char raw[EVP_MAX_MD_SIZE];
     if (EVP_Digest(bytes, size, raw, &raw_size, EVP_sha224(), NULL) != 1 ||
         raw_size != MS_SHA224_BYTES)
         return ms_error_set(err, MS_EINTERNAL, "OpenSSL offers no SHA-224");

@@ -24,9 +24,9 @@ static int record(struct ms_error *err, int code, const char *subject, const cha
 int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
     if (err == NULL)
         return code;
-    char rest[MS_ERROR_TEXT_BYTES];
     va_list args;
     va_start(args, fmt);
+    char rest[MS_ERROR_TEXT_BYTES];
     (void)vsnprintf(rest, sizeof rest, fmt, args);
     va_end(args);
     return record(err, code, NULL, rest);
@@ -35,9 +35,9 @@ int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
 int(ms_error_about)(struct ms_error *err, int code, const char *subject, const char *fmt, ...) {
     if (err == NULL)
         return code;
-    char rest[MS_ERROR_TEXT_BYTES];
     va_list args;
     va_start(args, fmt);
+    char rest[MS_ERROR_TEXT_BYTES];
     (void)vsnprintf(rest, sizeof rest, fmt, args);
     va_end(args);
     return record(err, code, subject, rest);
@@ -52,9 +52,9 @@ int ms_error_copy(struct ms_error *err, const struct ms_error *from) {
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) {
     if (err == NULL)
         return MS_EINTERNAL;
-    char prefix[MS_ERROR_SUBJECT_BYTES];
     va_list args;
     va_start(args, fmt);
+    char prefix[MS_ERROR_SUBJECT_BYTES];
     (void)vsnprintf(prefix, sizeof prefix, fmt, args);
     va_end(args);
     return record(err, err->code, prefix, err->text);

@@ -48,13 +48,13 @@ static void lower_memory(struct ms_limits *limits, const char *line) {
 /* One folder of a cgroup hierarchy, version 1 or 2: files of the other version are not there. */
 static void apply_cgroup(const char *root, const char *folder, struct ms_limits *limits) {
     char line[128];
-    char period_line[128];
     char *period = NULL;
     if (read_line(root, folder, "cpu.max", line,
                   sizeof line)) { /* "QUOTA PERIOD" or "max PERIOD" */
         double quota = strtod(line, &period);
         lower_cpus(limits, quota, strtod(period, NULL));
     }
+    char period_line[128];
     if (read_line(root, folder, "cpu.cfs_quota_us", line, sizeof line) &&
         read_line(root, folder, "cpu.cfs_period_us", period_line, sizeof period_line))
         lower_cpus(limits, strtod(line, NULL), strtod(period_line, NULL));

@@ -65,9 +65,8 @@ int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out, struct ms_
 
 int ms_tasks_post(struct ms_tasks *tasks, void (*run)(void *argument), void *argument,
                   struct ms_error *err) {
-    bool full;
     (void)pthread_mutex_lock(&tasks->lock);
-    full = tasks->count == tasks->capacity;
+    bool full = tasks->count == tasks->capacity;
     if (!full) {
         tasks->ring[(tasks->first + tasks->count++) % tasks->capacity] =
             (struct task){run, argument};

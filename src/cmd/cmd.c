@@ -109,17 +109,17 @@ int ms_cmd_locate_model(const struct ms_options *options, char **path, struct ms
 
 int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) {
     const char *device = ms_options_string(options, MS_OPTION_DEVICE);
-    char origin[MS_OPTION_ORIGIN_BYTES];
     if (is_device(device))
         return 0;
+    char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_DEVICE, origin),
                           "must be cpu, cuda or cuda:N, not \"%s\"", device);
 }
 
 int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err) {
-    char origin[MS_OPTION_ORIGIN_BYTES];
     if (!ms_error_is_about(err, ms_options_string(options, MS_OPTION_DEVICE)))
         return err->code; /* the model is at fault */
+    char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_prefix(err, "%s", ms_options_origin(options, MS_OPTION_DEVICE, origin));
 }
 

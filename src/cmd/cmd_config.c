@@ -127,12 +127,12 @@ static bool row(const struct ms_options *options, int id, const char **name, cha
 static void show(const struct ms_options *options, const char *command,
                  struct ms_json_writer *writer) {
     const char *name = NULL;
-    char value[1100];
-    char origin[200];
     if (writer == NULL)
         (void)printf("%s:\n", command);
     else
         ms_json_begin_object(writer, command);
+    char value[1100];
+    char origin[200];
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
         if (!row(options, id, &name, value, origin))
             continue;

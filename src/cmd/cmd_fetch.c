@@ -90,7 +90,6 @@ static int check(const struct download *download, const struct stem *stem, struc
 
 static int receive(struct ms_client *client, const char *id, const struct stem *stem,
                    struct download *download, struct ms_error *err) {
-    struct ms_http_response response;
     char *url =
         ms_strdupf("%s/apiv2/jobs/%s/stems/%s.%s", client->server, id, stem->name, stem->format);
     if (url == NULL)
@@ -105,6 +104,7 @@ static int receive(struct ms_client *client, const char *id, const struct stem *
         .max_redirects = 3, /* to the S3 server, where msaas serve was told --presign */
         .cancel = ms_cmd_interrupted(),
     };
+    struct ms_http_response response;
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
     if (rc == 0 && response.status != 200) /* its text went to take() */

@@ -302,12 +302,12 @@ const struct ms_command ms_cmd_rm = {
 static int ask(struct ms_http_client *http, const char *host, int64_t port, struct ms_error *err) {
     bool any = host == NULL || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
     bool v6 = !any && strchr(host, ':') != NULL;
-    struct ms_http_response response;
     char url[300];
     (void)snprintf(url, sizeof url, "http://%s%s%s:%lld/healthz", v6 ? "[" : "",
                    any ? "127.0.0.1" : host, v6 ? "]" : "", (long long)port);
     struct ms_http_request request = {
         .method = "GET", .url = url, .connect_timeout_s = 3, .total_timeout_s = 4};
+    struct ms_http_response response;
     int rc = ms_http_send(http, &request, &response, err);
     if (rc == 0 && response.status != 200)
         rc = ms_error_set(err, MS_ENET, "%s answered with status %d", url, response.status);

@@ -222,7 +222,6 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
             .ext = ms_audio_format_extension(run->pipeline.encode.format),
         };
         char *name = NULL;
-        struct stat status;
         rc = ms_naming_expand(run->template, &values, &name, err);
         if (rc != 0) {
             (void)ms_error_prefix(err, "%s: cannot name its stems", song->input->path);
@@ -232,6 +231,7 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
         free(name);
         if (song->outputs[i].path == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for a name");
+        struct stat status;
         if (stat(song->outputs[i].path, &status) == 0 && status.st_dev == song->input->device &&
             status.st_ino == song->input->inode) {
             (void)ms_error_about(err, MS_EINPUT, song->input->path,

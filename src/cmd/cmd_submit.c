@@ -132,8 +132,8 @@ static const char *content_type(const char *path) {
 /* ---- songs ---- */
 
 static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error *err) {
-    struct stat status;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
     if (*fd < 0 || fstat(*fd, &status) != 0)
         return ms_error_about(err, MS_EINPUT, path, "%s", strerror(errno));
     if (!S_ISREG(status.st_mode))

@@ -132,8 +132,8 @@ static int check_port(struct up *up, struct ms_error *err) {
     int one = 1;
     (void)snprintf(service, sizeof service, "%d", up->port);
     char host_origin[MS_OPTION_ORIGIN_BYTES];
-    char port_origin[MS_OPTION_ORIGIN_BYTES];
     (void)ms_options_origin(up->options, MS_OPTION_HOST, host_origin);
+    char port_origin[MS_OPTION_ORIGIN_BYTES];
     (void)ms_options_origin(up->options, MS_OPTION_PORT, port_origin);
     int fault = getaddrinfo(up->host, service, &hints, &found);
     if (fault != 0)
@@ -247,10 +247,10 @@ static int start(struct child *child, struct ms_error *err) {
 
 /* A child ended without being asked to. An error means that a restart would not help. */
 static int ended(struct child *child, int status, struct ms_error *err) {
-    char name[32];
     double now = ms_monotonic_s();
     double ran_s = now - child->started_s;
     child->pid = 0;
+    char name[32];
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != MS_WORKER_STALLED &&
         child->starts == 1 && ran_s < GIVEN_UP_S)
         return ms_error_set(err, WEXITSTATUS(status) == MS_EXIT_USAGE ? MS_EUSAGE : MS_EINTERNAL,
@@ -304,9 +304,9 @@ static void stop_children(struct up *up) {
         double until_s = ms_monotonic_s() + patience_s;
         for (int i = first; i < last; i++) {
             struct child *child = &up->children[i];
-            char name[32];
             if (await_end(child, until_s))
                 continue;
+            char name[32];
             ms_log(MS_LOG_WARN, "%s did not end in time and was killed", name_of(child, name));
             (void)kill(child->pid, SIGKILL);
             (void)await_end(child, ms_monotonic_s() + 3600);
@@ -317,7 +317,6 @@ static void stop_children(struct up *up) {
 /* ---- the whole ---- */
 
 static bool answers(struct up *up) {
-    struct ms_http_response response;
     char url[320];
     (void)snprintf(url, sizeof url, "%s/readyz", up->url);
     const struct ms_http_request request = {
@@ -327,16 +326,17 @@ static bool answers(struct up *up) {
         .total_timeout_s = 5,
         .cancel = ms_cmd_interrupted(),
     };
+    struct ms_http_response response;
     return ms_http_send(up->http, &request, &response, NULL) == 0 && response.status == 200;
 }
 
 /* The workers inherit their end of the pipe; an environment variable has its number. */
 static int make_pipe(struct up *up, struct ms_error *err) {
     int ends[2];
-    char number[16];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));
     up->ready_fd = ends[0];
+    char number[16];
     (void)snprintf(number, sizeof number, "%d", ends[1]);
     if (fcntl(ends[1], F_SETFD, 0) != 0 || setenv(MS_SERVICE_READY, number, 1) != 0)
         return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));

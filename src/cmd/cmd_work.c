@@ -97,8 +97,8 @@ static int open_model(struct work *work, int lanes, struct ms_error *err) {
     const struct ms_options *options = work->service->options;
     const char *word = ms_options_string(options, MS_OPTION_MODEL);
     struct ms_store_options store = work->service->store;
-    int rc;
     store.cancel = ms_cmd_interrupted();
+    int rc;
     if (ms_model_is_remote(word)) {
         rc = ms_service_make_place(options, MS_OPTION_CACHE, &work->cache, err);
         if (rc == 0)

@@ -187,9 +187,9 @@ static int set_from_environment(struct value *value, const struct ms_option_row 
     }
     if (text == NULL)
         return 0;
-    char origin[MS_OPTION_ORIGIN_BYTES];
     value->set = true;
     value->origin = at;
+    char origin[MS_OPTION_ORIGIN_BYTES];
     (void)name_origin(row, at, origin);
     return row->type == MS_TYPE_FLAG ? set_flag(value, origin, text, err)
                                      : set_value(value, row, origin, text, err);
@@ -278,7 +278,6 @@ static const struct ms_option_row *find_secret(const struct ms_command *command,
 /* Says which other commands have it. */
 static int unknown_name(const struct ms_call *call, const char *name, size_t length,
                         struct ms_error *err) {
-    char word[32];
     const struct ms_option_row *secret = find_secret(call->command, name, length);
     if (secret != NULL)
         return ms_error_set(err, MS_EUSAGE,
@@ -286,6 +285,7 @@ static int unknown_name(const struct ms_call *call, const char *name, size_t len
                             "put it into %.*s, or into a file for --%s",
                             (int)length, name, (int)strcspn(secret->env, "|"), secret->env,
                             secret->name);
+    char word[32];
     (void)snprintf(word, sizeof word, "%.*s",
                    (int)(length < sizeof word ? length : sizeof word - 1), name);
     for (int id = 0; id < MS_OPTION_COUNT; id++)
@@ -315,10 +315,10 @@ static int unknown_name(const struct ms_call *call, const char *name, size_t len
 /* The secret that a file holds, without the newline at its end. */
 static int read_secret(struct value *value, const char *origin, const char *path,
                        struct ms_error *err) {
-    char text[MAX_SECRET_BYTES + 1];
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return ms_error_about(err, MS_EUSAGE, origin, "%s: %s", path, strerror(errno));
+    char text[MAX_SECRET_BYTES + 1];
     size_t size = fread(text, 1, sizeof text, file);
     bool failed = ferror(file) != 0;
     (void)fclose(file);
@@ -532,10 +532,10 @@ int ms_options_check_parts(const struct ms_options *options, enum ms_option_id i
         const char *text = variable(name, length);
         bool is_port = ends_in(name, length, "_PORT");
         bool may_have_port = !is_port && name[length + 1] != ':';
-        struct ms_url url;
         char whole[1100];
         (void)snprintf(whole, sizeof whole, "x://%s%s", is_port ? "h:" : "",
                        text != NULL ? text : "");
+        struct ms_url url;
         if (text == NULL ||
             (strpbrk(text, "@/?#\\ ") == NULL && ms_url_parse(whole, &url, NULL) == 0 &&
              url.host[0] != '\0' && (url.port[0] == '\0' || is_port || may_have_port)))

@@ -100,8 +100,8 @@ void ms_options_print_markdown(const struct ms_command *const *commands, FILE *t
                 to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
         const struct ms_option_row *row = ms_option_row(id);
-        char text[80];
         (void)fputs("| ", to);
+        char text[80];
         print_code(text, strlen(signature(row, text, sizeof text)), to);
         const char *before = " | ";
         for (const struct ms_command *const *of = commands; *of != NULL; of++) {

@@ -216,9 +216,9 @@ void ms_report_failed(void *context, const char *path, const struct ms_error *er
 void ms_report_detail(struct ms_report *report, const char *fmt, ...) {
     if (!report->verbose)
         return;
-    char text[1000];
     va_list args;
     va_start(args, fmt);
+    char text[1000];
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     ms_report_clear(report);

@@ -107,13 +107,13 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
 
 int ms_service_make_place(const struct ms_options *options, enum ms_option_id id, char **out,
                           struct ms_error *err) {
-    char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = ms_service_place(options, id, out, err);
     if (rc != 0)
         return rc;
     rc = ms_make_dirs(*out, err);
     if (rc == 0 && access(*out, W_OK | X_OK) != 0)
         rc = ms_error_about(err, MS_EIO, *out, "%s", strerror(errno));
+    char origin[MS_OPTION_ORIGIN_BYTES];
     return rc == 0 ? 0 : ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
 }
 

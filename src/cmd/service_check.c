@@ -38,10 +38,10 @@ static int check_queue(const struct ms_options *options, bool complete, struct m
 
 static int check_endpoint(const struct ms_options *options, struct ms_error *err) {
     const char *text = ms_options_string(options, MS_OPTION_S3_ENDPOINT);
-    struct ms_url url;
     int rc = ms_options_check_parts(options, MS_OPTION_S3_ENDPOINT, err);
     if (rc != 0 || text == NULL)
         return rc;
+    struct ms_url url;
     if (ms_url_parse(text, &url, NULL) == 0 && url.host[0] != '\0' &&
         (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
         strpbrk(text, "@?#%\\ ") == NULL)
@@ -79,12 +79,12 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
 /* Checked now, because later a wrong file would look like a server that cannot be reached. */
 static int check_certificates(const struct ms_options *options, struct ms_error *err) {
     const char *path = ms_options_string(options, MS_OPTION_S3_CA_FILE);
-    char line[256];
     bool found = false;
     if (path == NULL)
         return 0;
     errno = 0;
     FILE *file = fopen(path, "re");
+    char line[256];
     while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
         found = strncmp(line, "-----BEGIN ", 11) == 0;
     if (!found)

@@ -32,7 +32,6 @@ void ms_exchange_free_body(struct ms_exchange *e) {
 
 static void run_close(void *user) {
     struct ms_exchange *e = user;
-
     e->stream.close(e->stream.context);
     e->stream.close = NULL;
     ms_server_give_back(e);
@@ -56,7 +55,6 @@ void ms_exchange_release(struct ms_exchange *e) {
 
 static void tell(struct ms_exchange *e, int status) {
     const struct ms_http_server_options *options = &e->server->options;
-
     if (options->done != NULL && !e->told)
         options->done(options->context, e->head.method, e->route != NULL ? e->route->pattern : "",
                       e->call.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
@@ -68,7 +66,6 @@ static void tell(struct ms_exchange *e, int status) {
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
-
     (void)event_add(c->timer, &after);
 }
 
@@ -81,7 +78,6 @@ void ms_connection_want_to_read(struct ms_connection *c, bool wanted) {
 
 void ms_connection_close(struct ms_connection *c) {
     struct ms_http_server *server = c->server;
-
     if (c->fd < 0)
         return;
     (void)event_del(c->readable);
@@ -126,7 +122,6 @@ static void free_connection(struct ms_connection *c) {
 void ms_connection_bury(struct ms_http_server *server) {
     while (server->dead != NULL) {
         struct ms_connection *c = server->dead;
-
         server->dead = c->next;
         free_connection(c);
     }
@@ -136,7 +131,6 @@ void ms_connection_bury(struct ms_http_server *server) {
 
 void ms_connection_close_idle(struct ms_http_server *server) {
     struct ms_connection *next;
-
     for (struct ms_connection *c = server->connections; c != NULL; c = next) {
         next = c->next;
         if (c->state == HEAD && c->in_bytes == 0)
@@ -148,7 +142,6 @@ void ms_connection_close_idle(struct ms_http_server *server) {
 
 void ms_connection_break_off(struct ms_connection *c) {
     const struct linger now = {1, 0};
-
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     ms_connection_close(c);
 }
@@ -174,7 +167,6 @@ static void begin_request(struct ms_connection *c) {
 
 void ms_connection_answered(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     tell(e, e->counted_status);
     c->exchange = NULL;
     ms_exchange_release(e);
@@ -192,7 +184,6 @@ void ms_connection_answered(struct ms_connection *c) {
 
 static void on_timer(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
-
     (void)fd;
     (void)what;
     if (c->fd < 0)
@@ -210,7 +201,6 @@ static void on_timer(evutil_socket_t fd, short what, void *user) {
 void ms_connection_open(struct ms_http_server *server, int fd, const char *peer) {
     struct ms_connection *c = calloc(1, sizeof *c);
     const int one = 1, unsent = UNSENT_BYTES;
-
     if (c == NULL) {
         close(fd);
         return;

@@ -17,7 +17,6 @@
 struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
                                     const char *text, size_t size) {
     struct ms_exchange *exchange = calloc(1, sizeof *exchange);
-
     if (exchange == NULL)
         return NULL;
     exchange->text = malloc(3 * size + 3); /* the head, the path and the parameters */
@@ -58,7 +57,6 @@ void ms_exchange_free(struct ms_exchange *exchange) {
 
 static bool is_sane_id(const char *id) {
     const size_t length = id != NULL ? strlen(id) : 0;
-
     if (length == 0 || length > 64)
         return false;
     for (; *id != '\0'; id++)
@@ -70,7 +68,6 @@ static bool is_sane_id(const char *id) {
 void ms_exchange_name(struct ms_exchange *exchange) {
     const char *id = ms_http_head_field(&exchange->head, "X-Request-Id");
     unsigned char random[16] = {0};
-
     if (is_sane_id(id)) {
         snprintf(exchange->request_id, sizeof exchange->request_id, "%s", id);
         return;
@@ -88,7 +85,6 @@ const char *ms_http_header(const struct ms_http_call *call, const char *name) {
 int ms_http_query(const struct ms_http_call *call, const char *name, char **out) {
     const char *at = call->query;
     char *text = malloc(strlen(at) + 1);
-
     *out = NULL;
     if (text == NULL)
         return MS_ENOMEM;
@@ -96,10 +92,8 @@ int ms_http_query(const struct ms_http_call *call, const char *name, char **out)
         const size_t pair = strcspn(at, "&");
         const char *sign = memchr(at, '=', pair);
         const size_t key = sign != NULL ? (size_t)(sign - at) : pair;
-
         if (ms_http_percent_decode(at, key, true, text) && strcmp(text, name) == 0) {
             const char *value = sign != NULL ? sign + 1 : at + pair;
-
             if (!ms_http_percent_decode(value, (size_t)(at + pair - value), true, text)) {
                 free(text);
                 return MS_EUSAGE;
@@ -124,7 +118,6 @@ static bool is_line(const char *text) {
 
 void ms_http_add_header(const struct ms_http_call *call, const char *name, const char *value) {
     struct ms_exchange *exchange = call->exchange;
-
     if (*name == '\0' || !is_line(name) || strpbrk(name, ": \t") != NULL || !is_line(value))
         return;
     if (exchange->headers == NULL)
@@ -155,7 +148,6 @@ static void begin_answer(struct ms_exchange *exchange, int status, const char *c
 void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
                    const void *body, size_t size) {
     struct ms_exchange *exchange = call->exchange;
-
     begin_answer(exchange, status, content_type);
     if (size == 0)
         return;
@@ -226,7 +218,6 @@ void ms_exchange_error(struct ms_exchange *exchange, int status, const char *rea
     const struct ms_http_server_options *options = &exchange->server->options;
     const char *content_type = "application/json";
     char body[2048] = "";
-
     /* raw where it could not be decoded: it still says whose API it was to be */
     const char *path = *exchange->call.path != '\0' ? exchange->call.path : exchange->head.path;
     if (options->error_body != NULL)
@@ -247,7 +238,6 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
     const int status = exchange->status;
     bool ok = evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Request-Id: %s\r\n", status,
                                   ms_http_reason_phrase(status), date, exchange->request_id) > 0;
-
     if (exchange->content_type != NULL && status != 204 && status != 304)
         ok = ok && evbuffer_add_printf(out, "Content-Type: %s\r\n", exchange->content_type) > 0;
     if (status == 204 || status == 304) {
@@ -267,7 +257,6 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
 void ms_exchange_read(struct ms_exchange *exchange) {
     const struct ms_http_stream *stream = &exchange->stream;
     size_t capacity = MS_HTTP_CHUNK_BYTES;
-
     exchange->chunk_bytes = 0;
     exchange->again_ms = 0;
     exchange->read_err = (struct ms_error){0};

@@ -30,17 +30,14 @@
 static void wake(struct ms_http_server *server) {
     const uint64_t one = 1;
     const int saved = errno;
-
     (void)!write(server->wake_fd, &one, sizeof one); /* full: it is awake anyway */
     errno = saved;
 }
 
 void ms_server_give_back(struct ms_exchange *exchange) {
     struct ms_http_server *server = exchange->server;
-    bool first;
-
     pthread_mutex_lock(&server->lock);
-    first = server->finished == NULL;
+    bool first = server->finished == NULL;
     exchange->next = server->finished;
     server->finished = exchange;
     /* Under the lock: once the loop has the last exchange, it may free the server. */
@@ -53,7 +50,6 @@ bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
     struct ms_http_server *server = exchange->server;
     struct ms_tasks *pool =
         exchange->route->where == MS_HTTP_SLOW ? server->slow_pool : server->pool;
-
     exchange->posted_s = ms_monotonic_s();
     return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;
 }
@@ -64,7 +60,6 @@ double ms_server_waited(const struct ms_exchange *exchange) {
 
 static void take_finished(struct ms_http_server *server) {
     struct ms_exchange *list, *oldest = NULL;
-
     pthread_mutex_lock(&server->lock);
     list = server->finished;
     server->finished = NULL;
@@ -78,7 +73,6 @@ static void take_finished(struct ms_http_server *server) {
     }
     while (oldest != NULL) {
         struct ms_exchange *exchange = oldest;
-
         oldest = oldest->next;
         ms_exchange_returned(exchange);
     }
@@ -86,7 +80,6 @@ static void take_finished(struct ms_http_server *server) {
 
 static void set_timer(struct event *timer, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
-
     (void)event_add(timer, &after);
 }
 
@@ -103,9 +96,8 @@ static void drain(struct ms_http_server *server) {
 
 static void on_wake(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
-    uint64_t count;
-
     (void)what;
+    uint64_t count;
     (void)!read(fd, &count, sizeof count);
     take_finished(server);
     if (atomic_exchange(&server->stopping, false))
@@ -138,10 +130,9 @@ static void turn_away(int fd) {
                                  "Retry-After: 2\r\n"
                                  "Connection: close\r\n\r\n"
                                  "{\"reason\":\"too many connections\"}\n";
-    char drop[4096];
-
     (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
+    char drop[4096];
     while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) == (ssize_t)sizeof drop)
         ;
     close(fd);
@@ -149,7 +140,6 @@ static void turn_away(int fd) {
 
 static void name_peer(const struct sockaddr *address, socklen_t size, char out[64]) {
     char name[64] = "?";
-
     (void)getnameinfo(address, size, name, sizeof name, NULL, 0, NI_NUMERICHOST);
     snprintf(out, 64, "%s", strncmp(name, "::ffff:", 7) == 0 ? name + 7 : name);
 }
@@ -157,13 +147,12 @@ static void name_peer(const struct sockaddr *address, socklen_t size, char out[6
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
                       int size, void *user) {
     struct ms_http_server *server = user;
-    char peer[64];
-
     (void)listener;
     if (server->connection_count >= server->options.max_connections) {
         turn_away(fd);
         return;
     }
+    char peer[64];
     name_peer(address, (socklen_t)size, peer);
     ms_connection_open(server, fd, peer);
 }
@@ -172,7 +161,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
  * them for ever. */
 static void on_accept_failed(struct evconnlistener *listener, void *user) {
     struct ms_http_server *server = user;
-
     ms_log(MS_LOG_WARN, "cannot take connections: %s; trying again", strerror(errno));
     (void)evconnlistener_disable(listener);
     set_timer(server->accept_again, ACCEPT_AGAIN_MS);
@@ -180,7 +168,6 @@ static void on_accept_failed(struct evconnlistener *listener, void *user) {
 
 static void on_accept_again(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
-
     (void)fd;
     (void)what;
     if (server->listener != NULL)
@@ -215,7 +202,6 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
 static void fit_descriptors(struct ms_http_server_options *options) {
     const rlim_t wanted = (rlim_t)options->max_connections + SPARE_DESCRIPTORS;
     struct rlimit limit;
-
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -232,7 +218,6 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
     struct addrinfo *found = NULL;
     char service[8];
     int fd = -1, one = 1, zero = 0, rc;
-
     snprintf(service, sizeof service, "%d", port);
     rc = getaddrinfo(host, service, &hints, &found);
     if (rc != 0)
@@ -247,7 +232,6 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
     if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         const bool is_port = errno == EADDRINUSE || errno == EACCES;
         const bool is_host = errno == EADDRNOTAVAIL;
-
         rc = ms_error_set(err, is_port || is_host ? MS_EUSAGE : MS_EIO,
                           "cannot listen on port %d of %s: %s%s", port, host,
                           is_host ? "this machine has no such address" : strerror(errno),
@@ -277,7 +261,6 @@ static int port_of(int fd) {
 static struct event_base *new_base(void) {
     struct event_config *config = event_config_new();
     struct event_base *base = NULL;
-
     if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
         base = event_base_new_with_config(config);
     if (config != NULL)
@@ -295,7 +278,6 @@ static int start_pools(struct ms_http_server *server, struct ms_error *err) {
     const int threads = server->options.threads;
     const int waiting = 2 * server->options.max_connections + 64;
     int rc = ms_tasks_new((threads + 1) / 2, waiting, &server->pool, err);
-
     if (rc == 0 && has_slow_routes(server->options.routes))
         rc = ms_tasks_new(threads, waiting, &server->slow_pool, err);
     return rc;
@@ -305,7 +287,6 @@ int ms_http_server_new(const struct ms_http_server_options *options, struct ms_h
                        struct ms_error *err) {
     struct ms_http_server *server = calloc(1, sizeof *server);
     int fd = -1, rc;
-
     *out = NULL;
     if (server == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for an HTTP server");

@@ -36,7 +36,6 @@ static bool take(struct span *text, char wanted) {
 
 static struct span take_token(struct span *text) {
     struct span token = {text->at, text->at};
-
     while (token.end < text->end && (unsigned char)*token.end > 0x20 &&
            strchr(";=\"", *token.end) == NULL)
         token.end++;
@@ -46,7 +45,6 @@ static struct span take_token(struct span *text) {
 
 static bool is_named(struct span token, const char *name) {
     const size_t length = strlen(name);
-
     return (size_t)(token.end - token.at) == length && strncasecmp(token.at, name, length) == 0;
 }
 
@@ -54,10 +52,8 @@ static bool is_named(struct span token, const char *name) {
  * for itself, as in C:\song.mp3. */
 static bool take_quoted(struct span *text, char out[MAX_VALUE_BYTES + 1]) {
     size_t length = 0;
-
     while (text->at < text->end && *text->at != '"') {
         char c = *text->at++;
-
         if (c == '\\' && text->at < text->end && (*text->at == '"' || *text->at == '\\')) {
             c = *text->at++;
         } else if (c == '%' && text->end - text->at >= 2 && memcmp(text->at, "22", 2) == 0) {
@@ -74,8 +70,6 @@ static bool take_quoted(struct span *text, char out[MAX_VALUE_BYTES + 1]) {
 
 /* The next "; name=value". 1: there is one; 0: the end; -1: malformed. */
 static int take_parameter(struct span *text, struct span *name, char out[MAX_VALUE_BYTES + 1]) {
-    struct span value;
-
     skip_blanks(text);
     if (text->at == text->end)
         return 0;
@@ -89,7 +83,7 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
         return -1;
     if (take(text, '"'))
         return take_quoted(text, out) ? 1 : -1;
-    value = take_token(text);
+    struct span value = take_token(text);
     if ((size_t)(value.end - value.at) > MAX_VALUE_BYTES)
         return -1;
     memcpy(out, value.at, (size_t)(value.end - value.at));
@@ -103,10 +97,8 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
  * reason to refuse a song. */
 static void clean(char *text) {
     const bool utf8 = ms_is_utf8(text);
-
     for (; *text != '\0'; text++) {
         const unsigned char c = (unsigned char)*text;
-
         if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
             *text = '_';
     }
@@ -114,7 +106,6 @@ static void clean(char *text) {
 
 static const char *without_folders(const char *name) {
     const char *slash = strrchr(name, '/'), *backslash;
-
     if (slash != NULL)
         name = slash + 1;
     backslash = strrchr(name, '\\');
@@ -136,23 +127,21 @@ static int keep(char **out, const char *text, struct ms_error *err) {
 /* filename*=UTF-8''f%C3%BCr.mp3 (RFC 8187). False: in another charset, or malformed; then filename=
  * counts. */
 static bool decode_extended(const char *value, char *out) {
-    const char *text;
-
     if (strncasecmp(value, "UTF-8'", 6) != 0)
         return false;
-    text = strchr(value + 6, '\'');
+    const char *text = strchr(value + 6, '\'');
     return text != NULL && ms_http_percent_decode(text + 1, strlen(text + 1), false, out);
 }
 
 static int read_disposition(struct span text, struct ms_multipart_part *part,
                             struct ms_error *err) {
-    char value[MAX_VALUE_BYTES + 1], decoded[MAX_VALUE_BYTES + 1];
-    struct span name;
     bool extended = false;
     int more, rc = 0;
-
     if (!is_named(take_token(&text), "form-data"))
         return ms_error_set(err, MS_EINPUT, "a part of the form is not form-data");
+    char value[MAX_VALUE_BYTES + 1];
+    char decoded[MAX_VALUE_BYTES + 1];
+    struct span name;
     while ((more = take_parameter(&text, &name, value)) > 0 && rc == 0) {
         if (is_named(name, "name")) {
             if (part->name != NULL)
@@ -175,9 +164,7 @@ static int read_disposition(struct span text, struct ms_multipart_part *part,
 static int read_header(struct span line, struct ms_multipart_part *part, bool *disposed,
                        struct ms_error *err) {
     const char *colon = memchr(line.at, ':', (size_t)(line.end - line.at));
-    char value[MS_MULTIPART_MAX_NAME_BYTES + 1];
     struct span name = {line.at, colon}, text;
-
     if (colon == NULL || memchr(line.at, '\0', (size_t)(line.end - line.at)) != NULL)
         return ms_error_set(err, MS_EINPUT, "a header of a part of the form is malformed");
     text = (struct span){colon + 1, line.end};
@@ -188,9 +175,9 @@ static int read_header(struct span line, struct ms_multipart_part *part, bool *d
         *disposed = true;
         return read_disposition(text, part, err);
     }
+    char value[MS_MULTIPART_MAX_NAME_BYTES + 1];
     if (is_named(name, "Content-Type")) {
         const size_t length = (size_t)(text.end - text.at);
-
         if (length > MS_MULTIPART_MAX_NAME_BYTES)
             return ms_error_set(err, MS_ETOOLARGE, "a media type in the form is too long");
         memcpy(value, text.at, length);
@@ -207,18 +194,15 @@ static int read_header(struct span line, struct ms_multipart_part *part, bool *d
 static int read_part(struct span text, struct ms_multipart_part *part, struct ms_error *err) {
     bool disposed = false;
     const char *begin = text.at;
-
     for (;;) {
         const char *end = memmem(text.at, (size_t)(text.end - text.at), "\r\n", 2);
-        int rc;
-
         if (end == NULL)
             return ms_error_set(err, MS_EINPUT, "a part of the form has no end of its headers");
         if (end - begin > MAX_HEADERS_BYTES)
             return ms_error_set(err, MS_ETOOLARGE, "headers of a part of the form are too large");
         if (end == text.at)
             break;
-        rc = read_header((struct span){text.at, end}, part, &disposed, err);
+        int rc = read_header((struct span){text.at, end}, part, &disposed, err);
         if (rc != 0)
             return rc;
         text.at = end + 2;
@@ -233,12 +217,10 @@ static int read_part(struct span text, struct ms_multipart_part *part, struct ms
 /* "\r\n--BOUNDARY", and its length. */
 static size_t read_delimiter(const char *content_type, char out[MAX_BOUNDARY_BYTES + 5]) {
     struct span text = {content_type, content_type + strlen(content_type)}, name;
-    char value[MAX_VALUE_BYTES + 1];
-
     text.at += strcspn(content_type, ";");
+    char value[MAX_VALUE_BYTES + 1];
     while (take_parameter(&text, &name, value) > 0) {
         const size_t length = strlen(value);
-
         if (!is_named(name, "boundary"))
             continue;
         if (length == 0 || length > MAX_BOUNDARY_BYTES || value[length - 1] == ' ')
@@ -256,7 +238,6 @@ static int find_delimiter(struct span *text, const char *delimiter, size_t size,
                           const char **begin) {
     for (;;) {
         const char *found = memmem(text->at, (size_t)(text->end - text->at), delimiter, size);
-
         if (found == NULL)
             return -1;
         *begin = found;
@@ -275,11 +256,8 @@ static int find_delimiter(struct span *text, const char *delimiter, size_t size,
 /* The first delimiter, which may stand at the very begin, without CR LF before it. */
 static int find_first(struct span *text, const char *delimiter, size_t size) {
     const size_t bare = size - 2;
-    const char *begin;
-
     if ((size_t)(text->end - text->at) >= bare && memcmp(text->at, delimiter + 2, bare) == 0) {
         const char *start = text->at;
-
         text->at += bare;
         if (text->end - text->at >= 2 && memcmp(text->at, "--", 2) == 0)
             return 0;
@@ -290,26 +268,24 @@ static int find_first(struct span *text, const char *delimiter, size_t size) {
         }
         text->at = start;
     }
+    const char *begin;
     return find_delimiter(text, delimiter, size, &begin);
 }
 
 int ms_multipart_parse(const char *content_type, const void *body, size_t size,
                        struct ms_multipart *out, struct ms_error *err) {
-    char delimiter[MAX_BOUNDARY_BYTES + 5];
     struct span text = {body, (const char *)body + size};
-    size_t delimiter_bytes;
     int more, rc = 0;
-
     memset(out, 0, sizeof *out);
     if (!ms_http_is_media_type(content_type, "multipart/form-data"))
         return ms_error_set(err, MS_EINPUT, "the body is not multipart/form-data");
-    delimiter_bytes = read_delimiter(content_type, delimiter);
+    char delimiter[MAX_BOUNDARY_BYTES + 5];
+    size_t delimiter_bytes = read_delimiter(content_type, delimiter);
     if (delimiter_bytes == 0)
         return ms_error_set(err, MS_EINPUT, "the form's Content-Type names no usable boundary");
     more = find_first(&text, delimiter, delimiter_bytes);
     while (more > 0 && rc == 0) {
         struct span part = {text.at, NULL};
-
         if (out->count == MS_MULTIPART_MAX_PARTS) {
             rc = ms_error_set(err, MS_ETOOLARGE, "the form has more than %d parts",
                               MS_MULTIPART_MAX_PARTS);

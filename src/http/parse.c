@@ -42,11 +42,9 @@ static bool is_control(char c) {
 int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *head_bytes,
                       const char **reason) {
     size_t at = *scanned;
-
     *head_bytes = 0;
     for (; at < size; at++) {
         const char c = bytes[at];
-
         if (c == '\0') {
             *reason = "a NUL among the headers";
             return 400;
@@ -83,7 +81,6 @@ static char *cut_authority(char *target) {
                     : strncasecmp(target, "https://", 8) == 0 ? 8
                                                               : 0;
     char *path = target + scheme + strcspn(target + scheme, "/?");
-
     if (scheme == 0 || path == target + scheme)
         return NULL;
     /* "http://host?query" has the path "/": too rare to be worth the copy. */
@@ -91,15 +88,14 @@ static char *cut_authority(char *target) {
 }
 
 static int parse_request_line(char *line, struct ms_http_head *out) {
-    char *target, *version, *query;
     size_t length = 0;
-
     while (is_token_char(line[length]))
         length++;
     if (length == 0 || length > MAX_METHOD_BYTES || line[length] != ' ')
         return refuse(out, 400, "no HTTP method");
     line[length] = '\0';
-    target = line + length + 1;
+    char *target = line + length + 1;
+    char *version;
     for (version = target; *version > 0x20 && *version < 0x7f; version++)
         if (*version == '#')
             return refuse(out, 400, "a fragment in the URL");
@@ -120,7 +116,7 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
         if (target == NULL)
             return refuse(out, 400, "the URL is neither a path nor http://...");
     }
-    query = strchr(target, '?');
+    char *query = strchr(target, '?');
     if (query != NULL) {
         *query = '\0';
         out->query = query + 1;
@@ -141,8 +137,6 @@ const char *ms_http_head_field(const struct ms_http_head *head, const char *name
 
 static int parse_field(char *line, struct ms_http_head *out) {
     size_t name = 0, end;
-    char *value;
-
     if (*line == ' ' || *line == '\t')
         return refuse(out, 400, "a folded header");
     while (is_token_char(line[name]))
@@ -151,7 +145,7 @@ static int parse_field(char *line, struct ms_http_head *out) {
         return refuse(out, 400, "a header without a name, or with a blank in it");
     if (out->field_count == MS_HTTP_MAX_FIELDS)
         return refuse(out, 431, "too many headers");
-    value = line + name + 1;
+    char *value = line + name + 1;
     value += strspn(value, " \t");
     for (const char *at = value; *at != '\0'; at++)
         if (is_control(*at) && *at != '\t')
@@ -167,12 +161,9 @@ static int parse_field(char *line, struct ms_http_head *out) {
 
 static bool has_token(const char *list, const char *token) {
     const size_t length = strlen(token);
-
     while (*list != '\0') {
-        size_t some;
-
         list += strspn(list, " \t,");
-        some = strcspn(list, " \t,");
+        size_t some = strcspn(list, " \t,");
         if (some == length && strncasecmp(list, token, length) == 0)
             return true;
         list += some;
@@ -183,7 +174,6 @@ static bool has_token(const char *list, const char *token) {
 static bool parse_content_length(const char *value, int64_t *out) {
     size_t digits = 0;
     int64_t length = 0;
-
     for (; is_digit(value[digits]); digits++) {
         if (digits == MAX_CONTENT_LENGTH_DIGITS)
             return false;
@@ -196,11 +186,9 @@ static bool parse_content_length(const char *value, int64_t *out) {
 /* What decides where the message ends and what becomes of the connection. */
 static int read_framing(struct ms_http_head *out) {
     int hosts = 0, lengths = 0, codings = 0;
-
     out->close = out->minor == 0;
     for (int i = 0; i < out->field_count; i++) {
         const char *name = out->fields[i].name, *value = out->fields[i].value;
-
         if (strcasecmp(name, "Host") == 0) {
             hosts++;
             if (strpbrk(value, " \t,/@") != NULL)
@@ -234,7 +222,6 @@ static int read_framing(struct ms_http_head *out) {
 int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
     char *line = bytes;
     int status = 0;
-
     memset(out, 0, sizeof *out);
     out->method = out->path = out->query = "";
     out->content_length = -1;
@@ -244,7 +231,6 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
     bytes[size - 2] = '\0'; /* the empty line: ends the loop */
     while (status == 0 && *line != '\0') {
         char *end = strchr(line, '\r');
-
         if (end == NULL || end[1] != '\n' || memchr(line, '\n', (size_t)(end - line)) != NULL)
             return refuse(out, 400, "lines must end with CR LF");
         *end = '\0';
@@ -260,17 +246,13 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
 
 bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, char *out) {
     size_t length = 0;
-
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
-
         if (c == '%') {
-            int high, low;
-
             if (size - i < 3)
                 return false;
-            high = hex_value(text[i + 1]);
-            low = hex_value(text[i + 2]);
+            int high = hex_value(text[i + 1]);
+            int low = hex_value(text[i + 2]);
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high * 16 + low);
@@ -289,7 +271,6 @@ bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, c
 bool ms_http_decode_path(const char *raw, char *out) {
     while (*raw == '/') {
         const size_t size = strcspn(raw + 1, "/");
-
         *out++ = *raw++;
         if (!ms_http_percent_decode(raw, size, false, out) || strpbrk(out, "/\\") != NULL ||
             strcmp(out, ".") == 0 || strcmp(out, "..") == 0)
@@ -364,7 +345,6 @@ int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes, siz
                          size_t *used, const char **data, size_t *data_size) {
     size_t at = 0;
     int rc = 0;
-
     *data = bytes;
     *data_size = 0;
     while (at < size && chunked->state != DATA && chunked->state != ENDED) {
@@ -378,7 +358,6 @@ int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes, siz
     if (chunked->state == DATA && at < size) {
         const size_t some =
             (int64_t)(size - at) < chunked->left ? size - at : (size_t)chunked->left;
-
         *data = bytes + at;
         *data_size = some;
         at += some;

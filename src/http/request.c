@@ -27,7 +27,6 @@ static const char *const too_many_wait = "too many requests wait";
 
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-
     if (ms_server_waited(e) > 1) { /* whatever holds the pool up: better told so than kept */
         ms_exchange_error(e, 503, too_many_wait);
         ms_http_add_header(&e->call, "Retry-After", "5");
@@ -39,7 +38,6 @@ static void run_handle(void *user) {
 
 static void dispatch(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     c->state = ANSWER;
     (void)event_del(c->timer);
     ms_connection_want_to_read(c, c->in_bytes < c->server->options.max_header_bytes);
@@ -65,8 +63,6 @@ static int grow_body(struct ms_connection *c, size_t more) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
     size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
-    char *body;
-
     if (wanted <= e->body_capacity)
         return 0;
     if (capacity < wanted)
@@ -76,7 +72,7 @@ static int grow_body(struct ms_connection *c, size_t more) {
     if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
         server->options.max_inflight_bytes)
         return 503;
-    body = realloc(e->body, capacity);
+    char *body = realloc(e->body, capacity);
     if (body == NULL)
         return 503;
     server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
@@ -93,12 +89,10 @@ static bool take_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t at = 0;
     int done = 0;
-
     while (done == 0 && at < c->in_bytes) {
         const char *data = c->in + at;
         size_t used, size;
         int status = 0;
-
         if (e->head.chunked) {
             done = ms_http_chunked_feed(&c->chunked, data, c->in_bytes - at, &used, &data, &size);
         } else {
@@ -141,12 +135,9 @@ static void read_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t most = c->body_left < MAX_READ_BYTES ? (size_t)c->body_left : MAX_READ_BYTES;
     char *to = c->server->scratch;
-    ssize_t got;
-
     if (c->max_body > 0) {
         const bool full = e->body_bytes + 1 >= e->body_capacity;
         const int status = full ? grow_body(c, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
-
         if (status != 0) {
             ms_answer_send_error(c, status, too_busy, true);
             return;
@@ -157,7 +148,7 @@ static void read_body(struct ms_connection *c) {
     } else if (most > MS_HTTP_SCRATCH_BYTES) {
         most = MS_HTTP_SCRATCH_BYTES;
     }
-    got = recv(c->fd, to, most, 0);
+    ssize_t got = recv(c->fd, to, most, 0);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {
@@ -180,7 +171,6 @@ static void begin_body(struct ms_connection *c) {
     const bool has_body = e->head.chunked || length > 0;
     char allow[128];
     int status;
-
     e->route = ms_http_route_find(server->options.routes, e->head.method, e->call.path, &status,
                                   allow, sizeof allow);
     if (e->route == NULL) {
@@ -229,7 +219,6 @@ static void begin_body(struct ms_connection *c) {
  * closed, when there is no memory. */
 static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) {
     struct ms_exchange *e = ms_exchange_new(c->server, c->peer, c->in, size);
-
     if (e == NULL) {
         ms_connection_close(c);
         return NULL;
@@ -259,18 +248,15 @@ void ms_request_refuse(struct ms_connection *c, int status, const char *reason) 
 /* False: there is no whole head yet. */
 static bool take_head(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
-    struct ms_exchange *e;
     const char *reason = NULL;
-    size_t size;
-    int status;
-
     if (!c->blank_skipped && c->in_bytes >= 2 && memcmp(c->in, "\r\n", 2) == 0) {
         c->blank_skipped = true;
         c->scanned = 0;
         c->in_bytes -= 2;
         memmove(c->in, c->in + 2, c->in_bytes);
     }
-    status = ms_http_scan_head(c->in, c->in_bytes, &c->scanned, &size, &reason);
+    size_t size;
+    int status = ms_http_scan_head(c->in, c->in_bytes, &c->scanned, &size, &reason);
     if (status == 0 && size == 0 && c->in_bytes >= most) {
         status = 431;
         reason = "the headers are too large";
@@ -281,7 +267,7 @@ static bool take_head(struct ms_connection *c) {
     }
     if (size == 0)
         return false;
-    e = begin_exchange(c, size);
+    struct ms_exchange *e = begin_exchange(c, size);
     if (e == NULL)
         return true;
     status = ms_http_parse_head(e->text, size, &e->head);
@@ -295,7 +281,6 @@ static bool take_head(struct ms_connection *c) {
     c->keep_alive = !e->head.close;
     if (strcmp(e->head.path, "*") != 0) {
         char *path = e->text + size + 1;
-
         if (!ms_http_decode_path(e->head.path, path)) {
             ms_answer_send_error(c, 400, "the path is malformed", true);
             return true;
@@ -311,14 +296,11 @@ static bool take_head(struct ms_connection *c) {
 /* Reads what there is room for into `in`. */
 static void fill_in(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
-    ssize_t got;
-
     if ((c->in_bytes == c->in_capacity || c->state == BODY) && c->in_capacity < most) {
         size_t capacity = c->state == BODY      ? most
                           : c->in_capacity == 0 ? MIN_IN_BYTES
                                                 : 2 * c->in_capacity;
         char *in = realloc(c->in, capacity < most ? capacity : most);
-
         if (in == NULL) {
             ms_connection_close(c);
             return;
@@ -331,7 +313,7 @@ static void fill_in(struct ms_connection *c) {
             ms_connection_want_to_read(c, false);
         return;
     }
-    got = recv(c->fd, c->in + c->in_bytes, c->in_capacity - c->in_bytes, 0);
+    ssize_t got = recv(c->fd, c->in + c->in_bytes, c->in_capacity - c->in_bytes, 0);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got < 0) {
@@ -347,7 +329,6 @@ static void fill_in(struct ms_connection *c) {
 
 static void drop_input(struct ms_connection *c) {
     const ssize_t got = recv(c->fd, c->server->scratch, MS_HTTP_SCRATCH_BYTES, 0);
-
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     c->lingered_bytes += got;
@@ -360,7 +341,6 @@ static void drop_input(struct ms_connection *c) {
 static void read_request(struct ms_connection *c) {
     const bool idle = c->in_bytes == 0 && c->state == HEAD;
     bool taken = false;
-
     if (c->state == BODY && !c->exchange->head.chunked) {
         read_body(c);
         return;
@@ -386,7 +366,6 @@ static void read_request(struct ms_connection *c) {
 
 void ms_request_on_readable(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
-
     (void)fd;
     (void)what;
     if (c->fd < 0)

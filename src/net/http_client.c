@@ -59,7 +59,6 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     const struct ms_http_request *request = client->request;
     const int64_t left = request->body_bytes - client->sent;
     size_t some = size * count;
-
     if ((int64_t)some > left)
         some = (size_t)left;
     if (some == 0)
@@ -69,7 +68,6 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     } else {
         size_t got = 0;
         const int rc = request->read(request->context, buffer, some, &got, client->err);
-
         if (rc != 0 || got == 0 || got > some) {
             fail(client, rc != 0 ? rc
                                  : ms_error_set(client->err, MS_EINTERNAL,
@@ -86,7 +84,6 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
 static int rewind_body(void *user, curl_off_t offset, int origin) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     if (offset != 0 || origin != SEEK_SET)
         return CURL_SEEKFUNC_CANTSEEK;
     if (request->read != NULL && client->sent != 0 &&
@@ -99,8 +96,6 @@ static int rewind_body(void *user, curl_off_t offset, int origin) {
 static size_t take_header(char *line, size_t size, size_t count, void *user) {
     struct ms_http_client *client = user;
     size_t length = size * count;
-    char *grown;
-
     while (length > 0 && (line[length - 1] == '\r' || line[length - 1] == '\n'))
         length--;
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
@@ -112,7 +107,7 @@ static size_t take_header(char *line, size_t size, size_t count, void *user) {
                                   MAX_HEADER_BYTES));
         return 0;
     }
-    grown = realloc(client->headers, client->headers_size + length + 2);
+    char *grown = realloc(client->headers, client->headers_size + length + 2);
     if (grown == NULL) {
         fail(client, ms_error_set(client->err, MS_ENOMEM, "no memory for a response's headers"));
         return 0;
@@ -128,7 +123,6 @@ static size_t take_header(char *line, size_t size, size_t count, void *user) {
 static int tell_head(struct ms_http_client *client) {
     const struct ms_http_request *request = client->request;
     long status = 0;
-
     if (client->head_told)
         return client->failed;
     client->head_told = true;
@@ -136,7 +130,6 @@ static int tell_head(struct ms_http_client *client) {
     client->response->status = (int)status;
     if (request->head != NULL) {
         const int rc = request->head(request->context, client->response, client->err);
-
         if (rc != 0)
             return fail(client, rc);
     }
@@ -147,7 +140,6 @@ static int collect(struct ms_http_client *client, const char *bytes, size_t size
     if (client->body_size + size + 1 > client->body_capacity) {
         const size_t capacity = 2 * (client->body_size + size + 1);
         char *grown = realloc(client->body, capacity);
-
         if (grown == NULL)
             return ms_error_set(client->err, MS_ENOMEM, "no memory for a response of %zu bytes",
                                 capacity);
@@ -164,11 +156,10 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *user) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
     const size_t length = size * count;
-    int rc;
-
     if (tell_head(client) != 0)
         return 0;
     client->received += (int64_t)length;
+    int rc;
     if (client->received > max_bytes(request))
         rc = ms_error_set(client->err, MS_ETOOLARGE, "the response is over %lld bytes",
                           (long long)max_bytes(request));
@@ -187,7 +178,6 @@ static int watch(void *user, curl_off_t total, curl_off_t received, curl_off_t t
                  curl_off_t sent) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     (void)to_send;
     (void)sent;
     if (request->cancel != NULL && atomic_load(request->cancel)) {
@@ -202,7 +192,6 @@ static int watch(void *user, curl_off_t total, curl_off_t received, curl_off_t t
 static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     (void)purpose;
     if (!request->allow_address(request->context, &address->addr)) {
         client->denied = true;
@@ -214,14 +203,12 @@ static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_s
 /* ---- one request ---- */
 
 int ms_http_client_new(struct ms_http_client **out, struct ms_error *err) {
-    struct ms_http_client *client;
-
     *out = NULL;
     (void)pthread_once(&once, init_libcurl);
     if (global_state != CURLE_OK)
         return ms_error_set(err, MS_EINTERNAL, "libcurl does not start: %s",
                             curl_easy_strerror(global_state));
-    client = calloc(1, sizeof *client);
+    struct ms_http_client *client = calloc(1, sizeof *client);
     if (client != NULL)
         client->curl = curl_easy_init();
     if (client == NULL || client->curl == NULL) {
@@ -242,11 +229,9 @@ void ms_http_client_free(struct ms_http_client *client) {
 }
 
 static int add_header(struct curl_slist **list, const char *header, struct ms_error *err) {
-    struct curl_slist *longer;
-
     if (strpbrk(header, "\r\n") != NULL)
         return ms_error_set(err, MS_EUSAGE, "a header of a request holds a line break");
-    longer = curl_slist_append(*list, header);
+    struct curl_slist *longer = curl_slist_append(*list, header);
     if (longer == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a request's headers");
     *list = longer;
@@ -256,7 +241,6 @@ static int add_header(struct curl_slist **list, const char *header, struct ms_er
 static int add_headers(const struct ms_http_request *request, struct curl_slist **list,
                        struct ms_error *err) {
     int rc = 0;
-
     /* Asking first whether a body is welcome costs a second where the peer does not answer that:
      * worth it for large ones only. */
     if (request->body_bytes < SMALL_BODY_BYTES)
@@ -272,7 +256,6 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     CURL *curl = client->curl;
     const bool secure = strncasecmp(request->url, "https:", 6) == 0;
     const bool has_body = request->body != NULL || request->read != NULL;
-
     curl_easy_reset(curl); /* connections stay */
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
@@ -337,28 +320,25 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
                  struct ms_http_response *response, struct ms_error *err) {
     char detail[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
-    struct ms_error local;
-    char shown[300];
-    CURLcode result;
-    int rc;
-
     *response = (struct ms_http_response){.client = client};
     client->request = request;
     client->response = response;
+    struct ms_error local;
     client->err = err != NULL ? err : &local;
     client->failed = 0;
     client->head_told = client->denied = false;
     client->sent = client->received = 0;
     client->headers_size = client->body_size = 0;
+    char shown[300];
     if (request->secret_path)
         ms_url_origin(request->url, shown, sizeof shown);
     else
         ms_url_public(request->url, shown, sizeof shown);
-    rc = add_headers(request, &headers, client->err);
+    int rc = add_headers(request, &headers, client->err);
     if (rc != 0)
         goto out;
     set_up(client, request, headers, detail);
-    result = curl_easy_perform(client->curl);
+    CURLcode result = curl_easy_perform(client->curl);
     if (result == CURLE_OK)
         rc = tell_head(client);
     else if (client->failed != 0)
@@ -383,7 +363,6 @@ out:
 const char *ms_http_response_header(const struct ms_http_response *response, const char *name) {
     const struct ms_http_client *client = response->client;
     const size_t length = strlen(name);
-
     if (client->headers_size == 0)
         return NULL;
     for (const char *line = client->headers; *line != '\0'; line += strlen(line) + 1) {

@@ -35,10 +35,9 @@ static int disk_error(const struct transfer *transfer, struct ms_error *err) {
 /* "bytes FIRST-LAST/TOTAL" */
 static bool parse_range(const char *text, int64_t *first, int64_t *total) {
     static const char unit[] = "bytes ";
-    char *end;
-
     if (text == NULL || strncmp(text, unit, strlen(unit)) != 0)
         return false;
+    char *end;
     *first = strtoll(text + strlen(unit), &end,
                      10); /* of what does not fit: the largest or smallest number */
     if (*end != '-')
@@ -55,7 +54,6 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     const char *etag = ms_http_response_header(response, "ETag");
     const char *length = ms_http_response_header(response, "Content-Length");
     int64_t first = 0;
-
     if (response->status == 206) {
         if (!parse_range(ms_http_response_header(response, "Content-Range"), &first,
                          &transfer->wanted) ||
@@ -83,7 +81,6 @@ static int see_head(void *context, const struct ms_http_response *response, stru
 
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct transfer *transfer = context;
-
     if (!transfer->append)
         return 0;
     if (transfer->size + (int64_t)size > transfer->download->max_bytes)
@@ -92,7 +89,6 @@ static int take(void *context, const void *bytes, size_t size, struct ms_error *
     for (size_t done = 0; done < size;) {
         const ssize_t some = pwrite(transfer->fd, (const char *)bytes + done, size - done,
                                     (off_t)(transfer->size + (int64_t)done));
-
         if (some < 0 && errno == EINTR)
             continue;
         if (some <= 0)
@@ -108,34 +104,34 @@ static int take(void *context, const void *bytes, size_t size, struct ms_error *
 /* One request. 0: the file is whole. */
 static int attempt(struct ms_http_client *client, struct transfer *transfer, struct ms_error *err) {
     const struct ms_http_download *download = transfer->download;
-    struct ms_http_response response;
-    char range[64], if_range[sizeof transfer->etag + 16], shown[300];
     const char *headers[3] = {NULL};
-    int rc;
-
     transfer->start = transfer->size;
     transfer->append = false;
+    char range[64];
     snprintf(range, sizeof range, "Range: bytes=%lld-", (long long)transfer->size);
+    char if_range[sizeof transfer->etag + 16];
     snprintf(if_range, sizeof if_range, "If-Range: %s", transfer->etag);
     if (transfer->size > 0) {
         headers[0] = range;
         headers[1] = transfer->etag[0] != '\0' ? if_range : NULL;
     }
-    rc = ms_http_send(client,
-                      &(struct ms_http_request){
-                          .method = "GET",
-                          .url = download->url,
-                          .headers = headers,
-                          .head = see_head,
-                          .write = take,
-                          .max_bytes = download->max_bytes,
-                          .context = transfer,
-                          .max_redirects = 5,
-                          .cancel = download->cancel,
-                      },
-                      &response, err);
+    struct ms_http_response response;
+    int rc = ms_http_send(client,
+                          &(struct ms_http_request){
+                              .method = "GET",
+                              .url = download->url,
+                              .headers = headers,
+                              .head = see_head,
+                              .write = take,
+                              .max_bytes = download->max_bytes,
+                              .context = transfer,
+                              .max_redirects = 5,
+                              .cancel = download->cancel,
+                          },
+                          &response, err);
     if (rc != 0)
         return rc;
+    char shown[300];
     ms_url_public(download->url, shown, sizeof shown);
     switch (response.status) {
     case 200:
@@ -160,7 +156,6 @@ static int attempt(struct ms_http_client *client, struct transfer *transfer, str
 static void pause_before_retry(const struct ms_http_download *download, int fruitless) {
     const double until_s =
         ms_monotonic_s() + (fruitless == 0 ? 0.1 : 0.5 * (double)(1 << fruitless));
-
     while (ms_monotonic_s() < until_s &&
            !(download->cancel != NULL && atomic_load(download->cancel)))
         (void)poll(NULL, 0, 50);
@@ -169,13 +164,12 @@ static void pause_before_retry(const struct ms_http_download *download, int frui
 int ms_http_download(struct ms_http_client *client, const struct ms_http_download *download,
                      bool *resumed, struct ms_error *err) {
     struct transfer transfer = {.download = download};
-    struct stat st;
     int64_t begun = 0;
     int fruitless = 0;
     int rc = 0;
-
     *resumed = false;
     transfer.fd = open(download->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    struct stat st;
     if (transfer.fd < 0 || fstat(transfer.fd, &st) != 0) {
         rc = disk_error(&transfer, err);
         goto out;
@@ -187,7 +181,6 @@ int ms_http_download(struct ms_http_client *client, const struct ms_http_downloa
     begun = transfer.size = st.st_size > download->max_bytes ? 0 : st.st_size;
     for (int i = 0; i < MAX_ATTEMPTS; i++) {
         const int64_t before = transfer.size;
-
         rc = attempt(client, &transfer, err);
         if (rc != MS_ENET)
             break;
