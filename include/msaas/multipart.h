@@ -24,9 +24,6 @@ struct ms_multipart {
  * multipart/form-data, or malformed; MS_ETOOLARGE: too many parts, too long names; MS_ENOMEM. */
 MS_MUST_CHECK int ms_multipart_parse(const char *content_type, const void *body, size_t size,
                                      struct ms_multipart *out, struct ms_error *err);
-/* The first part of this name; NULL: none. */
-const struct ms_multipart_part *ms_multipart_find(const struct ms_multipart *form,
-                                                  const char *name);
 void ms_multipart_free(struct ms_multipart *form);
 
 #endif

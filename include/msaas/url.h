@@ -17,10 +17,10 @@ void ms_url_public(const char *text, char *out, size_t capacity);
 /* Scheme, host and port only: for logs of URLs whose path may be a secret, as those of chat
  * services' webhooks. */
 void ms_url_origin(const char *text, char *out, size_t capacity);
-/* Percent-decodes in place semantics into out; false: bad escape, NUL, or no room. */
+/* Decodes into out, which may be text itself. False: a malformed escape, a NUL, or no room. */
 bool ms_percent_decode(const char *text, size_t size, char *out, size_t capacity);
-/* Encodes all but unreserved characters (and '/' when keep_slash); the caller frees; NULL: memory.
- */
+/* Encodes all but unreserved characters (and '/' if keep_slash). The caller frees it. NULL: no
+ * memory. */
 char *ms_percent_encode(const char *text, bool keep_slash);
 
 #endif

@@ -90,8 +90,8 @@ static const char *string_of(const struct ms_json *object, const char *a, const 
     return text != NULL ? text : ms_json_string(ms_json_get(object, b));
 }
 
-int ms_client_refused(const struct ms_client *client, const struct ms_http_response *response,
-                      struct ms_error *err) {
+static int refused(const struct ms_client *client, const struct ms_http_response *response,
+                   struct ms_error *err) {
     int status = response->status;
     int code = status == 404                    ? MS_ENOTFOUND
                : status == 413                  ? MS_ETOOLARGE
@@ -129,7 +129,7 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
     if (rc == 0 && (response.status < 200 || response.status > 299))
-        rc = ms_client_refused(client, &response, err);
+        rc = refused(client, &response, err);
     if (rc == 0 && out != NULL) {
         *out = NULL;
         if (response.body_bytes > 0 &&

@@ -35,9 +35,6 @@ int ms_client_end(struct ms_client *client, const char *command_name, int rc,
 MS_MUST_CHECK int ms_client_call(struct ms_client *client, const char *path,
                                  struct ms_http_request request, struct ms_json **out,
                                  struct ms_error *err);
-/* The same answer's error, for callers that send by themselves. */
-int ms_client_refused(const struct ms_client *client, const struct ms_http_response *response,
-                      struct ms_error *err);
 /* Makes what ms_http_send returned one that says where no server was, and what to do. */
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err);
 

@@ -166,7 +166,7 @@ static void stream_returned(struct ms_connection *c) {
     }
 }
 
-void ms_exchange_returned(struct ms_exchange *e) {
+void ms_answer_returned(struct ms_exchange *e) {
     struct ms_connection *c = e->connection;
     const enum ms_exchange_task task = e->task;
     e->task = MS_TASK_NONE;

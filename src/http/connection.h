@@ -1,9 +1,10 @@
-/* The inside of a connection, for the files that make it up: connection.c (its life), request.c
- * (what comes in), answer.c (what goes out). All of it is the loop's. Any of these functions may
- * close the connection: then fd is -1, and only that may be looked at. */
+/* A connection (connection.c), what goes out on it (answer.c), and what comes in (request.c): each of
+ * these files calls only those before it. All of it is the loop's. Any of these functions may close
+ * the connection: then fd is -1, and nothing else of it may be used. */
 #ifndef MSAAS_HTTP_CONNECTION_H
 #define MSAAS_HTTP_CONNECTION_H
 
+#include "exchange.h"
 #include "server.h"
 
 struct evbuffer;
@@ -52,18 +53,30 @@ struct ms_connection {
     int64_t owed_bytes;   /* queued_bytes at the last look */
 };
 
+struct ms_connection_events {
+    void (*readable)(int fd, short what, void *connection);
+    void (*writable)(int fd, short what, void *connection);
+    /* a deadline has passed */
+    void (*timer)(int fd, short what, void *connection);
+    /* time to ask the stream again */
+    void (*again)(int fd, short what, void *connection);
+};
+
 /* connection.c */
+/* Takes `fd`. Without memory for a connection it is closed. */
+void ms_connection_open(struct ms_http_server *server, int fd, const char *peer,
+                        const struct ms_connection_events *events);
+void ms_connection_close(struct ms_connection *c);
+/* Closes those on which no request has begun. */
+void ms_connection_close_idle(struct ms_http_server *server);
+/* Frees those that are closed. */
+void ms_connection_bury(struct ms_http_server *server);
 void ms_connection_set_timer(struct ms_connection *c, int ms);
 void ms_connection_want_to_read(struct ms_connection *c, bool wanted);
-/* Closes so that the client notices, whatever framing it goes by: a reset. */
+/* Closes with a reset, so that the client cannot take a part of an answer for the whole. */
 void ms_connection_break_off(struct ms_connection *c);
 /* The answer is written: on to the next request, or the end. */
 void ms_connection_answered(struct ms_connection *c);
-
-/* request.c */
-void ms_request_on_readable(int fd, short what, void *user);
-/* Answers what never became a request. */
-void ms_request_refuse(struct ms_connection *c, int status, const char *reason);
 
 /* answer.c */
 /* What c->exchange holds goes out. */
@@ -75,5 +88,11 @@ void ms_answer_flush(struct ms_connection *c); /* what is in `out`, as far as it
 void ms_answer_check_stall(struct ms_connection *c);
 void ms_answer_on_writable(int fd, short what, void *user);
 void ms_answer_on_again(int fd, short what, void *user);
+/* Continues with an exchange that came back from a pool. Its connection may be closed already. */
+void ms_answer_returned(struct ms_exchange *exchange);
+
+/* request.c */
+/* A new connection: reads requests from it, has them answered. Takes `fd`. */
+void ms_request_accept(struct ms_http_server *server, int fd, const char *peer);
 
 #endif

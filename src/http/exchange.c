@@ -1,4 +1,4 @@
-/* What a handler sees of the request, and the answer that it builds. */
+/* An exchange: the request as its handler sees it, and the answer that the handler builds. */
 #include "exchange.h"
 
 #include <ctype.h>
@@ -10,6 +10,7 @@
 
 #include <event2/buffer.h>
 
+#include "msaas/sys.h"
 #include "server.h"
 
 /* ---- the request ---- */
@@ -28,6 +29,7 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *p
         memcpy(exchange->text, text, size);
     exchange->text[size] = '\0';
     exchange->server = server;
+    server->exchange_count++;
     exchange->head.method = exchange->head.path = exchange->head.query = "";
     exchange->head.content_length = -1;
     snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
@@ -41,18 +43,74 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *p
     return exchange;
 }
 
-void ms_exchange_free(struct ms_exchange *exchange) {
-    if (exchange == NULL)
-        return;
+int ms_exchange_grow_body(struct ms_exchange *e, size_t more) {
+    struct ms_http_server *server = e->server;
+    size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
+    if (wanted <= e->body_capacity)
+        return 0;
+    if (capacity < wanted)
+        capacity = wanted;
+    if (e->head.content_length >= 0 && capacity > (size_t)e->head.content_length + 1)
+        capacity = (size_t)e->head.content_length + 1;
+    if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
+        server->options.max_inflight_bytes)
+        return 503;
+    char *body = realloc(e->body, capacity);
+    if (body == NULL)
+        return 503;
+    server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
+    e->body = body;
+    e->body_capacity = capacity;
+    return 0;
+}
+
+void ms_exchange_free_body(struct ms_exchange *e) {
+    e->server->inflight_bytes -= (int64_t)e->body_capacity;
+    free(e->body);
+    e->body = NULL;
+    e->body_bytes = e->body_capacity = 0;
+}
+
+static void free_exchange(struct ms_exchange *exchange) {
     if (exchange->headers != NULL)
         evbuffer_free(exchange->headers);
     if (exchange->content != NULL)
         evbuffer_free(exchange->content);
     free(exchange->content_type);
     free(exchange->chunk);
-    free(exchange->body);
+    ms_exchange_free_body(exchange);
+    exchange->server->exchange_count--;
     free(exchange->text);
     free(exchange);
+}
+
+static void run_close(void *user) {
+    struct ms_exchange *e = user;
+    e->stream.close(e->stream.context);
+    e->stream.close = NULL;
+    ms_server_give_back(e);
+}
+
+void ms_exchange_release(struct ms_exchange *e) {
+    e->connection = NULL;
+    if (e->task != MS_TASK_NONE)
+        return; /* when it comes back */
+    if (e->stream.close != NULL) {
+        e->task = MS_TASK_CLOSE;
+        if (ms_server_post(e, run_close))
+            return;
+        e->stream.close(e->stream.context);
+    }
+    free_exchange(e);
+}
+
+void ms_exchange_tell(struct ms_exchange *e, int status) {
+    const struct ms_http_server_options *options = &e->server->options;
+    if (options->done != NULL && !e->told)
+        options->done(options->context, e->head.method, e->route != NULL ? e->route->pattern : "",
+                      e->call.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
+                      e->request_id, e->peer);
+    e->told = true;
 }
 
 static bool is_sane_id(const char *id) {
@@ -164,7 +222,7 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
 
 /* ---- the answer, on the loop ---- */
 
-const char *ms_http_reason_phrase(int status) {
+static const char *reason_phrase(int status) {
     static const struct {
         int status;
         const char *phrase;
@@ -237,7 +295,7 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
                           const char *date, struct evbuffer *out) {
     const int status = exchange->status;
     bool ok = evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Request-Id: %s\r\n", status,
-                                  ms_http_reason_phrase(status), date, exchange->request_id) > 0;
+                                  reason_phrase(status), date, exchange->request_id) > 0;
     if (exchange->content_type != NULL && status != 204 && status != 304)
         ok = ok && evbuffer_add_printf(out, "Content-Type: %s\r\n", exchange->content_type) > 0;
     if (status == 204 || status == 304) {

@@ -1,8 +1,8 @@
-/* The HTTP server as a whole: listens, takes connections in, carries what the pool has done back to
- * the loop, drains. Requests come in through connection.c; handlers (api*.c) run on the pools, or
- * on the loop when they must not wait. The loop is the thread of ms_http_server_run; the pool
- * reaches it through `finished` and an eventfd, so that libevent needs no locks. */
-#include "server.h"
+/* The HTTP server as a whole: listens, accepts connections, continues what comes back from the pools,
+ * drains. The loop is the thread that calls ms_http_server_run. Handlers run on the pools; those
+ * that never block may run on the loop. The files call each other in one direction only:
+ * http_server -> request -> answer -> connection -> exchange -> server; request -> parse, router. */
+#include "connection.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -25,56 +25,13 @@
 #define SPARE_DESCRIPTORS 256 /* for all that is no connection */
 #define ACCEPT_AGAIN_MS 100
 
-/* ---- from the pool, and from stop ---- */
-
-static void wake(struct ms_http_server *server) {
-    const uint64_t one = 1;
-    const int saved = errno;
-    (void)!write(server->wake_fd, &one, sizeof one); /* full: it is awake anyway */
-    errno = saved;
-}
-
-void ms_server_give_back(struct ms_exchange *exchange) {
-    struct ms_http_server *server = exchange->server;
-    pthread_mutex_lock(&server->lock);
-    bool first = server->finished == NULL;
-    exchange->next = server->finished;
-    server->finished = exchange;
-    /* Under the lock: once the loop has the last exchange, it may free the server. */
-    if (first)
-        wake(server);
-    pthread_mutex_unlock(&server->lock);
-}
-
-bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
-    struct ms_http_server *server = exchange->server;
-    struct ms_tasks *pool =
-        exchange->route->where == MS_HTTP_SLOW ? server->slow_pool : server->pool;
-    exchange->posted_s = ms_monotonic_s();
-    return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;
-}
-
-double ms_server_waited(const struct ms_exchange *exchange) {
-    return (ms_monotonic_s() - exchange->posted_s) * 1000 / exchange->server->options.max_wait_ms;
-}
+/* ---- from the pools, and from stop ---- */
 
 static void take_finished(struct ms_http_server *server) {
-    struct ms_exchange *list, *oldest = NULL;
-    pthread_mutex_lock(&server->lock);
-    list = server->finished;
-    server->finished = NULL;
-    pthread_mutex_unlock(&server->lock);
-    while (list != NULL) { /* first come, first served */
-        struct ms_exchange *next = list->next;
-
-        list->next = oldest;
-        oldest = list;
-        list = next;
-    }
-    while (oldest != NULL) {
-        struct ms_exchange *exchange = oldest;
-        oldest = oldest->next;
-        ms_exchange_returned(exchange);
+    struct ms_exchange *next;
+    for (struct ms_exchange *e = ms_server_take_finished(server); e != NULL; e = next) {
+        next = e->next;
+        ms_answer_returned(e);
     }
 }
 
@@ -154,7 +111,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     }
     char peer[64];
     name_peer(address, (socklen_t)size, peer);
-    ms_connection_open(server, fd, peer);
+    ms_request_accept(server, fd, peer);
 }
 
 /* Out of descriptors, most likely: those waiting wait a little more, instead of the loop asking for
@@ -345,7 +302,7 @@ int ms_http_server_run(struct ms_http_server *server, struct ms_error *err) {
 void ms_http_server_stop(struct ms_http_server *server, int drain_ms) {
     atomic_store(&server->drain_ms, drain_ms > 0 ? drain_ms : 0);
     atomic_store(&server->stopping, true);
-    wake(server);
+    ms_server_wake(server);
 }
 
 void ms_http_server_free(struct ms_http_server *server) {

@@ -305,14 +305,6 @@ int ms_multipart_parse(const char *content_type, const void *body, size_t size,
     return rc;
 }
 
-const struct ms_multipart_part *ms_multipart_find(const struct ms_multipart *form,
-                                                  const char *name) {
-    for (int i = 0; i < form->count; i++)
-        if (strcmp(form->parts[i].name, name) == 0)
-            return &form->parts[i];
-    return NULL;
-}
-
 void ms_multipart_free(struct ms_multipart *form) {
     for (int i = 0; i < form->count; i++) {
         free(form->parts[i].name);

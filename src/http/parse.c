@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "msaas/text.h"
+#include "msaas/url.h"
 
 #define MAX_METHOD_BYTES 32
 #define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: more than any limit, less than an overflow */
@@ -245,26 +246,13 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
 /* ---- paths ---- */
 
 bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, char *out) {
-    size_t length = 0;
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-        if (c == '%') {
-            if (size - i < 3)
-                return false;
-            int high = hex_value(text[i + 1]);
-            int low = hex_value(text[i + 2]);
-            if (high < 0 || low < 0)
-                return false;
-            c = (char)(high * 16 + low);
-            i += 2;
-        } else if (c == '+' && plus_is_blank) {
-            c = ' ';
-        }
-        if (is_control(c))
+    for (size_t i = 0; i < size; i++)
+        out[i] = plus_is_blank && text[i] == '+' ? ' ' : text[i];
+    if (!ms_percent_decode(out, size, out, size + 1))
+        return false;
+    for (const char *at = out; *at != '\0'; at++)
+        if (is_control(*at))
             return false;
-        out[length++] = c;
-    }
-    out[length] = '\0';
     return ms_is_utf8(out);
 }
 

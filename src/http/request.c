@@ -57,30 +57,6 @@ static void dispatch(struct ms_connection *c) {
     }
 }
 
-/* Room for `more` bytes and the NUL behind, reserved as bytes come. 0, or the status to answer
- * with. */
-static int grow_body(struct ms_connection *c, size_t more) {
-    struct ms_exchange *e = c->exchange;
-    struct ms_http_server *server = c->server;
-    size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
-    if (wanted <= e->body_capacity)
-        return 0;
-    if (capacity < wanted)
-        capacity = wanted;
-    if (e->head.content_length >= 0 && capacity > (size_t)e->head.content_length + 1)
-        capacity = (size_t)e->head.content_length + 1;
-    if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
-        server->options.max_inflight_bytes)
-        return 503;
-    char *body = realloc(e->body, capacity);
-    if (body == NULL)
-        return 503;
-    server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
-    e->body = body;
-    e->body_capacity = capacity;
-    return 0;
-}
-
 static const char *const too_busy = "the server has its hands full of uploads";
 static const char *const too_large = "the body is too large";
 
@@ -112,7 +88,7 @@ static bool take_body(struct ms_connection *c) {
             return true;
         }
         if (c->max_body > 0 && size > 0) {
-            status = grow_body(c, size);
+            status = ms_exchange_grow_body(e, size);
             if (status != 0) {
                 ms_answer_send_error(c, status, too_busy, true);
                 return true;
@@ -137,7 +113,8 @@ static void read_body(struct ms_connection *c) {
     char *to = c->server->scratch;
     if (c->max_body > 0) {
         const bool full = e->body_bytes + 1 >= e->body_capacity;
-        const int status = full ? grow_body(c, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
+        const int status =
+            full ? ms_exchange_grow_body(e, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
         if (status != 0) {
             ms_answer_send_error(c, status, too_busy, true);
             return;
@@ -223,7 +200,6 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
         ms_connection_close(c);
         return NULL;
     }
-    c->server->exchange_count++;
     e->connection = c;
     e->call.context = c->server->options.context;
     e->started_s = c->begun_s;
@@ -237,8 +213,8 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
     return e;
 }
 
-/* A request that never became one. */
-void ms_request_refuse(struct ms_connection *c, int status, const char *reason) {
+/* Answers bytes that could not be read as a request. */
+static void refuse(struct ms_connection *c, int status, const char *reason) {
     if (begin_exchange(c, 0) == NULL)
         return;
     ms_exchange_name(c->exchange);
@@ -262,7 +238,7 @@ static bool take_head(struct ms_connection *c) {
         reason = "the headers are too large";
     }
     if (status != 0) {
-        ms_request_refuse(c, status, reason);
+        refuse(c, status, reason);
         return true;
     }
     if (size == 0)
@@ -364,7 +340,7 @@ static void read_request(struct ms_connection *c) {
         ms_connection_close(c);
 }
 
-void ms_request_on_readable(evutil_socket_t fd, short what, void *user) {
+static void on_readable(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
     (void)fd;
     (void)what;
@@ -374,4 +350,32 @@ void ms_request_on_readable(evutil_socket_t fd, short what, void *user) {
         drop_input(c);
     else
         read_request(c);
+}
+
+/* ---- connections ---- */
+
+static void on_timer(evutil_socket_t fd, short what, void *user) {
+    struct ms_connection *c = user;
+    (void)fd;
+    (void)what;
+    if (c->fd < 0)
+        return;
+    if (c->state == HEAD && c->in_bytes > 0)
+        refuse(c, 408, "the headers took too long");
+    else if (c->state == BODY)
+        ms_answer_send_error(c, 408, "the body took too long", true);
+    else if (c->state == ANSWER && c->exchange->head_queued)
+        ms_answer_check_stall(c);
+    else
+        ms_connection_close(c);
+}
+
+void ms_request_accept(struct ms_http_server *server, int fd, const char *peer) {
+    static const struct ms_connection_events events = {
+        .readable = on_readable,
+        .writable = ms_answer_on_writable,
+        .timer = on_timer,
+        .again = ms_answer_on_again,
+    };
+    ms_connection_open(server, fd, peer, &events);
 }

@@ -182,7 +182,6 @@ static void bounds_depth_and_number(void **state) {
 
 static void writes_and_escapes(void **state) {
     (void)state;
-    struct ms_json *node = parse("{\"k\":[1,2,\"\xC2\x9B\\u202e\xC3\xA9\x7F\"]}");
     struct ms_json_writer *writer = ms_json_writer_new();
     assert_non_null(writer);
     ms_json_begin_object(writer, NULL);
@@ -197,20 +196,21 @@ static void writes_and_escapes(void **state) {
     ms_json_end_object(writer);
     ms_json_end_array(writer);
     ms_json_put_null(writer, "z");
-    ms_json_put_node(writer, "node", node);
-    ms_json_put_node(writer, "no", NULL);
     ms_json_end_object(writer);
     size_t size = 0;
     const char *text = ms_json_writer_text(writer, &size);
-    assert_string_equal(text,
-                        "{\"s\":\"q\\\"b\\\\n\\n\\u0009\\u0001 \xC3\xA9 \xEF\xBF\xBD "
-                        "\\u009b\\u202e\xEF\xBF\xBD\xEF\xBF\xBD\",\"none\":null,"
-                        "\"list\":[-9223372036854775808,0.1,null,true,{}],\"z\":null,"
-                        "\"node\":{\"k\":[1,2,\"\\u009b\\u202e\xC3\xA9\\u007f\"]},\"no\":null}");
+    assert_string_equal(text, "{\"s\":\"q\\\"b\\\\n\\n\\t\\u0001 \xC3\xA9 \xEF\xBF\xBD "
+                              "\\u009b\\u202e\xEF\xBF\xBD\xEF\xBF\xBD\",\"none\":null,"
+                              "\"list\":[-9223372036854775808,0.1,null,true,{}],\"z\":null}");
     assert_int_equal(size, strlen(text));
     ms_json_free(parse(text));
     ms_json_writer_free(writer);
     ms_json_writer_free(NULL);
+
+    struct ms_json *node = parse("[\"\xC2\x9B\\u202e\xC3\xA9\x7F\"]");
+    char *printed = ms_json_print(node);
+    assert_string_equal(printed, "[\"\\u009b\\u202e\xC3\xA9\\u007f\"]");
+    free(printed);
     ms_json_free(node);
 }
 
