@@ -21,14 +21,14 @@ enum ms_code {
     MS_ENOTFOUND = -4,    /* the named thing does not exist */
     MS_EIO = -5,          /* the local disk failed: full, read-only, unreadable */
     MS_ENET = -6,         /* a network peer could not be reached or broke off */
-    MS_ENOMEM = -7,       /* memory, or a limit on it, ran out */
+    MS_ENOMEM = -7,       /* memory ran out, or a limit on it was reached */
     MS_ECANCELED = -8,    /* somebody asked to stop */
     MS_EUNSUPPORTED = -9, /* this build or this machine cannot do it */
-    MS_EINTERNAL = -10,   /* a fault of our own */
-    MS_ECORRUPT = -11,    /* bytes are not what their digest or format says */
-    MS_ECONFLICT = -12,   /* the state or the token is not the expected one any more */
+    MS_EINTERNAL = -10,   /* a fault of msaas itself */
+    MS_ECORRUPT = -11,    /* bytes do not match their digest or format */
+    MS_ECONFLICT = -12,   /* the state or the token has changed meanwhile */
     MS_EDENIED = -13,     /* a peer or policy refused: credentials, permissions, address guard */
-    MS_ETOOLARGE = -14,   /* over a stated limit */
+    MS_ETOOLARGE = -14,   /* a stated limit is exceeded */
 };
 
 #define MS_ERROR_SUBJECT_BYTES 500
@@ -74,8 +74,8 @@ bool ms_error_is_about(const struct ms_error *err, const char *subject);
 /* "input", "model", ...: stable, machine-readable name of a code. */
 const char *ms_code_name(int code);
 
-/* Whether the same attempt may succeed later without anyone changing anything (the one place that
- * decides it). */
+/* Whether the same attempt may succeed later although nobody changes anything. Only this function
+ * decides it. */
 bool ms_code_is_transient(int code);
 
 #endif

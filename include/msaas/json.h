@@ -1,7 +1,7 @@
 /* JSON: bounded reading, and writing. The only user of cJSON is src/base/json.c.
  *
- * Reading: a document is parsed once, within limits of size and depth, and walked by borrowed nodes.
- * Writing: a writer takes the values in order. */
+ * * Reading: a document is parsed once, within limits of size and depth, and walked by borrowed
+ * nodes. Writing: a writer takes the values in order. */
 #ifndef MSAAS_JSON_H
 #define MSAAS_JSON_H
 
@@ -20,10 +20,10 @@ MS_MUST_CHECK int ms_json_parse(const char *text, size_t size, struct ms_json **
                                 struct ms_error *err);
 void ms_json_free(struct ms_json *document);
 
-/* Without parsing: the text of the value, quotes of a string included, of the first member `name` in
- * the object `text`. For values that are too large to be copied, or must not be changed. The member's
- * name must be written without escapes. If `text` is not valid JSON, the result means nothing. False:
- * there is no such member. */
+/* Without parsing: the text of the value, quotes of a string included, of the first member `name`
+ * in the object `text`. For values that are too large to be copied, or must not be changed. The
+ * member's name must be written without escapes. If `text` is not valid JSON, the result means
+ * nothing. False: there is no such member. */
 bool ms_json_member_text(const char *text, size_t size, const char *name, const char **value,
                          size_t *value_size);
 

@@ -20,7 +20,7 @@
 /* A value of two bytes becomes a node of 64 bytes: their number has to be bounded. */
 #define MAX_VALUES 1000000
 
-/* Past the string whose opening quote stands at `at`; NULL and *fault when it is not one. */
+/* The end of the string whose opening quote is at `at`; NULL and *fault if it is malformed. */
 static const unsigned char *check_string(const unsigned char *at, const unsigned char *end,
                                          const char **fault) {
     for (at++; at < end && *at != '"';) {
@@ -53,8 +53,8 @@ static const unsigned char *skip_digits(const unsigned char *at, const unsigned 
     return at;
 }
 
-/* Past the number at `at`; NULL when it is not JSON's form: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE]
- * [+-]? [0-9]+)? */
+/* The end of the number at `at`; NULL unless it has the form of JSON: -? (0 | [1-9][0-9]*) (.
+ * [0-9]+)? ([eE] [+-]? [0-9]+)? */
 static const unsigned char *check_number(const unsigned char *at, const unsigned char *end) {
     at += *at == '-';
     const unsigned char *digits = at;
@@ -134,18 +134,18 @@ int ms_json_parse(const char *text, size_t size, struct ms_json **out, struct ms
     const char *end = text;
     cJSON *root = cJSON_ParseWithLengthOpts(text, size, &end, 0);
     if (root == NULL)
-        return fault_at(err, text, (const unsigned char *)end, "a fault of the grammar");
+        return fault_at(err, text, (const unsigned char *)end, "a syntax error");
     while (end < text + size && strchr(" \t\r\n", *end) != NULL)
         end++;
     if (end != text + size) {
         cJSON_Delete(root);
-        return fault_at(err, text, (const unsigned char *)end, "something after the end");
+        return fault_at(err, text, (const unsigned char *)end, "text after the end");
     }
     *out = (struct ms_json *)root;
     return 0;
 }
 
-/* ---- members without parsing: each step takes a place and gives the next, NULL for none ---- */
+/* ---- members without parsing: each step returns the next place, NULL if there is none ---- */
 
 static const char *skip_space(const char *at, const char *end) {
     while (at != NULL && at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
@@ -153,14 +153,14 @@ static const char *skip_space(const char *at, const char *end) {
     return at != NULL && at < end ? at : NULL;
 }
 
-/* From a string's opening quote to behind its closing one. */
+/* From the opening quote of a string to behind its closing quote. */
 static const char *skip_string(const char *at, const char *end) {
     for (at++; at < end && *at != '"'; at++)
         at += *at == '\\';
     return at < end ? at + 1 : NULL;
 }
 
-/* From a value's first byte to behind its last, whatever it is. */
+/* From the first byte of a value of any type to behind its last. */
 static const char *skip_value(const char *at, const char *end) {
     int depth = 0;
     while (at != NULL && at < end) {
@@ -202,7 +202,7 @@ void ms_json_free(struct ms_json *document) {
     cJSON_Delete((cJSON *)document);
 }
 
-/* ---- walking: a node is cJSON's own ---- */
+/* ---- walking: a node is a node of cJSON ---- */
 
 static const cJSON *node_of(const struct ms_json *node) {
     return (const cJSON *)node;
@@ -385,7 +385,7 @@ void ms_json_put_string(struct ms_json_writer *writer, const char *name, const c
     put(writer, name, new_string(value));
 }
 
-/* As text: cJSON's numbers are doubles. */
+/* As text, because the numbers of cJSON are doubles. */
 void ms_json_put_int(struct ms_json_writer *writer, const char *name, int64_t value) {
     char text[32];
     (void)snprintf(text, sizeof text, "%lld", (long long)value);

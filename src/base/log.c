@@ -1,5 +1,5 @@
-/* The process's log. Owns a lock, so that lines do not mix, and the shipper that gets them too. Any
- * thread. */
+/* The log of the process. Owns a lock, so that lines do not mix, and the shipper, which gets every
+ * line as well. Any thread. */
 #include "msaas/log.h"
 
 #include <pthread.h>
@@ -86,7 +86,7 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
             print_json(level, stamp, text, fields, count);
         else
             (void)fprintf(stderr, "%s %-7s %s\n", stamp, names[level], plain);
-        if (state.ship != NULL) { /* the course's form */
+        if (state.ship != NULL) { /* the form of the course's log */
             char line[TEXT_MAX + 640];
             (void)snprintf(line, sizeof line, "%s.%s.%s:%s", state.host, state.role, names[level],
                            plain);

@@ -10,9 +10,9 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
-#define POLL_MS 300 /* between two looks at a job, at first */
+#define POLL_MS 300 /* between two requests for a job, at first */
 #define POLL_MAX_MS 2000
-#define PATIENCE_S 120 /* how long a wait for a job bears a server that does not answer */
+#define PATIENCE_S 120 /* how long to wait for a server that does not answer */
 
 int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
     struct ms_url url;

@@ -1,5 +1,5 @@
-/* What the subcommands share: their beginning, their errors, their interruption. Owns the signal
- * flag; main thread. */
+/* What the subcommands share: how they begin, report errors and are interrupted. Owns the signal
+ * flag. Main thread. */
 #include "msaas/cmd.h"
 
 #include <dirent.h>
@@ -15,7 +15,8 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
-/* Memory of the process with its weights; and on top, for each lane and segment of its batch. */
+/* Memory of the process with its weights; and in addition of each segment in the batch of each
+ * lane. */
 #define BASE_BYTES (INT64_C(450) << 20)
 #define LANE_BYTES (INT64_C(250) << 20)
 
@@ -158,7 +159,7 @@ int ms_cmd_batch(const struct ms_options *options) {
     return (int)ms_options_int(options, MS_OPTION_BATCH);
 }
 
-/* Says on a terminal that the signal was received: ending the work takes seconds. */
+/* Says on a terminal that the signal was received, because it takes seconds until the work ends. */
 static void note_signal(int number) {
     static const char note[] = "\r\033[Kmsaas: stopping; Ctrl-C again stops at once\n";
     int before = errno;

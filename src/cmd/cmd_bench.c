@@ -1,5 +1,5 @@
-/* `msaas bench`: how fast this machine separates. The network on all lanes, then decoding and
- * encoding of one segment. Main thread; one thread a lane while it measures. */
+/* `msaas bench`: how fast this machine separates: the network on all lanes, then decoding and
+ * encoding of one segment. Main thread, and one thread for each lane. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,13 +34,13 @@ struct bench {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     int ready;    /* lanes warmed up */
-    bool started; /* all are: the clock runs */
-    int taken;    /* forwards that a lane has taken */
+    bool started; /* all lanes are warm, and the clock runs */
+    int taken;    /* forward passes that were handed out to lanes */
     int done;
     int forwards;      /* segments / batch */
     double *forward_s; /* [forwards] */
     double stage_s[MS_STAGE_COUNT];
-    struct ms_error err; /* the first lane's that failed */
+    struct ms_error err; /* of the first lane that failed */
 };
 
 static void lane_failed(struct bench *bench, const struct ms_error *err) {

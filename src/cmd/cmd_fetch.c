@@ -101,13 +101,13 @@ static int receive(struct ms_client *client, const char *id, const struct stem *
         .write = take,
         .max_bytes = stem->bytes >= 0 ? stem->bytes + (1 << 16) : MAX_STEM_BYTES,
         .context = download,
-        .max_redirects = 3, /* to the S3 server, where msaas serve was told --presign */
+        .max_redirects = 3, /* to the S3 server, if msaas serve runs with --presign */
         .cancel = ms_cmd_interrupted(),
     };
     struct ms_http_response response;
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
-    if (rc == 0 && response.status != 200) /* its text went to take() */
+    if (rc == 0 && response.status != 200) /* take() recorded the error */
         rc = ms_error_about(err, response.status == 404 ? MS_ENOTFOUND : MS_ECONFLICT, stem->name,
                             "the server answers with status %d", response.status);
     free(url);
@@ -251,7 +251,7 @@ static int run_fetch(const struct ms_call *call) {
             "--out: works with one job only; the stems of several would overwrite each other");
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = fetch_job(&client, ms_options_argument(client.options, i), &err);
-        if (rc == MS_ENOTFOUND || rc == MS_ECONFLICT || rc == MS_EINPUT) { /* this job's own */
+        if (rc == MS_ENOTFOUND || rc == MS_ECONFLICT || rc == MS_EINPUT) { /* of this job alone */
             ms_report_failed(&client.report, NULL, &err);
             rc = 0;
         }

@@ -136,7 +136,7 @@ static const char *created_at(const struct ms_client_job *job) {
     return text != NULL ? text : "";
 }
 
-/* Jobs without a position are too far behind: they come last, the oldest first. */
+/* Jobs without a position are too far behind to have one: they come last, the oldest first. */
 static int by_position(const void *a, const void *b) {
     const struct ms_client_job *x = a;
     const struct ms_client_job *y = b;
@@ -316,7 +316,7 @@ static int ask(struct ms_http_client *http, const char *host, int64_t port, stru
 
 static int run_health(const struct ms_call *call) {
     struct ms_options *options = NULL;
-    struct ms_options *of_work = NULL; /* for the variable of its port */
+    struct ms_options *of_work = NULL; /* because of the variable for its port */
     struct ms_http_client *http = NULL;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;

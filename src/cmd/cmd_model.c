@@ -32,10 +32,10 @@ static const char usage[] =
 struct run {
     struct ms_options *options;
     char *folder; /* of the models */
-    int first;    /* of the arguments: past the action's name */
+    int first;    /* of the arguments after the name of the action */
     int count;
     bool quiet, json;
-    bool failed; /* something was reported as wrong; the rest went on */
+    bool failed; /* a fault was reported, and the rest went on */
 };
 
 static const char *argument(const struct run *run, int index) {
@@ -121,7 +121,7 @@ static int import(struct run *run, struct ms_error *err) {
 struct bar {
     const char *file;
     double start_s, shown_s;
-    int64_t first_bytes; /* what was there before; -1: not known yet */
+    int64_t first_bytes; /* bytes of an earlier run; -1: not known yet */
 };
 
 static void show_progress(void *context, int64_t received, int64_t total) {

@@ -34,7 +34,7 @@ static const char usage[] =
     "Exit code: 0 all done; 1 at least one song is not complete; 2 wrong usage;\n"
     "130 interrupted.\n";
 
-/* One song and where its stems go. */
+/* One song, and the files of its stems. */
 struct song {
     const struct ms_input *input;
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];

@@ -8,6 +8,7 @@
 #include "msaas/api.h"
 #include "msaas/cmd.h"
 #include "msaas/engine.h"
+#include "msaas/fault.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/model_cache.h"
@@ -134,13 +135,13 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
         .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),
         .stop = ms_cmd_interrupted(),
-        .fault = getenv("MSAAS_FAULT"),
     };
     ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s, batch %d",
            ms_engine_info(work->engine)->name,
            ms_precision_name(ms_engine_network(work->engine)->precision), lanes,
            lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
     atomic_store(&starting, false);
+    ms_fault_choose_by_environment();
     ms_service_tell_ready();
     return ms_worker_run(&worker, err);
 }

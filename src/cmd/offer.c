@@ -1,4 +1,4 @@
-/* From the words for models to what clients are told of them. Main thread. */
+/* From the names of models to their descriptions for clients. Main thread. */
 #include "offer.h"
 
 #include <dirent.h>
@@ -93,7 +93,7 @@ static int is_model(const struct dirent *entry) {
            strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
-/* What cannot be read there is no model, and nobody asked for it. */
+/* A file that cannot be read is skipped: nobody named it. */
 static int add_folder(struct ms_offer *offer, const char *folder, struct ms_error *err) {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, is_model, alphasort);

@@ -1,6 +1,6 @@
-/* The table of options, a command line and the environment -> the values of a command. They point
- * into argv and the environment, or are owned where they were made of several variables or read
- * from a file. */
+/* The table of options, a command line and the environment -> the values of the options of a
+ * command. Values point into argv and the environment; those made of several variables or read from
+ * a file are owned. */
 #include "msaas/option.h"
 
 #include <errno.h>
@@ -16,8 +16,9 @@
 
 struct value {
     const char *text;
-    const char *given; /* on the command line, as it was */
-    /* the environment variables it is of, as the table has them, "A" or "{A}" */
+    /* as it was on the command line */
+    const char *given;
+    /* the environment variables that it is made of, as in the table, "A" or "{A}" */
     const char *origin;
     char *owned; /* NULL, or what text points to */
     int64_t integer;
@@ -80,8 +81,8 @@ static int set_value(struct value *value, const struct ms_option_row *row, const
 
 /* ---- the environment ---- */
 
-/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for a service called NAME: that is not the
- * user's. */
+/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for every service NAME; the user did not set
+ * it, so it does not count. */
 static const char *variable(const char *name, size_t length) {
     char copy[64];
     if (length >= sizeof copy)
@@ -93,8 +94,8 @@ static const char *variable(const char *name, size_t length) {
     return text == NULL || text[0] == '\0' || of_kubernetes ? NULL : text;
 }
 
-/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, the caller's; stays NULL when a variable is
- * not set. */
+/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, which the caller frees. It stays NULL if a
+ * variable without a default is not set. */
 static int compose(const char *pattern, size_t length, char **made, struct ms_error *err) {
     char text[1024];
     size_t used = 0;
@@ -127,8 +128,8 @@ static int compose(const char *pattern, size_t length, char **made, struct ms_er
     return *made != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for an option");
 }
 
-/* The name of a variable in braces, "{NAME}" or "{NAME=DEFAULT}", that begins at `at` or later;
- * NULL: no more. */
+/* The next variable in braces, "{NAME}" or "{NAME=DEFAULT}", from `at` on; NULL: there are no
+ * more. */
 static const char *next_variable(const char *at, const char *end, size_t *length) {
     at = memchr(at, '{', (size_t)(end - at));
     if (at == NULL)
@@ -137,8 +138,8 @@ static const char *next_variable(const char *at, const char *end, size_t *length
     return at;
 }
 
-/* Of a value from the environment, "A (--name)"; of one made of variables, those that are set: "A,
- * B (--name)". */
+/* The origin of a value from the environment, "A (--name)"; of a value made of several variables,
+ * those that are set: "A, B (--name)". */
 static const char *name_origin(const struct ms_option_row *row, const char *env,
                                char out[MS_OPTION_ORIGIN_BYTES]) {
     const char *end = env + strcspn(env, "|");
@@ -166,7 +167,7 @@ static int set_flag(struct value *value, const char *origin, const char *text,
     return ms_error_about(err, MS_EUSAGE, origin, "must be yes or no, not \"%s\"", text);
 }
 
-/* From the first of the row's variables that is set, if any. */
+/* Takes the value from the first variable of the row that is set, if any. */
 static int set_from_environment(struct value *value, const struct ms_option_row *row,
                                 struct ms_error *err) {
     const char *text = NULL;
@@ -275,7 +276,7 @@ static const struct ms_option_row *find_secret(const struct ms_command *command,
     return NULL;
 }
 
-/* Says which other commands have it. */
+/* Adds which other commands have this option. */
 static int unknown_name(const struct ms_call *call, const char *name, size_t length,
                         struct ms_error *err) {
     const struct ms_option_row *secret = find_secret(call->command, name, length);
@@ -348,7 +349,8 @@ static bool holds_password(const char *url) {
     return colon != NULL && colon + 1 < at;
 }
 
-/* One option; `text` is the value joined to it (NULL: none), else the next word is. */
+/* Reads one option. text: the value in the same word (NULL: none); otherwise it is the next
+ * word. */
 static int take_option(struct ms_options *options, int id, const char *origin, const char *text,
                        char *const **next, struct ms_error *err) {
     const struct ms_option_row *row = ms_option_row(id);

@@ -1,5 +1,6 @@
-/* From options to the configuration of a service. What is missing or contradictory ends the program
- * at its start, with one line that names the option and the environment variable. Main thread. */
+/* From options to the configuration of a service. If a value is missing or contradictory, the
+ * program ends at its start with one line that names the option and the environment variable. Main
+ * thread. */
 #include "service.h"
 
 #include <errno.h>
@@ -37,8 +38,8 @@ void ms_service_unship_log(struct ms_logship *logship) {
 
 /* ---- places ---- */
 
-/* A local file or folder that cannot be opened is not an outage: waiting does not help. A busy one
- * is fine. */
+/* A local file or folder that cannot be opened is an error, because waiting does not help. A busy
+ * one is fine. */
 static int open_places(const struct ms_service *service, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = 0;
@@ -74,8 +75,8 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
                      struct ms_error *err) {
     static const struct {
         enum ms_option_id id;
-        const char *variable;  /* of the directory that it is in, */
-        const char *otherwise; /* and where that is, below HOME unless absolute */
+        const char *variable;  /* of the folder above it, */
+        const char *otherwise; /* and its default, below HOME unless absolute */
         const char *leaf;
     } places[] = {
         {MS_OPTION_DATA, "XDG_DATA_HOME", ".local/share", "/data"},
@@ -129,7 +130,8 @@ void ms_service_tell_ready(void) {
 
 const char *ms_service_host(const struct ms_options *options) {
     const char *host = ms_options_string(options, MS_OPTION_HOST);
-    const bool of_cluster = ms_options_has(options, MS_OPTION_QUEUE); /* serve, work: not up */
+    const bool of_cluster =
+        ms_options_has(options, MS_OPTION_QUEUE); /* only serve and work have it */
     return host != NULL ? host : of_cluster ? "0.0.0.0" : "127.0.0.1";
 }
 

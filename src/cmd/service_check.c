@@ -12,8 +12,8 @@
 #include "msaas/webhook.h"
 #include "service.h"
 
-/* Makes the error one of this option: it names where the value came from, but never the value,
- * which may hold a password. */
+/* Makes the error one about this option: it says where the value came from, but never the value,
+ * which may contain a password. */
 static int of(const struct ms_options *options, enum ms_option_id id, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
@@ -76,7 +76,7 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
     return 0;
 }
 
-/* Checked now, because later a wrong file would look like a server that cannot be reached. */
+/* Checked now, because a wrong file would later look like a server that cannot be reached. */
 static int check_certificates(const struct ms_options *options, struct ms_error *err) {
     const char *path = ms_options_string(options, MS_OPTION_S3_CA_FILE);
     bool found = false;

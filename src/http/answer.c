@@ -1,6 +1,6 @@
-/* What goes out: answers of handlers and of the server itself, streams with back-pressure. On the
- * loop; only the streams' read() and close() run on the pool. A stream is asked for more when the
- * client has taken most of what there was, so memory stays flat however slow it is. */
+/* What goes out: the answers of handlers and of the server itself, and streams. On the loop; only
+ * read() and close() of a stream run on the pool. A stream is asked for more when the client has
+ * taken most of what was read, so that a slow client does not cost memory. */
 #include "connection.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "msaas/log.h"
 
 #define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
-#define LEAST_TAKEN_BYTES 1024     /* of an answer, by the client, in write_stall_ms */
+#define LEAST_TAKEN_BYTES 1024     /* what the client must take of an answer in write_stall_ms */
 
 /* ---- answers ---- */
 
@@ -36,10 +36,10 @@ void ms_answer_send(struct ms_connection *c) {
     struct ms_http_server *server = c->server;
     c->state = ANSWER;
     if (e->out_of_memory || e->status == 0)
-        ms_exchange_error(e, 500,
-                          e->out_of_memory ? "no memory for the answer" : "there is no answer");
+        ms_exchange_error(
+            e, 500, e->out_of_memory ? "no memory for the answer" : "the handler gave no answer");
     if (e->stream.read == NULL)
-        ms_exchange_free_body(e); /* nobody looks at it any more */
+        ms_exchange_free_body(e); /* the body is not needed any more */
     int64_t length = e->stream.read != NULL ? e->stream.length
                      : e->content != NULL   ? (int64_t)evbuffer_get_length(e->content)
                                             : 0;
@@ -82,8 +82,8 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
 
 static void run_read(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_waited(e) > 3) /* and so will the next: whoever waits behind is to hear so */
-        e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread could be had for it");
+    if (ms_server_waited(e) > 3) /* the next one would wait as long: better an early error */
+        e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread was free for it in time");
     else
         ms_exchange_read(e);
     ms_server_give_back(e);
@@ -104,7 +104,7 @@ static void free_chunk(const void *data, size_t size, void *chunk) {
     free(chunk);
 }
 
-/* Hands exchange->chunk over to the connection, in the chunked coding if the answer is in that. */
+/* Passes exchange->chunk to the connection, in the chunked coding if the answer has no length. */
 static bool queue_chunk(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     char *at = e->chunk + MS_HTTP_CHUNK_ROOM;
@@ -155,14 +155,15 @@ static void stream_returned(struct ms_connection *c) {
         else
             ms_answer_flush(c);
     } else if (e->again_ms > 0 && c->eof) {
-        ms_connection_close(c); /* nobody listens */
+        ms_connection_close(c); /* the client is gone */
     } else if (e->again_ms > 0 && !c->server->draining) {
         const struct timeval after = {e->again_ms / 1000, e->again_ms % 1000 * 1000L};
         (void)event_add(c->again, &after);
     } else if (e->stream.length >= 0) {
-        ms_connection_break_off(c); /* shorter than it was to be */
+        ms_connection_break_off(c); /* shorter than its length says */
     } else {
-        end_stream(c); /* in a drain too: listeners come back to another server */
+        end_stream(
+            c); /* also while draining: the clients of events connect again, to another server */
     }
 }
 
@@ -212,7 +213,7 @@ void ms_answer_flush(struct ms_connection *c) {
             return;
         }
         (void)evbuffer_drain(c->out, (size_t)sent);
-        c->exchange->sent_bytes += sent; /* there is one as long as there is something in `out` */
+        c->exchange->sent_bytes += sent; /* there is an exchange as long as `out` is not empty */
     }
     if (evbuffer_get_length(c->out) == 0) {
         (void)event_del(c->writable);
@@ -233,8 +234,8 @@ void ms_answer_on_writable(evutil_socket_t fd, short what, void *user) {
         ms_answer_flush(c);
 }
 
-/* The kernel tells of room only when there is much, so a slow reader is judged by what it has
- * acknowledged. */
+/* The kernel reports room only when there is much of it, so a slow reader is judged by the bytes
+ * that it has acknowledged. */
 void ms_answer_check_stall(struct ms_connection *c) {
     int unsent = 0;
     (void)ioctl(c->fd, SIOCOUTQ, &unsent);

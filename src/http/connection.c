@@ -1,7 +1,8 @@
 /* A connection: its descriptor, its events and deadlines, and its states from one request to the
- * next. One request at a time; the next one waits in `in`. On the loop; nothing here blocks. Plain
- * events and own buffers instead of libevent's evhttp, which buffers whole bodies and answers, has
- * only idle timeouts (a byte a minute holds a connection for ever) and accepts ambiguous framing. */
+ * next. One request at a time; the next one waits in `in`. On the loop; nothing here blocks.
+ * Plain events and own buffers instead of libevent's evhttp, which buffers whole bodies and
+ * answers, has only idle timeouts (a byte a minute holds a connection for ever) and accepts
+ * ambiguous framing. */
 #include "connection.h"
 
 #include <netinet/in.h>
@@ -18,7 +19,7 @@
 #include "msaas/metrics.h"
 #include "msaas/sys.h"
 
-#define UNSENT_BYTES (256 << 10) /* in the kernel's send buffer */
+#define UNSENT_BYTES (256 << 10) /* not yet sent, in the buffer of the kernel */
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
@@ -43,7 +44,7 @@ void ms_connection_close(struct ms_connection *c) {
     close(c->fd);
     c->fd = -1;
     if (c->exchange != NULL) {
-        /* 499, as nginx has it: the client closed before there was an answer */
+        /* 499, as in nginx: the client closed before there was an answer */
         ms_exchange_tell(c->exchange, c->exchange->head_queued ? c->exchange->counted_status : 499);
         ms_exchange_release(c->exchange);
         c->exchange = NULL;
@@ -118,7 +119,8 @@ static void begin_request(struct ms_connection *c) {
     }
     ms_connection_want_to_read(c, true);
     if (c->in_bytes > 0)
-        event_active(c->readable, EV_READ, 1); /* pipelined: next time round, after the others */
+        event_active(c->readable, EV_READ,
+                     1); /* pipelined: in the next turn of the loop, after the other connections */
 }
 
 void ms_connection_answered(struct ms_connection *c) {

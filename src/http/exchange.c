@@ -94,7 +94,7 @@ static void run_close(void *user) {
 void ms_exchange_release(struct ms_exchange *e) {
     e->connection = NULL;
     if (e->task != MS_TASK_NONE)
-        return; /* when it comes back */
+        return; /* later, when it comes back */
     if (e->stream.close != NULL) {
         e->task = MS_TASK_CLOSE;
         if (ms_server_post(e, run_close))
@@ -131,7 +131,8 @@ void ms_exchange_name(struct ms_exchange *exchange) {
         return;
     }
     if (getrandom(random, sizeof random, GRND_NONBLOCK) < 0)
-        memcpy(random, &exchange, sizeof exchange); /* no secret: it only tells requests apart */
+        memcpy(random, &exchange,
+               sizeof exchange); /* it need not be secret: it only tells requests apart */
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(exchange->request_id + 2 * i, 3, "%02x", random[i]);
 }
@@ -185,7 +186,7 @@ void ms_http_add_header(const struct ms_http_call *call, const char *name, const
         exchange->out_of_memory = true;
 }
 
-/* The last answer counts; what an earlier one held goes. */
+/* The last answer counts; an earlier one is dropped. */
 static void begin_answer(struct ms_exchange *exchange, int status, const char *content_type) {
     if (exchange->stream.close != NULL)
         exchange->stream.close(exchange->stream.context);
@@ -276,13 +277,14 @@ void ms_exchange_error(struct ms_exchange *exchange, int status, const char *rea
     const struct ms_http_server_options *options = &exchange->server->options;
     const char *content_type = "application/json";
     char body[2048] = "";
-    /* raw where it could not be decoded: it still says whose API it was to be */
+    /* a path that could not be decoded is used raw: it still shows which API was meant */
     const char *path = *exchange->call.path != '\0' ? exchange->call.path : exchange->head.path;
     if (options->error_body != NULL)
         options->error_body(options->context, path, status, reason, body, sizeof body,
                             &content_type);
     else
-        snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n", reason); /* ours: nothing to escape */
+        snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n",
+                 reason); /* a text of the server itself: nothing to escape */
     ms_http_reply(&exchange->call, status, content_type, body, strlen(body));
 }
 
@@ -299,7 +301,7 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
     if (exchange->content_type != NULL && status != 204 && status != 304)
         ok = ok && evbuffer_add_printf(out, "Content-Type: %s\r\n", exchange->content_type) > 0;
     if (status == 204 || status == 304) {
-        /* neither has a body, so neither has a length */
+        /* no body, so no length */
     } else if (length >= 0) {
         ok = ok && evbuffer_add_printf(out, "Content-Length: %lld\r\n", (long long)length) > 0;
     } else if (exchange->head.minor >= 1) {

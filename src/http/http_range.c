@@ -1,11 +1,12 @@
-/* Which part of an object a client wants, and whether it has it already. */
+/* Which part of an object a client wants, and whether it has the object already. Pure; any
+ * thread. */
 #include "msaas/http_range.h"
 
 #include <string.h>
 #include <strings.h>
 
-/* Digits into *out, INT64_MAX when there are too many; the end of them, or NULL when there is none.
- */
+/* Reads digits into *out, INT64_MAX if there are too many. Returns their end, NULL if there is
+ * none. */
 static const char *read_number(const char *at, int64_t *out) {
     const char *begin = at;
     int64_t number = 0;

@@ -1,7 +1,8 @@
-/* The HTTP server as a whole: listens, accepts connections, continues what comes back from the pools,
- * drains. The loop is the thread that calls ms_http_server_run. Handlers run on the pools; those
- * that never block may run on the loop. The files call each other in one direction only:
- * http_server -> request -> answer -> connection -> exchange -> server; request -> parse, router. */
+/* The HTTP server as a whole: listens, accepts connections, continues what comes back from the
+ * pools, drains. The loop is the thread that calls ms_http_server_run. Handlers run on the
+ * pools; those that never block may run on the loop. The files call each other in one direction
+ * only: http_server -> request -> answer -> connection -> exchange -> server; request -> parse,
+ * router. */
 #include "connection.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@
 #include "msaas/sys.h"
 
 #define BACKLOG 1024
-#define SPARE_DESCRIPTORS 256 /* for all that is no connection */
+#define SPARE_DESCRIPTORS 256 /* descriptors for everything else */
 #define ACCEPT_AGAIN_MS 100
 
 /* ---- from the pools, and from stop ---- */
@@ -47,7 +48,7 @@ static void drain(struct ms_http_server *server) {
     server->listener = NULL;
     (void)event_del(server->accept_again);
     ms_connection_close_idle(server);
-    event_active(server->bury, EV_TIMEOUT, 1); /* which ends the loop when none is left */
+    event_active(server->bury, EV_TIMEOUT, 1); /* which ends the loop if no connection is left */
     set_timer(server->drain_end, atomic_load(&server->drain_ms));
 }
 
@@ -114,11 +115,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     ms_request_accept(server, fd, peer);
 }
 
-/* Out of descriptors, most likely: those waiting wait a little more, instead of the loop asking for
- * them for ever. */
+/* Most likely the descriptors have run out: pauses, instead of failing again at once. */
 static void on_accept_failed(struct evconnlistener *listener, void *user) {
     struct ms_http_server *server = user;
-    ms_log(MS_LOG_WARN, "cannot take connections: %s; trying again", strerror(errno));
+    ms_log(MS_LOG_WARN, "cannot accept connections: %s; trying again", strerror(errno));
     (void)evconnlistener_disable(listener);
     set_timer(server->accept_again, ACCEPT_AGAIN_MS);
 }
@@ -154,8 +154,8 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->write_stall_ms = 60000;
 }
 
-/* A connection is a descriptor. Without this they would run out at 1024, for the queue and the
- * store as well. */
+/* Each connection needs a descriptor. Without this they would run out at 1024, also for the queue
+ * and the store. */
 static void fit_descriptors(struct ms_http_server_options *options) {
     const rlim_t wanted = (rlim_t)options->max_connections + SPARE_DESCRIPTORS;
     struct rlimit limit;
@@ -311,7 +311,7 @@ void ms_http_server_free(struct ms_http_server *server) {
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
     close_all(server);
-    ms_tasks_free(server->pool); /* waits for the handlers at work */
+    ms_tasks_free(server->pool); /* waits for running handlers */
     ms_tasks_free(server->slow_pool);
     server->pool = server->slow_pool = NULL;
     take_finished(server);

@@ -1,5 +1,6 @@
-/* A form as browsers, curl and Python's requests send it becomes a list of parts. Owns the names;
- * the data stay in the body. */
+/* Splits a form, as browsers, curl and Python's requests send it, into parts. Written here because
+ * no library of Debian parses multipart/form-data in memory. Owns the names; the data stay in the
+ * body. */
 #include "msaas/multipart.h"
 
 #include <stdbool.h>
@@ -48,8 +49,8 @@ static bool is_named(struct span token, const char *name) {
     return (size_t)(token.end - token.at) == length && strncasecmp(token.at, name, length) == 0;
 }
 
-/* Inside quotes: browsers write %22 for a quote, curl \"; a backslash before anything else stands
- * for itself, as in C:\song.mp3. */
+/* The text in quotes. Browsers write %22 for a quote, curl writes \". Any other backslash is a
+ * plain character, as in C:\song.mp3. */
 static bool take_quoted(struct span *text, char out[MAX_VALUE_BYTES + 1]) {
     size_t length = 0;
     while (text->at < text->end && *text->at != '"') {
@@ -77,7 +78,7 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
         return -1;
     skip_blanks(text);
     if (text->at == text->end)
-        return 0; /* one ; too many */
+        return 0; /* a ; at the end */
     *name = take_token(text);
     if (name->at == name->end || !take(text, '='))
         return -1;
@@ -93,8 +94,8 @@ static int take_parameter(struct span *text, struct span *name, char out[MAX_VAL
 
 /* ---- names ---- */
 
-/* What cannot stand in JSON, logs or headers becomes '_': a file name from an old system is no
- * reason to refuse a song. */
+/* Replaces what JSON, logs and headers cannot hold by '_': an old file name is no reason to refuse
+ * a song. */
 static void clean(char *text) {
     const bool utf8 = ms_is_utf8(text);
     for (; *text != '\0'; text++) {
@@ -124,7 +125,7 @@ static int keep(char **out, const char *text, struct ms_error *err) {
     return 0;
 }
 
-/* filename*=UTF-8''f%C3%BCr.mp3 (RFC 8187). False: in another charset, or malformed; then filename=
+/* filename*=UTF-8''f%C3%BCr.mp3 (RFC 8187). False: malformed or in another charset; then filename=
  * counts. */
 static bool decode_extended(const char *value, char *out) {
     if (strncasecmp(value, "UTF-8'", 6) != 0)
@@ -171,7 +172,7 @@ static int read_header(struct span line, struct ms_multipart_part *part, bool *d
     skip_blanks(&text);
     if (is_named(name, "Content-Disposition")) {
         if (*disposed)
-            return ms_error_set(err, MS_EINPUT, "a part of the form has two dispositions");
+            return ms_error_set(err, MS_EINPUT, "a part of the form has two Content-Dispositions");
         *disposed = true;
         return read_disposition(text, part, err);
     }
@@ -186,7 +187,9 @@ static int read_header(struct span line, struct ms_multipart_part *part, bool *d
     }
     if (is_named(name, "Content-Transfer-Encoding") && !is_named(text, "binary") &&
         !is_named(text, "8bit") && !is_named(text, "7bit"))
-        return ms_error_set(err, MS_EINPUT, "a part of the form is encoded; send it as it is");
+        return ms_error_set(
+            err, MS_EINPUT,
+            "a part of the form has a Content-Transfer-Encoding; send it without one");
     return 0;
 }
 
@@ -197,9 +200,10 @@ static int read_part(struct span text, struct ms_multipart_part *part, struct ms
     for (;;) {
         const char *end = memmem(text.at, (size_t)(text.end - text.at), "\r\n", 2);
         if (end == NULL)
-            return ms_error_set(err, MS_EINPUT, "a part of the form has no end of its headers");
+            return ms_error_set(err, MS_EINPUT, "the headers of a part of the form do not end");
         if (end - begin > MAX_HEADERS_BYTES)
-            return ms_error_set(err, MS_ETOOLARGE, "headers of a part of the form are too large");
+            return ms_error_set(err, MS_ETOOLARGE,
+                                "the headers of a part of the form are too large");
         if (end == text.at)
             break;
         int rc = read_header((struct span){text.at, end}, part, &disposed, err);
@@ -232,8 +236,8 @@ static size_t read_delimiter(const char *content_type, char out[MAX_BOUNDARY_BYT
     return 0;
 }
 
-/* The next delimiter at or behind text->at: *begin is where the part before it ends, text->at comes
- * to stand behind it. 1: a part follows; 0: it was the last; -1: there is none. */
+/* Finds the next delimiter from text->at on. *begin: its beginning, where the part before it ends.
+ * text->at moves behind it. 1: a part follows; 0: it was the last delimiter; -1: there is none. */
 static int find_delimiter(struct span *text, const char *delimiter, size_t size,
                           const char **begin) {
     for (;;) {
@@ -249,11 +253,11 @@ static int find_delimiter(struct span *text, const char *delimiter, size_t size,
             text->at += 2;
             return 1;
         }
-        text->at = found + size; /* only the begin of a longer line */
+        text->at = found + size; /* only the beginning of a longer line */
     }
 }
 
-/* The first delimiter, which may stand at the very begin, without CR LF before it. */
+/* The first delimiter. At the beginning of the body there is no CR LF before it. */
 static int find_first(struct span *text, const char *delimiter, size_t size) {
     const size_t bare = size - 2;
     if ((size_t)(text->end - text->at) >= bare && memcmp(text->at, delimiter + 2, bare) == 0) {
@@ -291,7 +295,7 @@ int ms_multipart_parse(const char *content_type, const void *body, size_t size,
                               MS_MULTIPART_MAX_PARTS);
             break;
         }
-        text.at -= 2; /* an empty part's delimiter shares this line's end */
+        text.at -= 2; /* the delimiter after an empty part begins with the end of this line */
         more = find_delimiter(&text, delimiter, delimiter_bytes, &part.end);
         if (more >= 0 && part.end >= part.at)
             rc = read_part(part, &out->parts[out->count++], err);

@@ -1,4 +1,4 @@
-/* Bytes from clients become a request here, or a status that says why not. Owns nothing; any
+/* Parses the bytes of clients into a request, or into the status of a refusal. Owns nothing; any
  * thread. */
 #include "parse.h"
 
@@ -9,7 +9,7 @@
 #include "msaas/url.h"
 
 #define MAX_METHOD_BYTES 32
-#define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: more than any limit, less than an overflow */
+#define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: above every limit, and far from an overflow */
 #define MAX_CHUNK_LINES_BYTES 16384 /* extensions and trailers of one body together */
 #define MAX_CONTENT_LENGTH_DIGITS 18
 
@@ -47,7 +47,7 @@ int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *h
     for (; at < size; at++) {
         const char c = bytes[at];
         if (c == '\0') {
-            *reason = "a NUL among the headers";
+            *reason = "a NUL in the headers";
             return 400;
         }
         if ((c == '\n') != (at > 0 && bytes[at - 1] == '\r')) {
@@ -75,8 +75,8 @@ static int refuse(struct ms_http_head *out, int status, const char *reason) {
     return status;
 }
 
-/* Cuts the scheme and the authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2).
- * NULL: not one of ours. */
+/* Cuts scheme and authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2). NULL: it
+ * is not an HTTP URL. */
 static char *cut_authority(char *target) {
     size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
                     : strncasecmp(target, "https://", 8) == 0 ? 8
@@ -84,7 +84,8 @@ static char *cut_authority(char *target) {
     char *path = target + scheme + strcspn(target + scheme, "/?");
     if (scheme == 0 || path == target + scheme)
         return NULL;
-    /* "http://host?query" has the path "/": too rare to be worth the copy. */
+    /* "http://host?query" means the path "/": it is refused, because it is rare and would need a
+     * copy. */
     return *path == '/' ? path : NULL;
 }
 
@@ -101,7 +102,7 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
         if (*version == '#')
             return refuse(out, 400, "a fragment in the URL");
     if (version == target || *version != ' ')
-        return refuse(out, 400, "no URL, or one with characters that must be escaped");
+        return refuse(out, 400, "the URL is missing or contains characters that must be escaped");
     *version++ = '\0';
     if (strncmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) || version[6] != '.' ||
         !is_digit(version[7]) || version[8] != '\0')
@@ -111,7 +112,7 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
     out->minor = version[7] == '0' ? 0 : 1;
     if (strcmp(target, "*") == 0) {
         if (strcmp(line, "OPTIONS") != 0)
-            return refuse(out, 400, "* is for OPTIONS");
+            return refuse(out, 400, "* is for OPTIONS only");
     } else if (*target != '/') {
         target = cut_authority(target);
         if (target == NULL)
@@ -139,11 +140,11 @@ const char *ms_http_head_field(const struct ms_http_head *head, const char *name
 static int parse_field(char *line, struct ms_http_head *out) {
     size_t name = 0, end;
     if (*line == ' ' || *line == '\t')
-        return refuse(out, 400, "a folded header");
+        return refuse(out, 400, "a header that continues on the next line");
     while (is_token_char(line[name]))
         name++;
     if (name == 0 || line[name] != ':')
-        return refuse(out, 400, "a header without a name, or with a blank in it");
+        return refuse(out, 400, "a header whose name is missing or contains a blank");
     if (out->field_count == MS_HTTP_MAX_FIELDS)
         return refuse(out, 431, "too many headers");
     char *value = line + name + 1;
@@ -181,10 +182,10 @@ static bool parse_content_length(const char *value, int64_t *out) {
         length = length * 10 + (value[digits] - '0');
     }
     *out = length;
-    return digits > 0 && value[digits] == '\0'; /* "5, 5" too is refused */
+    return digits > 0 && value[digits] == '\0'; /* "5, 5" is refused as well */
 }
 
-/* What decides where the message ends and what becomes of the connection. */
+/* The fields that decide where the message ends and whether the connection is kept. */
 static int read_framing(struct ms_http_head *out) {
     int hosts = 0, lengths = 0, codings = 0;
     out->close = out->minor == 0;
@@ -193,7 +194,7 @@ static int read_framing(struct ms_http_head *out) {
         if (strcasecmp(name, "Host") == 0) {
             hosts++;
             if (strpbrk(value, " \t,/@") != NULL)
-                return refuse(out, 400, "Host is not a name");
+                return refuse(out, 400, "Host is not a host name");
         } else if (strcasecmp(name, "Content-Length") == 0) {
             lengths++;
             if (!parse_content_length(value, &out->content_length))
@@ -212,11 +213,11 @@ static int read_framing(struct ms_http_head *out) {
         }
     }
     if (hosts > 1 || (hosts == 0 && out->minor >= 1))
-        return refuse(out, 400, "there must be one Host");
+        return refuse(out, 400, "there must be exactly one Host header");
     if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0))
-        return refuse(out, 400, "more than one statement of the body's length");
+        return refuse(out, 400, "the length of the body is given more than once");
     if (codings > 0 && out->minor == 0)
-        return refuse(out, 400, "HTTP/1.0 knows no Transfer-Encoding");
+        return refuse(out, 400, "HTTP/1.0 has no Transfer-Encoding");
     return 0;
 }
 
@@ -286,7 +287,7 @@ enum {
     ENDED,
 };
 
-/* One byte of anything but data: the next state, or -1. */
+/* Takes one byte that is not data. Returns the next state, or -1. */
 static int step(struct ms_http_chunked *chunked, char c) {
     switch (chunked->state) {
     case SIZE:
@@ -312,7 +313,7 @@ static int step(struct ms_http_chunked *chunked, char c) {
         chunked->colon = false;
         if (c == '\r')
             return END_LF;
-        chunked->line_bytes += 3; /* its end counts too */
+        chunked->line_bytes += 3; /* the end of the line counts, too */
         return is_token_char(c) && chunked->line_bytes <= MAX_CHUNK_LINES_BYTES ? TRAILER : -1;
     case TRAILER:
         if (c == '\r')
@@ -338,7 +339,7 @@ int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes, siz
     while (at < size && chunked->state != DATA && chunked->state != ENDED) {
         chunked->state = step(chunked, bytes[at++]);
         if (chunked->state < 0) {
-            chunked->state = ENDED + 1; /* stays bad */
+            chunked->state = ENDED + 1; /* fails from now on */
             rc = -1;
             goto out;
         }

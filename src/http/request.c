@@ -1,6 +1,6 @@
-/* What comes in: heads, bodies and the routes they lead to. On the loop. Memory for a body grows as
- * its bytes come, whatever its length is said to be, and is counted for all connections together.
- */
+/* What comes in: heads, bodies and the routes that they lead to. On the loop. Memory for a body is
+ * reserved as its bytes come, whatever Content-Length says, and is counted for all connections
+ * together. */
 #include "connection.h"
 
 #include <errno.h>
@@ -15,19 +15,19 @@
 #include "router.h"
 
 #define MIN_IN_BYTES 2048
-#define BODY_STEP_BYTES (64 << 10) /* reserved at first, whatever Content-Length promises */
-#define MAX_READ_BYTES (256 << 10) /* at one go, to be fair to the others */
-#define DROP_BYTES (64 << 10)      /* of a body that the route does not want */
+#define BODY_STEP_BYTES (64 << 10) /* reserved at first */
+#define MAX_READ_BYTES (256 << 10) /* at once, so that other connections get their turn */
+#define DROP_BYTES (64 << 10)      /* of a body that the route does not accept */
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
 /* ---- requests ---- */
 
-static const char *const too_many_wait = "too many requests wait";
+static const char *const too_many_wait = "too many requests are waiting; try again later";
 
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_waited(e) > 1) { /* whatever holds the pool up: better told so than kept */
+    if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
         ms_exchange_error(e, 503, too_many_wait);
         ms_http_add_header(&e->call, "Retry-After", "5");
     } else {
@@ -57,10 +57,10 @@ static void dispatch(struct ms_connection *c) {
     }
 }
 
-static const char *const too_busy = "the server has its hands full of uploads";
+static const char *const too_busy = "too many uploads at the same time; try again later";
 static const char *const too_large = "the body is too large";
 
-/* Bytes of the body that are in `in`. True: the connection is done with for now. */
+/* Takes the bytes of the body that are in `in`. True: there is nothing more to do now. */
 static bool take_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t at = 0;
@@ -106,7 +106,7 @@ static bool take_body(struct ms_connection *c) {
     return true;
 }
 
-/* Reads a body of known length straight to where it belongs. */
+/* Reads a body of known length, without a copy. */
 static void read_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t most = c->body_left < MAX_READ_BYTES ? (size_t)c->body_left : MAX_READ_BYTES;
@@ -139,8 +139,8 @@ static void read_body(struct ms_connection *c) {
         dispatch(c);
 }
 
-/* The head is known: where it leads, and whether its body is welcome. Before the body is read, and
- * before 100. */
+/* Finds the route of a head, and decides whether its body is accepted: before the body is read, and
+ * before 100 Continue. */
 static void begin_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
@@ -153,8 +153,10 @@ static void begin_body(struct ms_connection *c) {
     if (e->route == NULL) {
         if (status == 405)
             ms_http_add_header(&e->call, "Allow", allow);
-        ms_answer_send_error(
-            c, status, status == 404 ? "there is nothing here" : "not with this method", has_body);
+        ms_answer_send_error(c, status,
+                             status == 404 ? "nothing is served at this path"
+                                           : "this method is not allowed here",
+                             has_body);
         return;
     }
     (void)ms_http_route_params(e->route->pattern, e->call.path,
@@ -192,8 +194,8 @@ static void begin_body(struct ms_connection *c) {
         ms_connection_want_to_read(c, true);
 }
 
-/* An exchange for the first `size` bytes of `in`, which are taken out; NULL, and the connection
- * closed, when there is no memory. */
+/* Makes an exchange of the first `size` bytes of `in` and removes them. Without memory it closes
+ * the connection and returns NULL. */
 static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) {
     struct ms_exchange *e = ms_exchange_new(c->server, c->peer, c->in, size);
     if (e == NULL) {
@@ -221,7 +223,7 @@ static void refuse(struct ms_connection *c, int status, const char *reason) {
     ms_answer_send_error(c, status, reason, true);
 }
 
-/* False: there is no whole head yet. */
+/* False: the head is not complete yet. */
 static bool take_head(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
     const char *reason = NULL;
@@ -269,7 +271,7 @@ static bool take_head(struct ms_connection *c) {
 
 /* ---- reading ---- */
 
-/* Reads what there is room for into `in`. */
+/* Reads into `in` as much as it has room for. */
 static void fill_in(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
     if ((c->in_bytes == c->in_capacity || c->state == BODY) && c->in_capacity < most) {
@@ -284,7 +286,8 @@ static void fill_in(struct ms_connection *c) {
         c->in = in;
         c->in_capacity = capacity < most ? capacity : most;
     }
-    if (c->in_bytes == c->in_capacity) { /* pipelined far ahead: the rest waits in the kernel */
+    if (c->in_bytes ==
+        c->in_capacity) { /* `in` is full of pipelined requests: the rest waits in the kernel */
         if (c->state == ANSWER)
             ms_connection_want_to_read(c, false);
         return;
@@ -332,8 +335,8 @@ static void read_request(struct ms_connection *c) {
         taken = take_head(c);
     else if (c->state == BODY)
         (void)take_body(c);
-    /* The client has gone, or will not end what it began. Answers at work are still written, for
-     * those who only closed their half. */
+    /* The client has gone, or will not complete its request. Running answers are still written,
+     * because it may have closed its half only. */
     if (c->fd >= 0 && c->eof &&
         ((c->state == HEAD && !taken) || c->state == BODY ||
          event_pending(c->again, EV_TIMEOUT, NULL) != 0))

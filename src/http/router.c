@@ -1,4 +1,5 @@
-/* The table of routes, walked from its top for each request: a few dozen short comparisons. */
+/* The table of routes is searched from its beginning for each request: a few dozen short
+ * comparisons. Pure; any thread. */
 #include "router.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* What the files of the engine share: the state of the server, and the way between the loop and its
- * pools of threads. All of it is the loop's, but for `lock` and what it guards, and the atomics. */
+/* The state of the server, and the way between its loop and its pools of threads. Only the loop
+ * uses it, except `lock` with what it guards, and the atomics. */
 #ifndef MSAAS_HTTP_SERVER_ROOM_H
 #define MSAAS_HTTP_SERVER_ROOM_H
 
@@ -24,7 +24,7 @@ struct ms_http_server {
     struct evconnlistener *listener;
     /* wake_fd is readable: an exchange came back from a pool, or the server is to stop */
     struct event *wake;
-    /* after accept failed for want of descriptors */
+    /* when to accept again after the descriptors ran out */
     struct event *accept_again;
     struct event *drain_end;
     /* frees `dead` at a moment when no function uses one of them */

@@ -48,7 +48,7 @@ const struct ms_job_option ms_job_option_table[MS_JOB_OPTION_COUNT] = {
                                  FIELD(precision)},
 };
 
-/* What the rooms `audio` and `song` make of these names; front ends do not link those. */
+/* The same formats as in the room audio, which the API does not link. */
 static const struct {
     const char *name, *mime;
     int min_kbps, max_kbps; /* 0: it has no bit rate to choose */

@@ -1,5 +1,5 @@
-/* One HTTP request at a time over kept connections: models come in this way, objects and callbacks
- * go out. Owns the libcurl handle and the last response; runs on the caller's thread. */
+/* One HTTP request at a time over connections that are kept: downloads of models, S3, callbacks.
+ * Owns the libcurl handle and the last response. On the thread of the caller. */
 #include "msaas/http_client.h"
 
 #include <curl/curl.h>
@@ -18,11 +18,12 @@
 
 struct ms_http_client {
     CURL *curl;
-    /* Of the request in hand: */
+    /* Of the current request: */
     const struct ms_http_request *request;
     struct ms_http_response *response;
     struct ms_error *err;
-    int failed;     /* code of the first failure of ours, which libcurl only sees as an abort */
+    /* code of the first failure in our own functions, which libcurl reports as an abort only */
+    int failed;
     bool head_told; /* request->head was called */
     bool denied;    /* allow_address refused */
     int64_t sent, received;
@@ -69,9 +70,10 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
         size_t got = 0;
         const int rc = request->read(request->context, buffer, some, &got, client->err);
         if (rc != 0 || got == 0 || got > some) {
-            fail(client, rc != 0 ? rc
-                                 : ms_error_set(client->err, MS_EINTERNAL,
-                                                "a request's body ended before its stated length"));
+            fail(client,
+                 rc != 0 ? rc
+                         : ms_error_set(client->err, MS_EINTERNAL,
+                                        "the body of a request ended before its stated length"));
             return CURL_READFUNC_ABORT;
         }
         some = got;
@@ -80,7 +82,7 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     return some;
 }
 
-/* A kept connection that turned out to be closed is tried afresh. */
+/* The server had closed the kept connection: libcurl tries a new one. */
 static int rewind_body(void *user, curl_off_t offset, int origin) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
@@ -103,13 +105,15 @@ static size_t take_header(char *line, size_t size, size_t count, void *user) {
     if (length == 0 || memchr(line, '\0', length) != NULL)
         return size * count;
     if (client->headers_size + length + 2 > MAX_HEADER_BYTES) {
-        fail(client, ms_error_set(client->err, MS_ENET, "the response's headers are over %u bytes",
-                                  MAX_HEADER_BYTES));
+        fail(client,
+             ms_error_set(client->err, MS_ENET, "the headers of the response are over %u bytes",
+                          MAX_HEADER_BYTES));
         return 0;
     }
     char *grown = realloc(client->headers, client->headers_size + length + 2);
     if (grown == NULL) {
-        fail(client, ms_error_set(client->err, MS_ENOMEM, "no memory for a response's headers"));
+        fail(client,
+             ms_error_set(client->err, MS_ENOMEM, "no memory for the headers of a response"));
         return 0;
     }
     client->headers = grown;
@@ -206,7 +210,7 @@ int ms_http_client_new(struct ms_http_client **out, struct ms_error *err) {
     *out = NULL;
     (void)pthread_once(&once, init_libcurl);
     if (global_state != CURLE_OK)
-        return ms_error_set(err, MS_EINTERNAL, "libcurl does not start: %s",
+        return ms_error_set(err, MS_EINTERNAL, "libcurl cannot be started: %s",
                             curl_easy_strerror(global_state));
     struct ms_http_client *client = calloc(1, sizeof *client);
     if (client != NULL)
@@ -230,10 +234,10 @@ void ms_http_client_free(struct ms_http_client *client) {
 
 static int add_header(struct curl_slist **list, const char *header, struct ms_error *err) {
     if (strpbrk(header, "\r\n") != NULL)
-        return ms_error_set(err, MS_EUSAGE, "a header of a request holds a line break");
+        return ms_error_set(err, MS_EUSAGE, "a header of a request contains a line break");
     struct curl_slist *longer = curl_slist_append(*list, header);
     if (longer == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a request's headers");
+        return ms_error_set(err, MS_ENOMEM, "no memory for the headers of a request");
     *list = longer;
     return 0;
 }
@@ -241,8 +245,8 @@ static int add_header(struct curl_slist **list, const char *header, struct ms_er
 static int add_headers(const struct ms_http_request *request, struct curl_slist **list,
                        struct ms_error *err) {
     int rc = 0;
-    /* Asking first whether a body is welcome costs a second where the peer does not answer that:
-     * worth it for large ones only. */
+    /* Expect: 100-continue costs a second if the peer does not answer it: only large bodies are
+     * worth it. */
     if (request->body_bytes < SMALL_BODY_BYTES)
         rc = add_header(list, "Expect:", err);
     for (const char *const *header = request->headers; rc == 0 && header != NULL && *header != NULL;
@@ -256,7 +260,7 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     CURL *curl = client->curl;
     const bool secure = strncasecmp(request->url, "https:", 6) == 0;
     const bool has_body = request->body != NULL || request->read != NULL;
-    curl_easy_reset(curl); /* connections stay */
+    curl_easy_reset(curl); /* connections are kept */
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
     (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
@@ -285,7 +289,7 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
         (void)curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
     if (request->allow_address != NULL) {
-        /* A connection made for another request may not have been asked about. */
+        /* A kept connection may have been made without this check. */
         (void)curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
         (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -342,9 +346,9 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
     if (result == CURLE_OK)
         rc = tell_head(client);
     else if (client->failed != 0)
-        rc = client->failed; /* its text is there */
+        rc = client->failed; /* its text is recorded already */
     else if (client->denied)
-        rc = ms_error_set(client->err, MS_EDENIED, "its address is not one that may be reached");
+        rc = ms_error_set(client->err, MS_EDENIED, "connections to its address are not allowed");
     else
         rc = ms_error_set(client->err, code_of(result), "%s",
                           detail[0] != '\0' ? detail : curl_easy_strerror(result));

@@ -1,5 +1,5 @@
-/* A file from a URL, in as many attempts as it takes: each goes on where the last broke off. Owns
- * the file while it writes; runs on the caller's thread. */
+/* Downloads a file. Each attempt continues where the last one broke off. Owns the file while it
+ * writes. On the thread of the caller. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,18 +14,18 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
-#define MAX_FRUITLESS_ATTEMPTS 4 /* in a row, none of which brought a byte */
+#define MAX_FRUITLESS_ATTEMPTS 4 /* attempts in a row that brought no byte */
 #define MAX_ATTEMPTS 100
 
 struct transfer {
     const struct ms_http_download *download;
     int fd;
-    int64_t start;  /* where this attempt's bytes go on */
+    int64_t start;  /* where the bytes of this attempt begin */
     int64_t size;   /* of the file so far */
     int64_t wanted; /* of the whole file; 0: unknown */
-    bool append;    /* the response is a part that fits; else it is the whole, or of no use */
-    bool anew;      /* a whole file came: nothing is left of an earlier run */
-    char etag[200]; /* strong tag of the version that was begun in this run */
+    bool append;    /* the response is the part that was asked for, not the whole file */
+    bool anew;      /* a whole file came: nothing of an earlier run is left */
+    char etag[200]; /* strong tag of the version that this run began with */
 };
 
 static int disk_error(const struct transfer *transfer, struct ms_error *err) {
@@ -39,7 +39,7 @@ static bool parse_range(const char *text, int64_t *first, int64_t *total) {
         return false;
     char *end;
     *first = strtoll(text + strlen(unit), &end,
-                     10); /* of what does not fit: the largest or smallest number */
+                     10); /* the largest or smallest number if it does not fit */
     if (*end != '-')
         return false;
     const long long last = strtoll(end + 1, &end, 10);
@@ -59,7 +59,7 @@ static int see_head(void *context, const struct ms_http_response *response, stru
                          &transfer->wanted) ||
             first != transfer->start)
             return ms_error_set(err, MS_ENET,
-                                "the server sent another part of the file than asked for");
+                                "the server sent a different part of the file than was asked for");
     } else if (response->status == 200) {
         transfer->wanted = length != NULL ? strtoll(length, NULL, 10) : 0;
         transfer->size = 0;
@@ -67,10 +67,10 @@ static int see_head(void *context, const struct ms_http_response *response, stru
         if (ftruncate(transfer->fd, 0) != 0)
             return disk_error(transfer, err);
     } else {
-        return 0; /* a short page of text at most; the caller looks at the status */
+        return 0; /* an error page, which is ignored; the caller checks the status */
     }
     if (transfer->wanted > transfer->download->max_bytes)
-        return ms_error_set(err, MS_ETOOLARGE, "the file has %lld bytes; at most %lld are taken",
+        return ms_error_set(err, MS_ETOOLARGE, "the file has %lld bytes; at most %lld are allowed",
                             (long long)transfer->wanted, (long long)transfer->download->max_bytes);
     transfer->append = true;
     transfer->etag[0] = '\0';
@@ -101,7 +101,7 @@ static int take(void *context, const void *bytes, size_t size, struct ms_error *
     return 0;
 }
 
-/* One request. 0: the file is whole. */
+/* One attempt. 0: the file is complete. */
 static int attempt(struct ms_http_client *client, struct transfer *transfer, struct ms_error *err) {
     const struct ms_http_download *download = transfer->download;
     const char *headers[3] = {NULL};
@@ -139,7 +139,8 @@ static int attempt(struct ms_http_client *client, struct transfer *transfer, str
         if (transfer->wanted != 0 && transfer->size != transfer->wanted)
             return ms_error_about(err, MS_ENET, shown, "the connection broke off");
         return 0;
-    /* nothing there past what we have: the caller's digest tells whether that is the whole file */
+    /* there is nothing after what we have: the digest that the caller checks tells whether it is
+     * the whole file */
     case 416: return 0;
     case 401:
     case 403: return ms_error_about(err, MS_EDENIED, shown, "HTTP status %d", response.status);
@@ -196,6 +197,6 @@ out:
     if (transfer.fd >= 0)
         close(transfer.fd);
     if (transfer.fd >= 0 && transfer.size == 0)
-        unlink(download->path); /* nothing to go on with */
+        unlink(download->path); /* nothing that can be continued */
     return rc;
 }
