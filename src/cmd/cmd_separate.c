@@ -224,7 +224,8 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
         char *name = NULL;
         rc = ms_naming_expand(run->template, &values, &name, err);
         if (rc != 0) {
-            (void)ms_error_prefix(err, "%s: cannot name its stems", song->input->path);
+            (void)ms_error_prefix(err, "cannot name its stems");
+            (void)ms_error_prefix(err, "%s", song->input->path);
             return refuse(run, song, err);
         }
         song->outputs[i].path = ms_strdupf("%s/%s", out, name);

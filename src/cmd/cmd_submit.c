@@ -100,7 +100,7 @@ static int add_format(const struct ms_options *options, char **url, struct ms_er
     return asked != NULL ? add(url, "format", asked, err) : 0;
 }
 
-/* Those of the job that were given; the server knows the defaults. */
+/* Adds the options of the job that were given; the server knows the defaults. */
 static int add_options(const struct ms_options *options, char **url, struct ms_error *err) {
     if (ms_options_is_set(options, MS_OPTION_STEMS) &&
         ms_options_is_set(options, MS_OPTION_TWO_STEMS))
@@ -226,7 +226,7 @@ static int run_submit(const struct ms_call *call) {
         rc = add_options(client.options, &query, &err);
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = submit(&client, query, ms_options_argument(client.options, i), &err);
-        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* of this song: the others go on */
+        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* an error of this song: the others go on */
             ms_report_failed(&client.report, ms_options_argument(client.options, i), &err);
             rc = 0;
         }

@@ -39,8 +39,8 @@ static const char usage[] =
     "Exit code: 0 ended as asked; 1 could not run; 2 wrong usage.\n";
 
 #define MAX_ARGUMENTS (MS_OPTION_COUNT + 10)
-#define FIRST_LOOK_MS 50 /* between two looks at children and /readyz, until it is ready */
-#define LOOK_MS 500      /* between two looks at the children, from then on */
+#define FIRST_LOOK_MS 50 /* between two checks of children and /readyz, until it is ready */
+#define LOOK_MS 500      /* between two checks of the children, from then on */
 #define BACKOFF_S 0.5    /* before a crashed child is restarted; doubled each time */
 #define BACKOFF_MAX_S 30
 #define STEADY_S 60   /* after a run this long, a restart waits the shortest time again */
@@ -50,7 +50,7 @@ static const char usage[] =
 
 struct child {
     const struct ms_command *command; /* serve or work */
-    int number;                       /* of workers: from 1 */
+    int number;                       /* number of the worker, from 1 */
     char *arguments[MAX_ARGUMENTS];
     pid_t pid; /* 0: not running */
     double started_s, again_s, backoff_s;
@@ -68,7 +68,7 @@ struct up {
     int count;
     int ready_fd; /* readable from the first ms_service_tell_ready of a worker on; -1: none yet */
     bool worker_ready;
-    bool ready; /* announced */
+    bool ready; /* its address was printed */
 };
 
 /* ---- what children are given ---- */

@@ -32,7 +32,7 @@ static const char usage[] =
     "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
     "the job back into the queue, and ends with exit code 0.\n";
 
-#define STOP_MS 1000 /* for the listener's last answers */
+#define STOP_MS 1000 /* for the last answers of the listener */
 
 struct listener {
     struct ms_http_server *server; /* NULL: --port 0 */

@@ -284,8 +284,8 @@ static void check_moments(int64_t positions, int64_t channels) {
                 sum += product;
                 magnitude += fabs(product);
             }
-            assert_near(j < 0 ? sums[i] : products[i * channels + j], sum,
-                        1e-6 * magnitude + 1e-30, "moments", i * channels + j);
+            assert_near(j < 0 ? sums[i] : products[i * channels + j], sum, 1e-6 * magnitude + 1e-30,
+                        "moments", i * channels + j);
         }
     free(x);
     free(sums);

@@ -26,9 +26,9 @@ struct head {
     char *packed_keys;   /* [keys / TILE_COLUMNS][depth of a][TILE_COLUMNS] */
     /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
     char *packed_values;
-    char *queries;     /* [BLOCK_QUERIES][depth of a], scaled */
-    char *parts;       /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
-    float *scores;     /* [TILE_ROWS][BLOCK_KEYS] */
+    char *queries; /* [BLOCK_QUERIES][depth of a], scaled */
+    char *parts;   /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
+    float *scores; /* [TILE_ROWS][BLOCK_KEYS] */
     float *totals; /* [BLOCK_QUERIES][depth] */
     float *sums;   /* [BLOCK_QUERIES][LANES]: of the exponentials, by column */
     float *most;   /* [BLOCK_QUERIES and those of a vector]: largest score so far */
@@ -39,10 +39,10 @@ static size_t lay_out(struct head *h, const struct ms_attention *a, char *memory
     h->a = a;
     h->keys = round_up(a->keys, TILE_COLUMNS);
     h->depth = round_up(a->depth, TILE_COLUMNS);
-    const int64_t counts[] = {
-        h->keys * a->depth,     h->keys * h->depth,     BLOCK_QUERIES * a->depth,
-        TILE_ROWS * BLOCK_KEYS, TILE_ROWS * BLOCK_KEYS, BLOCK_QUERIES * h->depth,
-        BLOCK_QUERIES * LANES,  BLOCK_QUERIES + LANES};
+    const int64_t counts[] = {h->keys * a->depth,       h->keys * h->depth,
+                              BLOCK_QUERIES * a->depth, TILE_ROWS * BLOCK_KEYS,
+                              TILE_ROWS * BLOCK_KEYS,   BLOCK_QUERIES * h->depth,
+                              BLOCK_QUERIES * LANES,    BLOCK_QUERIES + LANES};
     char *parts[8];
     size_t used = 0;
     for (int i = 0; i < 8; i++) {

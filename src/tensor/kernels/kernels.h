@@ -55,7 +55,7 @@ struct ms_product {
     struct ms_tap tap[MS_TAPS_MAX];
     const float *scale, *shift; /* for each output; scale may be NULL: 1 */
     enum ms_activation activation;
-    const float *gamma;      /* for each output after the activation; NULL: y = v */
+    const float *gamma; /* for each output after the activation; NULL: y = v */
     float *y;
     int64_t y_row, y_column; /* floats from one output row, and position, to the next */
     /* [out_rows][2], added to: sum and sum of squares of v. Without activation. NULL: not

@@ -180,8 +180,7 @@ static void direct(const struct ms_product *p) {
                     (const char *)w->values + panel * panel_values(w) * value_bytes(w);
                 struct finish f;
                 begin_panel(&f, p, panel);
-                float *y =
-                    p->y + row * p->y_row + first * p->y_column + panel * panel_outputs(w);
+                float *y = p->y + row * p->y_row + first * p->y_column + panel * panel_outputs(w);
                 for (int64_t n = 0; n < tiles; n++) {
                     const int64_t rest = p->out_width - first - n * TILE_ROWS;
                     multiply(table + n * w->taps * TILE_ROWS, w->taps, w->depth, weights, w->bf16,
