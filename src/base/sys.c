@@ -259,7 +259,7 @@ int ms_make_dirs(const char *path, struct ms_error *err) {
         if (made != 0) {
             int cause = errno;
             if (stat(copy, &status) != 0)
-                rc = ms_error_about(err, MS_EIO, copy, "this folder cannot be made: %s",
+                rc = ms_error_about(err, MS_EIO, copy, "cannot make this folder: %s",
                                     strerror(cause));
             else if (!S_ISDIR(status.st_mode))
                 rc = ms_error_about(err, MS_EIO, copy, "is a file, not a folder");
