@@ -6,12 +6,12 @@
 
 #include "msaas/err.h"
 
-/* With padding, without line breaks; the caller frees. NULL: memory. */
+/* With padding, without line breaks. The caller frees it. NULL: no memory. */
 char *ms_base64_encode(const void *bytes, size_t size);
 
-/* In place: the bytes take the text's memory, from its start. Strict: padding must be there and
- * unused bits 0; only CR and LF may stand between. MS_EINPUT with the place of the fault;
- * MS_ETOOLARGE: over max_bytes; the text is then spoilt. */
+/* Decodes in place: the bytes are written over the text, from its start. Strict: the text must be
+ * padded, unused bits must be 0, and only CR and LF may stand between digits. MS_EINPUT with the
+ * place of the fault; MS_ETOOLARGE: more than max_bytes. After an error the text is unusable. */
 MS_MUST_CHECK int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size,
                                    struct ms_error *err);
 

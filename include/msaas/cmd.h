@@ -1,5 +1,5 @@
-/* The subcommands, and what they share. Each runs on the main thread, prints its own help for
- * --help, reports its own errors, and returns the program's exit code. */
+/* The subcommands, and what they share. Each runs on the main thread, prints its help, reports its
+ * errors, and returns the exit code of the program. */
 #ifndef MSAAS_CMD_H
 #define MSAAS_CMD_H
 
@@ -10,7 +10,7 @@
 
 enum ms_exit {
     MS_EXIT_OK = 0,
-    MS_EXIT_FAILED = 1, /* at least one thing asked for could not be done */
+    MS_EXIT_FAILED = 1, /* at least one request could not be fulfilled */
     MS_EXIT_USAGE = 2,
     MS_EXIT_INTERRUPTED = 130,
 };
@@ -30,49 +30,49 @@ extern const struct ms_command ms_cmd_rm;
 extern const struct ms_command ms_cmd_health;
 extern const struct ms_command ms_cmd_config;
 
-/* Parses the call's options. Returns true when there is work to do, with *out the caller's to free.
- * False when --help was asked for (printed: the usage, then the options) or the options are wrong
- * (reported): *exit_code is the program's. */
+/* Parses the options of the call. True: there is work to do; the caller frees *out. False: --help
+ * was printed, or an error was reported; the command returns *exit_code. */
 MS_MUST_CHECK bool ms_cmd_begin(const struct ms_call *call, struct ms_options **out,
                                 int *exit_code);
 
-/* Prints "msaas: TEXT" on standard error, for usage errors with a hint at --help on the same line,
- * and returns the exit code. */
+/* Prints "msaas: TEXT" on standard error, and after usage errors a hint to --help. Returns the exit
+ * code. */
 int ms_cmd_failed(const char *command_name, const struct ms_error *err);
 
-/* Whether standard output is a pipe that nobody reads any more: no fault, and nothing to talk
- * about. */
+/* Whether standard output is a pipe that nobody reads any more. That is not an error and needs no
+ * message. */
 bool ms_cmd_reader_is_gone(void);
 
-/* Text from outside (file names) for a terminal: what is not plain (msaas/text.h), which could
- * steer it, becomes '?'. */
+/* Prints text from outside, such as file names. Characters that are not plain (msaas/text.h) become
+ * '?', because they could steer the terminal. */
 void ms_cmd_print_plain(const char *text, FILE *to);
 
-/* The JSON file of the model that --model and --models-dir ask for; the caller's to free. */
+/* *path: the JSON file of the model that --model and --models-dir name. The caller frees it. */
 MS_MUST_CHECK int ms_cmd_locate_model(const struct ms_options *options, char **path,
                                       struct ms_error *err);
 MS_MUST_CHECK int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err);
 
-/* The model that --model, --models-dir, --device and --precision ask for: of `separate`, `bench`.
- */
+/* The network that --model, --models-dir, --device and --precision of separate and bench ask
+ * for. */
 MS_MUST_CHECK int ms_cmd_open_network(const struct ms_options *options, struct ms_network **out,
                                       struct ms_error *err);
 
-/* Of an error in opening a model: where the device is at fault, names the option that it came from.
+/* If an error in opening a model is about the device, names the option that the device came from.
  * Returns err->code. */
 int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err);
 
-/* What an option says that has precisions to choose from; it has a default. */
+/* The value of an option whose values are precisions. */
 enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_option_id id);
 
-/* --lanes, or what the machine allows with segments of --batch at a time. */
+/* The value of --lanes, or as many as the machine allows for this --batch. */
 int ms_cmd_lanes(const struct ms_options *options);
 int ms_cmd_batch(const struct ms_options *options); /* --batch */
 
-/* True from the first SIGINT or SIGTERM on; a second one ends the program at once. The first call
- * installs the handlers. */
+/* A flag that the first SIGINT or SIGTERM sets; a second one ends the program at once. The first
+ * call installs the handlers. */
 const atomic_bool *ms_cmd_interrupted(void);
-/* Waits until then, at most timeout_ms (< 0: without end); whether it is true. Any thread. */
+/* Waits until that flag is set, for at most timeout_ms (< 0: without limit). Returns the flag. Any
+ * thread. */
 bool ms_cmd_wait_interrupted(int timeout_ms);
 
 #endif

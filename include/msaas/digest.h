@@ -14,15 +14,15 @@
 struct ms_sha256; /* a running digest */
 MS_MUST_CHECK int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err);
 void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size);
-/* Ends the digest; lower-case hex. Were OpenSSL to fail, the text is empty, which is no file's
- * digest. */
+/* Ends the digest; lower-case hex. If OpenSSL fails, the text is empty, which is not the digest of
+ * any file. */
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
 void ms_sha256_free(struct ms_sha256 *digest);
 
-/* Of bytes in memory. */
+/* The digest of bytes in memory. */
 MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA256_HEX],
                                struct ms_error *err);
-/* Of a whole file, streamed. */
+/* The digest of a whole file, which is read in blocks. */
 MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX],
                                     struct ms_error *err);
 

@@ -1,13 +1,25 @@
-/* Points at which tests kill the process, to see that nothing is lost. Nothing happens until one is
- * chosen. Any thread. */
+/* Points at which tests kill or hang the process, to see that nothing is lost. They exist only in
+ * builds with tests (MSAAS_FAULTS); elsewhere these functions do nothing. Any thread. */
 #ifndef MSAAS_FAULT_H
 #define MSAAS_FAULT_H
 
-/* "NAME": the process ends by SIGKILL when it first comes to that point; "NAME:N": the Nth time;
- * "hang@...": the thread stays there for ever instead. NULL: at none. To be called before threads
- * that may come to one begin. */
-void ms_fault_choose(const char *spec);
+#ifdef MSAAS_FAULTS
 
+/* "NAME": SIGKILL ends the process when it first comes to the point of that name; "NAME:N": when it
+ * comes there for the Nth time; "hang@...": the thread stays there for ever instead. NULL: at none.
+ * Call it before any thread that may come to a point is started. */
+void ms_fault_choose(const char *spec);
+/* Chooses what the environment's MSAAS_FAULT says. */
+void ms_fault_choose_by_environment(void);
 void ms_fault_point(const char *name);
 
+#else
+
+static inline void ms_fault_choose_by_environment(void) {
+}
+static inline void ms_fault_point(const char *name) {
+    (void)name;
+}
+
+#endif
 #endif

@@ -22,38 +22,41 @@ void ms_http_client_free(struct ms_http_client *client);
 /* Borrowed from the client until its next request. */
 struct ms_http_response {
     int status;
-    /* collected where the request has no `write`; NUL-terminated past body_bytes */
+    /* collected if the request has no `write`; a NUL follows it */
     const char *body;
     size_t body_bytes;
     struct ms_http_client *client;
 };
-/* NULL where there is none; names are compared without case; of several the first. */
+/* The first field of that name, compared without case; NULL: there is none. */
 const char *ms_http_response_header(const struct ms_http_response *response, const char *name);
 
 struct ms_http_request {
     const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE", ... */
     const char *url;    /* http: or https: */
-    /* "Name: value", ended by NULL; may be NULL. "Name:" drops one that is set by itself */
+    /* "Name: value", ended by NULL; may be NULL. "Name:" removes a header that libcurl would
+     * send */
     const char *const *headers;
 
-    /* The request's body: bytes in memory, or read() gives exactly body_bytes in portions: *size in
-     * [1, capacity]. */
+    /* The body of the request: bytes in memory, or read() gives exactly body_bytes in portions,
+     * each of *size in [1, capacity]. */
     const void *body;
-    int64_t body_bytes; /* 0 with neither body nor read: none is sent */
+    int64_t body_bytes; /* 0 with neither body nor read: no body is sent */
     int (*read)(void *context, void *buffer, size_t capacity, size_t *size, struct ms_error *err);
-    /* Goes back to the body's first byte, when a kept connection turned out to be closed after some
-     * were read; returns whether it could. NULL: it cannot. */
+    /* Goes back to the first byte of the body, for a second attempt after a kept connection turned
+     * out to be closed. Returns whether it could. NULL: it cannot. */
     bool (*rewind)(void *context);
 
-    /* The response's: head() comes once before the first byte (also where there is none), write()
-     * takes the bytes in order. Either may be NULL; a failure ends the request with that error. */
+    /* Of the response: head() is called once, before the first byte of the body and also if there
+     * is none; write() gets the bytes in order. Either may be NULL. If one fails, the request ends
+     * with its error. */
     int (*head)(void *context, const struct ms_http_response *response, struct ms_error *err);
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
-    int64_t max_bytes; /* of the response's body: MS_ETOOLARGE; 0: 1 MiB */
+    int64_t max_bytes; /* of the body of the response, else MS_ETOOLARGE; 0: 1 MiB */
 
     void (*progress)(void *context, int64_t received_bytes,
                      int64_t total_bytes); /* total 0: unknown; may be NULL */
-    /* Whether to connect to that address; NULL: any. With it no proxy is used. MS_EDENIED. */
+    /* Whether connections to an address are allowed, else MS_EDENIED. NULL: to any. No proxy is
+     * used with it. */
     bool (*allow_address)(void *context, const struct sockaddr *address);
     void *context; /* of all functions above */
 
@@ -62,19 +65,19 @@ struct ms_http_request {
     int stall_timeout_s;       /* without a byte in either direction; 0: 30 */
     int total_timeout_s;       /* of the whole request; 0: none */
     bool secret_path;          /* errors name scheme, host and port of the URL only */
-    const char *ca_file;       /* PEM: whom to trust instead of the system's authorities; NULL */
+    const char *ca_file;       /* PEM: authorities to trust instead of those of the system; NULL */
     const atomic_bool *cancel; /* MS_ECANCELED within a second once it is true; may be NULL */
 };
 
-/* MS_ENET: not reached, broken off, too slow. MS_EDENIED: the peer's certificate, or allow_address.
- * MS_EUSAGE: the URL, ca_file. */
+/* MS_ENET: the peer was not reached, broke off or was too slow. MS_EDENIED: its certificate is not
+ * trusted, or allow_address refused. MS_EUSAGE: url or ca_file is wrong. */
 MS_MUST_CHECK int ms_http_send(struct ms_http_client *client, const struct ms_http_request *request,
                                struct ms_http_response *response, struct ms_error *err);
 
-/* Fetches url into the file `path`, going on where an earlier attempt left it; tries again, a few
- * times, when the connection breaks. The caller checks what came: a file that was begun by another
- * run may be of another version. *resumed: whether bytes of an earlier run are part of it.
- * MS_ENOTFOUND and MS_EDENIED for 404/410 and 401/403. */
+/* Downloads url into the file `path` and continues a partial file. Tries again, a few times, if the
+ * connection breaks. The caller checks the content, because a file that an earlier run began may be
+ * of another version. *resumed: whether bytes of an earlier run are part of it. MS_ENOTFOUND: 404
+ * or 410; MS_EDENIED: 401 or 403. */
 struct ms_http_download {
     const char *url;
     const char *path;

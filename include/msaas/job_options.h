@@ -1,7 +1,7 @@
-/* The options of a job, each once: name, type, range, default and text. Every door reads this
- * table: the command line (msaas submit, and separate where it has the same option), the query, the
- * form and the JSON of POST /apiv2/jobs, /apiv1, the job's own JSON, its check, its id and the
- * docs. Plain data; any thread. */
+/* The options of a job, each once: name, type, range, default and text. Everything that reads or
+ * shows options uses this table: the command line (msaas submit, and separate for the same
+ * options), the query, the form and the JSON of POST /apiv2/jobs, /apiv1, the JSON and the id of a
+ * job, and the docs. Plain data; any thread. */
 #ifndef MSAAS_JOB_OPTIONS_H
 #define MSAAS_JOB_OPTIONS_H
 
@@ -16,12 +16,12 @@
 #define MS_JOB_MAX_STEMS 17
 #define MS_JOB_MAX_SHIFTS 20
 
-/* All that changes the result. */
+/* Everything that changes the result. */
 struct ms_job_options {
-    char model[64]; /* name; "": the server puts in its own */
+    char model[64]; /* name; "": the default of the server */
     char stems[MS_JOB_MAX_STEMS][MS_STEM_NAME_BYTES];
     int stem_count;                     /* 0: all of the model */
-    char two_stems[MS_STEM_NAME_BYTES]; /* "": off; else the stem and "no_" + stem */
+    char two_stems[MS_STEM_NAME_BYTES]; /* "": all stems; else this stem and "no_" + stem */
     char format[8];                     /* "mp3", "wav", "flac", "opus", "m4a" */
     int64_t bitrate_kbps;               /* 0: the format's own */
     int64_t shifts;
@@ -46,8 +46,9 @@ enum ms_job_option_id {
 };
 
 enum ms_job_option_type {
-    MS_JOB_TYPE_NAME,    /* letters, digits, '_', '-'; of a model also '.', not at its beginning */
-    MS_JOB_TYPE_NAMES,   /* several, "a,b"; given again, they are added */
+    MS_JOB_TYPE_NAME, /* letters, digits, '_', '-'; of a model also '.', not at its beginning */
+    /* several names, "a,b"; those given again are added */
+    MS_JOB_TYPE_NAMES,
     MS_JOB_TYPE_CHOICE,  /* one of the words of `value`, kept as text */
     MS_JOB_TYPE_ENUM,    /* one of the words of `value`, kept as their number (an enum) */
     MS_JOB_TYPE_INTEGER, /* kept as int64_t */
@@ -56,9 +57,11 @@ enum ms_job_option_type {
 
 struct ms_job_option {
     const char *name; /* in queries, forms and JSON */
-    const char *flag; /* on the command line, without its dashes; NULL: flags of its own (--mp3) */
+    /* on the command line, without its dashes; NULL: it has several flags there (--mp3) */
+    const char *flag;
     enum ms_job_option_type type;
-    const char *value;    /* how texts call the value, "KBPS"; of a CHOICE what it may be, "a|b" */
+    /* the name of the value in texts, "KBPS"; of a CHOICE its values, "a|b" */
+    const char *value;
     const char *standard; /* the default as it would be written; NULL: none */
     double least, most;   /* of numbers, both included */
     const char *text;     /* what it does, in one sentence */
@@ -71,20 +74,20 @@ const struct ms_job_option *ms_job_option_find(const char *name); /* NULL: there
 /* The defaults, which are the course's: four MP3 stems. */
 void ms_job_options_default(const char *model, struct ms_job_options *out);
 
-/* Whether `text` is a value of the option: MS_EUSAGE without the option's name, for callers that
- * call it otherwise. */
+/* Checks that `text` is a value of the option. MS_EUSAGE without the name of the option, for
+ * callers that use another name. */
 MS_MUST_CHECK int ms_job_option_check(const struct ms_job_option *option, const char *text,
                                       struct ms_error *err);
 
-/* Sets one option from its text; "" leaves it as it is, as forms send fields that were left alone.
- * MS_EUSAGE with a text that begins with the option's name. */
+/* Sets one option from text. "" leaves it unchanged, because forms send empty fields. MS_EUSAGE
+ * about the name of the option. */
 MS_MUST_CHECK int ms_job_option_set(struct ms_job_options *options,
                                     const struct ms_job_option *option, const char *text,
                                     struct ms_error *err);
 
-/* What one option alone cannot tell: the format's bit rates, options that exclude each other; and
- * all that ms_job_option_set checks, for options that were filled in by hand. MS_EUSAGE with a text
- * that names the option and what would be right. Knows nothing of which models there are. */
+/* Checks all options together: bit rates of the format, options that exclude each other, and
+ * everything that ms_job_option_set checks. MS_EUSAGE names the option and what would be right.
+ * Which models exist is not checked. */
 MS_MUST_CHECK int ms_job_options_check(const struct ms_job_options *options, struct ms_error *err);
 
 const char *ms_job_mime(const char *format); /* "audio/mpeg", ... */
@@ -93,8 +96,8 @@ const char *ms_job_mime(const char *format); /* "audio/mpeg", ... */
 struct ms_json;
 struct ms_json_writer;
 void ms_job_options_to_json(const struct ms_job_options *options, struct ms_json_writer *writer);
-/* Members that are missing or null leave their options as they are; others than options are not
- * looked at. MS_EUSAGE as above. */
+/* Members that are missing or null leave their options unchanged; other members are ignored.
+ * MS_EUSAGE as above. */
 MS_MUST_CHECK int ms_job_options_from_json(const struct ms_json *object,
                                            struct ms_job_options *options, struct ms_error *err);
 

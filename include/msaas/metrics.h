@@ -30,14 +30,14 @@ enum ms_metric {
     MS_METRIC_CALLBACKS,     /* msaas_callbacks_total{result} */
     MS_METRIC_COUNT
 };
-/* label_a, label_b: values of the metric's labels in order, NULL beyond. At most 512 combinations a
- * metric; more fall under "other". */
+/* label_a, label_b: values of the labels of the metric, in order; NULL if it has fewer. A metric
+ * keeps at most 512 combinations; all others count as "other". */
 void ms_metric_add(enum ms_metric metric, double value, const char *label_a,
                    const char *label_b);                                      /* counters, gauges */
 void ms_metric_set(enum ms_metric metric, double value, const char *label_a); /* gauges */
 void ms_metric_observe(enum ms_metric metric, double value, const char *label_a); /* histograms */
-/* The page; caller frees. msaas_build_info{version,role}, process_resident_memory_bytes,
- * process_start_time_seconds included. NULL: memory. */
+/* The page with all metrics, and msaas_build_info{version,role}, process_resident_memory_bytes and
+ * process_start_time_seconds. The caller frees it. NULL: no memory. */
 char *ms_metrics_page(const char *role);
 
 #endif

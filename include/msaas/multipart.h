@@ -1,4 +1,5 @@
-/* multipart/form-data (RFC 7578): a whole body in memory, taken apart. Pure; any thread. */
+/* multipart/form-data (RFC 7578): splits a whole body in memory into its parts. Pure; any
+ * thread. */
 #ifndef MSAAS_MULTIPART_H
 #define MSAAS_MULTIPART_H
 
@@ -10,23 +11,22 @@
 #define MS_MULTIPART_MAX_NAME_BYTES 1024 /* of names, file names and media types */
 
 struct ms_multipart_part {
-    char *name;         /* UTF-8 without control characters */
-    char *filename;     /* likewise, without folders; NULL: the part is no file */
+    char *name; /* UTF-8 without control characters */
+    /* likewise, without folders; NULL: the part is not a file */
+    char *filename;
     char *content_type; /* "" when it has none */
-    const char *data;   /* in the body: no NUL behind it */
+    /* in the body; no NUL follows it */
+    const char *data;
     size_t size;
 };
 struct ms_multipart {
     struct ms_multipart_part parts[MS_MULTIPART_MAX_PARTS];
     int count;
 };
-/* content_type: the request's. `out` points into the body. MS_EINPUT: it is not
- * multipart/form-data, or malformed; MS_ETOOLARGE: too many parts, too long names; MS_ENOMEM. */
+/* content_type: of the request. `out` points into the body. MS_EINPUT: it is malformed, or not
+ * multipart/form-data; MS_ETOOLARGE: too many parts or too long names; MS_ENOMEM. */
 MS_MUST_CHECK int ms_multipart_parse(const char *content_type, const void *body, size_t size,
                                      struct ms_multipart *out, struct ms_error *err);
-/* The first part of this name; NULL: none. */
-const struct ms_multipart_part *ms_multipart_find(const struct ms_multipart *form,
-                                                  const char *name);
 void ms_multipart_free(struct ms_multipart *form);
 
 #endif

@@ -1,12 +1,12 @@
-/* The one table of options: command line, environment, --help and the README's table all come from
+/* The one table of options: command line, environment, --help and the tables of the docs come from
  * it.
  *
- * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command
- * line, then environment (of several variables the first that is set), then default. Secrets are
- * taken from the environment, or from a file that the command line names: ps shows everybody the
- * command line. Nor does it take a URL with a password. Unknown options and values out of range are
- * MS_EUSAGE with a text that names the option (and its environment variable where the value came
- * from there) and what would be right. */
+ * Every option of every subcommand stands once in src/cmd/option_table.c. The command line comes
+ * before the environment (the first of several variables that is set), and the environment before
+ * the default. ps shows the command line to everybody, so secrets are taken from the environment,
+ * or from a file that the command line names, and a URL with a password is refused there. Unknown
+ * options and values out of range are MS_EUSAGE; the error names the option, the environment
+ * variable if the value came from there, and what would be right. */
 #ifndef MSAAS_OPTION_H
 #define MSAAS_OPTION_H
 
@@ -89,7 +89,7 @@ enum ms_option_id {
     MS_OPTION_QUIET,
     MS_OPTION_VERBOSE,
     MS_OPTION_HELP,
-    MS_OPTION_COUNT /* also the end of a list */
+    MS_OPTION_COUNT /* the number of options, and the end of a list */
 };
 
 struct ms_call;
@@ -118,15 +118,15 @@ const struct ms_command *ms_command_find(const struct ms_command *const *command
 
 struct ms_options; /* the parsed values of one command line */
 
-/* argv[0] is the subcommand's name. Knows --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags (-qr
- * is -q -r), "--", and keeps the order of the remaining arguments. The last of several counts. argv
- * must outlive the options. */
+/* argv[0]: the name of the subcommand. Reads --name VALUE, --name=VALUE, -x VALUE, -xVALUE, flags
+ * (-qr is -q -r) and "--", and keeps the order of the other arguments. If an option is given twice,
+ * the last one counts. argv must outlive the options. */
 MS_MUST_CHECK int ms_options_parse(const struct ms_call *call, struct ms_options **out,
                                    struct ms_error *err);
 void ms_options_free(struct ms_options *options);
 
-/* Getters: the option must be of that type and of that command (else abort: a fault of the
- * program). Without a value and a default a string is NULL, a number 0. A choice is a string, one
+/* Getters. The option must have this type and belong to this command; anything else is a bug and
+ * aborts. Without value and default a string is NULL and a number is 0. A choice is a string, one
  * of those in the table. */
 const char *ms_options_string(const struct ms_options *options, enum ms_option_id id);
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id);
@@ -134,42 +134,44 @@ double ms_options_double(const struct ms_options *options, enum ms_option_id id)
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_has(const struct ms_options *options, enum ms_option_id id); /* of its command */
 bool ms_options_is_set(const struct ms_options *options,
-                       enum ms_option_id id); /* not the default */
+                       /* Whether it has a value that is not the default. */
+                       enum ms_option_id id);
 
 /* Where a value came from, as errors name it: "MSAAS_QUEUE (--queue)" or "REDIS_HOST, REDIS_PORT
- * (--queue)" of the environment, else "--queue (MSAAS_QUEUE)". Returns out. */
+ * (--queue)" from the environment, else "--queue (MSAAS_QUEUE)". Returns out. */
 #define MS_OPTION_ORIGIN_BYTES 160
 const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
                               char out[MS_OPTION_ORIGIN_BYTES]);
-/* Of a value made of variables (REDIS_HOST, REDIS_PORT): whether they are a host and a port each.
- * MS_EUSAGE names the variable, and not what it holds. Other values are fine. */
+/* Checks the variables of a value that is made of several (REDIS_HOST, REDIS_PORT): each must be a
+ * host or a port. MS_EUSAGE names the variable, but not its value. Other values are fine. */
 MS_MUST_CHECK int ms_options_check_parts(const struct ms_options *options, enum ms_option_id id,
                                          struct ms_error *err);
 
 int ms_options_argument_count(const struct ms_options *options);
 const char *ms_options_argument(const struct ms_options *options, int index);
 
-/* One option as it stands, for `msaas config` and for handing options on to another command. False:
- * not one of this command's. id: below MS_OPTION_COUNT. Strings are borrowed from the options. */
+/* One option with its value, for `msaas config` and for passing options to another command. id:
+ * below MS_OPTION_COUNT. False: the command does not have it. Strings are borrowed from the
+ * options. */
 struct ms_option_view {
     const char *name;
-    const char *text;  /* the value, of secrets too; NULL: none */
-    const char *given; /* what the command line said; NULL: nothing */
-    char env[128];     /* the environment variables that it came from; "": not from there */
+    const char *text;  /* the value, also of secrets; NULL: none */
+    const char *given; /* as it was on the command line; NULL: it was not there */
+    char env[128];     /* the environment variables that it came from; "": it did not */
     bool is_flag, is_secret, is_url;
-    const char *job_name; /* of an option of a job: its name in requests; NULL: it is none */
+    const char *job_name; /* the name in requests, if it is an option of a job; else NULL */
 };
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out);
 
-/* The "Options:" part of --help for one command, 80 columns wide; and the Markdown table for the docs.
- */
+/* The "Options:" part of --help for one command, 80 columns wide; and the Markdown table for the
+ * docs. */
 void ms_options_print_help(const struct ms_command *command, FILE *to);
 /* The options of a job, for docs/api.md. */
 void ms_job_options_print_markdown(FILE *to);
 void ms_options_print_markdown(const struct ms_command *const *commands, FILE *to);
 
-/* Whether `word` may be a slip of the keyboard for `meant`: few letters differ, or it is its
- * beginning. */
+/* Whether `word` may be a typing error for `meant`: few letters differ, or it is the beginning of
+ * it. */
 bool ms_option_resembles(const char *word, const char *meant);
 
 #endif

@@ -1,9 +1,9 @@
-/* What a process that runs networks needs to be. */
+/* How a process prepares to run networks. */
 #ifndef MSAAS_PROCESS_H
 #define MSAAS_PROCESS_H
 
-/* First thing in a subcommand that runs networks, on the main thread while it is the only one:
- * sets up the allocator. */
+/* Sets up the allocator. A subcommand that runs networks calls it first, while the main thread is
+ * the only one. */
 void ms_process_prepare(void);
 
 #endif

@@ -9,8 +9,8 @@
 #define MS_STEM_NAME_BYTES 32
 #define MS_STEM_LABEL_BYTES 48
 
-/* The index of the stem `name` (`length` bytes of it) among those of the model. MS_EUSAGE (negative),
- * with a text that lists what there is. */
+/* The index of the stem `name` (`length` bytes of it) among those of the model. MS_EUSAGE
+ * (negative), with a text that lists what there is. */
 MS_MUST_CHECK int ms_stem_find(const char (*stems)[MS_STEM_NAME_BYTES], int count, const char *name,
                                size_t length, struct ms_error *err);
 

@@ -1,4 +1,4 @@
-/* What the machine and its container allow, and small things about files. Any thread. */
+/* What the machine and its container allow, and helpers for files. Any thread. */
 #ifndef MSAAS_SYS_H
 #define MSAAS_SYS_H
 
@@ -14,26 +14,26 @@ struct ms_limits {
     char cpu_name[96];    /* "AMD EPYC ..." */
 };
 
-/* root: "" in production; a test points it at a folder that holds proc/ and sys/ of its own. */
+/* root: "" for the real machine; tests name a folder with proc/ and sys/ of their own. */
 void ms_limits_read(const char *root, struct ms_limits *out);
 
-/* Lanes for `lane_bytes` of memory each over `base_bytes` for the process: max(1, min(cpus,
- * memory)). */
+/* How many lanes the limits allow, at least 1. The process takes base_bytes of memory, and each
+ * lane lane_bytes more. */
 int ms_limits_lanes(const struct ms_limits *limits, int64_t base_bytes, int64_t lane_bytes);
 
 double ms_monotonic_s(void);     /* seconds, CLOCK_MONOTONIC */
 int64_t ms_unix_ms(void);        /* milliseconds of Unix time, CLOCK_REALTIME */
 int64_t ms_peak_rss_bytes(void); /* of this process so far */
 
-/* mkdir -p. Existing folders are fine. The text names the folder and the cause. */
+/* As mkdir -p: existing folders are fine. The error is about the folder. */
 MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);
 
 /* A newly allocated string, printf-like; NULL only when memory ran out. */
 char *ms_strdupf(const char *fmt, ...) MS_PRINTF(1, 2);
 
-/* Where models lie: `chosen` (--models-dir, MSAAS_MODELS_DIR) if given, else
- * $XDG_DATA_HOME/msaas/models, else
- * ~/.local/share/msaas/models. The caller's to free(); the folder need not exist. */
+/* The folder of the models: `chosen` (--models-dir, MSAAS_MODELS_DIR) if given, else
+ * $XDG_DATA_HOME/msaas/models, else ~/.local/share/msaas/models. It need not exist. The caller
+ * frees *out. */
 MS_MUST_CHECK int ms_models_dir(const char *chosen, char **out, struct ms_error *err);
 
 #endif

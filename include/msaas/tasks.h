@@ -1,17 +1,17 @@
-/* A pool of threads that runs tasks in the order they came. Any thread may post. */
+/* A pool of threads that runs tasks in the order in which they were posted. Any thread may post. */
 #ifndef MSAAS_TASKS_H
 #define MSAAS_TASKS_H
 
 #include "msaas/err.h"
 
 struct ms_tasks;
-/* At most max_waiting tasks wait. */
+/* max_waiting: how many tasks may wait for a thread. */
 MS_MUST_CHECK int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out,
                                struct ms_error *err);
-/* MS_ETOOLARGE: too many wait. */
+/* MS_ETOOLARGE: too many tasks are waiting. */
 MS_MUST_CHECK int ms_tasks_post(struct ms_tasks *tasks, void (*run)(void *argument), void *argument,
                                 struct ms_error *err);
-/* Waits for what runs and waits, then ends the threads. */
+/* Waits until all tasks have run, then ends the threads. */
 void ms_tasks_free(struct ms_tasks *tasks);
 
 #endif

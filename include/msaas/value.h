@@ -1,6 +1,6 @@
-/* Values as people write them, in options, queries and forms. One rule for every door. Errors are
- * MS_EUSAGE with a text that says what would be right, "must be from 0 to 20, not 50": the caller
- * puts the name of the value before it. On an error *out stays as it was. Pure; any thread. */
+/* Values as people write them in options, queries and forms: the same rules everywhere. Errors are
+ * MS_EUSAGE with a text that says what would be right, "must be from 0 to 20, not 50"; the caller
+ * puts the name of the value before it. After an error *out is unchanged. Pure; any thread. */
 #ifndef MSAAS_VALUE_H
 #define MSAAS_VALUE_H
 
@@ -9,19 +9,19 @@
 
 #include "msaas/err.h"
 
-/* Decimal digits, with a sign before them or not. Limits are included. */
+/* Decimal digits with or without a sign. The limits are included. */
 MS_MUST_CHECK int ms_value_int(const char *text, int64_t least, int64_t most, int64_t *out,
                                struct ms_error *err);
-/* Decimal, with an exponent or not ("2.5e-1"): neither hexadecimal, infinity nor NaN. */
+/* A decimal number with or without an exponent ("2.5e-1"); not hexadecimal, infinity or NaN. */
 MS_MUST_CHECK int ms_value_real(const char *text, double least, double most, double *out,
                                 struct ms_error *err);
-/* Which of "a|b|c" it is, from 0. */
+/* *out: which of "a|b|c" the text is, from 0. */
 MS_MUST_CHECK int ms_value_choice(const char *text, const char *choices, int *out,
                                   struct ms_error *err);
-/* Number `index` of "a|b|c", copied; "" where there are not so many. */
+/* Copies number `index` of "a|b|c" to out; "" if there are fewer. */
 void ms_value_of_choice(const char *choices, int index, char *out, size_t capacity);
 
-/* The same limits for numbers that come as numbers. */
+/* Checks a number that need not be parsed, such as one from JSON. */
 MS_MUST_CHECK int ms_value_check_range(double value, double least, double most,
                                        struct ms_error *err);
 

@@ -31,10 +31,6 @@ struct ms_worker_options {
     /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
     const char *callback_allow;
     const atomic_bool *stop; /* SIGTERM */
-    /* tests: name of a point where the process kills itself (SIGKILL): "after-move", "mid-decode",
-     * "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback";
-     * from MSAAS_FAULT, only in builds with tests. NULL */
-    const char *fault;
 };
 /* Until stop; 0 then. Waits for ever for queue and store (backoff, log lines). */
 MS_MUST_CHECK int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err);

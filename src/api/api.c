@@ -1,4 +1,4 @@
-/* The API: its routes, for the server, and its life. */
+/* The API: its table of routes, and how it begins and ends. */
 #include "msaas/api.h"
 
 #include <stdlib.h>
@@ -9,14 +9,14 @@
 #include "reply.h"
 
 #define MAX_SONG_BYTES (INT64_C(256) << 20)
-#define FORM_BYTES (INT64_C(1) << 20) /* of a body beside its song */
+#define FORM_BYTES (INT64_C(1) << 20) /* of a body, besides its song */
 #define MAX_WAITING_JOBS 100000
-#define STORE_ATTEMPTS 2 /* a client waits: it would rather be told to come back; */
-#define STORE_STALL_S 5  /* soon, since few threads are there to wait */
+#define STORE_ATTEMPTS 2 /* a client waits: an early error is better for it, */
+#define STORE_STALL_S 5  /* also because there are few threads */
 
 /* ---- routes ---- */
 
-/* Bodies of 1 and 2 stand for those that bring a song, by version. */
+/* Body sizes 1 and 2 stand for the limit of a song in /apiv1 and /apiv2. */
 static const struct ms_http_route table[] = {
     {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0},
     {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
@@ -69,9 +69,9 @@ int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct
     if (api->options.store.stall_timeout_s <= 0)
         api->options.store.stall_timeout_s = STORE_STALL_S;
     (void)pthread_mutex_init(&api->lock, NULL);
-    (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being looked at");
+    (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being checked");
     fill_routes(api);
-    int rc = ms_api_open_link(api, &api->idle, err); /* wrong URLs are told now */
+    int rc = ms_api_open_link(api, &api->idle, err); /* wrong URLs are reported now */
     if (rc != 0) {
         ms_api_free(api);
         return rc;

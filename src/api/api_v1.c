@@ -1,5 +1,5 @@
-/* /apiv1: the course's API, to the letter. Clients that know nothing but it must work unchanged. On
- * the pool's threads. */
+/* /apiv1: the API of the course, to the letter, so that its clients work unchanged. On the threads
+ * of the pool. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 
 /* ---- POST separate ---- */
 
-/* The form type is what curl -d calls whatever it sends; it may name nothing as well. */
+/* curl -d sends everything with the type of a form, so that type is accepted, and so is none. */
 static bool is_json_type(const char *type) {
     return type == NULL || *type == '\0' || ms_http_is_media_type(type, "application/json") ||
            ms_http_is_media_type(type, "application/x-www-form-urlencoded");
@@ -26,7 +26,7 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
     struct ms_problem problem;
     bool ok = is_json_type(ms_http_header(call, "Content-Type")) ||
               ms_problem_set(&problem, 415, "unsupported_media_type",
-                             "the body is expected as application/json");
+                             "the Content-Type must be application/json");
     ok = ok &&
          ms_song_request_v1(call->body, call->body_bytes, api->options.max_song_bytes, &request,
                             &problem) &&
@@ -69,10 +69,10 @@ static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
 
 void ms_api_v1_queue(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
     struct ms_json_writer *w = ms_json_writer_new();
     if (w == NULL)
         return; /* 500 */
+    struct ms_problem problem;
     struct ms_api_link *link = ms_api_borrow(api, &problem);
     ms_json_begin_object(w, NULL);
     ms_json_begin_array(w, "queue");
@@ -94,7 +94,7 @@ static bool unknown_track(struct ms_problem *problem) {
     return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");
 }
 
-/* "bass" of "bass", "bass.mp3", "base", "base.mp3". *with_suffix: which is of MP3 only. */
+/* "bass", "bass.mp3", "base" and "base.mp3" mean "bass". *with_suffix: it ended in ".mp3". */
 static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with_suffix,
                        struct ms_problem *problem) {
     size_t length = strlen(text);
@@ -105,7 +105,7 @@ static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with
         return unknown_track(problem);
     memcpy(name, text, length);
     name[length] = '\0';
-    if (strcmp(name, "base") == 0) /* a slip in the course's own client */
+    if (strcmp(name, "base") == 0) /* a slip in the client of the course */
         memcpy(name, "bass", 5);
     return ms_job_label_is_valid(name) || unknown_track(problem);
 }
@@ -134,13 +134,14 @@ void ms_api_v1_track(const struct ms_http_call *call) {
 
 void ms_api_v1_remove(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
-    char name[MS_JOB_LABEL_MAX];
-    bool with_suffix, gone;
-    if (strcmp(call->method, "HEAD") == 0) { /* GET removes, as the course has it; HEAD must not */
+    if (strcmp(call->method, "HEAD") == 0) { /* GET removes, as in the course; HEAD must not */
         ms_api_reply_method(call, "GET, DELETE");
         return;
     }
+    struct ms_problem problem;
+    char name[MS_JOB_LABEL_MAX];
+    bool with_suffix;
+    bool gone;
     if (!read_track(call->params[1], name, &with_suffix, &problem) ||
         !ms_api_erase(api, call->params[0], name, &gone, &problem)) {
         ms_api_reply_problem(call, &problem);

@@ -1,5 +1,4 @@
-/* /apiv2: jobs and models as modern clients expect them. On the pool's threads; the list of models
- * on the loop. */
+/* /apiv2: jobs and models. On the threads of the pool; the list of models on the loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +16,15 @@
 static void reply_job(const struct ms_http_call *call, int status, const struct ms_job *job) {
     char *json = NULL;
     if (ms_job_to_public_json(job, &json, NULL) == 0)
-        ms_api_reply_json(call, status, json); /* else there is no answer: 500 */
+        ms_api_reply_json(call, status,
+                          json); /* otherwise there is no answer, and the client gets 500 */
     free(json);
 }
 
 /* ---- POST jobs ---- */
 
-/* A job's id is made of its song and options: to send the same again is always the same job, with a
- * key or without. So the key's form is all that needs a look. */
+/* The id of a job is made of its song and options, so sending the same again is the same job, with
+ * or without a key. Only the form of the key needs a check. */
 static bool check_key(const struct ms_http_call *call, struct ms_problem *problem) {
     const char *key = ms_http_header(call, "Idempotency-Key");
     if (key == NULL)
@@ -33,7 +33,7 @@ static bool check_key(const struct ms_http_call *call, struct ms_problem *proble
     for (const char *c = key; ok && *c != '\0'; c++)
         ok = *c >= 0x20 && *c < 0x7f;
     return ok || ms_problem_set(problem, 400, "invalid_idempotency_key",
-                                "Idempotency-Key: 1 to %d printable ASCII characters are expected",
+                                "Idempotency-Key: must be 1 to %d printable ASCII characters",
                                 MAX_KEY_BYTES);
 }
 
@@ -76,7 +76,7 @@ void ms_api_v2_erase(const struct ms_http_call *call) {
         ms_api_reply_problem(call, &problem);
     else if (gone)
         ms_http_reply(call, 204, NULL, NULL, 0);
-    else /* when its worker lets go of it, within a segment */
+    else /* when its worker stops, within the time of a segment */
         ms_api_reply_json(call, 202, "{\"state\":\"canceling\"}");
 }
 
@@ -87,15 +87,15 @@ static bool read_query(const struct ms_http_call *call, const char *name, char *
     const int rc = ms_http_query(call, name, out);
     if (rc == MS_ENOMEM)
         return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
-    return rc == 0 ||
-           ms_problem_set(problem, 400, "invalid_query", "%s: not percent-encoded UTF-8", name);
+    return rc == 0 || ms_problem_set(problem, 400, "invalid_query",
+                                     "%s: the value is not percent-encoded UTF-8", name);
 }
 
 static bool read_state(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text;
     enum ms_job_state state = MS_JOB_QUEUED;
     struct ms_error err = {0};
     *out = -1;
+    char *text;
     bool ok = read_query(call, "state", &text, problem);
     if (text != NULL && text[0] != '\0') {
         ok = ms_job_state_parse(text, &state, &err) == 0 ||
@@ -107,8 +107,8 @@ static bool read_state(const struct ms_http_call *call, int *out, struct ms_prob
 }
 
 static bool read_limit(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
-    char *text;
     *out = PAGE_JOBS;
+    char *text;
     if (!read_query(call, "limit", &text, problem))
         return false;
     if (text != NULL && text[0] != '\0') {
@@ -117,7 +117,8 @@ static bool read_limit(const struct ms_http_call *call, int *out, struct ms_prob
     }
     free(text);
     return (*out >= 1 && *out <= MAX_PAGE_JOBS) ||
-           ms_problem_set(problem, 422, "invalid_limit", "limit: 1 to %d", MAX_PAGE_JOBS);
+           ms_problem_set(problem, 422, "invalid_limit", "limit: must be from 1 to %d",
+                          MAX_PAGE_JOBS);
 }
 
 static bool read_cursor(const struct ms_http_call *call, char out[MS_CURSOR_MAX],
@@ -129,7 +130,7 @@ static bool read_cursor(const struct ms_http_call *call, char out[MS_CURSOR_MAX]
     (void)snprintf(out, MS_CURSOR_MAX, "%s", text != NULL && fits ? text : "");
     free(text);
     return fits || ms_problem_set(problem, 422, "invalid_cursor",
-                                  "cursor: what \"next_cursor\" said is expected");
+                                  "cursor: must be the \"next_cursor\" of an earlier answer");
 }
 
 static bool get_page(struct ms_api *api, const struct ms_queue_filter *filter, struct ms_job *jobs,
@@ -142,7 +143,7 @@ static bool get_page(struct ms_api *api, const struct ms_queue_filter *filter, s
     ms_api_give_back(api, link);
     if (rc == MS_EUSAGE)
         return ms_problem_set(problem, 422, "invalid_cursor",
-                              "cursor: what \"next_cursor\" said is expected");
+                              "cursor: must be the \"next_cursor\" of an earlier answer");
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
@@ -153,7 +154,7 @@ static bool put_job(FILE *out, const struct ms_job *job) {
     return ok;
 }
 
-/* Without an answer where memory runs out: 500. */
+/* If memory runs out there is no answer, and the client gets 500. */
 static void reply_page(const struct ms_http_call *call, const struct ms_job *jobs, int count,
                        const char *next) {
     char *text = NULL;
@@ -165,7 +166,7 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
     for (int i = 0; ok && i < count; i++)
         ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i]);
     if (next[0] != '\0')
-        ok = ok && fprintf(out, "],\"next_cursor\":\"%s\"}", next) > 0; /* no quotes in it */
+        ok = ok && fprintf(out, "],\"next_cursor\":\"%s\"}", next) > 0; /* it contains no quotes */
     else
         ok = ok && fputs("],\"next_cursor\":null}", out) >= 0;
     ok = fclose(out) == 0 && ok;
@@ -175,11 +176,11 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
 }
 
 void ms_api_v2_list(const struct ms_http_call *call) {
-    struct ms_problem problem;
     struct ms_queue_filter filter = {.state = -1};
     char cursor[MS_CURSOR_MAX], next[MS_CURSOR_MAX] = "";
     int count = 0;
     filter.cursor = cursor;
+    struct ms_problem problem;
     if (!read_state(call, &filter.state, &problem) || !read_limit(call, &filter.limit, &problem) ||
         !read_cursor(call, cursor, &problem)) {
         ms_api_reply_problem(call, &problem);
@@ -199,7 +200,7 @@ void ms_api_v2_list(const struct ms_http_call *call) {
 
 /* ---- GET stems, models ---- */
 
-/* "vocals.flac" -> "vocals", when the job's format is that. */
+/* "vocals.flac" -> "vocals", if FLAC is the format of the job. */
 static bool read_file_name(const char *text, const struct ms_job *job,
                            char name[MS_JOB_LABEL_MAX]) {
     const char *dot = strrchr(text, '.');
@@ -215,9 +216,9 @@ void ms_api_v2_stem(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const struct ms_job_stem *stem = NULL;
-    char name[MS_JOB_LABEL_MAX];
     bool ok = ms_api_find(call->context, call->params[0], &job, &problem) &&
               ms_api_is_finished(&job, &problem);
+    char name[MS_JOB_LABEL_MAX];
     if (ok && read_file_name(call->params[1], &job, name))
         stem = ms_api_stem_of(&job, name);
     if (ok && stem == NULL)

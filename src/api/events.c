@@ -1,7 +1,7 @@
-/* GET /apiv2/jobs/ID/events: Server-Sent Events (WHATWG HTML, 9.2). The queue is asked about the
- * job now and then, so that any replica can serve any job's listeners, and a stream that breaks off
- * is taken up by another. An event's id says what the client has seen, nothing of when; so whoever
- * comes back with it gets the next news, not the history. On the pool's threads, a moment for each
+/* GET /apiv2/jobs/ID/events: Server-Sent Events (WHATWG HTML, 9.2). The job is looked up in the
+ * queue again and again, so any replica can serve the events of any job and continue a stream that
+ * broke off. The id of an event says what the client has seen: a client that comes back with it
+ * gets what has changed since, not the history. On the threads of the pool, for a moment at each
  * look. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "reply.h"
 
 #define LOOK_MS 500
-#define LOST_MS 2000 /* between looks while the queue is away */
+#define LOST_MS 2000 /* between looks while the queue cannot be reached */
 #define HEARTBEAT_S 15
 #define EVENT_ID_MAX 64
 
@@ -22,19 +22,20 @@ struct listener {
     struct ms_api *api;
     char id[MS_JOB_ID_HEX];
     char seen[EVENT_ID_MAX]; /* id of the last event that the client got */
-    int state;               /* last told; -1: none */
+    /* the progress that was sent last; -1: none */
+    int state;
     double sent_s;
     bool over;
 };
 
-/* Different for what is worth an event. */
+/* Two jobs have different ids if the change is worth an event. */
 static void event_id(const struct ms_job *job, char out[EVENT_ID_MAX]) {
     (void)snprintf(out, EVENT_ID_MAX, "%d-%s-%lld", job->attempts, ms_job_state_name(job->state),
                    job->state == MS_JOB_QUEUED ? (long long)job->position
                                                : (long long)(job->progress * 1000));
 }
 
-/* A change of state comes with the whole job, progress with what moves. */
+/* A change of state is sent with the whole job, progress with the fields that change. */
 static char *event_data(const struct ms_job *job, bool whole) {
     char *json = NULL;
     if (whole)
@@ -71,7 +72,7 @@ static int put_event(struct listener *l, const struct ms_job *job, char *buffer,
                                                id, whole ? "state" : "progress", data);
     free(data);
     if (length < 0 || (size_t)length >= capacity)
-        return ms_error_set(err, MS_ENOMEM, "no room for an event of job %s", l->id);
+        return ms_error_set(err, MS_ENOMEM, "the event of job %s is too large", l->id);
     memcpy(l->seen, id, sizeof id);
     l->state = (int)job->state;
     *size = (size_t)length;
@@ -82,7 +83,7 @@ static int put_text(struct listener *l, const char *text, char *buffer, size_t c
                     size_t *size, struct ms_error *err) {
     const size_t length = strlen(text);
     if (length > capacity)
-        return ms_error_set(err, MS_ENOMEM, "no room for an event of job %s", l->id);
+        return ms_error_set(err, MS_ENOMEM, "the event of job %s is too large", l->id);
     memcpy(buffer, text, length);
     *size = length;
     return 0;
@@ -91,7 +92,6 @@ static int put_text(struct listener *l, const char *text, char *buffer, size_t c
 static int read_events(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
                        struct ms_error *err) {
     struct listener *l = context;
-    struct ms_problem problem;
     struct ms_job job = {0};
     int rc = 0;
     *size = 0;
@@ -99,6 +99,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     if (l->over)
         return 0;
     *again_ms = LOOK_MS;
+    struct ms_problem problem;
     if (ms_api_find(l->api, l->id, &job, &problem)) {
         rc = put_event(l, &job, buffer, capacity, size, err);
     } else if (problem.status == 404) { /* erased */
@@ -123,17 +124,18 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
     struct ms_problem problem;
     struct ms_job job = {0};
-    char id[EVENT_ID_MAX];
     const char *last = ms_http_header(call, "Last-Event-ID");
     if (!ms_api_find(api, call->params[0], &job, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
+    char id[EVENT_ID_MAX];
     event_id(&job, id);
     const bool is_final = ms_job_state_is_final(job.state);
     ms_job_fini(&job);
     if (is_final && last != NULL && strcmp(last, id) == 0) {
-        ms_http_reply(call, 204, NULL, NULL, 0); /* seen to the end: do not come back */
+        ms_http_reply(call, 204, NULL, NULL,
+                      0); /* the client has seen the end: it must not come back */
         return;
     }
     struct listener *l = calloc(1, sizeof *l);
@@ -145,7 +147,7 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     l->state = -1;
     l->sent_s = ms_monotonic_s();
     ms_http_add_header(call, "Cache-Control", "no-store");
-    ms_http_add_header(call, "X-Accel-Buffering", "no"); /* proxies pass it on as it comes */
+    ms_http_add_header(call, "X-Accel-Buffering", "no"); /* proxies must not buffer it */
     const struct ms_http_stream stream = {
         .length = -1, .read = read_events, .close = free, .context = l};
     ms_http_reply_stream(call, 200, "text/event-stream", &stream);

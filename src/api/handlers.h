@@ -1,5 +1,5 @@
-/* The handlers that the table of routes names (api.c). Each reads the request, asks queue and store
- * over a link that it borrows, and answers. */
+/* The handlers in the table of routes (api.c). Each reads the request, borrows a link to queue and
+ * store if it needs one, and answers. */
 #ifndef MSAAS_API_HANDLERS_H
 #define MSAAS_API_HANDLERS_H
 

@@ -39,7 +39,7 @@ void ms_api_healthz(const struct ms_http_call *call) {
 
 /* ---- on the pool ---- */
 
-/* A store of its own, that tries once: a probe has no time for more. */
+/* A store that tries each call once, because a probe cannot wait. */
 static int ping_store(const struct ms_api *api, struct ms_error *err) {
     struct ms_store_options options = api->options.store;
     struct ms_store *store = NULL;
@@ -68,8 +68,8 @@ static bool probe(struct ms_api *api, struct ms_problem *problem) {
     return rc == 0 || ms_problem_of_store(problem, &err);
 }
 
-/* One looks; those that ask meanwhile are told what the last one found, so that many that ask do
- * not hold up the pool while queue or store hang. */
+/* One probe at a time checks queue and store; the others get its last result, so that probes do not
+ * fill the pool while queue or store hang. */
 static bool is_ready(struct ms_api *api, struct ms_problem *problem) {
     if (atomic_load(&api->draining))
         return ms_problem_set(problem, 503, "draining", "the server is about to stop");
@@ -97,7 +97,7 @@ void ms_api_readyz(const struct ms_http_call *call) {
         ms_api_reply_json(call, 200, "{\"status\":\"ready\"}");
         return;
     }
-    problem.status = 503; /* whatever the fault: no traffic here */
+    problem.status = 503; /* whatever is wrong: no traffic is wanted */
     if (problem.retry_after_s == 0)
         problem.retry_after_s = 5;
     ms_api_reply_problem(call, &problem);
@@ -111,12 +111,12 @@ static void reply_page_of(const struct ms_http_call *call, const char *role) {
 }
 
 static void look_at_queue(struct ms_api *api) {
-    struct ms_queue_stats stats;
     struct ms_problem problem;
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, &problem);
     if (link == NULL)
         return;
+    struct ms_queue_stats stats;
     const int rc = ms_queue_stats(link->queue, &stats, &err);
     ms_api_give_back(api, link);
     if (rc != 0) {
@@ -133,15 +133,15 @@ static void look_at_queue(struct ms_api *api) {
     ms_metric_set(MS_METRIC_CALLBACKS_DUE, (double)stats.callbacks_due, NULL);
 }
 
-/* Without the queue, the rest is shown all the same: queue_errors among it. */
+/* If the queue cannot be reached, all other metrics are shown, queue_errors among them. */
 void ms_api_metrics(const struct ms_http_call *call) {
     look_at_queue(call->context);
     reply_page_of(call, "rest");
 }
 
-/* ---- the worker's ---- */
+/* ---- of workers ---- */
 
-/* One listener a process; set before it serves. */
+/* Set before the listener serves; a process has one. */
 static bool (*worker_is_alive)(void);
 
 static void worker_healthz(const struct ms_http_call *call) {
@@ -150,7 +150,7 @@ static void worker_healthz(const struct ms_http_call *call) {
         return;
     }
     struct ms_problem problem;
-    (void)ms_problem_set(&problem, 503, "stuck", "the worker does not go on");
+    (void)ms_problem_set(&problem, 503, "stuck", "the worker makes no progress");
     ms_api_reply_problem(call, &problem);
 }
 

@@ -1,6 +1,5 @@
-/* A song comes in, or a job goes: the steps on store and queue, in an order that leaves nothing
- * half done whatever happens in between. The same for both versions of the API. On the pool's
- * threads. */
+/* Adding and removing jobs, for both versions of the API: the steps on store and queue, in an order
+ * that leaves nothing half done whatever fails in between. On the threads of the pool. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,12 +10,11 @@
 #include "sniff.h"
 #include "stems.h"
 
-/* ---- coming ---- */
+/* ---- adding ---- */
 
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
     const struct ms_api_model *model = NULL;
-    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     struct ms_error err = {0};
     for (int i = 0; model == NULL && i < api->options.model_count; i++)
         if (request->options.model[0] == '\0' ||
@@ -27,6 +25,7 @@ static bool check_options(const struct ms_api *api, struct ms_song_request *requ
                               "no model of that name is on offer; GET /apiv2/models lists them");
     if (ms_job_options_check(&request->options, &err) != 0)
         return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
+    char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];
     if (ms_job_labels(&request->options, model->stems, model->stem_count, labels, label_count,
                       &err) != 0)
         return ms_problem_set(problem, 422, "unknown_stem", "%.390s", err.text);
@@ -38,14 +37,12 @@ static bool check_song(const struct ms_song_request *request, struct ms_problem 
         return ms_problem_set(problem, 422, "empty_audio", "the song is empty");
     if (!ms_sniff_is_media(request->song, request->song_bytes))
         return ms_problem_set(problem, 422, "not_audio",
-                              "this does not begin like any audio file that is known here");
+                              "its first bytes are not those of a known audio format");
     return true;
 }
 
-/* While there is room, looked up at most once a second: a limit that guards memory and disk needs
- * no more. */
+/* Looked up at most once a second: a limit that protects memory and disk need not be exact. */
 static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_problem *problem) {
-    struct ms_queue_stats stats;
     struct ms_error err = {0};
     const double now_s = ms_monotonic_s();
     (void)pthread_mutex_lock(&api->lock);
@@ -53,6 +50,7 @@ static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_p
     const bool known = api->waiting_at_s > 0 && now_s - api->waiting_at_s < 1 &&
                        waiting < api->options.max_waiting_jobs;
     (void)pthread_mutex_unlock(&api->lock);
+    struct ms_queue_stats stats;
     if (!known) {
         if (ms_queue_stats(link->queue, &stats, &err) != 0)
             return ms_problem_of_queue(problem, &err);
@@ -80,7 +78,7 @@ static bool put_song(struct ms_api_link *link, const struct ms_job *job,
            ms_problem_of_store(problem, &err);
 }
 
-/* Whether the queue would leave the job as it is, so that its song is in the store already. */
+/* Whether the queue would keep the job as it is; then its song is in the store already. */
 static bool stays(const struct ms_job *job, int label_count) {
     return job->state == MS_JOB_QUEUED || job->state == MS_JOB_RUNNING ||
            (job->state == MS_JOB_SUCCEEDED && job->stem_count == label_count);
@@ -104,13 +102,13 @@ static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *cr
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
-/* False only when it is certain. */
+/* False only if it is certain. */
 static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
     struct ms_object_info info;
     return ms_store_head(link->store, MS_BUCKET_SONGS, job->id, &info, NULL) != MS_ENOTFOUND;
 }
 
-/* The song first, so that no worker finds a job without it. */
+/* The song is stored first, so that no worker finds a job without a song. */
 static bool submit(struct ms_api *api, struct ms_api_link *link,
                    const struct ms_song_request *request, const struct ms_job *job, int label_count,
                    struct ms_job *now, struct ms_problem *problem) {
@@ -126,7 +124,7 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
         return false;
     if (!enqueue(link, job, &created, now, problem))
         return false;
-    /* Erased in between, the song too; a worker may have looked for it already. */
+    /* The job was erased meanwhile, and its song; a worker may have missed it already. */
     if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
         if (!put_song(link, job, request, problem) || !enqueue(link, job, &created, now, problem))
@@ -141,15 +139,15 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
 
 bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
                    struct ms_problem *problem) {
-    struct ms_job job;
     struct ms_error err = {0};
     int label_count = 0;
     if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
         return false;
+    struct ms_job job;
     if (ms_job_init(&job, request->song, request->song_bytes, &request->options,
                     api->options.models[0].name, &err) != 0) {
         ms_log(MS_LOG_ERROR, "no job could be made: %s", err.text);
-        return ms_problem_set(problem, 500, "internal", "the server failed; its log says how");
+        return ms_problem_set(problem, 500, "internal", "the server failed; its log says why");
     }
     memcpy(job.input_name, request->input_name, sizeof job.input_name);
     job.callback = request->callback;
@@ -171,7 +169,7 @@ static bool problem_of_finding(struct ms_problem *problem, int rc, const struct 
 
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
                  struct ms_problem *problem) {
-    if (!ms_job_id_is_valid(id)) /* also while the queue is away */
+    if (!ms_job_id_is_valid(id)) /* without asking the queue */
         return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, problem);
@@ -182,7 +180,7 @@ bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
     return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
-/* ---- going ---- */
+/* ---- removing ---- */
 
 static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
                         struct ms_problem *problem) {
@@ -208,15 +206,15 @@ static bool remove_stems(struct ms_api_link *link, const struct ms_job *job,
     return true;
 }
 
-/* Objects go before the record: whoever comes in between with the same song finds the record and
- * adds nothing that would then be taken away, and when the store fails the record is there to try
- * again by. */
+/* Objects are removed before the record. A client that sends the same song meanwhile finds the
+ * record and adds nothing that would be removed then; and if the store fails, the record is still
+ * there for another try. */
 static bool erase(struct ms_api_link *link, const char *id, const char *stem, bool *gone,
                   struct ms_problem *problem) {
     struct ms_job job = {0}, was = {0};
     struct ms_error err = {0};
     const int found = ms_queue_get(link->queue, id, &job, &err);
-    if (found == MS_ECORRUPT && stem == NULL) /* what is not to be read can still go */
+    if (found == MS_ECORRUPT && stem == NULL) /* a job that cannot be read can still be removed */
         (void)snprintf(job.id, sizeof job.id, "%s", id);
     else if (found != 0)
         return problem_of_finding(problem, found, &err);
@@ -233,10 +231,10 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
     if (ok) {
         const int rc = ms_queue_erase(link->queue, id, stem, gone, &was, &err);
         if (rc == MS_ENOTFOUND)
-            *gone = true; /* another was quicker */
+            *gone = true; /* another request was quicker */
         else if (rc != 0)
             ok = ms_problem_of_queue(problem, &err);
-        else if (stem == NULL && was.stem_count > job.stem_count) /* it ended in between */
+        else if (stem == NULL && was.stem_count > job.stem_count) /* it ended meanwhile */
             ok = remove_stems(link, &was, problem);
         ms_job_fini(&was);
     }

@@ -4,15 +4,15 @@
 
 #include "link.h"
 
-/* Checks the request, stores the song, puts the job into the queue. *now: the job as it is then,
- * the caller's to ms_job_fini. */
+/* Checks the request, stores the song and puts the job into the queue. *now: the job as it is then;
+ * the caller calls ms_job_fini. */
 bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
                    struct ms_problem *problem);
-/* 404 for what is no id as well. *job is the caller's. */
+/* 404 also if id is not a valid id. *job is owned by the caller. */
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
                  struct ms_problem *problem);
-/* The job, or one stem of it (NULL: all), with its objects. *gone: at once; else when its worker
- * lets go of it. */
+/* Removes a job, or one stem of it (NULL: all), with its objects. *gone: it is removed; otherwise
+ * it will be when its worker stops. */
 bool ms_api_erase(struct ms_api *api, const char *id, const char *stem, bool *gone,
                   struct ms_problem *problem);
 

@@ -1,5 +1,5 @@
-/* See link.h. Owns the links that no handler has in hand. Handlers run on the server's pools, so
- * that there are never more links than those have threads. */
+/* See link.h. Owns the links that no handler has borrowed. There are never more links than the
+ * pools of the server have threads. */
 #include "link.h"
 
 #include <stdlib.h>

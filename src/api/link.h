@@ -1,5 +1,5 @@
-/* The API's state, and its links: each is one thread's way to queue and store. A handler borrows
- * one and gives it back. */
+/* The state of the API, and its links: connections to queue and store for one thread. A handler
+ * borrows a link and gives it back. */
 #ifndef MSAAS_API_LINK_H
 #define MSAAS_API_LINK_H
 
@@ -13,7 +13,7 @@
 
 #define MS_API_ROUTES 24
 
-struct ms_api_link { /* one thread's way to queue and store */
+struct ms_api_link { /* connections to queue and store, for one thread */
     struct ms_queue *queue;
     struct ms_store *store;
     struct ms_api_link *next;
@@ -23,11 +23,12 @@ struct ms_api {
     struct ms_api_options options;
     struct ms_http_route routes[MS_API_ROUTES];
     atomic_bool draining;
-    atomic_bool warned; /* of a queue that may lose jobs */
+    /* the warning of a queue that may lose jobs */
+    atomic_bool warned;
 
     pthread_mutex_t lock;
     struct ms_api_link *idle;
-    bool probing; /* one probe at a time; the last one found: */
+    bool probing; /* one probe at a time; its last result: */
     bool ready;
     struct ms_problem unready;
     double waiting_at_s; /* when `waiting` was looked up; 0: never */
@@ -40,6 +41,6 @@ void ms_api_give_back(struct ms_api *api, struct ms_api_link *link);
 
 MS_MUST_CHECK int ms_api_open_link(const struct ms_api *api, struct ms_api_link **out,
                                    struct ms_error *err);
-void ms_api_close_links(struct ms_api *api); /* those that nobody has */
+void ms_api_close_links(struct ms_api *api); /* the links that are not borrowed */
 
 #endif

@@ -1,6 +1,6 @@
-/* The last step of every request: answers, errors in the form of the path's API, the access log,
- * the metrics. Any of the pool's threads; error bodies of the server's own and ms_api_done on the
- * loop, where nothing may wait. */
+/* The last step of every request: the answer, an error in the form of the API that the path belongs
+ * to, the access log, the metrics. On the threads of the pool; ms_api_error_body and ms_api_done
+ * also on the loop, so they never block. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static bool problem_of(struct ms_problem *problem, const char *what, const char 
         return false;
     }
     ms_log(MS_LOG_ERROR, "the %s failed: %s: %s", what, ms_code_name(err->code), err->text);
-    return ms_problem_set(problem, 500, "internal", "the server failed; its log says how");
+    return ms_problem_set(problem, 500, "internal", "the server failed; its log says why");
 }
 
 bool ms_problem_of_queue(struct ms_problem *problem, const struct ms_error *err) {
@@ -56,7 +56,7 @@ static const char *title_of(int status) {
     }
 }
 
-/* Of errors that the server answers by itself. */
+/* For errors that the server answers itself. */
 static const char *code_of(int status) {
     static const struct {
         int status;
@@ -112,7 +112,7 @@ void ms_api_error_body(void *context, const char *path, int status, const char *
 void ms_api_reply_problem(const struct ms_http_call *call, const struct ms_problem *problem) {
     struct ms_json_writer *w = ms_json_writer_new();
     if (w == NULL)
-        return; /* without an answer: 500 */
+        return; /* without an answer, the client gets 500 */
     if (problem->retry_after_s > 0) {
         char seconds[16];
         (void)snprintf(seconds, sizeof seconds, "%d", problem->retry_after_s);
@@ -125,7 +125,7 @@ void ms_api_reply_problem(const struct ms_http_call *call, const struct ms_probl
 
 void ms_api_reply_method(const struct ms_http_call *call, const char *allow) {
     struct ms_problem problem;
-    (void)ms_problem_set(&problem, 405, "method_not_allowed", "not with this method");
+    (void)ms_problem_set(&problem, 405, "method_not_allowed", "this method is not allowed here");
     ms_http_add_header(call, "Allow", allow);
     ms_api_reply_problem(call, &problem);
 }
@@ -154,13 +154,16 @@ static bool is_probe(const char *route) {
 
 void ms_api_done(void *context, const char *method, const char *route, const char *path, int status,
                  double seconds, int64_t sent_bytes, const char *request_id, const char *peer) {
-    char text[MAX_LOGGED_PATH + 64], code[16], took[32], sent[32];
     (void)context;
+    char code[16];
     (void)snprintf(code, sizeof code, "%d", status);
+    char took[32];
     (void)snprintf(took, sizeof took, "%.1f", seconds * 1e3);
+    char sent[32];
     (void)snprintf(sent, sizeof sent, "%lld", (long long)sent_bytes);
+    char text[MAX_LOGGED_PATH + 64];
     (void)snprintf(text, sizeof text, "%.16s %.*s %d", method, MAX_LOGGED_PATH, path, status);
-    /* probes come every few seconds and say nothing new */
+    /* probes come every few seconds and are not worth a line */
     ms_log_fields(is_probe(route) && status < 500 ? MS_LOG_DEBUG : MS_LOG_INFO, text, "ms", took,
                   "bytes", sent, "peer", peer, "request", request_id, NULL);
     if (*route == '\0')

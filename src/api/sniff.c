@@ -1,12 +1,12 @@
-/* Songs come in here first: what cannot be one is not worth a place in the queue. Generous on
- * purpose, since the worker decides. */
+/* The first check of a song: what cannot be one is not worth a place in the queue. It accepts too
+ * much rather than too little, because the worker decides. */
 #include "sniff.h"
 
 #include <stdint.h>
 #include <string.h>
 
 #define MAX_PADDING_BYTES                                                                          \
-    65536 /* zeros that encoders' and editors' mistakes leave before the first frame of an MP3 */
+    65536 /* zeros that faulty encoders leave before the first frame of an MP3 */
 #define TS_PACKET_BYTES ((size_t)188)
 
 /* Fixed bytes at a fixed place; `rest`, if any, 8 bytes after the beginning of `magic`. */
@@ -59,14 +59,14 @@ static bool has(const unsigned char *bytes, size_t size, size_t at, const char *
     return size >= at + length && memcmp(bytes + at, magic, length) == 0;
 }
 
-/* The header of a frame of MPEG audio, layers I to III, or of AAC in ADTS. */
+/* Whether this is the header of a frame of MPEG audio, layers I to III, or of AAC in ADTS. */
 static bool is_frame(const unsigned char *bytes, size_t size) {
     if (size < 4 || bytes[0] != 0xff || (bytes[1] & 0xe0) != 0xe0)
         return false;
     const int version = bytes[1] >> 3 & 3, layer = bytes[1] >> 1 & 3;
     if (layer == 0) /* ADTS: 12 bits of sync, 13 sampling rates */
         return (bytes[1] & 0xf6) == 0xf0 && (bytes[2] >> 2 & 15) < 13;
-    if (bytes[1] == 0xfe && bytes[3] == 0) /* rather text in UTF-16 than the extinct layer I */
+    if (bytes[1] == 0xfe && bytes[3] == 0) /* text in UTF-16 is more likely than layer I */
         return false;
     return version != 1 && bytes[2] >> 4 != 15 && (bytes[2] >> 2 & 3) != 3;
 }

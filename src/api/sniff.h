@@ -1,13 +1,13 @@
-/* Whether bytes may be a song, by how they begin: so that what plainly is none is refused before it
- * is stored. Pure; any thread. */
+/* Whether bytes may be a song, judged by their beginning, so that other files are refused before
+ * they are stored. Pure; any thread. */
 #ifndef MSAAS_HTTP_SNIFF_H
 #define MSAAS_HTTP_SNIFF_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True for the beginnings of audio files and of containers that may hold audio, as FFmpeg reads
- * them. It says nothing of the rest. */
+/* True for the beginnings of audio files and of containers that may contain audio and that FFmpeg
+ * reads. The rest of the bytes is not checked. */
 bool ms_sniff_is_media(const void *bytes, size_t size);
 
 #endif

@@ -1,6 +1,5 @@
-/* A POST's bytes -> a song and what is to be done with it. First in line for whatever the world
- * sends: test/fuzz/fuzz_song_request.c. Which models and stems there are is not known here
- * (jobs.c). */
+/* The body of a POST -> a song and its options. These bytes come from anybody:
+ * test/fuzz/fuzz_song_request.c. Which models and stems exist is not known here (jobs.c knows). */
 #include "song_request.h"
 
 #include <stdarg.h>
@@ -32,7 +31,8 @@ bool ms_problem_set(struct ms_problem *problem, int status, const char *code, co
 }
 
 static bool no_memory(struct ms_problem *problem) {
-    (void)ms_problem_set(problem, 503, "overloaded", "no memory for this now; try again later");
+    (void)ms_problem_set(problem, 503, "overloaded",
+                         "the server is short of memory; try again later");
     problem->retry_after_s = 5;
     return false;
 }
@@ -52,10 +52,10 @@ static void begin(struct ms_song_request *out) {
 
 static bool set_callback(struct ms_song_request *out, int version, const char *url, int status,
                          struct ms_problem *problem) {
-    struct ms_url parts;
     bool plain = strlen(url) <= MS_JOB_MAX_CALLBACK_URL;
     for (const char *c = url; plain && *c != '\0'; c++)
         plain = *c > 0x20 && *c < 0x7f;
+    struct ms_url parts;
     if (!plain || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) ||
         ms_url_parse(url, &parts, NULL) != 0 || parts.host[0] == '\0')
         return ms_problem_set(problem, status, "invalid_callback",
@@ -87,8 +87,8 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
            unknown_model(problem);
 }
 
-/* text: of the whole document. Data go back as they came: numbers would lose digits on their way
- * through the parser's. */
+/* text: the whole document. The data of a callback are sent back exactly as they came, because
+ * numbers would lose digits in the parser. */
 static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
                              struct ms_song_request *out, struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
@@ -105,7 +105,7 @@ static bool take_v1_callback(const struct ms_json *node, const char *text, size_
     if (ms_json_member_text(text, size, "callback", &text, &size) &&
         ms_json_member_text(text, size, "data", &text, &size))
         out->callback.data = strndup(text, size);
-    else /* their names were written with escapes */
+    else /* the names of these members contain escapes */
         out->callback.data = ms_json_print(data);
     if (out->callback.data == NULL)
         return no_memory(problem);
@@ -116,7 +116,7 @@ static bool take_v1_callback(const struct ms_json *node, const char *text, size_
     return true;
 }
 
-/* Of JSON's escapes, those that encoders of base64 have use for. In place; the new length. */
+/* Resolves the escapes of JSON that base64 may contain, in place. Returns the new length. */
 static size_t unescape(char *text, size_t size) {
     char *to = memchr(text, '\\', size);
     if (to == NULL)
@@ -141,7 +141,7 @@ static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
                                     &out->song_bytes, &err);
     if (rc == MS_ETOOLARGE)
         return ms_problem_set(problem, 413, "too_large",
-                              "the song is too large; at most %lld bytes are taken",
+                              "the song is too large; at most %lld bytes are accepted",
                               (long long)max_song_bytes);
     if (rc != 0)
         return ms_problem_set(problem, 400, "invalid_base64", "\"mp3\": %.300s", err.text);
@@ -149,8 +149,8 @@ static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
     return true;
 }
 
-/* The song is all but a few bytes of the body: it is decoded where it stands, and the parser, which
- * copies all it sees, gets the body without it. */
+/* The song is nearly all of the body: it is decoded in place, and the parser, which makes copies,
+ * gets the body without it. */
 bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem) {
     struct ms_error err = {0};
@@ -176,12 +176,12 @@ bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
     bool ok =
         rc == 0 || (rc == MS_ENOMEM ? no_memory(problem)
                                     : ms_problem_set(problem, 400, "invalid_json",
-                                                     "the body is no JSON: %.300s", err.text));
+                                                     "the body is not JSON: %.300s", err.text));
     ok = ok && (ms_json_is_object(document) ||
                 ms_problem_set(problem, 400, "invalid_json",
                                "the body must be a JSON object with \"mp3\""));
     ok = ok && (song != NULL || ms_problem_set(problem, 400, "invalid_json",
-                                               "\"mp3\" must be there: the song in base64"));
+                                               "\"mp3\" is missing: it holds the song in base64"));
     ok = ok && take_v1_model(ms_json_get(document, "model"), out, problem) &&
          take_v1_callback(ms_json_get(document, "callback"), text, before + after, out, problem) &&
          take_v1_song((char *)body + before, song_size - 2, max_song_bytes, out, problem);
@@ -192,7 +192,7 @@ bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
 
 /* ---- /apiv2: options ---- */
 
-/* As a person called the file: without folders, cut between characters. */
+/* The name of the file without folders, cut between characters if it is too long. */
 static void set_name(struct ms_song_request *out, const char *name) {
     for (const char *c = name; *c != '\0'; c++)
         if (*c == '/' || *c == '\\')
@@ -207,7 +207,7 @@ static void set_name(struct ms_song_request *out, const char *name) {
     out->input_name[length] = '\0';
 }
 
-/* Those of the table, and what a request has besides. */
+/* The options in the table, and those of requests only. */
 static bool set_option(struct ms_song_request *out, const char *name, const char *value,
                        struct ms_problem *problem) {
     const struct ms_job_option *option = ms_job_option_find(name);
@@ -230,7 +230,7 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
         used += (size_t)snprintf(known + used, sizeof known - used, "%s, ",
                                  ms_job_option_table[i].name);
     return ms_problem_set(problem, 422, "unknown_option",
-                          "there is no option \"%.40s\"; there are %scallback_url and name", name,
+                          "unknown option \"%.40s\"; the options are %scallback_url and name", name,
                           known);
 }
 
@@ -246,7 +246,7 @@ static bool take_query(const char *query, struct ms_song_request *out, struct ms
         if (!ms_http_percent_decode(at, key, true, name) ||
             !ms_http_percent_decode(rest, (size_t)(at + pair - rest), true, value))
             ok = ms_problem_set(problem, 400, "invalid_query",
-                                "the query holds what is not percent-encoded UTF-8");
+                                "the query is not percent-encoded UTF-8");
         else
             ok = set_option(out, name, value, problem);
         at += pair;
@@ -263,7 +263,7 @@ static bool take_field(const struct ms_multipart_part *part, struct ms_song_requ
     char value[MAX_VALUE_BYTES];
     if (part->size >= sizeof value || memchr(part->data, '\0', part->size) != NULL)
         return ms_problem_set(problem, 422, "invalid_option",
-                              "%.60s: the value is too long, or no text", part->name);
+                              "%.60s: the value is too long or contains a NUL", part->name);
     memcpy(value, part->data, part->size);
     value[part->size] = '\0';
     if (!ms_is_utf8(value))
@@ -306,7 +306,7 @@ static bool take_form(const char *content_type, const void *body, size_t size,
     return ok;
 }
 
-/* Uploads are not on offer yet, so that whatever the document names is not there. */
+/* There are no uploads yet, so no upload that a document names exists. */
 static bool take_document(const void *body, size_t size, struct ms_song_request *out,
                           struct ms_problem *problem) {
     struct ms_error err = {0};
@@ -331,8 +331,7 @@ static bool take_document(const void *body, size_t size, struct ms_song_request 
     return false;
 }
 
-/* The form type is what curl --data-binary calls whatever it sends; no form of that kind is
- * expected here. */
+/* curl --data-binary sends everything with the type of a form, which is not expected otherwise. */
 static bool is_song_type(const char *type) {
     return type == NULL || *type == '\0' || strncasecmp(type, "audio/", 6) == 0 ||
            strncasecmp(type, "video/", 6) == 0 || ms_http_is_media_type(type, "application/ogg") ||
@@ -348,9 +347,10 @@ bool ms_song_request_v2(const char *content_type, const char *query, const void 
         return take_document(body, size, out, problem);
     const bool form = ms_http_is_media_type(content_type, "multipart/form-data");
     if (!form && !is_song_type(content_type))
-        return ms_problem_set(problem, 415, "unsupported_media_type",
-                              "the song is expected as audio/*, video/*, "
-                              "application/octet-stream, or as \"file\" of multipart/form-data");
+        return ms_problem_set(
+            problem, 415, "unsupported_media_type",
+            "the Content-Type must be audio/*, video/*, application/octet-stream, "
+            "or multipart/form-data with the song as \"file\"");
     if (!take_query(query, out, problem))
         return false;
     out->song = form ? NULL : body;
@@ -359,6 +359,6 @@ bool ms_song_request_v2(const char *content_type, const char *query, const void 
         return false;
     return (int64_t)out->song_bytes <= max_song_bytes ||
            ms_problem_set(problem, 413, "too_large",
-                          "the song is too large; at most %lld bytes are taken",
+                          "the song is too large; at most %lld bytes are accepted",
                           (long long)max_song_bytes);
 }

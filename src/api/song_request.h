@@ -1,5 +1,5 @@
-/* Bodies of POST that bring a song, in all the forms that they come in, and what is wrong with
- * them. Pure functions on bytes; any thread. */
+/* Reads the requests that bring a song, in all their forms, and says what is wrong with them. Pure;
+ * any thread. */
 #ifndef MSAAS_HTTP_SONG_REQUEST_H
 #define MSAAS_HTTP_SONG_REQUEST_H
 
@@ -20,7 +20,7 @@ bool ms_problem_set(struct ms_problem *problem, int status, const char *code, co
     MS_PRINTF(4, 5);
 
 struct ms_song_request {
-    struct ms_job_options options; /* a model of "": the server's */
+    struct ms_job_options options; /* model "": that of the server */
     struct ms_job_callback callback;
     char input_name[256];
     const void *song; /* in the request's body */
@@ -28,8 +28,8 @@ struct ms_song_request {
 };
 void ms_song_request_fini(struct ms_song_request *request);
 
-/* /apiv1: JSON, whose song is decoded in place. Whatever is returned, *out is the caller's to fini.
- */
+/* /apiv1: JSON; its song is decoded in place. The caller calls ms_song_request_fini on *out, also
+ * after false. */
 bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
                         struct ms_song_request *out, struct ms_problem *problem);
 /* /apiv2: multipart/form-data, JSON that names an upload, or the song itself, by content_type

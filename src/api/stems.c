@@ -1,6 +1,6 @@
-/* Stems on their way out: from the store, piece by piece as the client takes them, with ranges and
- * entity tags; the size and the tag come from the job's record, so that headers and 304 cost no
- * look at the store. On the pool's threads. */
+/* Downloads of stems: from the store, piece by piece as the client takes them, with ranges and
+ * entity tags. Size and tag are in the record of the job, so headers and 304 need no call to the
+ * store. On the threads of the pool. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,16 +10,17 @@
 #include "reply.h"
 #include "stems.h"
 
-/* Got from the store at once, and held for each download: few requests to S3, little memory for
+/* The size of a piece, which each download holds in memory: few requests to S3, little memory for
  * many slow clients. */
 #define PIECE_BYTES ((size_t)256 << 10)
 
 struct download {
     struct ms_api *api;
     char key[MS_JOB_KEY_MAX];
-    char etag[80]; /* the store's, of the first piece: the object must not change under way */
-    int64_t object_bytes; /* as the job's record has it */
-    int64_t next, end;    /* still to be got from the store: [next, end) */
+    /* of the first piece: the object in the store must not change during the download */
+    char etag[80];
+    int64_t object_bytes; /* as in the record of the job */
+    int64_t next, end;    /* still to be read from the store: [next, end) */
     char *piece;
     size_t piece_bytes, piece_used, piece_wanted;
 };
@@ -53,7 +54,7 @@ bool ms_api_is_finished(const struct ms_job *job, struct ms_problem *problem) {
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct download *d = context;
     if (size > d->piece_wanted - d->piece_bytes)
-        return ms_error_set(err, MS_ECORRUPT, "%s is longer than it was", d->key);
+        return ms_error_set(err, MS_ECORRUPT, "%s became longer during the download", d->key);
     memcpy(d->piece + d->piece_bytes, bytes, size);
     d->piece_bytes += size;
     return 0;
@@ -64,7 +65,8 @@ static int get_piece(struct download *d, struct ms_store *store, struct ms_error
     const int64_t left = d->end - d->next;
     d->piece_bytes = d->piece_used = 0;
     d->piece_wanted = left < (int64_t)PIECE_BYTES ? (size_t)left : PIECE_BYTES;
-    const bool whole = (int64_t)d->piece_wanted == d->object_bytes; /* then it is verified */
+    const bool whole =
+        (int64_t)d->piece_wanted == d->object_bytes; /* the whole object is verified */
     if (d->piece == NULL)
         d->piece = malloc(d->piece_wanted);
     if (d->piece == NULL)
@@ -74,11 +76,12 @@ static int get_piece(struct download *d, struct ms_store *store, struct ms_error
     if (rc != 0)
         return rc;
     if (d->piece_bytes != d->piece_wanted || info.bytes != d->object_bytes)
-        return ms_error_set(err, MS_ECORRUPT, "%s has not the size of the job's record", d->key);
+        return ms_error_set(err, MS_ECORRUPT,
+                            "%s does not have the size that the job's record says", d->key);
     if (d->etag[0] == '\0')
         memcpy(d->etag, info.etag, sizeof d->etag);
     else if (strcmp(d->etag, info.etag) != 0)
-        return ms_error_set(err, MS_ECONFLICT, "%s was replaced under way", d->key);
+        return ms_error_set(err, MS_ECONFLICT, "%s was replaced during the download", d->key);
     d->next += (int64_t)d->piece_bytes;
     return 0;
 }
@@ -96,7 +99,8 @@ static int read_download(void *context, void *buffer, size_t capacity, size_t *s
         const int rc = get_piece(d, link->store, err);
         ms_api_give_back(d->api, link);
         if (rc !=
-            /* the status line is out: all that is left is to break off, and to say so in the log */
+            /* the status was sent already: the answer can only be broken off, with a line in the
+             * log */
             0) {
             struct ms_error none = {0};
             (void)ms_problem_of_store(&problem, err != NULL ? err : &none);
@@ -117,7 +121,7 @@ static void close_download(void *context) {
     free(d);
 }
 
-/* The first piece is got before the answer begins, so that what fails has a status. */
+/* The first piece is read before the answer begins, so that an error gets its status. */
 static bool get_first(struct download *d, struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(d->api, problem);
@@ -133,7 +137,7 @@ static bool get_first(struct download *d, struct ms_problem *problem) {
 
 /* ---- answers ---- */
 
-/* False: answered, or not to be redirected at all. */
+/* False: an answer is given already, or the download is not redirected. */
 static bool redirect(const struct ms_http_call *call, struct ms_api *api, const char *key) {
     struct ms_problem problem;
     struct ms_error err = {0};
@@ -144,7 +148,7 @@ static bool redirect(const struct ms_http_call *call, struct ms_api *api, const 
     const int rc =
         ms_store_presign(link->store, MS_BUCKET_STEMS, key, api->options.presign_s, &url, &err);
     ms_api_give_back(api, link);
-    if (rc != 0) /* a store that cannot: through here it goes */
+    if (rc != 0) /* this store cannot presign: the download goes through this server */
         return false;
     ms_http_add_header(call, "Location", url);
     ms_http_add_header(call, "Cache-Control", "no-store");
@@ -169,13 +173,14 @@ static void add_headers(const struct ms_http_call *call, const struct ms_job *jo
 static void reply_bytes(const struct ms_http_call *call, const struct ms_job *job,
                         const struct ms_job_stem *stem, const char *etag) {
     struct ms_api *api = call->context;
-    struct ms_problem problem;
-    int64_t first, count;
-    char text[80];
     const char *wanted = ms_http_header(call, "Range");
     if (!ms_http_if_range_holds(ms_http_header(call, "If-Range"), etag))
         wanted = NULL;
+    int64_t first;
+    int64_t count;
     const enum ms_http_range range = ms_http_parse_range(wanted, stem->bytes, &first, &count);
+    struct ms_problem problem;
+    char text[80];
     if (range == MS_HTTP_RANGE_NONE) {
         (void)snprintf(text, sizeof text, "bytes */%lld", (long long)stem->bytes);
         ms_http_add_header(call, "Content-Range", text);
@@ -221,7 +226,7 @@ void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job
         return;
     }
     ms_job_stem_key(job, stem->name, key);
-    /* a presigned URL is good for GET only */
+    /* a presigned URL is valid for GET only */
     if (may_redirect && api->options.presign_s > 0 && strcmp(call->method, "GET") == 0 &&
         redirect(call, api, key))
         return;

@@ -1,4 +1,4 @@
-/* A job's stems as answers. */
+/* Answers with the stems of a job. */
 #ifndef MSAAS_API_STEMS_H
 #define MSAAS_API_STEMS_H
 
@@ -8,12 +8,12 @@
 #include "msaas/job.h"
 #include "song_request.h"
 
-/* NULL: the job has none of this name. */
+/* NULL: the job has no stem of this name. */
 const struct ms_job_stem *ms_api_stem_of(const struct ms_job *job, const char *name);
-/* Whether there are results; else 409 with Retry-After, or 410. */
+/* Whether the job has results; otherwise the problem is 409 with Retry-After, or 410. */
 bool ms_api_is_finished(const struct ms_job *job, struct ms_problem *problem);
-/* Answers with the stem: whole, in part, or that the client has it already. may_redirect: to the
- * store, when the server is told to. */
+/* Answers with the stem, with a part of it, or with 304. may_redirect: the client may be sent to
+ * the store instead, if the server is set to do so. */
 void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job,
                        const struct ms_job_stem *stem, bool may_redirect);
 

@@ -102,9 +102,9 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
 out:
     av_channel_layout_uninit(&plain);
     if (rc < 0)
-        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EINTERNAL, rc,
-                               "%s: cannot convert %d channels at %d Hz to stereo at %d Hz", name,
-                               channels, in_rate_hz, out_rate_hz);
+        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EINTERNAL, rc, name,
+                               "cannot convert %d channels at %d Hz to stereo at %d Hz", channels,
+                               in_rate_hz, out_rate_hz);
     return 0;
 }
 
@@ -114,7 +114,7 @@ static int convert(struct ms_converter *converter, const uint8_t **planes, int f
                                        (uint8_t *)converter->stage[1]};
     int rc = swr_convert(converter->swr, out, converter->capacity, planes, frames);
     if (rc < 0)
-        return ms_ffmpeg_error(err, MS_EINTERNAL, rc, "%s: resampling failed", converter->name);
+        return ms_ffmpeg_error(err, MS_EINTERNAL, rc, converter->name, "resampling failed");
     *count = rc;
     return 0;
 }

@@ -62,8 +62,8 @@ static int feed(struct ms_decoder *decoder, struct ms_error *err) {
     AVPacket *packet = decoder->packet;
     int rc = av_read_frame(input->format, packet);
     if (rc < 0 && input->read_errno != 0)
-        return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
-                            strerror(input->read_errno));
+        return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
+                              strerror(input->read_errno));
     if (rc == AVERROR(EAGAIN))
         return 0;
     if (rc < 0) { /* the end, or a place from which the demuxer does not find on */
@@ -81,8 +81,8 @@ static int feed(struct ms_decoder *decoder, struct ms_error *err) {
     }
     if (packet->size > MAX_PACKET_BYTES) {
         av_packet_unref(packet);
-        return ms_error_set(err, MS_EINPUT, "%s: has a packet of more than %d MiB", input->path,
-                            MAX_PACKET_BYTES >> 20);
+        return ms_error_about(err, MS_EINPUT, input->path, "has a packet of more than %d MiB",
+                              MAX_PACKET_BYTES >> 20);
     }
     if (!decoder->any_packet) {
         decoder->any_packet = true;
@@ -103,12 +103,13 @@ static int check_frame(const struct ms_decoder *decoder, struct ms_error *err) {
     const AVFrame *frame = decoder->frame;
     int channels = frame->ch_layout.nb_channels;
     if (channels < 1 || channels > MS_AUDIO_MAX_CHANNELS)
-        return ms_error_set(err, MS_EINPUT, "%s: has %d channels; at most %d are accepted",
-                            decoder->input.path, channels, MS_AUDIO_MAX_CHANNELS);
+        return ms_error_about(err, MS_EINPUT, decoder->input.path,
+                              "has %d channels; at most %d are accepted", channels,
+                              MS_AUDIO_MAX_CHANNELS);
     if (frame->sample_rate < MS_AUDIO_MIN_RATE_HZ || frame->sample_rate > MS_AUDIO_MAX_RATE_HZ)
-        return ms_error_set(
-            err, MS_EINPUT, "%s: has a sample rate of %d Hz; %d to %d Hz are accepted",
-            decoder->input.path, frame->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
+        return ms_error_about(err, MS_EINPUT, decoder->input.path,
+                              "has a sample rate of %d Hz; %d to %d Hz are accepted",
+                              frame->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
     return 0;
 }
 
@@ -119,16 +120,16 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
     for (;;) {
         av_frame_unref(frame);
         if (decoder->barren > MAX_BARREN_PACKETS)
-            return ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error,
-                                   "%s: is too damaged: %d packets in a row hold no audio",
-                                   decoder->input.path, MAX_BARREN_PACKETS);
+            return ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error, decoder->input.path,
+                                   "is too damaged: %d packets in a row hold no audio",
+                                   MAX_BARREN_PACKETS);
         int rc = avcodec_receive_frame(decoder->input.codec, frame);
         if (rc == AVERROR_EOF) {
             decoder->decoded_all = true;
             return 0;
         }
         if (rc == AVERROR(ENOMEM))
-            return ms_error_set(err, MS_ENOMEM, "%s: out of memory", decoder->input.path);
+            return ms_error_about(err, MS_ENOMEM, decoder->input.path, "out of memory");
         if (rc < 0) {
             decoder->barren++;
             if (rc != AVERROR(EAGAIN)) {
@@ -250,10 +251,9 @@ static int ensure_stage(struct ms_decoder *decoder, struct ms_error *err) {
         return rc;
     for (int c = 0; c < MS_AUDIO_CHANNELS && !decoder->ended; c++)
         if (!all_finite(decoder->converter.stage[c], decoder->stage_count))
-            return ms_error_set(
-                err, MS_EINPUT,
-                "%s: holds NaN or infinity at %.1f s; samples must be finite numbers",
-                decoder->input.path, (double)decoder->given_frames / decoder->rate_hz);
+            return ms_error_about(err, MS_EINPUT, decoder->input.path,
+                                  "holds NaN or infinity at %.1f s; samples must be finite numbers",
+                                  (double)decoder->given_frames / decoder->rate_hz);
     return 0;
 }
 
@@ -290,7 +290,7 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
                     struct ms_error *err) {
     struct ms_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
     decoder->rate_hz = sample_rate_hz;
     decoder->end_frames = -1;
     int rc = ms_input_open(&decoder->input, path, err);
@@ -299,16 +299,16 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
     decoder->packet = av_packet_alloc();
     decoder->frame = av_frame_alloc();
     if (decoder->packet == NULL || decoder->frame == NULL) {
-        rc = ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        rc = ms_error_about(err, MS_ENOMEM, path, "out of memory");
         goto out;
     }
     if ((rc = start(decoder, err)) < 0)
         goto out;
     if (decoder->ended) {
         rc = decoder->decode_error != 0
-                 ? ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error,
-                                   "%s: none of its audio can be decoded", path)
-                 : ms_error_set(err, MS_EINPUT, "%s: holds no audio (zero samples)", path);
+                 ? ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error, path,
+                                   "none of its audio can be decoded")
+                 : ms_error_about(err, MS_EINPUT, path, "holds no audio (zero samples)");
         goto out;
     }
     fill_info(decoder);

@@ -79,28 +79,27 @@ static int encode_error(struct ms_encoder *encoder, int av_error, const char *wh
     if (rc < 0)
         return rc;
     return ms_ffmpeg_error(err, av_error == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EINTERNAL, av_error,
-                           "%s: %s", encoder->sink.path, what);
+                           encoder->sink.path, "%s", what);
 }
 
 static int check_options(const struct ms_encode_options *options, const char *path,
                          struct ms_error *err) {
     if ((int)options->format < 0 || (int)options->format >= FORMAT_COUNT)
-        return ms_error_set(err, MS_EUSAGE, "%s: unknown output format %d", path,
-                            (int)options->format);
+        return ms_error_about(err, MS_EUSAGE, path, "unknown output format %d",
+                              (int)options->format);
     const struct format *format = &formats[options->format];
     if (format->max_kbps > 0 && options->bitrate_kbps != 0 &&
         (options->bitrate_kbps < format->min_kbps || options->bitrate_kbps > format->max_kbps))
-        return ms_error_set(err, MS_EUSAGE, "%s: a bit rate of %d kbit/s; %s takes %d to %d", path,
-                            options->bitrate_kbps, format->name, format->min_kbps,
-                            format->max_kbps);
+        return ms_error_about(err, MS_EUSAGE, path, "a bit rate of %d kbit/s; %s takes %d to %d",
+                              options->bitrate_kbps, format->name, format->min_kbps,
+                              format->max_kbps);
     if (options->format == MS_FORMAT_MP3 && options->mp3_preset != 0 &&
         (options->mp3_preset < 2 || options->mp3_preset > 7))
-        return ms_error_set(err, MS_EUSAGE,
-                            "%s: MP3 preset %d; 2 (slowest) to 7 (fastest) are known", path,
-                            options->mp3_preset);
+        return ms_error_about(err, MS_EUSAGE, path,
+                              "MP3 preset %d; 2 (slowest) to 7 (fastest) are known",
+                              options->mp3_preset);
     if (options->format == MS_FORMAT_FLAC && options->sample_type == MS_SAMPLE_FLOAT32)
-        return ms_error_set(err, MS_EUSAGE, "%s: FLAC holds 16- or 24-bit integers, not float",
-                            path);
+        return ms_error_about(err, MS_EUSAGE, path, "FLAC holds 16- or 24-bit integers, not float");
     return 0;
 }
 
@@ -137,8 +136,8 @@ static int open_codec(struct ms_encoder *encoder, struct ms_error *err) {
     const char *name = encoder_name(options);
     const AVCodec *codec = avcodec_find_encoder_by_name(name);
     if (codec == NULL)
-        return ms_error_set(err, MS_EUNSUPPORTED, "%s: FFmpeg here was built without %s",
-                            encoder->sink.path, name);
+        return ms_error_about(err, MS_EUNSUPPORTED, encoder->sink.path,
+                              "FFmpeg here was built without %s", name);
     AVCodecContext *context = encoder->codec = avcodec_alloc_context3(codec);
     if (context == NULL)
         return encode_error(encoder, AVERROR(ENOMEM), "cannot be encoded", err);
@@ -223,7 +222,7 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
         return rc;
     struct ms_encoder *encoder = calloc(1, sizeof *encoder);
     if (encoder == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
     encoder->options = *options;
     encoder->format = &formats[options->format];
     encoder->rate_hz = sample_rate_hz;

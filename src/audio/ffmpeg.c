@@ -51,7 +51,8 @@ void ms_ffmpeg_forget_log(void) {
     last_line[0] = '\0';
 }
 
-int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *fmt, ...) {
+int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *subject,
+                    const char *fmt, ...) {
     char text[sizeof err->text];
     va_list args;
     va_start(args, fmt);
@@ -60,7 +61,7 @@ int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *fm
     char cause[AV_ERROR_MAX_STRING_SIZE] = "";
     if (av_error != 0)
         (void)av_strerror(av_error, cause, sizeof cause);
-    return ms_error_set(err, code, "%s%s%s%s%s%s", text, cause[0] != '\0' ? ": " : "", cause,
-                        last_line[0] != '\0' ? " (" : "", last_line,
-                        last_line[0] != '\0' ? ")" : "");
+    return ms_error_about(err, code, subject, "%s%s%s%s%s%s", text, cause[0] != '\0' ? ": " : "",
+                          cause, last_line[0] != '\0' ? " (" : "", last_line,
+                          last_line[0] != '\0' ? ")" : "");
 }

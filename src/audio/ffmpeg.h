@@ -13,9 +13,9 @@ void ms_ffmpeg_init(void);
  */
 void ms_ffmpeg_forget_log(void);
 
-/* Sets `err` to the given text, what FFmpeg calls `av_error` (0: nothing), and the last error line
- * of its log on this thread. Returns `code`. */
-int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *fmt, ...)
-    MS_PRINTF(4, 5);
+/* Records an error about `subject` (NULL: none): the given text, what FFmpeg calls `av_error` (0:
+ * nothing), and the last error line of its log on this thread. Returns `code`. */
+int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *subject,
+                    const char *fmt, ...) MS_PRINTF(5, 6);
 
 #endif

@@ -97,17 +97,17 @@ static int open_file(struct ms_input *input, struct ms_error *err) {
     /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
     input->fd = open(input->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (input->fd < 0)
-        return ms_error_set(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
-                            "%s: cannot be opened: %s", input->path, strerror(errno));
+        return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                              input->path, "cannot be opened: %s", strerror(errno));
     struct stat status;
     if (fstat(input->fd, &status) != 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", input->path, strerror(errno));
+        return ms_error_about(err, MS_EIO, input->path, "%s", strerror(errno));
     if (S_ISDIR(status.st_mode))
-        return ms_error_set(err, MS_EINPUT, "%s: is a folder, not an audio file", input->path);
+        return ms_error_about(err, MS_EINPUT, input->path, "is a folder, not an audio file");
     if (!S_ISREG(status.st_mode))
-        return ms_error_set(err, MS_EINPUT, "%s: is not a regular file", input->path);
+        return ms_error_about(err, MS_EINPUT, input->path, "is not a regular file");
     if (status.st_size == 0)
-        return ms_error_set(err, MS_EINPUT, "%s: is empty (0 bytes)", input->path);
+        return ms_error_about(err, MS_EINPUT, input->path, "is empty (0 bytes)");
     input->size_bytes = status.st_size;
     return 0;
 }
@@ -122,8 +122,8 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
         if (part == AVERROR_EOF)
             return 0;
         if (part < 0)
-            return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
-                                strerror(input->read_errno));
+            return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
+                                  strerror(input->read_errno));
         *got += part;
     }
     return 0;
@@ -136,7 +136,7 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
     int rc = 0;
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
     if (window == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
     int64_t at = 0;
     int got = 0;
     for (int tags = 0; tags < MAX_ID3_TAGS; tags++) {
@@ -156,10 +156,11 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
     int score = 0;
     input->container = av_probe_input_format3(&probe, 1, &score);
     if (input->container == NULL)
-        rc = ms_error_set(err, MS_EINPUT, "%s: is not audio of any known format", input->path);
+        rc = ms_error_about(err, MS_EINPUT, input->path, "is not audio of any known format");
     else if (av_match_list(input->container->name, containers, ',') <= 0)
-        rc = ms_error_set(err, MS_EINPUT, "%s: is not an accepted audio format (it looks like %s)",
-                          input->path, input->container->name);
+        rc = ms_error_about(err, MS_EINPUT, input->path,
+                            "is not an accepted audio format (it looks like %s)",
+                            input->container->name);
 out:
     av_free(window);
     return rc;
@@ -170,7 +171,7 @@ int ms_input_open(struct ms_input *input, const char *path, struct ms_error *err
     *input = (struct ms_input){.fd = -1, .track_frames = -1};
     input->path = av_strdup(path);
     if (input->path == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
     int rc = open_file(input, err);
     return rc < 0 ? rc : find_container(input, err);
 }
@@ -187,16 +188,15 @@ static void close_demuxer(struct ms_input *input) {
 static int read_error(struct ms_input *input, int av_error, const char *what,
                       struct ms_error *err) {
     if (input->open_too_long)
-        return ms_error_set(
-            err, MS_EINPUT,
-            "%s: takes too long to open: it has too many tags or too large an index", input->path);
+        return ms_error_about(err, MS_EINPUT, input->path,
+                              "takes too long to open: it has too many tags or too large an index");
     if (input->read_errno != 0)
-        return ms_error_set(err, MS_EIO, "%s: cannot be read: %s", input->path,
-                            strerror(input->read_errno));
+        return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
+                              strerror(input->read_errno));
     if (av_error == AVERROR(ENOMEM))
-        return ms_ffmpeg_error(err, MS_EINPUT, 0, "%s: %s: asks for too much memory", input->path,
+        return ms_ffmpeg_error(err, MS_EINPUT, 0, input->path, "%s: asks for too much memory",
                                what);
-    return ms_ffmpeg_error(err, MS_EINPUT, av_error, "%s: %s", input->path, what);
+    return ms_ffmpeg_error(err, MS_EINPUT, av_error, input->path, "%s", what);
 }
 
 static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_error *err) {
@@ -214,7 +214,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     AVFormatContext *format = avformat_alloc_context();
     if (input->io == NULL || format == NULL) {
         avformat_free_context(format);
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
     }
     format->pb = input->io;
     format->io_open = refuse_to_open;
@@ -233,7 +233,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     }
     if (rc < 0) {
         avformat_free_context(format);
-        rc = ms_ffmpeg_error(err, MS_EINTERNAL, rc, "%s: cannot set up FFmpeg", input->path);
+        rc = ms_ffmpeg_error(err, MS_EINTERNAL, rc, input->path, "cannot set up FFmpeg");
         goto out;
     }
     ms_ffmpeg_forget_log();
@@ -254,7 +254,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     }
     int index = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
     if (index < 0) {
-        rc = ms_error_set(err, MS_EINPUT, "%s: has no audio stream", input->path);
+        rc = ms_error_about(err, MS_EINPUT, input->path, "has no audio stream");
         goto out;
     }
     input->stream = format->streams[index];
@@ -336,15 +336,16 @@ static int check_parameters(const struct ms_input *input, struct ms_error *err) 
     const AVCodecParameters *parameters = input->stream->codecpar;
     int channels = parameters->ch_layout.nb_channels;
     if (parameters->codec_id == AV_CODEC_ID_NONE)
-        return ms_error_set(err, MS_EINPUT, "%s: its audio is in an unknown format", input->path);
+        return ms_error_about(err, MS_EINPUT, input->path, "its audio is in an unknown format");
     if (channels > MS_AUDIO_MAX_CHANNELS)
-        return ms_error_set(err, MS_EINPUT, "%s: has %d channels; at most %d are accepted",
-                            input->path, channels, MS_AUDIO_MAX_CHANNELS);
+        return ms_error_about(err, MS_EINPUT, input->path,
+                              "has %d channels; at most %d are accepted", channels,
+                              MS_AUDIO_MAX_CHANNELS);
     if (parameters->sample_rate < MS_AUDIO_MIN_RATE_HZ ||
         parameters->sample_rate > MS_AUDIO_MAX_RATE_HZ)
-        return ms_error_set(err, MS_EINPUT,
-                            "%s: has a sample rate of %d Hz; %d to %d Hz are accepted", input->path,
-                            parameters->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
+        return ms_error_about(err, MS_EINPUT, input->path,
+                              "has a sample rate of %d Hz; %d to %d Hz are accepted",
+                              parameters->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
     return 0;
 }
 
@@ -352,12 +353,12 @@ static int open_codec(struct ms_input *input, struct ms_error *err) {
     const AVCodecParameters *parameters = input->stream->codecpar;
     const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
     if (codec == NULL || av_match_list(codec->name, codecs, ',') <= 0)
-        return ms_error_set(err, MS_EINPUT,
-                            "%s: its audio is in a format that is not accepted (%s)", input->path,
-                            avcodec_get_name(parameters->codec_id));
+        return ms_error_about(err, MS_EINPUT, input->path,
+                              "its audio is in a format that is not accepted (%s)",
+                              avcodec_get_name(parameters->codec_id));
     input->codec = avcodec_alloc_context3(codec);
     if (input->codec == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", input->path);
+        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
     int rc = avcodec_parameters_to_context(input->codec, parameters);
     if (rc >= 0) {
         input->codec->pkt_timebase = input->stream->time_base;

@@ -90,18 +90,18 @@ int ms_sink_open(struct ms_sink *sink, const char *path, struct ms_error *err) {
     *sink = (struct ms_sink){.fd = -1};
     sink->path = av_strdup(path);
     if (sink->path == NULL)
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
     int cause = create_temporary(sink);
     if (cause != 0)
-        return ms_error_set(err, cause == ENOMEM ? MS_ENOMEM : MS_EIO, "%s: cannot be created: %s",
-                            path, strerror(cause));
+        return ms_error_about(err, cause == ENOMEM ? MS_ENOMEM : MS_EIO, path,
+                              "cannot be created: %s", strerror(cause));
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
         sink->io =
             avio_alloc_context(buffer, IO_BUFFER_BYTES, 1, sink, NULL, write_bytes, seek_bytes);
     if (sink->io == NULL) {
         av_free(buffer);
-        return ms_error_set(err, MS_ENOMEM, "%s: out of memory", path);
+        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
     }
     return 0;
 }
@@ -109,8 +109,8 @@ int ms_sink_open(struct ms_sink *sink, const char *path, struct ms_error *err) {
 int ms_sink_check(const struct ms_sink *sink, struct ms_error *err) {
     if (sink->write_errno == 0)
         return 0;
-    return ms_error_set(err, MS_EIO, "%s: cannot be written: %s", sink->path,
-                        strerror(sink->write_errno));
+    return ms_error_about(err, MS_EIO, sink->path, "cannot be written: %s",
+                          strerror(sink->write_errno));
 }
 
 static void free_io(struct ms_sink *sink) {
@@ -131,8 +131,8 @@ int ms_sink_finish(struct ms_sink *sink, struct ms_error *err) {
 
 int ms_sink_publish(struct ms_sink *sink, struct ms_error *err) {
     if (rename(sink->temporary, sink->path) != 0)
-        return ms_error_set(err, MS_EIO, "%s: cannot be put in place: %s", sink->path,
-                            strerror(errno));
+        return ms_error_about(err, MS_EIO, sink->path, "cannot be put in place: %s",
+                              strerror(errno));
     av_freep(&sink->temporary);
     return 0;
 }

@@ -200,7 +200,7 @@ int ms_tags_write(const struct ms_audio_tags *tags, enum ms_audio_format to,
             rc = add_cover_stream(tags, format, cover);
     }
     if (rc < 0)
-        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EINTERNAL, rc,
+        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EINTERNAL, rc, NULL,
                                "cannot carry the tags over");
     return 0;
 }
@@ -218,7 +218,7 @@ int ms_tags_write_cover(const struct ms_audio_tags *tags, AVFormatContext *forma
     }
     av_packet_free(&packet);
     if (rc < 0)
-        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EIO, rc,
+        return ms_ffmpeg_error(err, rc == AVERROR(ENOMEM) ? MS_ENOMEM : MS_EIO, rc, NULL,
                                "cannot write the cover picture");
     return 0;
 }

@@ -1,4 +1,6 @@
-/* Base64: songs of apiv1 come in this form, 20 MB and more. Owns nothing; any thread. */
+/* Base64: the form of songs in /apiv1, 20 MB and more. Written here because the song is decoded in
+ * place and strictly: OpenSSL's EVP_DecodeUpdate takes "-" for the end of the text, accepts bits
+ * that should be 0, and needs a second buffer. Owns nothing; any thread. */
 #include "msaas/base64.h"
 
 #include <stdint.h>
@@ -35,7 +37,7 @@ char *ms_base64_encode(const void *bytes, size_t size) {
     return text;
 }
 
-enum { OTHER = 255 }; /* no digit */
+enum { OTHER = 255 }; /* not a digit */
 
 static void make_table(unsigned char table[256]) {
     memset(table, OTHER, 256);
@@ -46,12 +48,13 @@ static void make_table(unsigned char table[256]) {
 int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size,
                      struct ms_error *err) {
     unsigned char table[256];
-    unsigned char group[4];
     size_t at = 0, padding = 0, filled = 0, done = 0;
-    unsigned char *bytes = (unsigned char *)text; /* written behind what is read: done < at */
+    unsigned char *bytes =
+        (unsigned char *)text; /* bytes are written behind the reader: done < at */
     make_table(table);
+    unsigned char group[4];
     while (at < size) {
-        /* The quick way: whole groups without anything between. */
+        /* The fast path: whole groups of four digits in a row. */
         while (filled == 0 && padding == 0 && size - at >= 4 && done <= max_bytes) {
             const unsigned char *four = (const unsigned char *)text + at;
             unsigned char a = table[four[0]], b = table[four[1]], c = table[four[2]],
@@ -65,7 +68,7 @@ int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size
             at += 4;
         }
         if (done > max_bytes)
-            return ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
+            return ms_error_set(err, MS_ETOOLARGE, "base64: more than %zu bytes", max_bytes);
         if (at == size)
             break;
         unsigned char byte = (unsigned char)text[at];
@@ -88,14 +91,14 @@ int ms_base64_decode(char *text, size_t size, size_t max_bytes, size_t *out_size
             return ms_error_set(err, MS_EINPUT, "base64: unused bits are set before offset %zu",
                                 at);
         if (done + 3 - padding > max_bytes)
-            return ms_error_set(err, MS_ETOOLARGE, "base64: over %zu bytes", max_bytes);
+            return ms_error_set(err, MS_ETOOLARGE, "base64: more than %zu bytes", max_bytes);
         bytes[done++] = (unsigned char)(group[0] << 2 | group[1] >> 4);
         if (padding < 2)
             bytes[done++] = (unsigned char)(group[1] << 4 | group[2] >> 2);
         if (padding < 1)
             bytes[done++] = (unsigned char)(group[2] << 6 | group[3]);
         else
-            continue; /* padding stays: only line breaks may follow */
+            continue; /* after padding, only line breaks may follow */
         filled = 0;
     }
     if (filled > 0 && filled + padding < 4)

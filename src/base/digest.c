@@ -1,5 +1,5 @@
-/* SHA-2 and HMAC on OpenSSL, random bytes from the kernel. Owns its running digests; any thread,
- * one object one thread at a time. */
+/* SHA-2 and HMAC by OpenSSL, random bytes from the kernel. Owns its running digests. Any thread;
+ * one thread at a time for each object. */
 #include "msaas/digest.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err) {
     digest->context = EVP_MD_CTX_new();
     if (digest->context == NULL || EVP_DigestInit_ex(digest->context, EVP_sha256(), NULL) != 1) {
         ms_sha256_free(digest);
-        return ms_error_set(err, MS_EINTERNAL, "OpenSSL offers no SHA-256");
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no SHA-256");
     }
     *out = digest;
     return 0;
@@ -44,9 +44,9 @@ void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size) 
 }
 
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]) {
-    unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned size = 0;
     hex[0] = '\0';
+    unsigned char raw[EVP_MAX_MD_SIZE];
     if (digest->failed || EVP_DigestFinal_ex(digest->context, raw, &size) != 1 ||
         size != MS_SHA256_BYTES)
         return;
@@ -75,14 +75,14 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
     enum { BLOCK_BYTES = 1 << 16 };
     struct ms_sha256 *digest = NULL;
     int rc = 0;
-    unsigned char block[BLOCK_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return ms_error_set(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, "%s: %s", path,
-                            strerror(errno));
+        return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, path, "%s",
+                              strerror(errno));
     rc = ms_sha256_new(&digest, err);
     if (rc != 0)
         goto out;
+    unsigned char block[BLOCK_BYTES];
     for (;;) {
         ssize_t got = read(fd, block, sizeof block);
         if (got == 0)
@@ -90,7 +90,7 @@ int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX], struct ms_error
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
-            rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
             goto out;
         }
         ms_sha256_update(digest, block, (size_t)got);
@@ -103,12 +103,12 @@ out:
 }
 
 int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX], struct ms_error *err) {
-    unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned raw_size = 0;
     hex[0] = '\0';
+    unsigned char raw[EVP_MAX_MD_SIZE];
     if (EVP_Digest(bytes, size, raw, &raw_size, EVP_sha224(), NULL) != 1 ||
         raw_size != MS_SHA224_BYTES)
-        return ms_error_set(err, MS_EINTERNAL, "OpenSSL offers no SHA-224");
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no SHA-224");
     to_hex(raw, 2 * (size_t)raw_size, hex);
     return 0;
 }
@@ -121,14 +121,14 @@ int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t s
         HMAC(EVP_sha256(), key_size > 0 ? key : "", (int)key_size, bytes, size, raw, &raw_size) ==
             NULL ||
         raw_size != MS_SHA256_BYTES)
-        return ms_error_set(err, MS_EINTERNAL, "OpenSSL made no HMAC");
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL could not compute an HMAC");
     memcpy(mac, raw, MS_SHA256_BYTES);
     explicit_bzero(raw, sizeof raw);
     return 0;
 }
 
 int ms_random_hex(char *hex, size_t digits, struct ms_error *err) {
-    unsigned char raw[64]; /* no more than 256: never cut short by a signal */
+    unsigned char raw[64]; /* up to 256 bytes come whole, whatever signals arrive */
     hex[0] = '\0';
     for (size_t done = 0; done < digits;) {
         size_t some = digits - done < 2 * sizeof raw ? digits - done : 2 * sizeof raw;

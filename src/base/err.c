@@ -5,29 +5,78 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The text without the subject that it begins with. */
+static const char *rest_of(const struct ms_error *err) {
+    return err->subject[0] != '\0' ? err->text + strlen(err->subject) + strlen(": ") : err->text;
+}
+
+/* `rest` and `subject` may be parts of err itself. */
+static int record(struct ms_error *err, int code, const char *subject, const char *rest) {
+    struct ms_error made = {.code = code};
+    if (subject != NULL)
+        (void)snprintf(made.subject, sizeof made.subject, "%s", subject);
+    (void)snprintf(made.text, sizeof made.text, "%s%s%s", made.subject,
+                   made.subject[0] != '\0' ? ": " : "", rest);
+    *err = made;
+    return code;
+}
+
 int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
     if (err == NULL)
         return code;
-    /* Formatted aside first: an argument may be err->text itself. */
-    char text[sizeof err->text];
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
+    char rest[MS_ERROR_TEXT_BYTES];
+    (void)vsnprintf(rest, sizeof rest, fmt, args);
     va_end(args);
-    err->code = code;
-    memcpy(err->text, text, sizeof text);
-    return code;
+    return record(err, code, NULL, rest);
+}
+
+int(ms_error_about)(struct ms_error *err, int code, const char *subject, const char *fmt, ...) {
+    if (err == NULL)
+        return code;
+    va_list args;
+    va_start(args, fmt);
+    char rest[MS_ERROR_TEXT_BYTES];
+    (void)vsnprintf(rest, sizeof rest, fmt, args);
+    va_end(args);
+    return record(err, code, subject, rest);
+}
+
+int ms_error_copy(struct ms_error *err, const struct ms_error *from) {
+    if (err != NULL)
+        *err = *from;
+    return from->code;
 }
 
 int ms_error_prefix(struct ms_error *err, const char *fmt, ...) {
     if (err == NULL)
         return MS_EINTERNAL;
-    char prefix[300];
     va_list args;
     va_start(args, fmt);
+    char prefix[MS_ERROR_SUBJECT_BYTES];
     (void)vsnprintf(prefix, sizeof prefix, fmt, args);
     va_end(args);
-    return ms_error_set(err, err->code, "%s: %s", prefix, err->text);
+    return record(err, err->code, prefix, err->text);
+}
+
+void ms_error_append(struct ms_error *err, const char *fmt, ...) {
+    if (err == NULL)
+        return;
+    const size_t used = strlen(err->text);
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(err->text + used, sizeof err->text - used, fmt, args);
+    va_end(args);
+}
+
+void ms_error_rename(struct ms_error *err, const char *subject) {
+    if (err != NULL)
+        (void)record(err, err->code, subject, rest_of(err));
+}
+
+bool ms_error_is_about(const struct ms_error *err, const char *subject) {
+    return strncmp(err->subject, subject, sizeof err->subject - 1) == 0;
 }
 
 const char *ms_code_name(int code) {

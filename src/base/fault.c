@@ -1,6 +1,8 @@
-/* Where tests kill or hang the process. Owns the choice, made once at start; any thread comes to
- * the points. */
+/* Where tests kill or hang the process. Owns the choice, which is made once at the start; any
+ * thread comes to the points. */
 #include "msaas/fault.h"
+
+#ifdef MSAAS_FAULTS
 
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +16,7 @@
 
 static char chosen[64];
 static bool hangs;
-static atomic_int left; /* times to come to it still; 0: none is chosen */
+static atomic_int left; /* times to come to the point until it strikes; 0: none is chosen */
 
 void ms_fault_choose(const char *spec) {
     hangs = spec != NULL && strncmp(spec, HANG, strlen(HANG)) == 0;
@@ -31,6 +33,10 @@ void ms_fault_choose(const char *spec) {
     atomic_store(&left, (int)times);
 }
 
+void ms_fault_choose_by_environment(void) {
+    ms_fault_choose(getenv("MSAAS_FAULT"));
+}
+
 void ms_fault_point(const char *name) {
     if (atomic_load_explicit(&left, memory_order_relaxed) > 0 && strcmp(name, chosen) == 0 &&
         atomic_fetch_sub(&left, 1) == 1) {
@@ -39,3 +45,5 @@ void ms_fault_point(const char *name) {
         (void)raise(SIGKILL);
     }
 }
+
+#endif

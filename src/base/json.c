@@ -1,9 +1,9 @@
-/* JSON in and out; the only user of cJSON. A document owns its nodes; any thread, one object one
- * thread at a time.
+/* JSON in and out; the only user of cJSON. A document owns its nodes. Any thread; one thread at a
+ * time for each object.
  *
- * cJSON is lenient where JSON is not (control characters, numbers like 01, bytes that are no UTF-8)
- * and cuts strings at \u0000, so the text is checked first, in one pass that also bounds depth and
- * number of values. What remains for cJSON is the grammar of commas, colons, brackets and words. */
+ * cJSON accepts more than JSON (control characters, numbers like 01, bytes that are not UTF-8) and
+ * cuts strings at \u0000, so the text is checked first, in one pass that also bounds the depth and
+ * the number of values. The grammar of commas, colons, brackets and words is left to cJSON. */
 #include "msaas/json.h"
 
 #include <cjson/cJSON.h>
@@ -17,10 +17,10 @@
 
 #define MAX_BYTES ((size_t)256 << 20)
 #define MAX_DEPTH 64
-#define MAX_VALUES                                                                                 \
-    1000000 /* a node takes 64 bytes: two bytes of text must not grow to that without end */
+/* A value of two bytes becomes a node of 64 bytes: their number has to be bounded. */
+#define MAX_VALUES 1000000
 
-/* Past the string whose opening quote stands at `at`; NULL and *fault when it is not one. */
+/* The end of the string whose opening quote is at `at`; NULL and *fault if it is malformed. */
 static const unsigned char *check_string(const unsigned char *at, const unsigned char *end,
                                          const char **fault) {
     for (at++; at < end && *at != '"';) {
@@ -31,7 +31,7 @@ static const unsigned char *check_string(const unsigned char *at, const unsigned
                 *fault = "a NUL in a string";
                 return NULL;
             }
-            at += 2; /* which escapes there are is cJSON's to know */
+            at += 2; /* cJSON knows which escapes there are */
             continue;
         }
         size_t length = ms_utf8_read(at, (size_t)(end - at), NULL);
@@ -53,8 +53,8 @@ static const unsigned char *skip_digits(const unsigned char *at, const unsigned 
     return at;
 }
 
-/* Past the number at `at`; NULL when it is not JSON's form: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE]
- * [+-]? [0-9]+)? */
+/* The end of the number at `at`; NULL unless it has the form of JSON: -? (0 | [1-9][0-9]*) (.
+ * [0-9]+)? ([eE] [+-]? [0-9]+)? */
 static const unsigned char *check_number(const unsigned char *at, const unsigned char *end) {
     at += *at == '-';
     const unsigned char *digits = at;
@@ -134,18 +134,18 @@ int ms_json_parse(const char *text, size_t size, struct ms_json **out, struct ms
     const char *end = text;
     cJSON *root = cJSON_ParseWithLengthOpts(text, size, &end, 0);
     if (root == NULL)
-        return fault_at(err, text, (const unsigned char *)end, "a fault of the grammar");
+        return fault_at(err, text, (const unsigned char *)end, "a syntax error");
     while (end < text + size && strchr(" \t\r\n", *end) != NULL)
         end++;
     if (end != text + size) {
         cJSON_Delete(root);
-        return fault_at(err, text, (const unsigned char *)end, "something after the end");
+        return fault_at(err, text, (const unsigned char *)end, "text after the end");
     }
     *out = (struct ms_json *)root;
     return 0;
 }
 
-/* ---- members without parsing: each step takes a place and gives the next, NULL for none ---- */
+/* ---- members without parsing: each step returns the next place, NULL if there is none ---- */
 
 static const char *skip_space(const char *at, const char *end) {
     while (at != NULL && at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
@@ -153,14 +153,14 @@ static const char *skip_space(const char *at, const char *end) {
     return at != NULL && at < end ? at : NULL;
 }
 
-/* From a string's opening quote to behind its closing one. */
+/* From the opening quote of a string to behind its closing quote. */
 static const char *skip_string(const char *at, const char *end) {
     for (at++; at < end && *at != '"'; at++)
         at += *at == '\\';
     return at < end ? at + 1 : NULL;
 }
 
-/* From a value's first byte to behind its last, whatever it is. */
+/* From the first byte of a value of any type to behind its last. */
 static const char *skip_value(const char *at, const char *end) {
     int depth = 0;
     while (at != NULL && at < end) {
@@ -202,7 +202,7 @@ void ms_json_free(struct ms_json *document) {
     cJSON_Delete((cJSON *)document);
 }
 
-/* ---- walking: a node is cJSON's own ---- */
+/* ---- walking: a node is a node of cJSON ---- */
 
 static const cJSON *node_of(const struct ms_json *node) {
     return (const cJSON *)node;
@@ -251,7 +251,7 @@ const char *ms_json_string(const struct ms_json *node) {
 
 bool ms_json_double(const struct ms_json *node, double *value) {
     if (!cJSON_IsNumber(node_of(node)) || !isfinite(node_of(node)->valuedouble))
-        return false; /* 1e999 is a number of JSON, but none of ours */
+        return false; /* 1e999 is valid JSON, but too large for a double */
     *value = node_of(node)->valuedouble;
     return true;
 }
@@ -271,26 +271,18 @@ bool ms_json_bool(const struct ms_json *node, bool *value) {
     return true;
 }
 
-/* The same JSON, without what steers a terminal. Takes the text. */
+/* The same JSON with escapes for all characters that could steer a terminal. Takes the text. */
 static char *escape_all(char *text) {
     const size_t size = strlen(text);
-    size_t found = 0, length;
-    uint32_t code = 0;
-    for (size_t i = 0; i<size; i += length> 0 ? length : 1) {
-        length = ms_utf8_read(text + i, size - i, &code);
-        found += length > 0 && !ms_char_is_plain(code);
-    }
-    if (found == 0)
-        return text;
-    char *escaped = malloc(size + 6 * found + 1), *to = escaped;
+    char *escaped = malloc(6 * size + 1), *to = escaped;
+    size_t length;
     for (size_t i = 0; escaped != NULL && i<size; i += length> 0 ? length : 1) {
+        uint32_t code = 0;
         length = ms_utf8_read(text + i, size - i, &code);
-        if (length > 0 && !ms_char_is_plain(code)) {
+        if (length > 0 && !ms_char_is_plain(code))
             to += sprintf(to, "\\u%04x", (unsigned)code);
-        } else {
-            memcpy(to, text + i, length > 0 ? length : 1);
-            to += length > 0 ? length : 1;
-        }
+        else
+            to = mempcpy(to, text + i, length > 0 ? length : 1);
     }
     if (escaped != NULL)
         *to = '\0';
@@ -303,139 +295,121 @@ char *ms_json_print(const struct ms_json *node) {
     return text == NULL ? NULL : escape_all(text);
 }
 
-/* ---- writing ---- */
+/* ---- writing: a tree of cJSON's, printed at the end ---- */
 
 struct ms_json_writer {
-    FILE *stream; /* into memory; latches errors */
-    char *text;
-    size_t size;
-    bool comma; /* whether the next value follows another one */
+    cJSON *root;
+    cJSON *open[MAX_DEPTH]; /* objects and arrays that have not ended, from the outermost */
+    int depth;
     bool failed;
+    char *text;
 };
 
 struct ms_json_writer *ms_json_writer_new(void) {
-    struct ms_json_writer *writer = calloc(1, sizeof *writer);
-    if (writer == NULL)
-        return NULL;
-    writer->stream = open_memstream(&writer->text, &writer->size);
-    if (writer->stream == NULL) {
-        free(writer);
-        return NULL;
-    }
-    return writer;
+    return calloc(1, sizeof(struct ms_json_writer));
 }
 
 void ms_json_writer_free(struct ms_json_writer *writer) {
     if (writer == NULL)
         return;
-    (void)fclose(writer->stream);
+    cJSON_Delete(writer->root);
     free(writer->text);
     free(writer);
 }
 
-static void put_quoted(FILE *to, const char *value) {
-    const unsigned char *at = (const unsigned char *)value;
-    const unsigned char *end = at + strlen(value);
-    (void)fputc('"', to);
-    while (at < end) {
-        const unsigned char *plain = at; /* at one go, as far as nothing has to be escaped */
-        uint32_t code = 0;
-        size_t length = 0;
-        while (at < end && (length = ms_utf8_read(at, (size_t)(end - at), &code)) > 0 &&
-               ms_char_is_plain(code) && code != '"' && code != '\\')
-            at += length;
-        (void)fwrite(plain, 1, (size_t)(at - plain), to);
-        if (at == end)
-            break;
-        if (length == 0)
-            (void)fputs("\xEF\xBF\xBD", to); /* U+FFFD */
-        else if (code == '"' || code == '\\')
-            (void)fprintf(to, "\\%c", (int)code);
-        else if (code == '\n')
-            (void)fputs("\\n", to);
-        else
-            (void)fprintf(to, "\\u%04x", (unsigned)code);
-        at += length > 0 ? length : 1;
-    }
-    (void)fputc('"', to);
+/* Takes the item; NULL: there was no memory for it. */
+static void put(struct ms_json_writer *writer, const char *name, cJSON *item) {
+    cJSON *const parent = writer->depth > 0 ? writer->open[writer->depth - 1] : NULL;
+    bool done = item != NULL;
+    if (parent == NULL && writer->root == NULL)
+        writer->root = item;
+    else
+        done = done && (name != NULL ? cJSON_AddItemToObject(parent, name, item)
+                                     : cJSON_AddItemToArray(parent, item));
+    if (done)
+        return;
+    writer->failed = true;
+    cJSON_Delete(item);
 }
 
-/* Comma and name, whatever the value. */
-static FILE *begin_value(struct ms_json_writer *writer, const char *name) {
-    if (writer->comma)
-        (void)fputc(',', writer->stream);
-    if (name != NULL) {
-        put_quoted(writer->stream, name);
-        (void)fputc(':', writer->stream);
-    }
-    writer->comma = true;
-    return writer->stream;
+static void begin_nest(struct ms_json_writer *writer, const char *name, cJSON *item) {
+    put(writer, name, item);
+    writer->failed = writer->failed || writer->depth == MAX_DEPTH;
+    if (!writer->failed)
+        writer->open[writer->depth++] = item;
 }
 
-static void begin_nest(struct ms_json_writer *writer, const char *name, char bracket) {
-    (void)fputc(bracket, begin_value(writer, name));
-    writer->comma = false;
-}
-
-static void end_nest(struct ms_json_writer *writer, char bracket) {
-    (void)fputc(bracket, writer->stream);
-    writer->comma = true;
+static void end_nest(struct ms_json_writer *writer) {
+    if (!writer->failed)
+        writer->depth--;
 }
 
 void ms_json_begin_object(struct ms_json_writer *writer, const char *name) {
-    begin_nest(writer, name, '{');
+    begin_nest(writer, name, cJSON_CreateObject());
 }
 
 void ms_json_end_object(struct ms_json_writer *writer) {
-    end_nest(writer, '}');
+    end_nest(writer);
 }
 
 void ms_json_begin_array(struct ms_json_writer *writer, const char *name) {
-    begin_nest(writer, name, '[');
+    begin_nest(writer, name, cJSON_CreateArray());
 }
 
 void ms_json_end_array(struct ms_json_writer *writer) {
-    end_nest(writer, ']');
+    end_nest(writer);
+}
+
+/* cJSON takes any bytes: what is not UTF-8 becomes U+FFFD here. */
+static cJSON *new_string(const char *value) {
+    static const char replacement[] = "\xEF\xBF\xBD";
+    if (value == NULL)
+        return cJSON_CreateNull();
+    if (ms_is_utf8(value))
+        return cJSON_CreateString(value);
+    size_t size = strlen(value), length;
+    char *text = malloc(3 * size + 1), *to = text;
+    for (size_t i = 0; text != NULL && i<size; i += length> 0 ? length : 1) {
+        length = ms_utf8_read(value + i, size - i, NULL);
+        to = mempcpy(to, length > 0 ? value + i : replacement, length > 0 ? length : 3);
+    }
+    if (text == NULL)
+        return NULL;
+    *to = '\0';
+    cJSON *item = cJSON_CreateString(text);
+    free(text);
+    return item;
 }
 
 void ms_json_put_string(struct ms_json_writer *writer, const char *name, const char *value) {
-    FILE *to = begin_value(writer, name);
-    if (value == NULL)
-        (void)fputs("null", to);
-    else
-        put_quoted(to, value);
+    put(writer, name, new_string(value));
 }
 
+/* As text, because the numbers of cJSON are doubles. */
 void ms_json_put_int(struct ms_json_writer *writer, const char *name, int64_t value) {
-    (void)fprintf(begin_value(writer, name), "%lld", (long long)value);
+    char text[32];
+    (void)snprintf(text, sizeof text, "%lld", (long long)value);
+    put(writer, name, cJSON_CreateRaw(text));
 }
 
 void ms_json_put_double(struct ms_json_writer *writer, const char *name, double value) {
-    if (isfinite(value))
-        (void)fprintf(begin_value(writer, name), "%.6g", value);
-    else
-        ms_json_put_null(writer, name);
+    char text[32];
+    (void)snprintf(text, sizeof text, "%.6g", value);
+    put(writer, name, isfinite(value) ? cJSON_CreateRaw(text) : cJSON_CreateNull());
 }
 
 void ms_json_put_bool(struct ms_json_writer *writer, const char *name, bool value) {
-    (void)fputs(value ? "true" : "false", begin_value(writer, name));
+    put(writer, name, cJSON_CreateBool(value));
 }
 
 void ms_json_put_null(struct ms_json_writer *writer, const char *name) {
-    (void)fputs("null", begin_value(writer, name));
-}
-
-void ms_json_put_node(struct ms_json_writer *writer, const char *name, const struct ms_json *node) {
-    char *text = ms_json_print(node);
-    writer->failed = writer->failed || (node != NULL && text == NULL);
-    (void)fputs(text == NULL ? "null" : text, begin_value(writer, name));
-    free(text);
+    put(writer, name, cJSON_CreateNull());
 }
 
 const char *ms_json_writer_text(struct ms_json_writer *writer, size_t *size) {
-    if (fflush(writer->stream) != 0 || ferror(writer->stream) || writer->failed)
-        return NULL;
-    if (size != NULL)
-        *size = writer->size;
+    free(writer->text);
+    writer->text = writer->failed ? NULL : ms_json_print((const struct ms_json *)writer->root);
+    if (writer->text != NULL && size != NULL)
+        *size = strlen(writer->text);
     return writer->text;
 }

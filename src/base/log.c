@@ -1,5 +1,5 @@
-/* The process's log. Owns a lock, so that lines do not mix, and the shipper that gets them too. Any
- * thread. */
+/* The log of the process. Owns a lock, so that lines do not mix, and the shipper, which gets every
+ * line as well. Any thread. */
 #include "msaas/log.h"
 
 #include <pthread.h>
@@ -68,7 +68,6 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
                        size_t count) {
     char stamp[40] = "", plain[TEXT_MAX + 512];
     struct timespec now = {0};
-    struct tm utc;
     ms_text_flatten(text);
     size_t used = (size_t)snprintf(plain, sizeof plain, "%s", text);
     for (size_t i = 0; i + 1 < count && used < sizeof plain; i += 2)
@@ -76,6 +75,7 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
             (size_t)snprintf(plain + used, sizeof plain - used, " %s=%s", fields[i], fields[i + 1]);
     ms_text_flatten(plain);
     (void)clock_gettime(CLOCK_REALTIME, &now);
+    struct tm utc;
     if (gmtime_r(&now.tv_sec, &utc) != NULL) {
         const size_t size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
         (void)snprintf(stamp + size, sizeof stamp - size, ".%03ldZ", now.tv_nsec / 1000000);
@@ -86,7 +86,7 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
             print_json(level, stamp, text, fields, count);
         else
             (void)fprintf(stderr, "%s %-7s %s\n", stamp, names[level], plain);
-        if (state.ship != NULL) { /* the course's form */
+        if (state.ship != NULL) { /* the form of the course's log */
             char line[TEXT_MAX + 640];
             (void)snprintf(line, sizeof line, "%s.%s.%s:%s", state.host, state.role, names[level],
                            plain);
@@ -97,23 +97,23 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
 }
 
 void ms_log(enum ms_log_level level, const char *fmt, ...) {
-    char text[TEXT_MAX];
     va_list args;
     va_start(args, fmt);
+    char text[TEXT_MAX];
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     write_line(level, text, NULL, 0);
 }
 
 void ms_log_fields(enum ms_log_level level, const char *text, ...) {
-    const char *fields[FIELDS_MAX];
-    char copy[TEXT_MAX];
     size_t count = 0;
     va_list args;
     va_start(args, text);
+    const char *fields[FIELDS_MAX];
     while (count < FIELDS_MAX && (fields[count] = va_arg(args, const char *)) != NULL)
         count++;
     va_end(args);
+    char copy[TEXT_MAX];
     (void)snprintf(copy, sizeof copy, "%s", text);
     write_line(level, copy, fields, count);
 }

@@ -1,5 +1,6 @@
-/* The process's metrics. Owns one table of metrics, each with its series (one for each combination
- * of label values), under one lock. The page follows Prometheus' text format 0.0.4. Any thread. */
+/* The metrics of the process. Owns one table of metrics, each with its series (one for each
+ * combination of label values), under one lock. The page has the text format 0.0.4 of Prometheus.
+ * Any thread. */
 #include "msaas/metrics.h"
 
 #include <pthread.h>
@@ -20,7 +21,7 @@ static const struct {
     enum kind kind;
     const char *labels[2];
     const char *help;
-    const char *known[4]; /* values of a counter's one label that are shown from the start */
+    const char *known[4]; /* values of the only label of a counter that are shown from the start */
 } table[MS_METRIC_COUNT] = {
     [MS_METRIC_HTTP_REQUESTS] = {"msaas_http_requests_total",
                                  COUNTER,
@@ -29,9 +30,9 @@ static const struct {
     [MS_METRIC_HTTP_SECONDS] = {"msaas_http_request_seconds",
                                 HISTOGRAM,
                                 {"route"},
-                                "From a request's first byte to its answer's last."},
+                                "Time from the first byte of a request to the last of its answer."},
     [MS_METRIC_HTTP_CONNECTIONS] = {"msaas_http_connections", GAUGE, {NULL}, "Open connections."},
-    [MS_METRIC_JOBS] = {"msaas_jobs", GAUGE, {"state"}, "Jobs that the queue holds."},
+    [MS_METRIC_JOBS] = {"msaas_jobs", GAUGE, {"state"}, "Jobs in the queue, by state."},
     [MS_METRIC_QUEUE_DEPTH] = {"msaas_queue_depth", GAUGE, {NULL}, "Jobs that wait for a worker."},
     [MS_METRIC_UNFINISHED] = {"msaas_jobs_unfinished", GAUGE, {NULL}, "Jobs that wait or run."},
     [MS_METRIC_QUEUE_OLDEST] = {"msaas_queue_oldest_waiting_seconds",
@@ -45,12 +46,12 @@ static const struct {
     [MS_METRIC_JOBS_DONE] = {"msaas_jobs_finished_total",
                              COUNTER,
                              {"state"},
-                             "Jobs that this worker brought to an end.",
+                             "Jobs that this worker finished.",
                              {"succeeded", "failed", "canceled"}},
     [MS_METRIC_IN_FLIGHT] = {"msaas_jobs_in_flight",
                              GAUGE,
                              {NULL},
-                             "Jobs at work in this process."},
+                             "Jobs running in this process."},
     [MS_METRIC_AUDIO_SECONDS] = {"msaas_audio_seconds_total",
                                  COUNTER,
                                  {NULL},
@@ -62,23 +63,23 @@ static const struct {
     [MS_METRIC_SPEED] = {"msaas_speed_ratio",
                          GAUGE,
                          {NULL},
-                         "Seconds of music a second, of the last job."},
+                         "Seconds of music per second of work, of the last job."},
     [MS_METRIC_RETRIES] = {"msaas_retries_total",
                            COUNTER,
                            {"code"},
-                           "Jobs put back after a failure that may pass."},
+                           "Jobs put back into the queue after a temporary failure."},
     [MS_METRIC_REAPED] = {"msaas_reaped_total",
                           COUNTER,
                           {NULL},
-                          "Jobs of workers that went away, put back."},
+                          "Jobs put back because their worker disappeared."},
     [MS_METRIC_QUEUE_ERRORS] = {"msaas_queue_errors_total",
                                 COUNTER,
                                 {NULL},
-                                "Calls of the queue that failed."},
+                                "Failed calls to the queue."},
     [MS_METRIC_STORE_ERRORS] = {"msaas_store_errors_total",
                                 COUNTER,
                                 {NULL},
-                                "Calls of the store that failed."},
+                                "Failed calls to the store."},
     [MS_METRIC_CALLBACKS] = {"msaas_callbacks_total",
                              COUNTER,
                              {"result"},
@@ -117,7 +118,7 @@ static struct series *get(enum ms_metric metric, const char *label_a, const char
     if (series != NULL)
         return series;
     if (metrics[metric].count >=
-        SERIES_MAX - 1) { /* whoever makes up labels shall not make us grow */
+        SERIES_MAX - 1) { /* made-up labels must not make the table grow without end */
         a = table[metric].labels[0] != NULL ? "other" : "";
         b = table[metric].labels[1] != NULL ? "other" : "";
     }
@@ -178,7 +179,7 @@ static void print_escaped(FILE *page, const char *value) {
     }
 }
 
-/* extra: a further label, as text ready to print; NULL: none. */
+/* extra: one more label, as text to print; NULL: none. */
 static void print_sample(FILE *page, enum ms_metric metric, const struct series *series,
                          const char *suffix, const char *extra, double value) {
     bool open = false;
@@ -231,8 +232,8 @@ __attribute__((constructor)) static void note_start(void) {
     started = time(NULL);
 }
 
-/* A counter that comes into being with its first event hides that event from rate(): it begins at
- * 0. */
+/* Every counter begins at 0: if it appeared with its first event, rate() would not see that
+ * event. */
 static void begin_counters(void) {
     for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
         if (table[metric].kind == COUNTER && table[metric].labels[0] == NULL)

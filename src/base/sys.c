@@ -1,5 +1,5 @@
-/* What machine and container allow; small things about files. Reads /proc and the cgroup file
- * systems, owns nothing; any thread. */
+/* What the machine and its container allow, and helpers for files. Reads /proc and the cgroup file
+ * systems. Owns nothing; any thread. */
 #include "msaas/sys.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 /* ---- limits ---- */
 
-/* The first line of root/folder/name as it stands; false when there is no such file. */
+/* The first line of root/folder/name; false if there is no such file. */
 static bool read_line(const char *root, const char *folder, const char *name, char *line,
                       int size) {
     char path[PATH_MAX];
@@ -45,16 +45,16 @@ static void lower_memory(struct ms_limits *limits, const char *line) {
         limits->memory_bytes = bytes;
 }
 
-/* One folder of a cgroup hierarchy, version 1 or 2: files of the other version are not there. */
+/* One folder of a cgroup hierarchy of version 1 or 2; it has only the files of its version. */
 static void apply_cgroup(const char *root, const char *folder, struct ms_limits *limits) {
     char line[128];
-    char period_line[128];
     char *period = NULL;
     if (read_line(root, folder, "cpu.max", line,
                   sizeof line)) { /* "QUOTA PERIOD" or "max PERIOD" */
         double quota = strtod(line, &period);
         lower_cpus(limits, quota, strtod(period, NULL));
     }
+    char period_line[128];
     if (read_line(root, folder, "cpu.cfs_quota_us", line, sizeof line) &&
         read_line(root, folder, "cpu.cfs_period_us", period_line, sizeof period_line))
         lower_cpus(limits, strtod(line, NULL), strtod(period_line, NULL));
@@ -64,9 +64,9 @@ static void apply_cgroup(const char *root, const char *folder, struct ms_limits 
         lower_memory(limits, line);
 }
 
-/* Every folder from the process' own cgroup up to the mount point: the tightest counts. `path` is
- * changed. A path that is not there (a container that sees its host's names) leaves the mount
- * point, which is the container's own. */
+/* Takes the tightest limit of all folders from the cgroup of the process up to the mount point.
+ * `path` is changed. A container may see a path of its host, which does not exist here; then the
+ * mount point counts, which is the cgroup of the container. */
 static void apply_cgroups_upwards(const char *root, const char *mount_point, char *path,
                                   struct ms_limits *limits) {
     for (;;) {
@@ -92,7 +92,7 @@ static bool list_has(const char *list, const char *name) {
     return false;
 }
 
-/* The process' path in the hierarchy that carries `controller` ("" is version 2's), from
+/* The path of the process in the hierarchy with this controller ("" for version 2), from
  * /proc/self/cgroup. */
 static bool own_cgroup(const char *root, const char *controller, char *path, size_t size) {
     char name[PATH_MAX];
@@ -146,8 +146,8 @@ static void read_cgroups(const char *root, struct ms_limits *limits) {
             if ((!unified && !list_has(options, controller)) ||
                 !own_cgroup(root, controller, path, sizeof path))
                 continue;
-            /* A mount may show only a part of the hierarchy: what lies above it is not in the names
-             * below it. */
+            /* A mount may show only a part of the hierarchy: then the paths below it begin at
+             * ROOT. */
             size_t hidden = strcmp(fields[3], "/") == 0 ? 0 : strlen(fields[3]);
             char *below = path;
             if (hidden > 0 && strncmp(path, fields[3], hidden) == 0 &&
@@ -161,7 +161,7 @@ static void read_cgroups(const char *root, struct ms_limits *limits) {
 }
 
 static int affinity_count(void) {
-    /* The kernel refuses (EINVAL) a set smaller than its own: grow until it fits. */
+    /* The kernel refuses (EINVAL) a set that is smaller than its own: enlarge it until it fits. */
     for (size_t cpus = 1024; cpus <= 1 << 16; cpus *= 2) {
         cpu_set_t *set = CPU_ALLOC(cpus);
         if (set == NULL)
@@ -219,8 +219,7 @@ void ms_limits_read(const char *root, struct ms_limits *out) {
 }
 
 int ms_limits_lanes(const struct ms_limits *limits, int64_t base_bytes, int64_t lane_bytes) {
-    int64_t by_cpu =
-        (int64_t)(limits->cpus + 0.5); /* 1.5 processors are used up by two lanes, not by one */
+    int64_t by_cpu = (int64_t)(limits->cpus + 0.5); /* two lanes are needed to use 1.5 processors */
     int64_t by_memory = (limits->memory_bytes - base_bytes) / lane_bytes;
     int64_t lanes = by_cpu < by_memory ? by_cpu : by_memory;
     return lanes < 1 ? 1 : (int)lanes;
@@ -260,10 +259,10 @@ int ms_make_dirs(const char *path, struct ms_error *err) {
         if (made != 0) {
             int cause = errno;
             if (stat(copy, &status) != 0)
-                rc = ms_error_set(err, MS_EIO, "%s: cannot make this folder: %s", copy,
-                                  strerror(cause));
+                rc = ms_error_about(err, MS_EIO, copy, "cannot make this folder: %s",
+                                    strerror(cause));
             else if (!S_ISDIR(status.st_mode))
-                rc = ms_error_set(err, MS_EIO, "%s: is a file, not a folder", copy);
+                rc = ms_error_about(err, MS_EIO, copy, "is a file, not a folder");
         }
         *at = kept;
     }
@@ -292,6 +291,6 @@ int ms_models_dir(const char *chosen, char **out, struct ms_error *err) {
     else
         return ms_error_set(
             err, MS_EUSAGE,
-            "no folder for models: HOME is not set; give --models-dir or MSAAS_MODELS_DIR");
+            "no folder for models, because HOME is not set: give --models-dir or MSAAS_MODELS_DIR");
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }

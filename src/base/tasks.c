@@ -1,4 +1,4 @@
-/* A pool of threads. Owns its threads and the list of waiting tasks; everything under one lock. */
+/* A pool of threads. Owns its threads and the ring of waiting tasks, all under one lock. */
 #include "msaas/tasks.h"
 
 #include <pthread.h>
@@ -44,7 +44,8 @@ static void *work(void *context) {
 int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out, struct ms_error *err) {
     *out = NULL;
     if (threads < 1 || max_waiting < 1)
-        return ms_error_set(err, MS_EUSAGE, "a pool needs a thread and room for a task");
+        return ms_error_set(err, MS_EUSAGE,
+                            "a pool needs at least one thread and room for one task");
     struct ms_tasks *tasks = calloc(1, sizeof *tasks + (size_t)threads * sizeof tasks->threads[0]);
     if (tasks == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a pool of threads");
@@ -57,7 +58,7 @@ int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out, struct ms_
         tasks->thread_count++;
     if (tasks->thread_count < threads) {
         ms_tasks_free(tasks);
-        return ms_error_set(err, MS_ENOMEM, "no room for a pool of %d threads", threads);
+        return ms_error_set(err, MS_ENOMEM, "no memory for a pool of %d threads", threads);
     }
     *out = tasks;
     return 0;
@@ -65,16 +66,16 @@ int ms_tasks_new(int threads, int max_waiting, struct ms_tasks **out, struct ms_
 
 int ms_tasks_post(struct ms_tasks *tasks, void (*run)(void *argument), void *argument,
                   struct ms_error *err) {
-    bool full;
     (void)pthread_mutex_lock(&tasks->lock);
-    full = tasks->count == tasks->capacity;
+    bool full = tasks->count == tasks->capacity;
     if (!full) {
         tasks->ring[(tasks->first + tasks->count++) % tasks->capacity] =
             (struct task){run, argument};
         (void)pthread_cond_signal(&tasks->arrived);
     }
     (void)pthread_mutex_unlock(&tasks->lock);
-    return full ? ms_error_set(err, MS_ETOOLARGE, "%zu tasks wait already", tasks->capacity) : 0;
+    return full ? ms_error_set(err, MS_ETOOLARGE, "%zu tasks are waiting already", tasks->capacity)
+                : 0;
 }
 
 void ms_tasks_free(struct ms_tasks *tasks) {

@@ -1,4 +1,4 @@
-/* Text from strangers, on its way into the log or to a terminal. Pure; any thread. */
+/* Text from outside, on its way into the log or to a terminal. Pure; any thread. */
 #include "msaas/text.h"
 
 #include <string.h>
@@ -21,7 +21,7 @@ size_t ms_utf8_read(const void *text, size_t left, uint32_t *code) {
     }
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     if (value < least[length] || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
-        return 0; /* overlong, beyond Unicode, a surrogate */
+        return 0; /* overlong, beyond Unicode, or a surrogate */
     if (code != NULL)
         *code = value;
     return length;

@@ -8,32 +8,32 @@ int ms_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *ar
                     void *argument) {
     sigset_t all, before;
     pthread_attr_t attributes;
-    int code = pthread_attr_init(&attributes);
-    if (code != 0)
-        return code;
+    int rc = pthread_attr_init(&attributes);
+    if (rc != 0)
+        return rc;
     if (stack_bytes > 0)
-        code = pthread_attr_setstacksize(&attributes, stack_bytes);
-    if (code == 0) {
+        rc = pthread_attr_setstacksize(&attributes, stack_bytes);
+    if (rc == 0) {
         /* A new thread inherits the mask. */
         (void)sigfillset(&all);
         (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        code = pthread_create(thread, &attributes, run, argument);
+        rc = pthread_create(thread, &attributes, run, argument);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     (void)pthread_attr_destroy(&attributes);
-    return code;
+    return rc;
 }
 
 int ms_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t monotonic;
-    int code = pthread_condattr_init(&monotonic);
-    if (code != 0)
-        return code;
-    code = pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    if (code == 0)
-        code = pthread_cond_init(cond, &monotonic);
+    int rc = pthread_condattr_init(&monotonic);
+    if (rc != 0)
+        return rc;
+    rc = pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    if (rc == 0)
+        rc = pthread_cond_init(cond, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    return code;
+    return rc;
 }
 
 bool ms_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, double until_s) {

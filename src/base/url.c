@@ -123,8 +123,7 @@ int ms_url_parse(const char *text, struct ms_url *out, struct ms_error *err) {
     if (strncmp(rest, "//", 2) == 0) {
         const size_t size = strcspn(rest + 2, "/?#");
         if (!parse_authority(rest + 2, size, out))
-            return ms_error_set(err, MS_EUSAGE,
-                                "%s URL: what stands for user, host and port cannot be read",
+            return ms_error_set(err, MS_EUSAGE, "%s URL: user, host or port is malformed",
                                 out->scheme);
         rest += 2 + size;
         const size_t path = strcspn(rest, "?#");
@@ -135,7 +134,7 @@ int ms_url_parse(const char *text, struct ms_url *out, struct ms_error *err) {
         if (*rest == '?' && !copy(rest + 1, strcspn(rest + 1, "#"), out->query, sizeof out->query))
             return ms_error_set(err, MS_EUSAGE, "%s URL: the query is too long", out->scheme);
     } else if (!copy(rest, strlen(rest), out->path,
-                     sizeof out->path)) { /* a file's name: taken as it is */
+                     sizeof out->path)) { /* the name of a file is not decoded */
         return ms_error_set(err, MS_EUSAGE, "%s URL: the path is too long", out->scheme);
     }
     return 0;

@@ -43,7 +43,7 @@ int ms_value_real(const char *text, double least, double most, double *out, stru
     return 0;
 }
 
-/* The length of the choice at `at`; *next: where the one after it begins, or the end. */
+/* The length of the choice at `at`; *next: where the next one begins, or the end. */
 static size_t choice_length(const char *at, const char **next) {
     const size_t length = strcspn(at, "|");
     *next = at + length + (at[length] == '|');

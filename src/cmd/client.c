@@ -10,19 +10,19 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
-#define POLL_MS 300 /* between two looks at a job, at first */
+#define POLL_MS 300 /* between two requests for a job, at first */
 #define POLL_MAX_MS 2000
-#define PATIENCE_S 120 /* how long a wait for a job bears a server that does not answer */
+#define PATIENCE_S 120 /* how long to wait for a server that does not answer */
 
 int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
-    char origin[MS_OPTION_ORIGIN_BYTES];
     struct ms_url url;
     if (ms_url_parse(ms_options_string(options, MS_OPTION_SERVER), &url, NULL) == 0 &&
         (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
         url.host[0] != '\0')
         return 0;
-    return ms_error_set(err, MS_EUSAGE, "%s: must be http://HOST:PORT or https://HOST:PORT",
-                        ms_options_origin(options, MS_OPTION_SERVER, origin));
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_SERVER, origin),
+                          "must be http://HOST:PORT or https://HOST:PORT");
 }
 
 static int init(struct ms_client *client, struct ms_error *err) {
@@ -42,11 +42,11 @@ static int init(struct ms_client *client, struct ms_error *err) {
 
 bool ms_client_begin(struct ms_client *client, const struct ms_call *call, int *exit_code) {
     struct ms_error err = {0};
-    struct ms_option_view quiet;
     *client = (struct ms_client){0};
     if (!ms_cmd_begin(call, &client->options, exit_code))
         return false;
     client->json = ms_options_flag(client->options, MS_OPTION_JSON);
+    struct ms_option_view quiet;
     ms_report_init(&client->report, client->json,
                    ms_options_view(client->options, MS_OPTION_QUIET, &quiet) && quiet.text != NULL,
                    false);
@@ -72,9 +72,9 @@ int ms_client_end(struct ms_client *client, const char *command_name, int rc,
 /* ---- calls ---- */
 
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err) {
-    char server[300];
     if (rc != MS_ENET)
         return rc;
+    char server[300];
     ms_url_public(client->server, server, sizeof server);
     char why[sizeof err->text];
     (void)snprintf(why, sizeof why, "%s", err->text);
@@ -90,8 +90,8 @@ static const char *string_of(const struct ms_json *object, const char *a, const 
     return text != NULL ? text : ms_json_string(ms_json_get(object, b));
 }
 
-int ms_client_refused(const struct ms_client *client, const struct ms_http_response *response,
-                      struct ms_error *err) {
+static int refused(const struct ms_client *client, const struct ms_http_response *response,
+                   struct ms_error *err) {
     int status = response->status;
     int code = status == 404                    ? MS_ENOTFOUND
                : status == 413                  ? MS_ETOOLARGE
@@ -120,16 +120,16 @@ int ms_client_refused(const struct ms_client *client, const struct ms_http_respo
 
 int ms_client_call(struct ms_client *client, const char *path, struct ms_http_request request,
                    struct ms_json **out, struct ms_error *err) {
-    struct ms_http_response response;
     char *url = ms_strdupf("%s%s", client->server, path);
     if (url == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a URL");
     request.url = url;
     request.cancel = ms_cmd_interrupted();
+    struct ms_http_response response;
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
     if (rc == 0 && (response.status < 200 || response.status > 299))
-        rc = ms_client_refused(client, &response, err);
+        rc = refused(client, &response, err);
     if (rc == 0 && out != NULL) {
         *out = NULL;
         if (response.body_bytes > 0 &&
@@ -149,11 +149,11 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
 int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job,
                        struct ms_error *err) {
     const struct ms_json *error = ms_json_get(job->document, "error");
-    enum ms_job_state state;
     char server[300];
     ms_url_public(client->server, server, sizeof server);
     job->id = ms_json_string(ms_json_get(job->document, "id"));
     job->state = ms_json_string(ms_json_get(job->document, "state"));
+    enum ms_job_state state;
     if (job->id == NULL || !ms_job_id_is_valid(job->id) || job->state == NULL ||
         ms_job_state_parse(job->state, &state, NULL) != 0)
         return ms_error_set(err, MS_ECORRUPT, "%s is not an msaas server: its answer is not a job",
@@ -172,8 +172,8 @@ int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job
 
 int ms_client_get_job(struct ms_client *client, const char *id, struct ms_client_job *job,
                       struct ms_error *err) {
-    char path[100];
     *job = (struct ms_client_job){0};
+    char path[100];
     (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
     int rc = ms_client_call(client, path, (struct ms_http_request){.method = "GET"}, &job->document,
                             err);

@@ -1,5 +1,5 @@
-/* What the client commands share: the server that they talk to, calls to it, jobs as it shows them.
- * Main thread. */
+/* What the client commands share: the server that they talk to, requests to it, and jobs as it
+ * describes them. Main thread. */
 #ifndef MSAAS_CMD_CLIENT_H
 #define MSAAS_CMD_CLIENT_H
 
@@ -19,29 +19,27 @@ struct ms_client {
     bool json;
 };
 
-/* Parses the command line and makes the client. False: nothing to do, *exit_code is the program's.
- */
+/* Parses the command line and makes the client. False: there is nothing to do but return
+ * *exit_code. */
 MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, const struct ms_call *call,
                                    int *exit_code);
-/* Whether --server is a URL that can be talked to. */
+/* Whether --server is a usable URL. */
 MS_MUST_CHECK int ms_client_check_server(const struct ms_options *options, struct ms_error *err);
-/* Reports err where rc is not 0, frees everything; returns the exit code. */
+/* Reports err if rc is not 0 and frees the client. Returns the exit code. */
 int ms_client_end(struct ms_client *client, const char *command_name, int rc,
                   const struct ms_error *err);
 
-/* Sends a request to `path` below the server (request->url is set here). *out: the answer's JSON,
- * the caller's, NULL for an empty answer; out may be NULL. An answer that is an error is one here,
- * with the server's own words. */
+/* Sends a request to `path` on the server; request->url is set here. *out: the JSON of the answer,
+ * owned by the caller; NULL if the answer is empty. out may be NULL. If the server answers with an
+ * error, that is the error, in its words. */
 MS_MUST_CHECK int ms_client_call(struct ms_client *client, const char *path,
                                  struct ms_http_request request, struct ms_json **out,
                                  struct ms_error *err);
-/* The same answer's error, for callers that send by themselves. */
-int ms_client_refused(const struct ms_client *client, const struct ms_http_response *response,
-                      struct ms_error *err);
-/* Makes what ms_http_send returned one that says where no server was, and what to do. */
+/* If rc (of ms_http_send) is MS_ENET, replaces the error by one that says which server cannot be
+ * reached, and what to do. Returns rc. */
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err);
 
-struct ms_client_job { /* borrowed from document, but that */
+struct ms_client_job { /* strings are borrowed from document */
     struct ms_json *document;
     const char *id, *state;
     double progress;   /* 0..1 */
@@ -56,16 +54,16 @@ MS_MUST_CHECK int ms_client_get_job(struct ms_client *client, const char *id,
 MS_MUST_CHECK int ms_client_read_job(const struct ms_client *client, struct ms_client_job *job,
                                      struct ms_error *err);
 void ms_client_job_fini(struct ms_client_job *job);
-/* Until the job has ended, with a bar; a server that is away for a while is waited for. An end
- * other than success is MS_EINPUT, with the job's error. */
+/* Waits until the job has ended, and shows a progress bar. It also waits for a server that cannot
+ * be reached for a while. MS_EINPUT with the error of the job if it did not succeed. */
 MS_MUST_CHECK int ms_client_wait(struct ms_client *client, const char *id,
                                  struct ms_client_job *job, struct ms_error *err);
-/* What a job that ended without success says. */
+/* The error of a job that ended without success. */
 int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err);
 
-/* One line of JSON on standard output, at once. */
+/* Prints one line of JSON on standard output and flushes it. */
 void ms_client_print_json(const struct ms_json *node);
-/* Every argument is a job's ID, and there is at least one. */
+/* Checks that every argument is the ID of a job, and that there is one. */
 MS_MUST_CHECK int ms_client_check_ids(const struct ms_client *client, struct ms_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* What the subcommands share: their beginning, their errors, their interruption. Owns the signal
- * flag; main thread. */
+/* What the subcommands share: how they begin, report errors and are interrupted. Owns the signal
+ * flag. Main thread. */
 #include "msaas/cmd.h"
 
 #include <dirent.h>
@@ -15,7 +15,8 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
-/* Memory of the process with its weights; and on top, for each lane and segment of its batch. */
+/* Memory of the process with its weights; and in addition of each segment in the batch of each
+ * lane. */
 #define BASE_BYTES (INT64_C(450) << 20)
 #define LANE_BYTES (INT64_C(250) << 20)
 
@@ -89,8 +90,7 @@ static void name_installed(const char *folder, struct ms_error *err) {
     int count = scandir(folder, &entries, is_model, alphasort);
     for (int i = 0; i < count; i++) {
         int length = (int)strlen(entries[i]->d_name) - 5;
-        (void)ms_error_set(err, err->code, "%s%s%.*s", err->text, i == 0 ? "; installed: " : ", ",
-                           length, entries[i]->d_name);
+        ms_error_append(err, "%s%.*s", i == 0 ? "; installed: " : ", ", length, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
@@ -110,17 +110,17 @@ int ms_cmd_locate_model(const struct ms_options *options, char **path, struct ms
 
 int ms_cmd_check_device(const struct ms_options *options, struct ms_error *err) {
     const char *device = ms_options_string(options, MS_OPTION_DEVICE);
-    char origin[MS_OPTION_ORIGIN_BYTES];
     if (is_device(device))
         return 0;
-    return ms_error_set(err, MS_EUSAGE, "%s: must be cpu, cuda or cuda:N, not \"%s\"",
-                        ms_options_origin(options, MS_OPTION_DEVICE, origin), device);
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_DEVICE, origin),
+                          "must be cpu, cuda or cuda:N, not \"%s\"", device);
 }
 
 int ms_cmd_name_device(const struct ms_options *options, struct ms_error *err) {
+    if (!ms_error_is_about(err, ms_options_string(options, MS_OPTION_DEVICE)))
+        return err->code; /* the model is at fault */
     char origin[MS_OPTION_ORIGIN_BYTES];
-    if (strncmp(err->text, "device ", 7) != 0) /* but the model */
-        return err->code;
     return ms_error_prefix(err, "%s", ms_options_origin(options, MS_OPTION_DEVICE, origin));
 }
 
@@ -159,7 +159,7 @@ int ms_cmd_batch(const struct ms_options *options) {
     return (int)ms_options_int(options, MS_OPTION_BATCH);
 }
 
-/* Says on a terminal that the signal was received: ending the work takes seconds. */
+/* Says on a terminal that the signal was received, because it takes seconds until the work ends. */
 static void note_signal(int number) {
     static const char note[] = "\r\033[Kmsaas: stopping; Ctrl-C again stops at once\n";
     int before = errno;

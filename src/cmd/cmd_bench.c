@@ -1,5 +1,5 @@
-/* `msaas bench`: how fast this machine separates. The network on all lanes, then decoding and
- * encoding of one segment. Main thread; one thread a lane while it measures. */
+/* `msaas bench`: how fast this machine separates: the network on all lanes, then decoding and
+ * encoding of one segment. Main thread, and one thread for each lane. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,13 +34,13 @@ struct bench {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     int ready;    /* lanes warmed up */
-    bool started; /* all are: the clock runs */
-    int taken;    /* forwards that a lane has taken */
+    bool started; /* all lanes are warm, and the clock runs */
+    int taken;    /* forward passes that were handed out to lanes */
     int done;
     int forwards;      /* segments / batch */
     double *forward_s; /* [forwards] */
     double stage_s[MS_STAGE_COUNT];
-    struct ms_error err; /* the first lane's that failed */
+    struct ms_error err; /* of the first lane that failed */
 };
 
 static void lane_failed(struct bench *bench, const struct ms_error *err) {
@@ -149,7 +149,7 @@ static int run_lanes(struct bench *bench, double *wall_s, struct ms_error *err) 
     free(threads);
     if (bench->err.code == 0 && bench->done < bench->forwards)
         return ms_error_set(err, MS_ECANCELED, "interrupted");
-    return bench->err.code != 0 ? ms_error_set(err, bench->err.code, "%s", bench->err.text) : 0;
+    return bench->err.code != 0 ? ms_error_copy(err, &bench->err) : 0;
 }
 
 /* Seconds that one segment takes to be encoded as MP3, for one stem, and to be decoded again. */
@@ -165,7 +165,7 @@ static int time_codec(const struct ms_model_info *info, double *decode_s, double
     float *const planes[] = {noise, noise != NULL ? noise + frames : NULL};
     if (noise == NULL || mkdtemp(folder) == NULL) {
         free(noise);
-        return ms_error_set(err, MS_EIO, "%s: cannot make a folder", folder);
+        return ms_error_about(err, MS_EIO, folder, "cannot make a folder");
     }
     int rc = (path = ms_strdupf("%s/noise.mp3", folder)) != NULL
                  ? 0

@@ -56,7 +56,7 @@ static void origin_of(const struct ms_option_view *view, char *out, size_t capac
         (void)snprintf(out, capacity, "%s", view->text != NULL ? "default" : "not set");
 }
 
-/* ---- what is used where nothing was said ---- */
+/* ---- defaults that depend on the machine ---- */
 
 static char *name_offer(const struct ms_options *options) {
     struct ms_offer offer;
@@ -127,12 +127,12 @@ static bool row(const struct ms_options *options, int id, const char **name, cha
 static void show(const struct ms_options *options, const char *command,
                  struct ms_json_writer *writer) {
     const char *name = NULL;
-    char value[1100];
-    char origin[200];
     if (writer == NULL)
         (void)printf("%s:\n", command);
     else
         ms_json_begin_object(writer, command);
+    char value[1100];
+    char origin[200];
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
         if (!row(options, id, &name, value, origin))
             continue;
@@ -163,7 +163,7 @@ static int check(const struct ms_options *options, struct ms_error *err) {
     return rc;
 }
 
-/* The call's words are that command's own, except --json. `wrong` keeps the first fault. */
+/* The arguments are those of the shown command, and --json. `wrong` keeps the first fault. */
 static int show_command(const struct ms_command *command, const struct ms_call *call,
                         struct ms_json_writer *writer, bool *json, struct ms_error *wrong,
                         struct ms_error *err) {
@@ -225,7 +225,7 @@ static int run_config(const struct ms_call *call) {
     if (text != NULL)
         (void)puts(text);
     ms_json_writer_free(writer);
-    (void)fflush(stdout); /* first the values, then what is wrong with them */
+    (void)fflush(stdout); /* the values first, then the faults */
     if (rc == 0 && wrong.code != 0) {
         struct ms_service none = {0};
         return ms_service_end(&none, wrong.code, &wrong);

@@ -56,7 +56,7 @@ static int take(void *context, const void *bytes, size_t size, struct ms_error *
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return ms_error_set(err, MS_EIO, "%s: %s", download->path, strerror(errno));
+            return ms_error_about(err, MS_EIO, download->path, "%s", strerror(errno));
         done += (size_t)written;
     }
     ms_sha256_update(download->digest, bytes, size);
@@ -82,16 +82,14 @@ static int check(const struct download *download, const struct stem *stem, struc
     ms_sha256_hex(download->digest, hex);
     if ((stem->bytes >= 0 && download->got != stem->bytes) ||
         (stem->sha256 != NULL && strcmp(hex, stem->sha256) != 0))
-        return ms_error_set(
-            err, MS_ECORRUPT,
-            "%s: was damaged on the way: %lld bytes with SHA-256 %s; fetch it again", stem->name,
-            (long long)download->got, hex);
+        return ms_error_about(err, MS_ECORRUPT, stem->name,
+                              "was damaged on the way: %lld bytes with SHA-256 %s; fetch it again",
+                              (long long)download->got, hex);
     return 0;
 }
 
 static int receive(struct ms_client *client, const char *id, const struct stem *stem,
                    struct download *download, struct ms_error *err) {
-    struct ms_http_response response;
     char *url =
         ms_strdupf("%s/apiv2/jobs/%s/stems/%s.%s", client->server, id, stem->name, stem->format);
     if (url == NULL)
@@ -103,14 +101,15 @@ static int receive(struct ms_client *client, const char *id, const struct stem *
         .write = take,
         .max_bytes = stem->bytes >= 0 ? stem->bytes + (1 << 16) : MAX_STEM_BYTES,
         .context = download,
-        .max_redirects = 3, /* to the S3 server, where msaas serve was told --presign */
+        .max_redirects = 3, /* to the S3 server, if msaas serve runs with --presign */
         .cancel = ms_cmd_interrupted(),
     };
+    struct ms_http_response response;
     int rc =
         ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
-    if (rc == 0 && response.status != 200) /* its text went to take() */
-        rc = ms_error_set(err, response.status == 404 ? MS_ENOTFOUND : MS_ECONFLICT,
-                          "%s: the server answers with status %d", stem->name, response.status);
+    if (rc == 0 && response.status != 200) /* take() recorded the error */
+        rc = ms_error_about(err, response.status == 404 ? MS_ENOTFOUND : MS_ECONFLICT, stem->name,
+                            "the server answers with status %d", response.status);
     free(url);
     return rc == 0 ? check(download, stem, err) : rc;
 }
@@ -130,7 +129,7 @@ static int fetch_stem(struct ms_client *client, const char *id, const struct ste
         download.path = *path;
         download.fd = mkostemp(temporary, O_CLOEXEC);
         if (download.fd < 0)
-            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
     }
     if (rc == 0)
         rc = receive(client, id, stem, &download, err);
@@ -139,7 +138,7 @@ static int fetch_stem(struct ms_client *client, const char *id, const struct ste
         (void)umask(mask);
         if (fchmod(download.fd, 0666 & ~mask) != 0 || fsync(download.fd) != 0 ||
             rename(temporary, *path) != 0)
-            rc = ms_error_set(err, MS_EIO, "%s: %s", *path, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, *path, "%s", strerror(errno));
     }
     if (rc != 0 && download.fd >= 0)
         (void)unlink(temporary);
@@ -252,7 +251,7 @@ static int run_fetch(const struct ms_call *call) {
             "--out: works with one job only; the stems of several would overwrite each other");
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = fetch_job(&client, ms_options_argument(client.options, i), &err);
-        if (rc == MS_ENOTFOUND || rc == MS_ECONFLICT || rc == MS_EINPUT) { /* this job's own */
+        if (rc == MS_ENOTFOUND || rc == MS_ECONFLICT || rc == MS_EINPUT) { /* of this job alone */
             ms_report_failed(&client.report, NULL, &err);
             rc = 0;
         }

@@ -136,7 +136,7 @@ static const char *created_at(const struct ms_client_job *job) {
     return text != NULL ? text : "";
 }
 
-/* Jobs without a position are too far behind: they come last, the oldest first. */
+/* Jobs without a position are too far behind to have one: they come last, the oldest first. */
 static int by_position(const void *a, const void *b) {
     const struct ms_client_job *x = a;
     const struct ms_client_job *y = b;
@@ -302,12 +302,12 @@ const struct ms_command ms_cmd_rm = {
 static int ask(struct ms_http_client *http, const char *host, int64_t port, struct ms_error *err) {
     bool any = host == NULL || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
     bool v6 = !any && strchr(host, ':') != NULL;
-    struct ms_http_response response;
     char url[300];
     (void)snprintf(url, sizeof url, "http://%s%s%s:%lld/healthz", v6 ? "[" : "",
                    any ? "127.0.0.1" : host, v6 ? "]" : "", (long long)port);
     struct ms_http_request request = {
         .method = "GET", .url = url, .connect_timeout_s = 3, .total_timeout_s = 4};
+    struct ms_http_response response;
     int rc = ms_http_send(http, &request, &response, err);
     if (rc == 0 && response.status != 200)
         rc = ms_error_set(err, MS_ENET, "%s answered with status %d", url, response.status);
@@ -316,7 +316,7 @@ static int ask(struct ms_http_client *http, const char *host, int64_t port, stru
 
 static int run_health(const struct ms_call *call) {
     struct ms_options *options = NULL;
-    struct ms_options *of_work = NULL; /* for the variable of its port */
+    struct ms_options *of_work = NULL; /* because of the variable for its port */
     struct ms_http_client *http = NULL;
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;

@@ -1,5 +1,5 @@
-/* `msaas logs`: the queue's list of log lines -> standard output, in order, each once. Main thread.
- */
+/* `msaas logs`: the list of log lines in the queue -> standard output, in order, each line once.
+ * Main thread. */
 #include <stdlib.h>
 #include <string.h>
 

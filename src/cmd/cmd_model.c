@@ -32,10 +32,10 @@ static const char usage[] =
 struct run {
     struct ms_options *options;
     char *folder; /* of the models */
-    int first;    /* of the arguments: past the action's name */
+    int first;    /* of the arguments after the name of the action */
     int count;
     bool quiet, json;
-    bool failed; /* something was reported as wrong; the rest went on */
+    bool failed; /* a fault was reported, and the rest went on */
 };
 
 static const char *argument(const struct run *run, int index) {
@@ -96,15 +96,15 @@ static int report_import(const struct run *run, const struct ms_model_info *info
 /* ---- import ---- */
 
 static int import(struct run *run, struct ms_error *err) {
-    const char *files[MS_MODEL_MAX_MEMBERS];
-    struct ms_model_info info;
     if (run->count < 1 || run->count > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(
             err, MS_EUSAGE,
             "model import: name the weights' files, one for each network, at most %d",
             MS_MODEL_MAX_MEMBERS);
+    const char *files[MS_MODEL_MAX_MEMBERS];
     for (int i = 0; i < run->count; i++)
         files[i] = argument(run, i);
+    struct ms_model_info info;
     int rc = ms_model_import(
         &(struct ms_model_import){
             .files = files,
@@ -121,19 +121,18 @@ static int import(struct run *run, struct ms_error *err) {
 struct bar {
     const char *file;
     double start_s, shown_s;
-    int64_t first_bytes; /* what was there before; -1: not known yet */
+    int64_t first_bytes; /* bytes of an earlier run; -1: not known yet */
 };
 
 static void show_progress(void *context, int64_t received, int64_t total) {
     struct bar *bar = context;
     const double now_s = ms_monotonic_s();
-    double rate;
     if (bar->first_bytes < 0)
         bar->first_bytes = received;
     if (now_s - bar->shown_s < 0.2 && received != total)
         return;
     bar->shown_s = now_s;
-    rate = (double)(received - bar->first_bytes) / (now_s - bar->start_s + 0.001) / 1e6;
+    double rate = (double)(received - bar->first_bytes) / (now_s - bar->start_s + 0.001) / 1e6;
     if (total > 0)
         fprintf(stderr, "\r%s: %3d %% of %.1f MB, %.1f MB/s  ", bar->file,
                 (int)(100 * received / total), (double)total / 1e6, rate);
@@ -153,7 +152,6 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
                         const struct ms_manifest_source *source, struct ms_error *err) {
     const char *mirror = ms_options_string(run->options, MS_OPTION_URL);
     const bool is_folder = mirror != NULL && mirror[strlen(mirror) - 1] == '/';
-    char *url;
     if (mirror != NULL && !is_folder && manifest->info.member_count > 1) {
         (void)ms_error_set(
             err, MS_EUSAGE,
@@ -166,7 +164,8 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
                            "model %s has no public download; give --url or the file", source->file);
         return NULL;
     }
-    url = ms_strdupf("%s%s", mirror != NULL ? mirror : source->url, is_folder ? source->file : "");
+    char *url =
+        ms_strdupf("%s%s", mirror != NULL ? mirror : source->url, is_folder ? source->file : "");
     if (url == NULL)
         (void)no_memory(err);
     return url;
@@ -180,11 +179,11 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     const bool show = !run->quiet && isatty(STDERR_FILENO);
     struct bar bar = {.file = source->file, .start_s = ms_monotonic_s(), .first_bytes = -1};
     char *url = choose_url(run, manifest, source, err);
+    if (url == NULL)
+        return err->code;
     struct stat part;
     bool resumed;
     int rc;
-    if (url == NULL)
-        return err->code;
     for (bool again = false;; again = true) {
         rc = ms_http_download(
             client,
@@ -242,7 +241,6 @@ static int fetch_all(const struct run *run, const struct ms_manifest *manifest, 
 static int pull_known(struct run *run, const struct ms_manifest *manifest, struct ms_error *err) {
     char *fetched[MS_MODEL_MAX_MEMBERS] = {NULL};
     const char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
-    struct ms_model_info info;
     const int given = run->count - 1;
     int rc = 0;
     if (given > MS_MODEL_MAX_MEMBERS)
@@ -256,6 +254,7 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
         for (int i = 0; i < manifest->info.member_count; i++)
             files[i] = fetched[i];
     }
+    struct ms_model_info info;
     if (rc == 0)
         rc = ms_model_import(
             &(struct ms_model_import){
@@ -276,11 +275,10 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
 }
 
 static int pull(struct run *run, struct ms_error *err) {
-    struct ms_manifest *manifest;
     if (run->count < 1)
         return ms_error_set(err, MS_EUSAGE,
                             "model pull: name a model; msaas model list shows them");
-    manifest = malloc(sizeof *manifest);
+    struct ms_manifest *manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
     int rc = ms_manifest_open(argument(run, 0), manifest, err);
@@ -340,14 +338,13 @@ static int list_one(struct run *run, const char *path, struct ms_error *err) {
 }
 
 static int list(struct run *run, struct ms_error *err) {
-    struct ms_manifest *manifest;
-    const char *name;
     if (run->count > 0)
         return ms_error_set(err, MS_EUSAGE, "model list takes no arguments");
     int rc = each_model(run, list_one, err);
-    manifest = malloc(sizeof *manifest);
+    struct ms_manifest *manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
+    const char *name;
     for (int i = 0; rc == 0 && (name = ms_manifest_name(i)) != NULL; i++) {
         char *path = ms_strdupf("%s/%s.json", run->folder, name);
         rc = path != NULL ? ms_manifest_open(name, manifest, err) : no_memory(err);
@@ -430,9 +427,9 @@ static const struct {
 static int act(struct run *run, struct ms_error *err) {
     const char *out = ms_options_string(run->options, MS_OPTION_MODEL_OUT);
     const char *name = NULL;
-    int rc;
     if (ms_options_argument_count(run->options) > 0)
         name = ms_options_argument(run->options, 0);
+    int rc;
     for (size_t i = 0; name != NULL && i < sizeof actions / sizeof *actions; i++) {
         if (strcmp(actions[i].name, name) != 0)
             continue;

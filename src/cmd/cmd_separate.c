@@ -34,7 +34,7 @@ static const char usage[] =
     "Exit code: 0 all done; 1 at least one song is not complete; 2 wrong usage;\n"
     "130 interrupted.\n";
 
-/* One song and where its stems go. */
+/* One song, and the files of its stems. */
 struct song {
     const struct ms_input *input;
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
@@ -222,20 +222,21 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
             .ext = ms_audio_format_extension(run->pipeline.encode.format),
         };
         char *name = NULL;
-        struct stat status;
         rc = ms_naming_expand(run->template, &values, &name, err);
         if (rc != 0) {
-            (void)ms_error_prefix(err, "%s: cannot name its stems", song->input->path);
+            (void)ms_error_prefix(err, "cannot name its stems");
+            (void)ms_error_prefix(err, "%s", song->input->path);
             return refuse(run, song, err);
         }
         song->outputs[i].path = ms_strdupf("%s/%s", out, name);
         free(name);
         if (song->outputs[i].path == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for a name");
+        struct stat status;
         if (stat(song->outputs[i].path, &status) == 0 && status.st_dev == song->input->device &&
             status.st_ino == song->input->inode) {
-            (void)ms_error_set(err, MS_EINPUT, "%s: a stem would overwrite the song itself",
-                               song->input->path);
+            (void)ms_error_about(err, MS_EINPUT, song->input->path,
+                                 "a stem would overwrite the song itself");
             return refuse(run, song, err);
         }
     }
@@ -279,11 +280,10 @@ static int refuse_collisions(struct run *run, struct ms_error *err) {
                               "--filename: must contain {stem}, or the stems of a song "
                               "overwrite each other");
         } else if (later->output_count > 0) {
-            (void)ms_error_set(
-                err, MS_EINPUT,
-                "%s: its stems would overwrite those of %s; separate it into another "
-                "--out, or use {trackext} in --filename",
-                later->input->path, kept->path);
+            (void)ms_error_about(err, MS_EINPUT, later->input->path,
+                                 "its stems would overwrite those of %s; separate it into another "
+                                 "--out, or use {trackext} in --filename",
+                                 kept->path);
             if (later->input->device == kept->device && later->input->inode == kept->inode)
                 later->output_count = 0;
             else
@@ -355,7 +355,7 @@ static int separate_song(struct run *run, struct song *song, struct ms_error *er
     }
     for (int i = 0; i < song->output_count; i++)
         remove_empty_parents(song->outputs[i].path, strlen(out));
-    if (strstr(err->text, song->input->path) == NULL)
+    if (!ms_error_is_about(err, song->input->path))
         (void)ms_error_prefix(err, "%s", song->input->path);
     ms_report_failed(&run->report, song->input->path, err);
     return rc;

@@ -1,5 +1,5 @@
 /* `msaas serve`: options -> models on offer, API, server -> the loop, until SIGTERM. The loop runs
- * on the main thread; a second one waits for the signal and drains. */
+ * on the main thread; a second thread waits for the signal and then drains the server. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,7 +38,7 @@ struct end {
     struct ms_api *api;
     struct ms_http_server *server;
     int linger_ms, grace_ms;
-    atomic_bool over; /* the loop has ended by itself */
+    atomic_bool over; /* the loop has ended without a signal */
 };
 
 static void *wait_for_the_end(void *context) {
@@ -46,7 +46,7 @@ static void *wait_for_the_end(void *context) {
     while (!ms_cmd_wait_interrupted(1000))
         if (atomic_load(&end->over))
             return NULL;
-    ms_log(MS_LOG_INFO, "stopping: no longer ready, finishing the requests at work");
+    ms_log(MS_LOG_INFO, "stopping: not ready any more, finishing the running requests");
     ms_api_set_draining(end->api);
     (void)poll(NULL, 0, end->linger_ms);
     ms_http_server_stop(end->server, end->grace_ms);
@@ -80,7 +80,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
     };
-    /* Request bodies take most of the memory, each once: at most half of the container's. */
+    /* Bodies of requests take most of the memory: at most half of what the container has. */
     struct ms_limits limits;
     ms_limits_read("", &limits);
     listen.max_inflight_bytes =

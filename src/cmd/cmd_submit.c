@@ -47,8 +47,8 @@ static int read_song(void *context, void *buffer, size_t capacity, size_t *size,
         got = read(upload->fd, buffer, capacity);
     } while (got < 0 && errno == EINTR);
     if (got <= 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", upload->path,
-                            got < 0 ? strerror(errno) : "became shorter while it was being sent");
+        return ms_error_about(err, MS_EIO, upload->path, "%s",
+                              got < 0 ? strerror(errno) : "became shorter while it was being sent");
     *size = (size_t)got;
     upload->sent += got;
     if (upload->sent < upload->total) /* after the last byte, the server works */
@@ -100,7 +100,7 @@ static int add_format(const struct ms_options *options, char **url, struct ms_er
     return asked != NULL ? add(url, "format", asked, err) : 0;
 }
 
-/* Those of the job that were given; the server knows the defaults. */
+/* Adds the options of the job that were given; the server knows the defaults. */
 static int add_options(const struct ms_options *options, char **url, struct ms_error *err) {
     if (ms_options_is_set(options, MS_OPTION_STEMS) &&
         ms_options_is_set(options, MS_OPTION_TWO_STEMS))
@@ -132,15 +132,15 @@ static const char *content_type(const char *path) {
 /* ---- songs ---- */
 
 static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error *err) {
-    struct stat status;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
     if (*fd < 0 || fstat(*fd, &status) != 0)
-        return ms_error_set(err, MS_EINPUT, "%s: %s", path, strerror(errno));
+        return ms_error_about(err, MS_EINPUT, path, "%s", strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return ms_error_set(err, MS_EINPUT, "%s: is %s", path,
-                            S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
+        return ms_error_about(err, MS_EINPUT, path, "is %s",
+                              S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
     if (status.st_size == 0)
-        return ms_error_set(err, MS_EINPUT, "%s: is empty", path);
+        return ms_error_about(err, MS_EINPUT, path, "is empty");
     *bytes = status.st_size;
     return 0;
 }
@@ -206,7 +206,7 @@ static int submit(struct ms_client *client, const char *query, const char *path,
         damaged)
         rc = ms_error_set(err, MS_EINPUT, "is damaged; the stems hold what could be decoded of it");
     ms_client_job_fini(&job);
-    if (rc != 0 && err->code != MS_ECANCELED && strstr(err->text, path) == NULL)
+    if (rc != 0 && err->code != MS_ECANCELED && !ms_error_is_about(err, path))
         (void)ms_error_prefix(err, "%s", path);
     return rc;
 }
@@ -226,7 +226,7 @@ static int run_submit(const struct ms_call *call) {
         rc = add_options(client.options, &query, &err);
     for (int i = 0; rc == 0 && i < count; i++) {
         rc = submit(&client, query, ms_options_argument(client.options, i), &err);
-        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* of this song: the others go on */
+        if (rc == MS_EINPUT || rc == MS_ETOOLARGE) { /* an error of this song: the others go on */
             ms_report_failed(&client.report, ms_options_argument(client.options, i), &err);
             rc = 0;
         }

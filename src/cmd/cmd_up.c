@@ -39,8 +39,8 @@ static const char usage[] =
     "Exit code: 0 ended as asked; 1 could not run; 2 wrong usage.\n";
 
 #define MAX_ARGUMENTS (MS_OPTION_COUNT + 10)
-#define FIRST_LOOK_MS 50 /* between two looks at children and /readyz, until it is ready */
-#define LOOK_MS 500      /* between two looks at the children, from then on */
+#define FIRST_LOOK_MS 50 /* between two checks of children and /readyz, until it is ready */
+#define LOOK_MS 500      /* between two checks of the children, from then on */
 #define BACKOFF_S 0.5    /* before a crashed child is restarted; doubled each time */
 #define BACKOFF_MAX_S 30
 #define STEADY_S 60   /* after a run this long, a restart waits the shortest time again */
@@ -50,7 +50,7 @@ static const char usage[] =
 
 struct child {
     const struct ms_command *command; /* serve or work */
-    int number;                       /* of workers: from 1 */
+    int number;                       /* number of the worker, from 1 */
     char *arguments[MAX_ARGUMENTS];
     pid_t pid; /* 0: not running */
     double started_s, again_s, backoff_s;
@@ -68,7 +68,7 @@ struct up {
     int count;
     int ready_fd; /* readable from the first ms_service_tell_ready of a worker on; -1: none yet */
     bool worker_ready;
-    bool ready; /* announced */
+    bool ready; /* its address was printed */
 };
 
 /* ---- what children are given ---- */
@@ -132,13 +132,12 @@ static int check_port(struct up *up, struct ms_error *err) {
     int one = 1;
     (void)snprintf(service, sizeof service, "%d", up->port);
     char host_origin[MS_OPTION_ORIGIN_BYTES];
-    char port_origin[MS_OPTION_ORIGIN_BYTES];
     (void)ms_options_origin(up->options, MS_OPTION_HOST, host_origin);
+    char port_origin[MS_OPTION_ORIGIN_BYTES];
     (void)ms_options_origin(up->options, MS_OPTION_PORT, port_origin);
     int fault = getaddrinfo(up->host, service, &hints, &found);
     if (fault != 0)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", host_origin, up->host,
-                            gai_strerror(fault));
+        return ms_error_about(err, MS_EUSAGE, host_origin, "%s: %s", up->host, gai_strerror(fault));
     int rc = 0;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
@@ -150,10 +149,10 @@ static int check_port(struct up *up, struct ms_error *err) {
                                 "choose another port with --port (MSAAS_PORT)",
                                 up->port)
              : errno == EADDRNOTAVAIL
-                 ? ms_error_set(err, MS_EUSAGE, "%s: %s is not an address of this machine",
-                                host_origin, up->host)
-                 : ms_error_set(err, MS_EUSAGE, "%s: port %d of %s: %s", port_origin, up->port,
-                                up->host, strerror(errno));
+                 ? ms_error_about(err, MS_EUSAGE, host_origin,
+                                  "%s is not an address of this machine", up->host)
+                 : ms_error_about(err, MS_EUSAGE, port_origin, "port %d of %s: %s", up->port,
+                                  up->host, strerror(errno));
     else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0 &&
              getnameinfo((struct sockaddr *)&bound, size, NULL, 0, service, sizeof service,
                          NI_NUMERICSERV) == 0)
@@ -170,7 +169,7 @@ static int make_data(struct up *up, struct ms_error *err) {
     if (rc == 0) {
         up->data = realpath(folder, NULL);
         if (up->data == NULL)
-            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
     }
     free(folder);
     return rc;
@@ -248,10 +247,10 @@ static int start(struct child *child, struct ms_error *err) {
 
 /* A child ended without being asked to. An error means that a restart would not help. */
 static int ended(struct child *child, int status, struct ms_error *err) {
-    char name[32];
     double now = ms_monotonic_s();
     double ran_s = now - child->started_s;
     child->pid = 0;
+    char name[32];
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != MS_WORKER_STALLED &&
         child->starts == 1 && ran_s < GIVEN_UP_S)
         return ms_error_set(err, WEXITSTATUS(status) == MS_EXIT_USAGE ? MS_EUSAGE : MS_EINTERNAL,
@@ -305,9 +304,9 @@ static void stop_children(struct up *up) {
         double until_s = ms_monotonic_s() + patience_s;
         for (int i = first; i < last; i++) {
             struct child *child = &up->children[i];
-            char name[32];
             if (await_end(child, until_s))
                 continue;
+            char name[32];
             ms_log(MS_LOG_WARN, "%s did not end in time and was killed", name_of(child, name));
             (void)kill(child->pid, SIGKILL);
             (void)await_end(child, ms_monotonic_s() + 3600);
@@ -318,7 +317,6 @@ static void stop_children(struct up *up) {
 /* ---- the whole ---- */
 
 static bool answers(struct up *up) {
-    struct ms_http_response response;
     char url[320];
     (void)snprintf(url, sizeof url, "%s/readyz", up->url);
     const struct ms_http_request request = {
@@ -328,16 +326,17 @@ static bool answers(struct up *up) {
         .total_timeout_s = 5,
         .cancel = ms_cmd_interrupted(),
     };
+    struct ms_http_response response;
     return ms_http_send(up->http, &request, &response, NULL) == 0 && response.status == 200;
 }
 
 /* The workers inherit their end of the pipe; an environment variable has its number. */
 static int make_pipe(struct up *up, struct ms_error *err) {
     int ends[2];
-    char number[16];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));
     up->ready_fd = ends[0];
+    char number[16];
     (void)snprintf(number, sizeof number, "%d", ends[1]);
     if (fcntl(ends[1], F_SETFD, 0) != 0 || setenv(MS_SERVICE_READY, number, 1) != 0)
         return ms_error_set(err, MS_EIO, "cannot open a pipe: %s", strerror(errno));

@@ -8,6 +8,7 @@
 #include "msaas/api.h"
 #include "msaas/cmd.h"
 #include "msaas/engine.h"
+#include "msaas/fault.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/model_cache.h"
@@ -31,7 +32,7 @@ static const char usage[] =
     "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
     "the job back into the queue, and ends with exit code 0.\n";
 
-#define STOP_MS 1000 /* for the listener's last answers */
+#define STOP_MS 1000 /* for the last answers of the listener */
 
 struct listener {
     struct ms_http_server *server; /* NULL: --port 0 */
@@ -97,8 +98,8 @@ static int open_model(struct work *work, int lanes, struct ms_error *err) {
     const struct ms_options *options = work->service->options;
     const char *word = ms_options_string(options, MS_OPTION_MODEL);
     struct ms_store_options store = work->service->store;
-    int rc;
     store.cancel = ms_cmd_interrupted();
+    int rc;
     if (ms_model_is_remote(word)) {
         rc = ms_service_make_place(options, MS_OPTION_CACHE, &work->cache, err);
         if (rc == 0)
@@ -134,13 +135,13 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
         .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),
         .stop = ms_cmd_interrupted(),
-        .fault = getenv("MSAAS_FAULT"),
     };
     ms_log(MS_LOG_INFO, "working with model %s in %s on %d lane%s, batch %d",
            ms_engine_info(work->engine)->name,
            ms_precision_name(ms_engine_network(work->engine)->precision), lanes,
            lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
     atomic_store(&starting, false);
+    ms_fault_choose_by_environment();
     ms_service_tell_ready();
     return ms_worker_run(&worker, err);
 }

@@ -1,4 +1,4 @@
-/* Words of the command line -> songs. Reads folders, opens no song; main thread. */
+/* Arguments of the command line -> songs. Reads folders, but opens no song. Main thread. */
 #include "inputs.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static bool looks_like_music(const char *extension) {
     return false;
 }
 
-/* Of "a/b.c.mp3" that is "mp3", of ".mp3" and "mp3" it is "". */
+/* "mp3" for "a/b.c.mp3"; "" for ".mp3" and "mp3". */
 static const char *extension_of(const char *path) {
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
@@ -58,7 +58,7 @@ static int add_file(struct ms_inputs *inputs, const char *path, const char *name
 
 static void refuse(struct ms_inputs *inputs, const char *path, int code, const char *cause) {
     struct ms_error err = {0};
-    (void)ms_error_set(&err, code, "%s: %s", path, cause);
+    (void)ms_error_about(&err, code, path, "%s", cause);
     inputs->refused(inputs->context, path, &err);
 }
 
@@ -71,7 +71,7 @@ static int by_name(const FTSENT **a, const FTSENT **b) {
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* Links to folders are not followed, so that no chain of links can lead in a circle. */
+/* Links to folders are not followed, because they could form a circle. */
 static int add_entry(struct ms_inputs *inputs, FTS *walk, FTSENT *entry, size_t root_length,
                      const struct stat *skip, struct ms_error *err) {
     bool hidden = entry->fts_level > 0 && entry->fts_name[0] == '.';

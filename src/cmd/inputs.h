@@ -1,4 +1,4 @@
-/* The songs that a command line asks for: its files, and those in its folders. */
+/* The songs that a command line names: files, and the files in folders. */
 #ifndef MSAAS_CMD_INPUTS_H
 #define MSAAS_CMD_INPUTS_H
 
@@ -9,24 +9,26 @@
 
 struct ms_input {
     char *path;
-    /* the file's name without its extension; in folders with the folders below the one given */
+    /* the name of the file without its extension; for a file in a named folder, with the folders
+     * between */
     char *track;
-    char *extension; /* without the dot; "" when there is none */
-    dev_t device;    /* device and inode say which of two names are one file */
+    char *extension; /* without the dot; "" if there is none */
+    dev_t device;    /* device and inode tell whether two names are the same file */
     ino_t inode;
 };
 
 struct ms_inputs {
     struct ms_input *items;
     int count, capacity;
-    /* Whatever cannot be used is told here, and the rest goes on. */
+    /* Called for every file that cannot be used; the others go on. */
     void (*refused)(void *context, const char *path, const struct ms_error *err);
     void *context;
 };
 
-/* Adds a file, or with `recursive` the files of a folder that look like audio or video by their
- * extension, sorted, hidden ones and links to folders left out. `skip`: a folder not to enter,
- * where results go (NULL: none). Only running out of memory or numbers is an error. */
+/* Adds a file; with `recursive` also the files in a folder whose extension is that of audio or
+ * video, sorted, without hidden files and links to folders. skip: a folder that is left out,
+ * because results go there (NULL: none). Fails only if memory runs out or there are too many
+ * files. */
 MS_MUST_CHECK int ms_inputs_add(struct ms_inputs *inputs, const char *path, bool recursive,
                                 const struct stat *skip, struct ms_error *err);
 void ms_inputs_clear(struct ms_inputs *inputs);

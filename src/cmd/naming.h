@@ -8,8 +8,8 @@ struct ms_naming {
     const char *model, *track, *trackext, *stem, *ext;
 };
 
-/* A path below some folder: *out (the caller's to free) never leaves it, whatever the values hold:
- * no part of it is empty, "." or "..". MS_EUSAGE names the fault. */
+/* *out: a relative path that never leaves its folder, whatever the values contain: no part of it is
+ * empty, "." or "..". The caller frees it. MS_EUSAGE names the fault of the template. */
 MS_MUST_CHECK int ms_naming_expand(const char *template, const struct ms_naming *values, char **out,
                                    struct ms_error *err);
 

@@ -1,4 +1,4 @@
-/* From the words for models to what clients are told of them. Main thread. */
+/* From the names of models to their descriptions for clients. Main thread. */
 #include "offer.h"
 
 #include <dirent.h>
@@ -48,11 +48,11 @@ static int add_published(struct ms_offer *offer, const char *word, struct ms_err
 
 static int add_word(struct ms_offer *offer, const char *folder, const char *word,
                     struct ms_error *err) {
-    struct ms_model_info info;
     char *path = NULL;
     int rc = MS_ENOTFOUND;
     if (strncmp(word, "s3://", 5) != 0)
         rc = ms_model_locate(folder, word, &path, err);
+    struct ms_model_info info;
     if (rc == 0)
         rc = ms_model_describe(path, &info, err);
     if (rc == 0)
@@ -93,16 +93,16 @@ static int is_model(const struct dirent *entry) {
            strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
-/* What cannot be read there is no model, and nobody asked for it. */
+/* A file that cannot be read is skipped: nobody named it. */
 static int add_folder(struct ms_offer *offer, const char *folder, struct ms_error *err) {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, is_model, alphasort);
     int rc = 0;
     for (int i = 0; i < count; i++) {
-        struct ms_model_info info;
         char *path = ms_strdupf("%s/%s", folder, entries[i]->d_name);
         if (rc == 0 && path == NULL)
             rc = ms_error_set(err, MS_ENOMEM, "no memory for a name");
+        struct ms_model_info info;
         if (rc == 0 && ms_model_describe(path, &info, NULL) == 0)
             rc = add(offer, &info, err);
         free(path);

@@ -10,8 +10,8 @@ struct ms_offer {
     int count;
 };
 
-/* --models, else --model and those of the models' folder. A model that is not there is known from
- * the manifests that the program holds. MS_EUSAGE: one is not known at all. */
+/* The models of --models, else that of --model and all in the models' folder. A model that is not
+ * installed is described by its built-in manifest. MS_EUSAGE: a model is unknown. */
 MS_MUST_CHECK int ms_offer_gather(const struct ms_options *options, struct ms_offer *out,
                                   struct ms_error *err);
 void ms_offer_fini(struct ms_offer *offer);

@@ -1,6 +1,6 @@
-/* The table of options, a command line and the environment -> the values of a command. They point
- * into argv and the environment, or are owned where they were made of several variables or read
- * from a file. */
+/* The table of options, a command line and the environment -> the values of the options of a
+ * command. Values point into argv and the environment; those made of several variables or read from
+ * a file are owned. */
 #include "msaas/option.h"
 
 #include <errno.h>
@@ -16,8 +16,9 @@
 
 struct value {
     const char *text;
-    const char *given; /* on the command line, as it was */
-    /* the environment variables it is of, as the table has them, "A" or "{A}" */
+    /* as it was on the command line */
+    const char *given;
+    /* the environment variables that it is made of, as in the table, "A" or "{A}" */
     const char *origin;
     char *owned; /* NULL, or what text points to */
     int64_t integer;
@@ -80,8 +81,8 @@ static int set_value(struct value *value, const struct ms_option_row *row, const
 
 /* ---- the environment ---- */
 
-/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for a service called NAME: that is not the
- * user's. */
+/* NULL: not set. Kubernetes sets NAME_PORT=tcp://... for every service NAME; the user did not set
+ * it, so it does not count. */
 static const char *variable(const char *name, size_t length) {
     char copy[64];
     if (length >= sizeof copy)
@@ -93,8 +94,8 @@ static const char *variable(const char *name, size_t length) {
     return text == NULL || text[0] == '\0' || of_kubernetes ? NULL : text;
 }
 
-/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, the caller's; stays NULL when a variable is
- * not set. */
+/* "redis://{REDIS_HOST}:{REDIS_PORT=6379}" -> *made, which the caller frees. It stays NULL if a
+ * variable without a default is not set. */
 static int compose(const char *pattern, size_t length, char **made, struct ms_error *err) {
     char text[1024];
     size_t used = 0;
@@ -127,8 +128,8 @@ static int compose(const char *pattern, size_t length, char **made, struct ms_er
     return *made != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for an option");
 }
 
-/* The name of a variable in braces, "{NAME}" or "{NAME=DEFAULT}", that begins at `at` or later;
- * NULL: no more. */
+/* The next variable in braces, "{NAME}" or "{NAME=DEFAULT}", from `at` on; NULL: there are no
+ * more. */
 static const char *next_variable(const char *at, const char *end, size_t *length) {
     at = memchr(at, '{', (size_t)(end - at));
     if (at == NULL)
@@ -137,8 +138,8 @@ static const char *next_variable(const char *at, const char *end, size_t *length
     return at;
 }
 
-/* Of a value from the environment, "A (--name)"; of one made of variables, those that are set: "A,
- * B (--name)". */
+/* The origin of a value from the environment, "A (--name)"; of a value made of several variables,
+ * those that are set: "A, B (--name)". */
 static const char *name_origin(const struct ms_option_row *row, const char *env,
                                char out[MS_OPTION_ORIGIN_BYTES]) {
     const char *end = env + strcspn(env, "|");
@@ -163,10 +164,10 @@ static int set_flag(struct value *value, const char *origin, const char *text,
         value->flag = which < 4;
         return 0;
     }
-    return ms_error_set(err, MS_EUSAGE, "%s: must be yes or no, not \"%s\"", origin, text);
+    return ms_error_about(err, MS_EUSAGE, origin, "must be yes or no, not \"%s\"", text);
 }
 
-/* From the first of the row's variables that is set, if any. */
+/* Takes the value from the first variable of the row that is set, if any. */
 static int set_from_environment(struct value *value, const struct ms_option_row *row,
                                 struct ms_error *err) {
     const char *text = NULL;
@@ -187,9 +188,9 @@ static int set_from_environment(struct value *value, const struct ms_option_row 
     }
     if (text == NULL)
         return 0;
-    char origin[MS_OPTION_ORIGIN_BYTES];
     value->set = true;
     value->origin = at;
+    char origin[MS_OPTION_ORIGIN_BYTES];
     (void)name_origin(row, at, origin);
     return row->type == MS_TYPE_FLAG ? set_flag(value, origin, text, err)
                                      : set_value(value, row, origin, text, err);
@@ -275,10 +276,9 @@ static const struct ms_option_row *find_secret(const struct ms_command *command,
     return NULL;
 }
 
-/* Says which other commands have it. */
+/* Adds which other commands have this option. */
 static int unknown_name(const struct ms_call *call, const char *name, size_t length,
                         struct ms_error *err) {
-    char word[32];
     const struct ms_option_row *secret = find_secret(call->command, name, length);
     if (secret != NULL)
         return ms_error_set(err, MS_EUSAGE,
@@ -286,6 +286,7 @@ static int unknown_name(const struct ms_call *call, const char *name, size_t len
                             "put it into %.*s, or into a file for --%s",
                             (int)length, name, (int)strcspn(secret->env, "|"), secret->env,
                             secret->name);
+    char word[32];
     (void)snprintf(word, sizeof word, "%.*s",
                    (int)(length < sizeof word ? length : sizeof word - 1), name);
     for (int id = 0; id < MS_OPTION_COUNT; id++)
@@ -315,16 +316,16 @@ static int unknown_name(const struct ms_call *call, const char *name, size_t len
 /* The secret that a file holds, without the newline at its end. */
 static int read_secret(struct value *value, const char *origin, const char *path,
                        struct ms_error *err) {
-    char text[MAX_SECRET_BYTES + 1];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path, strerror(errno));
+        return ms_error_about(err, MS_EUSAGE, origin, "%s: %s", path, strerror(errno));
+    char text[MAX_SECRET_BYTES + 1];
     size_t size = fread(text, 1, sizeof text, file);
     bool failed = ferror(file) != 0;
     (void)fclose(file);
     if (failed || size > MAX_SECRET_BYTES || memchr(text, '\0', size) != NULL)
-        return ms_error_set(err, MS_EUSAGE, "%s: %s: %s", origin, path,
-                            failed ? "cannot be read" : "holds no secret");
+        return ms_error_about(err, MS_EUSAGE, origin, "%s: %s", path,
+                              failed ? "cannot be read" : "holds no secret");
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     free(value->owned);
@@ -348,7 +349,8 @@ static bool holds_password(const char *url) {
     return colon != NULL && colon + 1 < at;
 }
 
-/* One option; `text` is the value joined to it (NULL: none), else the next word is. */
+/* Reads one option. text: the value in the same word (NULL: none); otherwise it is the next
+ * word. */
 static int take_option(struct ms_options *options, int id, const char *origin, const char *text,
                        char *const **next, struct ms_error *err) {
     const struct ms_option_row *row = ms_option_row(id);
@@ -361,10 +363,10 @@ static int take_option(struct ms_options *options, int id, const char *origin, c
         ++*next;
     }
     if (text != NULL && is_url(row) && row->env != NULL && holds_password(text))
-        return ms_error_set(err, MS_EUSAGE,
-                            "%s: a password does not go on the command line, where ps shows it: "
-                            "put the URL into %.*s",
-                            origin, (int)strcspn(row->env, "|"), row->env);
+        return ms_error_about(err, MS_EUSAGE, origin,
+                              "a password does not go on the command line, where ps shows it: "
+                              "put the URL into %.*s",
+                              (int)strcspn(row->env, "|"), row->env);
     struct value *value = &options->values[id];
     value->set = true;
     value->given = text != NULL ? text : "yes";
@@ -532,10 +534,10 @@ int ms_options_check_parts(const struct ms_options *options, enum ms_option_id i
         const char *text = variable(name, length);
         bool is_port = ends_in(name, length, "_PORT");
         bool may_have_port = !is_port && name[length + 1] != ':';
-        struct ms_url url;
         char whole[1100];
         (void)snprintf(whole, sizeof whole, "x://%s%s", is_port ? "h:" : "",
                        text != NULL ? text : "");
+        struct ms_url url;
         if (text == NULL ||
             (strpbrk(text, "@/?#\\ ") == NULL && ms_url_parse(whole, &url, NULL) == 0 &&
              url.host[0] != '\0' && (url.port[0] == '\0' || is_port || may_have_port)))

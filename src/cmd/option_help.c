@@ -1,4 +1,4 @@
-/* The table of options -> --help and the README's table. Owns nothing; any thread. */
+/* The table of options -> --help, and the tables of the docs. Owns nothing; any thread. */
 #include <string.h>
 
 #include "msaas/option.h"
@@ -14,8 +14,8 @@ static const char *signature(const struct ms_option_row *row, char *text, size_t
     return text;
 }
 
-/* What must not be broken, on a new line, indented to HELP_COLUMN, when it would pass HELP_WIDTH.
- */
+/* Prints text without a break. If it would pass HELP_WIDTH, it goes on a new line, indented to
+ * HELP_COLUMN. */
 static void print_unit(const char *text, int length, int *column, FILE *to) {
     if (*column > HELP_COLUMN && *column + 1 + length > HELP_WIDTH) {
         (void)fprintf(to, "\n%*s", HELP_COLUMN, "");
@@ -100,8 +100,8 @@ void ms_options_print_markdown(const struct ms_command *const *commands, FILE *t
                 to);
     for (int id = 0; id < MS_OPTION_COUNT; id++) {
         const struct ms_option_row *row = ms_option_row(id);
-        char text[80];
         (void)fputs("| ", to);
+        char text[80];
         print_code(text, strlen(signature(row, text, sizeof text)), to);
         const char *before = " | ";
         for (const struct ms_command *const *of = commands; *of != NULL; of++) {

@@ -11,22 +11,22 @@ enum ms_option_type {
     MS_TYPE_CHOICE,
     MS_TYPE_INT,
     MS_TYPE_REAL,
-    MS_TYPE_SECRET /* the environment holds it; the command line names a file that does */
+    MS_TYPE_SECRET /* in the environment, or in a file that the command line names */
 };
 
 struct ms_option_row {
     const char *name;
     char letter; /* 0: none */
     enum ms_option_type type;
-    const char *value; /* how --help calls the value; of a CHOICE: what it may be, "a|b|c" */
-    /* Environment variables, the first that is set counts: "A|B". One with braces is made of
-     * variables, and set when those are that have no default:
+    const char *value; /* the name of the value in --help; of a CHOICE: its values, "a|b|c" */
+    /* Environment variables, "A|B": the first that is set counts. One with braces is made of
+     * several variables, and is set if all of them without a default are:
      * "redis://{REDIS_HOST}:{REDIS_PORT=6379}". NULL: none. */
     const char *env;
     const char *fallback; /* the default, as it would be written; NULL: none */
     double min, max;      /* of INT and REAL, both included */
     const char *help;
-    /* NULL, or the job's option that all but letter and env comes from. */
+    /* NULL, or the option of a job from which everything but letter and env is taken. */
     const struct ms_job_option *job;
 };
 const struct ms_option_row *ms_option_row(int id); /* any thread */

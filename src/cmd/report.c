@@ -1,5 +1,5 @@
-/* Progress and results, for eyes and for programs. Results go to standard output, all else to
- * standard error; main thread. */
+/* Progress and results, for people and for programs. Results go to standard output, everything else
+ * to standard error. Main thread. */
 #include "report.h"
 
 #include <stdarg.h>
@@ -35,7 +35,7 @@ void ms_report_clear(struct ms_report *report) {
     report->bar_drawn = false;
 }
 
-/* One line of JSON, at once: the reader may be waiting for it. */
+/* Prints one line of JSON and flushes it: the reader may be waiting for it. */
 static void put_line(struct ms_json_writer *writer) {
     const char *text = ms_json_writer_text(writer, NULL);
     if (text != NULL)
@@ -157,7 +157,7 @@ static void done_json(const struct ms_report *report, const struct ms_pipeline_o
 
 static void done_text(const struct ms_report *report, const struct ms_pipeline_output *outputs,
                       int count, const struct ms_pipeline_stats *stats, double audio_s) {
-    if (!report->bar) { /* the bar stands below the song's name already */
+    if (!report->bar) { /* the bar is below the name of the song already */
         ms_cmd_print_plain(report->path, stdout);
         (void)fputs(":\n", stdout);
     }
@@ -216,9 +216,9 @@ void ms_report_failed(void *context, const char *path, const struct ms_error *er
 void ms_report_detail(struct ms_report *report, const char *fmt, ...) {
     if (!report->verbose)
         return;
-    char text[1000];
     va_list args;
     va_start(args, fmt);
+    char text[1000];
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     ms_report_clear(report);

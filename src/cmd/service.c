@@ -1,5 +1,6 @@
-/* From options to the configuration of a service. What is missing or contradictory ends the program
- * at its start, with one line that names the option and the environment variable. Main thread. */
+/* From options to the configuration of a service. If a value is missing or contradictory, the
+ * program ends at its start with one line that names the option and the environment variable. Main
+ * thread. */
 #include "service.h"
 
 #include <errno.h>
@@ -37,8 +38,8 @@ void ms_service_unship_log(struct ms_logship *logship) {
 
 /* ---- places ---- */
 
-/* A local file or folder that cannot be opened is not an outage: waiting does not help. A busy one
- * is fine. */
+/* A local file or folder that cannot be opened is an error, because waiting does not help. A busy
+ * one is fine. */
 static int open_places(const struct ms_service *service, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = 0;
@@ -49,9 +50,10 @@ static int open_places(const struct ms_service *service, struct ms_error *err) {
         if (rc == 0)
             rc = ms_queue_ping(queue, &warning, err);
         ms_queue_close(queue);
-        if (rc == MS_EIO)
-            rc = ms_error_set(err, MS_EUSAGE, "%s; name a file in a folder with write permission",
-                              err->text);
+        if (rc == MS_EIO) {
+            rc = err->code = MS_EUSAGE;
+            ms_error_append(err, "; name a file in a folder with write permission");
+        }
         if (rc != 0 && rc != MS_ENET)
             return ms_error_prefix(err, "%s",
                                    ms_options_origin(service->options, MS_OPTION_QUEUE, origin));
@@ -61,7 +63,7 @@ static int open_places(const struct ms_service *service, struct ms_error *err) {
         rc = ms_store_open(&service->store, &store, err);
         ms_store_close(store);
         if (rc == MS_EIO)
-            rc = ms_error_set(err, MS_EUSAGE, "%s", err->text);
+            rc = err->code = MS_EUSAGE;
         if (rc != 0)
             return ms_error_prefix(err, "%s",
                                    ms_options_origin(service->options, MS_OPTION_STORE, origin));
@@ -73,8 +75,8 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
                      struct ms_error *err) {
     static const struct {
         enum ms_option_id id;
-        const char *variable;  /* of the directory that it is in, */
-        const char *otherwise; /* and where that is, below HOME unless absolute */
+        const char *variable;  /* of the folder above it, */
+        const char *otherwise; /* and its default, below HOME unless absolute */
         const char *leaf;
     } places[] = {
         {MS_OPTION_DATA, "XDG_DATA_HOME", ".local/share", "/data"},
@@ -97,22 +99,22 @@ int ms_service_place(const struct ms_options *options, enum ms_option_id id, cha
     else if (home != NULL && home[0] != '\0')
         *out = ms_strdupf("%s/%s/msaas%s", home, places[i].otherwise, places[i].leaf);
     else
-        return ms_error_set(
-            err, MS_EUSAGE,
-            "%s: cannot find a default, because neither HOME nor %s is set: name a folder",
-            ms_options_origin(options, id, origin), places[i].variable);
+        return ms_error_about(
+            err, MS_EUSAGE, ms_options_origin(options, id, origin),
+            "cannot find a default, because neither HOME nor %s is set: name a folder",
+            places[i].variable);
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for the name of a folder");
 }
 
 int ms_service_make_place(const struct ms_options *options, enum ms_option_id id, char **out,
                           struct ms_error *err) {
-    char origin[MS_OPTION_ORIGIN_BYTES];
     int rc = ms_service_place(options, id, out, err);
     if (rc != 0)
         return rc;
     rc = ms_make_dirs(*out, err);
     if (rc == 0 && access(*out, W_OK | X_OK) != 0)
-        rc = ms_error_set(err, MS_EIO, "%s: %s", *out, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, *out, "%s", strerror(errno));
+    char origin[MS_OPTION_ORIGIN_BYTES];
     return rc == 0 ? 0 : ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
 }
 
@@ -128,7 +130,8 @@ void ms_service_tell_ready(void) {
 
 const char *ms_service_host(const struct ms_options *options) {
     const char *host = ms_options_string(options, MS_OPTION_HOST);
-    const bool of_cluster = ms_options_has(options, MS_OPTION_QUEUE); /* serve, work: not up */
+    const bool of_cluster =
+        ms_options_has(options, MS_OPTION_QUEUE); /* only serve and work have it */
     return host != NULL ? host : of_cluster ? "0.0.0.0" : "127.0.0.1";
 }
 

@@ -12,8 +12,8 @@
 #include "msaas/webhook.h"
 #include "service.h"
 
-/* Makes the error one of this option: it names where the value came from, but never the value,
- * which may hold a password. */
+/* Makes the error one about this option: it says where the value came from, but never the value,
+ * which may contain a password. */
 static int of(const struct ms_options *options, enum ms_option_id id, struct ms_error *err) {
     char origin[MS_OPTION_ORIGIN_BYTES];
     return ms_error_prefix(err, "%s", ms_options_origin(options, id, origin));
@@ -38,10 +38,10 @@ static int check_queue(const struct ms_options *options, bool complete, struct m
 
 static int check_endpoint(const struct ms_options *options, struct ms_error *err) {
     const char *text = ms_options_string(options, MS_OPTION_S3_ENDPOINT);
-    struct ms_url url;
     int rc = ms_options_check_parts(options, MS_OPTION_S3_ENDPOINT, err);
     if (rc != 0 || text == NULL)
         return rc;
+    struct ms_url url;
     if (ms_url_parse(text, &url, NULL) == 0 && url.host[0] != '\0' &&
         (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
         strpbrk(text, "@?#%\\ ") == NULL)
@@ -76,21 +76,21 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
     return 0;
 }
 
-/* Checked now, because later a wrong file would look like a server that cannot be reached. */
+/* Checked now, because a wrong file would later look like a server that cannot be reached. */
 static int check_certificates(const struct ms_options *options, struct ms_error *err) {
     const char *path = ms_options_string(options, MS_OPTION_S3_CA_FILE);
-    char line[256];
     bool found = false;
     if (path == NULL)
         return 0;
     errno = 0;
     FILE *file = fopen(path, "re");
+    char line[256];
     while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
         found = strncmp(line, "-----BEGIN ", 11) == 0;
     if (!found)
-        (void)ms_error_set(err, MS_EUSAGE, "%s: %s", path,
-                           file == NULL || errno != 0 ? strerror(errno)
-                                                      : "contains no certificate in PEM form");
+        (void)ms_error_about(err, MS_EUSAGE, path, "%s",
+                             file == NULL || errno != 0 ? strerror(errno)
+                                                        : "contains no certificate in PEM form");
     if (file != NULL)
         (void)fclose(file);
     return found ? 0 : of(options, MS_OPTION_S3_CA_FILE, err);

@@ -1,6 +1,6 @@
-/* What goes out: answers of handlers and of the server itself, streams with back-pressure. On the
- * loop; only the streams' read() and close() run on the pool. A stream is asked for more when the
- * client has taken most of what there was, so memory stays flat however slow it is. */
+/* What goes out: the answers of handlers and of the server itself, and streams. On the loop; only
+ * read() and close() of a stream run on the pool. A stream is asked for more when the client has
+ * taken most of what was read, so that a slow client does not cost memory. */
 #include "connection.h"
 
 #include <errno.h>
@@ -17,14 +17,13 @@
 #include "msaas/log.h"
 
 #define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
-#define LEAST_TAKEN_BYTES 1024     /* of an answer, by the client, in write_stall_ms */
+#define LEAST_TAKEN_BYTES 1024     /* what the client must take of an answer in write_stall_ms */
 
 /* ---- answers ---- */
 
 static const char *date_now(struct ms_http_server *server) {
     const time_t now = time(NULL);
     struct tm parts;
-
     if (now != server->date_of && gmtime_r(&now, &parts) != NULL) {
         strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
         server->date_of = now;
@@ -35,17 +34,15 @@ static const char *date_now(struct ms_http_server *server) {
 void ms_answer_send(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
-    int64_t length;
-
     c->state = ANSWER;
     if (e->out_of_memory || e->status == 0)
-        ms_exchange_error(e, 500,
-                          e->out_of_memory ? "no memory for the answer" : "there is no answer");
+        ms_exchange_error(
+            e, 500, e->out_of_memory ? "no memory for the answer" : "the handler gave no answer");
     if (e->stream.read == NULL)
-        ms_exchange_free_body(e); /* nobody looks at it any more */
-    length = e->stream.read != NULL ? e->stream.length
-             : e->content != NULL   ? (int64_t)evbuffer_get_length(e->content)
-                                    : 0;
+        ms_exchange_free_body(e); /* the body is not needed any more */
+    int64_t length = e->stream.read != NULL ? e->stream.length
+                     : e->content != NULL   ? (int64_t)evbuffer_get_length(e->content)
+                                            : 0;
     if ((c->eof && c->in_bytes == 0) || server->draining)
         c->keep_alive = false; /* HTTP/1.0 never keeps it */
     e->counted_status = e->status;
@@ -71,7 +68,6 @@ void ms_answer_send(struct ms_connection *c) {
 void ms_answer_send_error(struct ms_connection *c, int status, const char *reason,
                           bool close_after) {
     struct ms_exchange *e = c->exchange;
-
     ms_exchange_error(e, status, reason);
     if (status == 503)
         ms_http_add_header(&e->call, "Retry-After", "2");
@@ -86,9 +82,8 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
 
 static void run_read(void *user) {
     struct ms_exchange *e = user;
-
-    if (ms_server_waited(e) > 3) /* and so will the next: whoever waits behind is to hear so */
-        e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread could be had for it");
+    if (ms_server_waited(e) > 3) /* the next one would wait as long: better an early error */
+        e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread was free for it in time");
     else
         ms_exchange_read(e);
     ms_server_give_back(e);
@@ -96,7 +91,6 @@ static void run_read(void *user) {
 
 static void ask_stream(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     e->task = MS_TASK_READ;
     if (!ms_server_post(e, run_read)) {
         e->task = MS_TASK_NONE;
@@ -110,17 +104,15 @@ static void free_chunk(const void *data, size_t size, void *chunk) {
     free(chunk);
 }
 
-/* Hands exchange->chunk over to the connection, in the chunked coding if the answer is in that. */
+/* Passes exchange->chunk to the connection, in the chunked coding if the answer has no length. */
 static bool queue_chunk(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     char *at = e->chunk + MS_HTTP_CHUNK_ROOM;
     size_t size = e->chunk_bytes;
-
     e->streamed_bytes += (int64_t)size;
     if (e->stream.length < 0 && e->head.minor >= 1) {
         char line[MS_HTTP_CHUNK_ROOM];
         const int length = snprintf(line, sizeof line, "%zx\r\n", size);
-
         at[size] = '\r';
         at[size + 1] = '\n';
         at -= length;
@@ -136,7 +128,6 @@ static bool queue_chunk(struct ms_connection *c) {
 
 static void end_stream(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     if (e->stream.length < 0 && e->head.minor >= 1) {
         if (evbuffer_add(c->out, "0\r\n\r\n", 5) != 0) {
             ms_connection_break_off(c);
@@ -150,7 +141,6 @@ static void end_stream(struct ms_connection *c) {
 
 static void stream_returned(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     if (e->read_rc != 0) {
         ms_log_fields(MS_LOG_WARN, "an answer was broken off", "path", e->call.path, "error",
                       e->read_err.text, "request_id", e->request_id, NULL);
@@ -165,22 +155,21 @@ static void stream_returned(struct ms_connection *c) {
         else
             ms_answer_flush(c);
     } else if (e->again_ms > 0 && c->eof) {
-        ms_connection_close(c); /* nobody listens */
+        ms_connection_close(c); /* the client is gone */
     } else if (e->again_ms > 0 && !c->server->draining) {
         const struct timeval after = {e->again_ms / 1000, e->again_ms % 1000 * 1000L};
-
         (void)event_add(c->again, &after);
     } else if (e->stream.length >= 0) {
-        ms_connection_break_off(c); /* shorter than it was to be */
+        ms_connection_break_off(c); /* shorter than its length says */
     } else {
-        end_stream(c); /* in a drain too: listeners come back to another server */
+        end_stream(
+            c); /* also while draining: the clients of events connect again, to another server */
     }
 }
 
-void ms_exchange_returned(struct ms_exchange *e) {
+void ms_answer_returned(struct ms_exchange *e) {
     struct ms_connection *c = e->connection;
     const enum ms_exchange_task task = e->task;
-
     e->task = MS_TASK_NONE;
     if (c == NULL)
         ms_exchange_release(e);
@@ -192,7 +181,6 @@ void ms_exchange_returned(struct ms_exchange *e) {
 
 void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
-
     (void)fd;
     (void)what;
     if (c->fd >= 0)
@@ -209,13 +197,11 @@ static bool stream_may_read(const struct ms_connection *c) {
 
 void ms_answer_flush(struct ms_connection *c) {
     struct evbuffer_iovec pieces[16];
-
     while (evbuffer_get_length(c->out) > 0) {
         const int count = evbuffer_peek(c->out, -1, NULL, pieces, 16);
         struct msghdr message = {.msg_iov = (struct iovec *)pieces,
                                  .msg_iovlen = (size_t)(count < 16 ? count : 16)};
         const ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -227,7 +213,7 @@ void ms_answer_flush(struct ms_connection *c) {
             return;
         }
         (void)evbuffer_drain(c->out, (size_t)sent);
-        c->exchange->sent_bytes += sent; /* there is one as long as there is something in `out` */
+        c->exchange->sent_bytes += sent; /* there is an exchange as long as `out` is not empty */
     }
     if (evbuffer_get_length(c->out) == 0) {
         (void)event_del(c->writable);
@@ -242,21 +228,18 @@ void ms_answer_flush(struct ms_connection *c) {
 
 void ms_answer_on_writable(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
-
     (void)fd;
     (void)what;
     if (c->fd >= 0)
         ms_answer_flush(c);
 }
 
-/* The kernel tells of room only when there is much, so a slow reader is judged by what it has
- * acknowledged. */
+/* The kernel reports room only when there is much of it, so a slow reader is judged by the bytes
+ * that it has acknowledged. */
 void ms_answer_check_stall(struct ms_connection *c) {
     int unsent = 0;
-    int64_t taken;
-
     (void)ioctl(c->fd, SIOCOUTQ, &unsent);
-    taken = c->queued_bytes - (int64_t)evbuffer_get_length(c->out) - unsent;
+    int64_t taken = c->queued_bytes - (int64_t)evbuffer_get_length(c->out) - unsent;
     if (taken - c->taken_bytes < LEAST_TAKEN_BYTES && taken < c->owed_bytes) {
         ms_connection_break_off(c);
         return;

@@ -1,4 +1,4 @@
-/* What a handler sees of the request, and the answer that it builds. */
+/* An exchange: the request as its handler sees it, and the answer that the handler builds. */
 #include "exchange.h"
 
 #include <ctype.h>
@@ -10,6 +10,7 @@
 
 #include <event2/buffer.h>
 
+#include "msaas/sys.h"
 #include "server.h"
 
 /* ---- the request ---- */
@@ -17,7 +18,6 @@
 struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
                                     const char *text, size_t size) {
     struct ms_exchange *exchange = calloc(1, sizeof *exchange);
-
     if (exchange == NULL)
         return NULL;
     exchange->text = malloc(3 * size + 3); /* the head, the path and the parameters */
@@ -29,6 +29,7 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *p
         memcpy(exchange->text, text, size);
     exchange->text[size] = '\0';
     exchange->server = server;
+    server->exchange_count++;
     exchange->head.method = exchange->head.path = exchange->head.query = "";
     exchange->head.content_length = -1;
     snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
@@ -42,23 +43,78 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *p
     return exchange;
 }
 
-void ms_exchange_free(struct ms_exchange *exchange) {
-    if (exchange == NULL)
-        return;
+int ms_exchange_grow_body(struct ms_exchange *e, size_t more) {
+    struct ms_http_server *server = e->server;
+    size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
+    if (wanted <= e->body_capacity)
+        return 0;
+    if (capacity < wanted)
+        capacity = wanted;
+    if (e->head.content_length >= 0 && capacity > (size_t)e->head.content_length + 1)
+        capacity = (size_t)e->head.content_length + 1;
+    if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
+        server->options.max_inflight_bytes)
+        return 503;
+    char *body = realloc(e->body, capacity);
+    if (body == NULL)
+        return 503;
+    server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
+    e->body = body;
+    e->body_capacity = capacity;
+    return 0;
+}
+
+void ms_exchange_free_body(struct ms_exchange *e) {
+    e->server->inflight_bytes -= (int64_t)e->body_capacity;
+    free(e->body);
+    e->body = NULL;
+    e->body_bytes = e->body_capacity = 0;
+}
+
+static void free_exchange(struct ms_exchange *exchange) {
     if (exchange->headers != NULL)
         evbuffer_free(exchange->headers);
     if (exchange->content != NULL)
         evbuffer_free(exchange->content);
     free(exchange->content_type);
     free(exchange->chunk);
-    free(exchange->body);
+    ms_exchange_free_body(exchange);
+    exchange->server->exchange_count--;
     free(exchange->text);
     free(exchange);
 }
 
+static void run_close(void *user) {
+    struct ms_exchange *e = user;
+    e->stream.close(e->stream.context);
+    e->stream.close = NULL;
+    ms_server_give_back(e);
+}
+
+void ms_exchange_release(struct ms_exchange *e) {
+    e->connection = NULL;
+    if (e->task != MS_TASK_NONE)
+        return; /* later, when it comes back */
+    if (e->stream.close != NULL) {
+        e->task = MS_TASK_CLOSE;
+        if (ms_server_post(e, run_close))
+            return;
+        e->stream.close(e->stream.context);
+    }
+    free_exchange(e);
+}
+
+void ms_exchange_tell(struct ms_exchange *e, int status) {
+    const struct ms_http_server_options *options = &e->server->options;
+    if (options->done != NULL && !e->told)
+        options->done(options->context, e->head.method, e->route != NULL ? e->route->pattern : "",
+                      e->call.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
+                      e->request_id, e->peer);
+    e->told = true;
+}
+
 static bool is_sane_id(const char *id) {
     const size_t length = id != NULL ? strlen(id) : 0;
-
     if (length == 0 || length > 64)
         return false;
     for (; *id != '\0'; id++)
@@ -70,13 +126,13 @@ static bool is_sane_id(const char *id) {
 void ms_exchange_name(struct ms_exchange *exchange) {
     const char *id = ms_http_head_field(&exchange->head, "X-Request-Id");
     unsigned char random[16] = {0};
-
     if (is_sane_id(id)) {
         snprintf(exchange->request_id, sizeof exchange->request_id, "%s", id);
         return;
     }
     if (getrandom(random, sizeof random, GRND_NONBLOCK) < 0)
-        memcpy(random, &exchange, sizeof exchange); /* no secret: it only tells requests apart */
+        memcpy(random, &exchange,
+               sizeof exchange); /* it need not be secret: it only tells requests apart */
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(exchange->request_id + 2 * i, 3, "%02x", random[i]);
 }
@@ -88,7 +144,6 @@ const char *ms_http_header(const struct ms_http_call *call, const char *name) {
 int ms_http_query(const struct ms_http_call *call, const char *name, char **out) {
     const char *at = call->query;
     char *text = malloc(strlen(at) + 1);
-
     *out = NULL;
     if (text == NULL)
         return MS_ENOMEM;
@@ -96,10 +151,8 @@ int ms_http_query(const struct ms_http_call *call, const char *name, char **out)
         const size_t pair = strcspn(at, "&");
         const char *sign = memchr(at, '=', pair);
         const size_t key = sign != NULL ? (size_t)(sign - at) : pair;
-
         if (ms_http_percent_decode(at, key, true, text) && strcmp(text, name) == 0) {
             const char *value = sign != NULL ? sign + 1 : at + pair;
-
             if (!ms_http_percent_decode(value, (size_t)(at + pair - value), true, text)) {
                 free(text);
                 return MS_EUSAGE;
@@ -124,7 +177,6 @@ static bool is_line(const char *text) {
 
 void ms_http_add_header(const struct ms_http_call *call, const char *name, const char *value) {
     struct ms_exchange *exchange = call->exchange;
-
     if (*name == '\0' || !is_line(name) || strpbrk(name, ": \t") != NULL || !is_line(value))
         return;
     if (exchange->headers == NULL)
@@ -134,7 +186,7 @@ void ms_http_add_header(const struct ms_http_call *call, const char *name, const
         exchange->out_of_memory = true;
 }
 
-/* The last answer counts; what an earlier one held goes. */
+/* The last answer counts; an earlier one is dropped. */
 static void begin_answer(struct ms_exchange *exchange, int status, const char *content_type) {
     if (exchange->stream.close != NULL)
         exchange->stream.close(exchange->stream.context);
@@ -155,7 +207,6 @@ static void begin_answer(struct ms_exchange *exchange, int status, const char *c
 void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
                    const void *body, size_t size) {
     struct ms_exchange *exchange = call->exchange;
-
     begin_answer(exchange, status, content_type);
     if (size == 0)
         return;
@@ -172,7 +223,7 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
 
 /* ---- the answer, on the loop ---- */
 
-const char *ms_http_reason_phrase(int status) {
+static const char *reason_phrase(int status) {
     static const struct {
         int status;
         const char *phrase;
@@ -226,14 +277,14 @@ void ms_exchange_error(struct ms_exchange *exchange, int status, const char *rea
     const struct ms_http_server_options *options = &exchange->server->options;
     const char *content_type = "application/json";
     char body[2048] = "";
-
-    /* raw where it could not be decoded: it still says whose API it was to be */
+    /* a path that could not be decoded is used raw: it still shows which API was meant */
     const char *path = *exchange->call.path != '\0' ? exchange->call.path : exchange->head.path;
     if (options->error_body != NULL)
         options->error_body(options->context, path, status, reason, body, sizeof body,
                             &content_type);
     else
-        snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n", reason); /* ours: nothing to escape */
+        snprintf(body, sizeof body, "{\"reason\":\"%s\"}\n",
+                 reason); /* a text of the server itself: nothing to escape */
     ms_http_reply(&exchange->call, status, content_type, body, strlen(body));
 }
 
@@ -246,12 +297,11 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
                           const char *date, struct evbuffer *out) {
     const int status = exchange->status;
     bool ok = evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Request-Id: %s\r\n", status,
-                                  ms_http_reason_phrase(status), date, exchange->request_id) > 0;
-
+                                  reason_phrase(status), date, exchange->request_id) > 0;
     if (exchange->content_type != NULL && status != 204 && status != 304)
         ok = ok && evbuffer_add_printf(out, "Content-Type: %s\r\n", exchange->content_type) > 0;
     if (status == 204 || status == 304) {
-        /* neither has a body, so neither has a length */
+        /* no body, so no length */
     } else if (length >= 0) {
         ok = ok && evbuffer_add_printf(out, "Content-Length: %lld\r\n", (long long)length) > 0;
     } else if (exchange->head.minor >= 1) {
@@ -267,7 +317,6 @@ bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length, bo
 void ms_exchange_read(struct ms_exchange *exchange) {
     const struct ms_http_stream *stream = &exchange->stream;
     size_t capacity = MS_HTTP_CHUNK_BYTES;
-
     exchange->chunk_bytes = 0;
     exchange->again_ms = 0;
     exchange->read_err = (struct ms_error){0};

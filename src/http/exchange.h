@@ -1,5 +1,5 @@
-/* One request and its answer. Made on the loop; the handler fills the answer in on its thread; then
- * the loop has it again. At any time one thread holds it. */
+/* One request and its answer. The loop makes it, a handler fills in the answer on its thread, and
+ * the loop sends it. At any time one thread holds it. */
 #ifndef MSAAS_HTTP_EXCHANGE_H
 #define MSAAS_HTTP_EXCHANGE_H
 
@@ -13,27 +13,33 @@
 struct evbuffer;
 struct ms_connection;
 
-#define MS_HTTP_CHUNK_BYTES (64 << 10) /* what one read() of a stream may give */
-#define MS_HTTP_CHUNK_ROOM 24          /* before and behind it, for the chunked coding */
+/* the most that one read() of a stream may give */
+#define MS_HTTP_CHUNK_BYTES (64 << 10)
+/* free bytes before and behind it, for the chunked coding */
+#define MS_HTTP_CHUNK_ROOM 24
 
 enum ms_exchange_task { MS_TASK_NONE, MS_TASK_HANDLE, MS_TASK_READ, MS_TASK_CLOSE };
 
 struct ms_exchange {
     struct ms_http_server *server;
-    /* NULL: the client went away. The loop's, like what follows */
+    /* The loop's, like what follows. NULL: the client went away */
     struct ms_connection *connection;
-    struct ms_exchange *next;   /* in the list of those that come back from the pool */
-    enum ms_exchange_task task; /* what the pool does with it now */
+    /* in the list of those that come back from a pool */
+    struct ms_exchange *next;
+    /* what a pool does with it now */
+    enum ms_exchange_task task;
     const struct ms_http_route *route;
     double started_s, posted_s;
     int64_t sent_bytes;
     bool head_queued; /* the answer has begun */
-    bool told;        /* to options.done */
+    /* options.done was called */
+    bool told;
     int counted_status;
 
     struct ms_http_call call;
     struct ms_http_head head;
-    char *text; /* what head, call.path and call.params point into */
+    /* holds the strings of head, call.path and call.params */
+    char *text;
     char request_id[65];
     char peer[64];
     char *body;
@@ -45,7 +51,7 @@ struct ms_exchange {
     struct evbuffer *content; /* NULL: none */
     char *content_type;
     bool out_of_memory;
-    /* .read set: the answer is streamed; .close set: still to be called */
+    /* .read set: the answer is a stream; .close set: it is still to be called */
     struct ms_http_stream stream;
     int64_t streamed_bytes;
     char *chunk; /* read() fills it from MS_HTTP_CHUNK_ROOM on */
@@ -55,24 +61,31 @@ struct ms_exchange {
     struct ms_error read_err;
 };
 
-/* text: the whole head, copied; NULL for a request that never became one. NULL: memory. */
+/* text: the whole head, which is copied; size 0 for a request that could not be read. NULL: no
+ * memory. */
 struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
                                     const char *text, size_t size);
-/* The stream must be closed already. */
-void ms_exchange_free(struct ms_exchange *exchange);
-/* Sets call.request_id from the client's header, or makes one. */
+/* Its connection is done with it. Closes the stream on the pool, because that may block, and frees
+ * the exchange, at once or when it comes back from the pool. */
+void ms_exchange_release(struct ms_exchange *exchange);
+/* Makes room for `more` bytes of the body and a NUL behind them. Returns 0, or 503: too little
+ * memory, or max_inflight_bytes are reached. */
+MS_MUST_CHECK int ms_exchange_grow_body(struct ms_exchange *exchange, size_t more);
+void ms_exchange_free_body(struct ms_exchange *exchange);
+/* Calls options.done, once for each exchange. */
+void ms_exchange_tell(struct ms_exchange *exchange, int status);
+/* Sets call.request_id to that of the client, or makes one. */
 void ms_exchange_name(struct ms_exchange *exchange);
-/* An error of the server's own, by options.error_body, in place of what answer there is. */
+/* Replaces the answer by an error of the server itself, made by options.error_body. */
 void ms_exchange_error(struct ms_exchange *exchange, int status, const char *reason);
 /* Writes the status line and all headers to out. length -1: chunked, or to the end of the
  * connection for HTTP/1.0. */
 MS_MUST_CHECK bool ms_exchange_put_head(const struct ms_exchange *exchange, int64_t length,
                                         bool keep_alive, const char *date, struct evbuffer *out);
-bool ms_exchange_has_body(const struct ms_exchange *exchange); /* by method and status */
+/* Whether an answer to this method with this status has a body. */
+bool ms_exchange_has_body(const struct ms_exchange *exchange);
 
-/* One read() of the stream into exchange->chunk; blocks as the stream does. */
+/* Calls read() of the stream once, into exchange->chunk. Blocks as long as the stream does. */
 void ms_exchange_read(struct ms_exchange *exchange);
-
-const char *ms_http_reason_phrase(int status);
 
 #endif

@@ -1,8 +1,9 @@
-/* The HTTP server as a whole: listens, takes connections in, carries what the pool has done back to
- * the loop, drains. Requests come in through connection.c; handlers (api*.c) run on the pools, or
- * on the loop when they must not wait. The loop is the thread of ms_http_server_run; the pool
- * reaches it through `finished` and an eventfd, so that libevent needs no locks. */
-#include "server.h"
+/* The HTTP server as a whole: listens, accepts connections, continues what comes back from the
+ * pools, drains. The loop is the thread that calls ms_http_server_run. Handlers run on the
+ * pools; those that never block may run on the loop. The files call each other in one direction
+ * only: http_server -> request -> answer -> connection -> exchange -> server; request -> parse,
+ * router. */
+#include "connection.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -22,71 +23,21 @@
 #include "msaas/sys.h"
 
 #define BACKLOG 1024
-#define SPARE_DESCRIPTORS 256 /* for all that is no connection */
+#define SPARE_DESCRIPTORS 256 /* descriptors for everything else */
 #define ACCEPT_AGAIN_MS 100
 
-/* ---- from the pool, and from stop ---- */
-
-static void wake(struct ms_http_server *server) {
-    const uint64_t one = 1;
-    const int saved = errno;
-
-    (void)!write(server->wake_fd, &one, sizeof one); /* full: it is awake anyway */
-    errno = saved;
-}
-
-void ms_server_give_back(struct ms_exchange *exchange) {
-    struct ms_http_server *server = exchange->server;
-    bool first;
-
-    pthread_mutex_lock(&server->lock);
-    first = server->finished == NULL;
-    exchange->next = server->finished;
-    server->finished = exchange;
-    /* Under the lock: once the loop has the last exchange, it may free the server. */
-    if (first)
-        wake(server);
-    pthread_mutex_unlock(&server->lock);
-}
-
-bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
-    struct ms_http_server *server = exchange->server;
-    struct ms_tasks *pool =
-        exchange->route->where == MS_HTTP_SLOW ? server->slow_pool : server->pool;
-
-    exchange->posted_s = ms_monotonic_s();
-    return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;
-}
-
-double ms_server_waited(const struct ms_exchange *exchange) {
-    return (ms_monotonic_s() - exchange->posted_s) * 1000 / exchange->server->options.max_wait_ms;
-}
+/* ---- from the pools, and from stop ---- */
 
 static void take_finished(struct ms_http_server *server) {
-    struct ms_exchange *list, *oldest = NULL;
-
-    pthread_mutex_lock(&server->lock);
-    list = server->finished;
-    server->finished = NULL;
-    pthread_mutex_unlock(&server->lock);
-    while (list != NULL) { /* first come, first served */
-        struct ms_exchange *next = list->next;
-
-        list->next = oldest;
-        oldest = list;
-        list = next;
-    }
-    while (oldest != NULL) {
-        struct ms_exchange *exchange = oldest;
-
-        oldest = oldest->next;
-        ms_exchange_returned(exchange);
+    struct ms_exchange *next;
+    for (struct ms_exchange *e = ms_server_take_finished(server); e != NULL; e = next) {
+        next = e->next;
+        ms_answer_returned(e);
     }
 }
 
 static void set_timer(struct event *timer, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
-
     (void)event_add(timer, &after);
 }
 
@@ -97,15 +48,14 @@ static void drain(struct ms_http_server *server) {
     server->listener = NULL;
     (void)event_del(server->accept_again);
     ms_connection_close_idle(server);
-    event_active(server->bury, EV_TIMEOUT, 1); /* which ends the loop when none is left */
+    event_active(server->bury, EV_TIMEOUT, 1); /* which ends the loop if no connection is left */
     set_timer(server->drain_end, atomic_load(&server->drain_ms));
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
-    uint64_t count;
-
     (void)what;
+    uint64_t count;
     (void)!read(fd, &count, sizeof count);
     take_finished(server);
     if (atomic_exchange(&server->stopping, false))
@@ -138,10 +88,9 @@ static void turn_away(int fd) {
                                  "Retry-After: 2\r\n"
                                  "Connection: close\r\n\r\n"
                                  "{\"reason\":\"too many connections\"}\n";
-    char drop[4096];
-
     (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
+    char drop[4096];
     while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) == (ssize_t)sizeof drop)
         ;
     close(fd);
@@ -149,7 +98,6 @@ static void turn_away(int fd) {
 
 static void name_peer(const struct sockaddr *address, socklen_t size, char out[64]) {
     char name[64] = "?";
-
     (void)getnameinfo(address, size, name, sizeof name, NULL, 0, NI_NUMERICHOST);
     snprintf(out, 64, "%s", strncmp(name, "::ffff:", 7) == 0 ? name + 7 : name);
 }
@@ -157,30 +105,26 @@ static void name_peer(const struct sockaddr *address, socklen_t size, char out[6
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
                       int size, void *user) {
     struct ms_http_server *server = user;
-    char peer[64];
-
     (void)listener;
     if (server->connection_count >= server->options.max_connections) {
         turn_away(fd);
         return;
     }
+    char peer[64];
     name_peer(address, (socklen_t)size, peer);
-    ms_connection_open(server, fd, peer);
+    ms_request_accept(server, fd, peer);
 }
 
-/* Out of descriptors, most likely: those waiting wait a little more, instead of the loop asking for
- * them for ever. */
+/* Most likely the descriptors have run out: pauses, instead of failing again at once. */
 static void on_accept_failed(struct evconnlistener *listener, void *user) {
     struct ms_http_server *server = user;
-
-    ms_log(MS_LOG_WARN, "cannot take connections: %s; trying again", strerror(errno));
+    ms_log(MS_LOG_WARN, "cannot accept connections: %s; trying again", strerror(errno));
     (void)evconnlistener_disable(listener);
     set_timer(server->accept_again, ACCEPT_AGAIN_MS);
 }
 
 static void on_accept_again(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
-
     (void)fd;
     (void)what;
     if (server->listener != NULL)
@@ -210,12 +154,11 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->write_stall_ms = 60000;
 }
 
-/* A connection is a descriptor. Without this they would run out at 1024, for the queue and the
- * store as well. */
+/* Each connection needs a descriptor. Without this they would run out at 1024, also for the queue
+ * and the store. */
 static void fit_descriptors(struct ms_http_server_options *options) {
     const rlim_t wanted = (rlim_t)options->max_connections + SPARE_DESCRIPTORS;
     struct rlimit limit;
-
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -232,7 +175,6 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
     struct addrinfo *found = NULL;
     char service[8];
     int fd = -1, one = 1, zero = 0, rc;
-
     snprintf(service, sizeof service, "%d", port);
     rc = getaddrinfo(host, service, &hints, &found);
     if (rc != 0)
@@ -247,7 +189,6 @@ static int listen_on(const char *host, int port, int *out, struct ms_error *err)
     if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         const bool is_port = errno == EADDRINUSE || errno == EACCES;
         const bool is_host = errno == EADDRNOTAVAIL;
-
         rc = ms_error_set(err, is_port || is_host ? MS_EUSAGE : MS_EIO,
                           "cannot listen on port %d of %s: %s%s", port, host,
                           is_host ? "this machine has no such address" : strerror(errno),
@@ -277,7 +218,6 @@ static int port_of(int fd) {
 static struct event_base *new_base(void) {
     struct event_config *config = event_config_new();
     struct event_base *base = NULL;
-
     if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
         base = event_base_new_with_config(config);
     if (config != NULL)
@@ -295,7 +235,6 @@ static int start_pools(struct ms_http_server *server, struct ms_error *err) {
     const int threads = server->options.threads;
     const int waiting = 2 * server->options.max_connections + 64;
     int rc = ms_tasks_new((threads + 1) / 2, waiting, &server->pool, err);
-
     if (rc == 0 && has_slow_routes(server->options.routes))
         rc = ms_tasks_new(threads, waiting, &server->slow_pool, err);
     return rc;
@@ -305,7 +244,6 @@ int ms_http_server_new(const struct ms_http_server_options *options, struct ms_h
                        struct ms_error *err) {
     struct ms_http_server *server = calloc(1, sizeof *server);
     int fd = -1, rc;
-
     *out = NULL;
     if (server == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for an HTTP server");
@@ -364,7 +302,7 @@ int ms_http_server_run(struct ms_http_server *server, struct ms_error *err) {
 void ms_http_server_stop(struct ms_http_server *server, int drain_ms) {
     atomic_store(&server->drain_ms, drain_ms > 0 ? drain_ms : 0);
     atomic_store(&server->stopping, true);
-    wake(server);
+    ms_server_wake(server);
 }
 
 void ms_http_server_free(struct ms_http_server *server) {
@@ -373,7 +311,7 @@ void ms_http_server_free(struct ms_http_server *server) {
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
     close_all(server);
-    ms_tasks_free(server->pool); /* waits for the handlers at work */
+    ms_tasks_free(server->pool); /* waits for running handlers */
     ms_tasks_free(server->slow_pool);
     server->pool = server->slow_pool = NULL;
     take_finished(server);

@@ -1,4 +1,4 @@
-/* Bytes from clients become a request here, or a status that says why not. Owns nothing; any
+/* Parses the bytes of clients into a request, or into the status of a refusal. Owns nothing; any
  * thread. */
 #include "parse.h"
 
@@ -6,9 +6,10 @@
 #include <strings.h>
 
 #include "msaas/text.h"
+#include "msaas/url.h"
 
 #define MAX_METHOD_BYTES 32
-#define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: more than any limit, less than an overflow */
+#define MAX_CHUNK_DIGITS 15         /* 2^60 bytes: above every limit, and far from an overflow */
 #define MAX_CHUNK_LINES_BYTES 16384 /* extensions and trailers of one body together */
 #define MAX_CONTENT_LENGTH_DIGITS 18
 
@@ -42,13 +43,11 @@ static bool is_control(char c) {
 int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *head_bytes,
                       const char **reason) {
     size_t at = *scanned;
-
     *head_bytes = 0;
     for (; at < size; at++) {
         const char c = bytes[at];
-
         if (c == '\0') {
-            *reason = "a NUL among the headers";
+            *reason = "a NUL in the headers";
             return 400;
         }
         if ((c == '\n') != (at > 0 && bytes[at - 1] == '\r')) {
@@ -76,35 +75,34 @@ static int refuse(struct ms_http_head *out, int status, const char *reason) {
     return status;
 }
 
-/* Cuts the scheme and the authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2).
- * NULL: not one of ours. */
+/* Cuts scheme and authority off an absolute URL, which proxies may send (RFC 9112, 3.2.2). NULL: it
+ * is not an HTTP URL. */
 static char *cut_authority(char *target) {
     size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
                     : strncasecmp(target, "https://", 8) == 0 ? 8
                                                               : 0;
     char *path = target + scheme + strcspn(target + scheme, "/?");
-
     if (scheme == 0 || path == target + scheme)
         return NULL;
-    /* "http://host?query" has the path "/": too rare to be worth the copy. */
+    /* "http://host?query" means the path "/": it is refused, because it is rare and would need a
+     * copy. */
     return *path == '/' ? path : NULL;
 }
 
 static int parse_request_line(char *line, struct ms_http_head *out) {
-    char *target, *version, *query;
     size_t length = 0;
-
     while (is_token_char(line[length]))
         length++;
     if (length == 0 || length > MAX_METHOD_BYTES || line[length] != ' ')
         return refuse(out, 400, "no HTTP method");
     line[length] = '\0';
-    target = line + length + 1;
+    char *target = line + length + 1;
+    char *version;
     for (version = target; *version > 0x20 && *version < 0x7f; version++)
         if (*version == '#')
             return refuse(out, 400, "a fragment in the URL");
     if (version == target || *version != ' ')
-        return refuse(out, 400, "no URL, or one with characters that must be escaped");
+        return refuse(out, 400, "the URL is missing or contains characters that must be escaped");
     *version++ = '\0';
     if (strncmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) || version[6] != '.' ||
         !is_digit(version[7]) || version[8] != '\0')
@@ -114,13 +112,13 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
     out->minor = version[7] == '0' ? 0 : 1;
     if (strcmp(target, "*") == 0) {
         if (strcmp(line, "OPTIONS") != 0)
-            return refuse(out, 400, "* is for OPTIONS");
+            return refuse(out, 400, "* is for OPTIONS only");
     } else if (*target != '/') {
         target = cut_authority(target);
         if (target == NULL)
             return refuse(out, 400, "the URL is neither a path nor http://...");
     }
-    query = strchr(target, '?');
+    char *query = strchr(target, '?');
     if (query != NULL) {
         *query = '\0';
         out->query = query + 1;
@@ -141,17 +139,15 @@ const char *ms_http_head_field(const struct ms_http_head *head, const char *name
 
 static int parse_field(char *line, struct ms_http_head *out) {
     size_t name = 0, end;
-    char *value;
-
     if (*line == ' ' || *line == '\t')
-        return refuse(out, 400, "a folded header");
+        return refuse(out, 400, "a header that continues on the next line");
     while (is_token_char(line[name]))
         name++;
     if (name == 0 || line[name] != ':')
-        return refuse(out, 400, "a header without a name, or with a blank in it");
+        return refuse(out, 400, "a header whose name is missing or contains a blank");
     if (out->field_count == MS_HTTP_MAX_FIELDS)
         return refuse(out, 431, "too many headers");
-    value = line + name + 1;
+    char *value = line + name + 1;
     value += strspn(value, " \t");
     for (const char *at = value; *at != '\0'; at++)
         if (is_control(*at) && *at != '\t')
@@ -167,12 +163,9 @@ static int parse_field(char *line, struct ms_http_head *out) {
 
 static bool has_token(const char *list, const char *token) {
     const size_t length = strlen(token);
-
     while (*list != '\0') {
-        size_t some;
-
         list += strspn(list, " \t,");
-        some = strcspn(list, " \t,");
+        size_t some = strcspn(list, " \t,");
         if (some == length && strncasecmp(list, token, length) == 0)
             return true;
         list += some;
@@ -183,28 +176,25 @@ static bool has_token(const char *list, const char *token) {
 static bool parse_content_length(const char *value, int64_t *out) {
     size_t digits = 0;
     int64_t length = 0;
-
     for (; is_digit(value[digits]); digits++) {
         if (digits == MAX_CONTENT_LENGTH_DIGITS)
             return false;
         length = length * 10 + (value[digits] - '0');
     }
     *out = length;
-    return digits > 0 && value[digits] == '\0'; /* "5, 5" too is refused */
+    return digits > 0 && value[digits] == '\0'; /* "5, 5" is refused as well */
 }
 
-/* What decides where the message ends and what becomes of the connection. */
+/* The fields that decide where the message ends and whether the connection is kept. */
 static int read_framing(struct ms_http_head *out) {
     int hosts = 0, lengths = 0, codings = 0;
-
     out->close = out->minor == 0;
     for (int i = 0; i < out->field_count; i++) {
         const char *name = out->fields[i].name, *value = out->fields[i].value;
-
         if (strcasecmp(name, "Host") == 0) {
             hosts++;
             if (strpbrk(value, " \t,/@") != NULL)
-                return refuse(out, 400, "Host is not a name");
+                return refuse(out, 400, "Host is not a host name");
         } else if (strcasecmp(name, "Content-Length") == 0) {
             lengths++;
             if (!parse_content_length(value, &out->content_length))
@@ -223,18 +213,17 @@ static int read_framing(struct ms_http_head *out) {
         }
     }
     if (hosts > 1 || (hosts == 0 && out->minor >= 1))
-        return refuse(out, 400, "there must be one Host");
+        return refuse(out, 400, "there must be exactly one Host header");
     if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0))
-        return refuse(out, 400, "more than one statement of the body's length");
+        return refuse(out, 400, "the length of the body is given more than once");
     if (codings > 0 && out->minor == 0)
-        return refuse(out, 400, "HTTP/1.0 knows no Transfer-Encoding");
+        return refuse(out, 400, "HTTP/1.0 has no Transfer-Encoding");
     return 0;
 }
 
 int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
     char *line = bytes;
     int status = 0;
-
     memset(out, 0, sizeof *out);
     out->method = out->path = out->query = "";
     out->content_length = -1;
@@ -244,7 +233,6 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
     bytes[size - 2] = '\0'; /* the empty line: ends the loop */
     while (status == 0 && *line != '\0') {
         char *end = strchr(line, '\r');
-
         if (end == NULL || end[1] != '\n' || memchr(line, '\n', (size_t)(end - line)) != NULL)
             return refuse(out, 400, "lines must end with CR LF");
         *end = '\0';
@@ -259,37 +247,19 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
 /* ---- paths ---- */
 
 bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, char *out) {
-    size_t length = 0;
-
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-
-        if (c == '%') {
-            int high, low;
-
-            if (size - i < 3)
-                return false;
-            high = hex_value(text[i + 1]);
-            low = hex_value(text[i + 2]);
-            if (high < 0 || low < 0)
-                return false;
-            c = (char)(high * 16 + low);
-            i += 2;
-        } else if (c == '+' && plus_is_blank) {
-            c = ' ';
-        }
-        if (is_control(c))
+    for (size_t i = 0; i < size; i++)
+        out[i] = plus_is_blank && text[i] == '+' ? ' ' : text[i];
+    if (!ms_percent_decode(out, size, out, size + 1))
+        return false;
+    for (const char *at = out; *at != '\0'; at++)
+        if (is_control(*at))
             return false;
-        out[length++] = c;
-    }
-    out[length] = '\0';
     return ms_is_utf8(out);
 }
 
 bool ms_http_decode_path(const char *raw, char *out) {
     while (*raw == '/') {
         const size_t size = strcspn(raw + 1, "/");
-
         *out++ = *raw++;
         if (!ms_http_percent_decode(raw, size, false, out) || strpbrk(out, "/\\") != NULL ||
             strcmp(out, ".") == 0 || strcmp(out, "..") == 0)
@@ -317,7 +287,7 @@ enum {
     ENDED,
 };
 
-/* One byte of anything but data: the next state, or -1. */
+/* Takes one byte that is not data. Returns the next state, or -1. */
 static int step(struct ms_http_chunked *chunked, char c) {
     switch (chunked->state) {
     case SIZE:
@@ -343,7 +313,7 @@ static int step(struct ms_http_chunked *chunked, char c) {
         chunked->colon = false;
         if (c == '\r')
             return END_LF;
-        chunked->line_bytes += 3; /* its end counts too */
+        chunked->line_bytes += 3; /* the end of the line counts, too */
         return is_token_char(c) && chunked->line_bytes <= MAX_CHUNK_LINES_BYTES ? TRAILER : -1;
     case TRAILER:
         if (c == '\r')
@@ -364,13 +334,12 @@ int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes, siz
                          size_t *used, const char **data, size_t *data_size) {
     size_t at = 0;
     int rc = 0;
-
     *data = bytes;
     *data_size = 0;
     while (at < size && chunked->state != DATA && chunked->state != ENDED) {
         chunked->state = step(chunked, bytes[at++]);
         if (chunked->state < 0) {
-            chunked->state = ENDED + 1; /* stays bad */
+            chunked->state = ENDED + 1; /* fails from now on */
             rc = -1;
             goto out;
         }
@@ -378,7 +347,6 @@ int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes, siz
     if (chunked->state == DATA && at < size) {
         const size_t some =
             (int64_t)(size - at) < chunked->left ? size - at : (size_t)chunked->left;
-
         *data = bytes + at;
         *data_size = some;
         at += some;

@@ -1,6 +1,6 @@
-/* HTTP/1.1 as bytes: the head of a request (RFC 9112) and the chunked coding. Pure functions, no
- * state but the caller's. Strict: what two parties could read in two ways is refused, because a
- * proxy in front of us may be the other party. */
+/* HTTP/1.1 as bytes: the head of a request (RFC 9112) and the chunked coding. Pure functions.
+ * Strict: a message that could be read in two ways is refused, because a proxy in front of the
+ * server may read it in the other way. */
 #ifndef MSAAS_HTTP_PARSE_H
 #define MSAAS_HTTP_PARSE_H
 
@@ -11,7 +11,8 @@
 #include "msaas/err.h"
 
 #define MS_HTTP_MAX_FIELDS 100
-#define MS_HTTP_MAX_LINE_BYTES 8192 /* of the request line: beyond, 414 */
+/* of the request line; a longer one is answered 414 */
+#define MS_HTTP_MAX_LINE_BYTES 8192
 
 struct ms_http_field {
     const char *name, *value;
@@ -26,26 +27,27 @@ struct ms_http_head {
     int64_t content_length; /* -1: no such field */
     bool chunked;
     bool expect_continue;
-    bool close;         /* the connection ends after the answer */
-    const char *reason; /* when refused: why, a constant */
+    bool close; /* the connection ends after the answer */
+    /* why the head was refused, a constant */
+    const char *reason;
 };
 
-/* Looks for the end of a head in bytes that come piece by piece. *scanned: 0 at first, kept between
- * calls. Returns 0 when all is well, with *head_bytes > 0 once the head is whole; else a status
- * (400, 414), with *reason. */
+/* Looks for the end of a head whose bytes come piece by piece. *scanned: 0 at first, and kept
+ * between calls. *head_bytes: its length, 0 as long as it is incomplete. Returns 0, or the status
+ * to answer with (400, 414) and *reason. */
 MS_MUST_CHECK int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned,
                                     size_t *head_bytes, const char **reason);
-/* bytes[0..size) is a whole head, its empty line included. It is cut into strings in place: `out`
- * points into it. Returns 0, or the status to answer with (400, 417, 431, 505), with out->reason;
- * out->method and path are then "" or good. */
+/* bytes: a whole head with its empty line. It is cut into strings in place, and `out` points into
+ * it. Returns 0, or the status to answer with (400, 417, 431, 505) and out->reason; then
+ * out->method and path are valid or "". */
 MS_MUST_CHECK int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out);
 const char *ms_http_head_field(const struct ms_http_head *head, const char *name); /* NULL: none */
 
-/* A whole path, decoded segment by segment: refuses also "." and ".." segments, and '/' or '\' that
- * were escaped or not segments' ends. */
+/* Decodes a whole path, segment by segment. False: malformed, or a segment is ".", "..", or
+ * contains "/" or "\" when decoded. */
 MS_MUST_CHECK bool ms_http_decode_path(const char *raw, char *out);
 
-/* The chunked coding, as bytes come. Zeroed at first. */
+/* The state of reading the chunked coding. Zero at first. */
 struct ms_http_chunked {
     int state;
     int digits;
@@ -53,8 +55,8 @@ struct ms_http_chunked {
     size_t line_bytes; /* of extensions and trailers so far */
     bool colon;        /* seen in this trailer line */
 };
-/* Takes *used bytes of `bytes`; *data, *data_size: a run of the body among them, perhaps empty. 0:
- * go on with the rest; 1: that was the end; -1: not chunked coding. */
+/* Takes *used bytes of `bytes`. *data, *data_size: the piece of the body among them, perhaps empty.
+ * 0: go on with the rest; 1: the body is complete; -1: it is malformed. */
 MS_MUST_CHECK int ms_http_chunked_feed(struct ms_http_chunked *chunked, const char *bytes,
                                        size_t size, size_t *used, const char **data,
                                        size_t *data_size);

@@ -1,6 +1,6 @@
-/* What comes in: heads, bodies and the routes they lead to. On the loop. Memory for a body grows as
- * its bytes come, whatever its length is said to be, and is counted for all connections together.
- */
+/* What comes in: heads, bodies and the routes that they lead to. On the loop. Memory for a body is
+ * reserved as its bytes come, whatever Content-Length says, and is counted for all connections
+ * together. */
 #include "connection.h"
 
 #include <errno.h>
@@ -15,20 +15,19 @@
 #include "router.h"
 
 #define MIN_IN_BYTES 2048
-#define BODY_STEP_BYTES (64 << 10) /* reserved at first, whatever Content-Length promises */
-#define MAX_READ_BYTES (256 << 10) /* at one go, to be fair to the others */
-#define DROP_BYTES (64 << 10)      /* of a body that the route does not want */
+#define BODY_STEP_BYTES (64 << 10) /* reserved at first */
+#define MAX_READ_BYTES (256 << 10) /* at once, so that other connections get their turn */
+#define DROP_BYTES (64 << 10)      /* of a body that the route does not accept */
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
 /* ---- requests ---- */
 
-static const char *const too_many_wait = "too many requests wait";
+static const char *const too_many_wait = "too many requests are waiting; try again later";
 
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-
-    if (ms_server_waited(e) > 1) { /* whatever holds the pool up: better told so than kept */
+    if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
         ms_exchange_error(e, 503, too_many_wait);
         ms_http_add_header(&e->call, "Retry-After", "5");
     } else {
@@ -39,7 +38,6 @@ static void run_handle(void *user) {
 
 static void dispatch(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-
     c->state = ANSWER;
     (void)event_del(c->timer);
     ms_connection_want_to_read(c, c->in_bytes < c->server->options.max_header_bytes);
@@ -59,46 +57,18 @@ static void dispatch(struct ms_connection *c) {
     }
 }
 
-/* Room for `more` bytes and the NUL behind, reserved as bytes come. 0, or the status to answer
- * with. */
-static int grow_body(struct ms_connection *c, size_t more) {
-    struct ms_exchange *e = c->exchange;
-    struct ms_http_server *server = c->server;
-    size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
-    char *body;
-
-    if (wanted <= e->body_capacity)
-        return 0;
-    if (capacity < wanted)
-        capacity = wanted;
-    if (e->head.content_length >= 0 && capacity > (size_t)e->head.content_length + 1)
-        capacity = (size_t)e->head.content_length + 1;
-    if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
-        server->options.max_inflight_bytes)
-        return 503;
-    body = realloc(e->body, capacity);
-    if (body == NULL)
-        return 503;
-    server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
-    e->body = body;
-    e->body_capacity = capacity;
-    return 0;
-}
-
-static const char *const too_busy = "the server has its hands full of uploads";
+static const char *const too_busy = "too many uploads at the same time; try again later";
 static const char *const too_large = "the body is too large";
 
-/* Bytes of the body that are in `in`. True: the connection is done with for now. */
+/* Takes the bytes of the body that are in `in`. True: there is nothing more to do now. */
 static bool take_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t at = 0;
     int done = 0;
-
     while (done == 0 && at < c->in_bytes) {
         const char *data = c->in + at;
         size_t used, size;
         int status = 0;
-
         if (e->head.chunked) {
             done = ms_http_chunked_feed(&c->chunked, data, c->in_bytes - at, &used, &data, &size);
         } else {
@@ -118,7 +88,7 @@ static bool take_body(struct ms_connection *c) {
             return true;
         }
         if (c->max_body > 0 && size > 0) {
-            status = grow_body(c, size);
+            status = ms_exchange_grow_body(e, size);
             if (status != 0) {
                 ms_answer_send_error(c, status, too_busy, true);
                 return true;
@@ -136,17 +106,15 @@ static bool take_body(struct ms_connection *c) {
     return true;
 }
 
-/* Reads a body of known length straight to where it belongs. */
+/* Reads a body of known length, without a copy. */
 static void read_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     size_t most = c->body_left < MAX_READ_BYTES ? (size_t)c->body_left : MAX_READ_BYTES;
     char *to = c->server->scratch;
-    ssize_t got;
-
     if (c->max_body > 0) {
         const bool full = e->body_bytes + 1 >= e->body_capacity;
-        const int status = full ? grow_body(c, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
-
+        const int status =
+            full ? ms_exchange_grow_body(e, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
         if (status != 0) {
             ms_answer_send_error(c, status, too_busy, true);
             return;
@@ -157,7 +125,7 @@ static void read_body(struct ms_connection *c) {
     } else if (most > MS_HTTP_SCRATCH_BYTES) {
         most = MS_HTTP_SCRATCH_BYTES;
     }
-    got = recv(c->fd, to, most, 0);
+    ssize_t got = recv(c->fd, to, most, 0);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {
@@ -171,8 +139,8 @@ static void read_body(struct ms_connection *c) {
         dispatch(c);
 }
 
-/* The head is known: where it leads, and whether its body is welcome. Before the body is read, and
- * before 100. */
+/* Finds the route of a head, and decides whether its body is accepted: before the body is read, and
+ * before 100 Continue. */
 static void begin_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
@@ -180,14 +148,15 @@ static void begin_body(struct ms_connection *c) {
     const bool has_body = e->head.chunked || length > 0;
     char allow[128];
     int status;
-
     e->route = ms_http_route_find(server->options.routes, e->head.method, e->call.path, &status,
                                   allow, sizeof allow);
     if (e->route == NULL) {
         if (status == 405)
             ms_http_add_header(&e->call, "Allow", allow);
-        ms_answer_send_error(
-            c, status, status == 404 ? "there is nothing here" : "not with this method", has_body);
+        ms_answer_send_error(c, status,
+                             status == 404 ? "nothing is served at this path"
+                                           : "this method is not allowed here",
+                             has_body);
         return;
     }
     (void)ms_http_route_params(e->route->pattern, e->call.path,
@@ -225,16 +194,14 @@ static void begin_body(struct ms_connection *c) {
         ms_connection_want_to_read(c, true);
 }
 
-/* An exchange for the first `size` bytes of `in`, which are taken out; NULL, and the connection
- * closed, when there is no memory. */
+/* Makes an exchange of the first `size` bytes of `in` and removes them. Without memory it closes
+ * the connection and returns NULL. */
 static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) {
     struct ms_exchange *e = ms_exchange_new(c->server, c->peer, c->in, size);
-
     if (e == NULL) {
         ms_connection_close(c);
         return NULL;
     }
-    c->server->exchange_count++;
     e->connection = c;
     e->call.context = c->server->options.context;
     e->started_s = c->begun_s;
@@ -248,40 +215,37 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
     return e;
 }
 
-/* A request that never became one. */
-void ms_request_refuse(struct ms_connection *c, int status, const char *reason) {
+/* Answers bytes that could not be read as a request. */
+static void refuse(struct ms_connection *c, int status, const char *reason) {
     if (begin_exchange(c, 0) == NULL)
         return;
     ms_exchange_name(c->exchange);
     ms_answer_send_error(c, status, reason, true);
 }
 
-/* False: there is no whole head yet. */
+/* False: the head is not complete yet. */
 static bool take_head(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
-    struct ms_exchange *e;
     const char *reason = NULL;
-    size_t size;
-    int status;
-
     if (!c->blank_skipped && c->in_bytes >= 2 && memcmp(c->in, "\r\n", 2) == 0) {
         c->blank_skipped = true;
         c->scanned = 0;
         c->in_bytes -= 2;
         memmove(c->in, c->in + 2, c->in_bytes);
     }
-    status = ms_http_scan_head(c->in, c->in_bytes, &c->scanned, &size, &reason);
+    size_t size;
+    int status = ms_http_scan_head(c->in, c->in_bytes, &c->scanned, &size, &reason);
     if (status == 0 && size == 0 && c->in_bytes >= most) {
         status = 431;
         reason = "the headers are too large";
     }
     if (status != 0) {
-        ms_request_refuse(c, status, reason);
+        refuse(c, status, reason);
         return true;
     }
     if (size == 0)
         return false;
-    e = begin_exchange(c, size);
+    struct ms_exchange *e = begin_exchange(c, size);
     if (e == NULL)
         return true;
     status = ms_http_parse_head(e->text, size, &e->head);
@@ -295,7 +259,6 @@ static bool take_head(struct ms_connection *c) {
     c->keep_alive = !e->head.close;
     if (strcmp(e->head.path, "*") != 0) {
         char *path = e->text + size + 1;
-
         if (!ms_http_decode_path(e->head.path, path)) {
             ms_answer_send_error(c, 400, "the path is malformed", true);
             return true;
@@ -308,17 +271,14 @@ static bool take_head(struct ms_connection *c) {
 
 /* ---- reading ---- */
 
-/* Reads what there is room for into `in`. */
+/* Reads into `in` as much as it has room for. */
 static void fill_in(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
-    ssize_t got;
-
     if ((c->in_bytes == c->in_capacity || c->state == BODY) && c->in_capacity < most) {
         size_t capacity = c->state == BODY      ? most
                           : c->in_capacity == 0 ? MIN_IN_BYTES
                                                 : 2 * c->in_capacity;
         char *in = realloc(c->in, capacity < most ? capacity : most);
-
         if (in == NULL) {
             ms_connection_close(c);
             return;
@@ -326,12 +286,13 @@ static void fill_in(struct ms_connection *c) {
         c->in = in;
         c->in_capacity = capacity < most ? capacity : most;
     }
-    if (c->in_bytes == c->in_capacity) { /* pipelined far ahead: the rest waits in the kernel */
+    if (c->in_bytes ==
+        c->in_capacity) { /* `in` is full of pipelined requests: the rest waits in the kernel */
         if (c->state == ANSWER)
             ms_connection_want_to_read(c, false);
         return;
     }
-    got = recv(c->fd, c->in + c->in_bytes, c->in_capacity - c->in_bytes, 0);
+    ssize_t got = recv(c->fd, c->in + c->in_bytes, c->in_capacity - c->in_bytes, 0);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got < 0) {
@@ -347,7 +308,6 @@ static void fill_in(struct ms_connection *c) {
 
 static void drop_input(struct ms_connection *c) {
     const ssize_t got = recv(c->fd, c->server->scratch, MS_HTTP_SCRATCH_BYTES, 0);
-
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     c->lingered_bytes += got;
@@ -360,7 +320,6 @@ static void drop_input(struct ms_connection *c) {
 static void read_request(struct ms_connection *c) {
     const bool idle = c->in_bytes == 0 && c->state == HEAD;
     bool taken = false;
-
     if (c->state == BODY && !c->exchange->head.chunked) {
         read_body(c);
         return;
@@ -376,17 +335,16 @@ static void read_request(struct ms_connection *c) {
         taken = take_head(c);
     else if (c->state == BODY)
         (void)take_body(c);
-    /* The client has gone, or will not end what it began. Answers at work are still written, for
-     * those who only closed their half. */
+    /* The client has gone, or will not complete its request. Running answers are still written,
+     * because it may have closed its half only. */
     if (c->fd >= 0 && c->eof &&
         ((c->state == HEAD && !taken) || c->state == BODY ||
          event_pending(c->again, EV_TIMEOUT, NULL) != 0))
         ms_connection_close(c);
 }
 
-void ms_request_on_readable(evutil_socket_t fd, short what, void *user) {
+static void on_readable(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
-
     (void)fd;
     (void)what;
     if (c->fd < 0)
@@ -395,4 +353,32 @@ void ms_request_on_readable(evutil_socket_t fd, short what, void *user) {
         drop_input(c);
     else
         read_request(c);
+}
+
+/* ---- connections ---- */
+
+static void on_timer(evutil_socket_t fd, short what, void *user) {
+    struct ms_connection *c = user;
+    (void)fd;
+    (void)what;
+    if (c->fd < 0)
+        return;
+    if (c->state == HEAD && c->in_bytes > 0)
+        refuse(c, 408, "the headers took too long");
+    else if (c->state == BODY)
+        ms_answer_send_error(c, 408, "the body took too long", true);
+    else if (c->state == ANSWER && c->exchange->head_queued)
+        ms_answer_check_stall(c);
+    else
+        ms_connection_close(c);
+}
+
+void ms_request_accept(struct ms_http_server *server, int fd, const char *peer) {
+    static const struct ms_connection_events events = {
+        .readable = on_readable,
+        .writable = ms_answer_on_writable,
+        .timer = on_timer,
+        .again = ms_answer_on_again,
+    };
+    ms_connection_open(server, fd, peer, &events);
 }

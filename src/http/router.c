@@ -1,4 +1,5 @@
-/* The table of routes, walked from its top for each request: a few dozen short comparisons. */
+/* The table of routes is searched from its beginning for each request: a few dozen short
+ * comparisons. Pure; any thread. */
 #include "router.h"
 
 #include <stdio.h>
@@ -7,11 +8,9 @@
 bool ms_http_route_params(const char *pattern, const char *path, char *space,
                           const char *params[MS_HTTP_MAX_PARAMS]) {
     int count = 0;
-
     while (*pattern != '\0') {
         if (pattern[0] == '{' && pattern[1] == '}') {
             const size_t length = strcspn(path, "/");
-
             if (length == 0 || count == MS_HTTP_MAX_PARAMS)
                 return false;
             if (space != NULL) {
@@ -32,7 +31,6 @@ bool ms_http_route_params(const char *pattern, const char *path, char *space,
 
 static void add_method(char *allow, size_t capacity, const char *method) {
     const size_t used = strlen(allow);
-
     snprintf(allow + used, capacity - used, "%s%s", used > 0 ? ", " : "", method);
 }
 
@@ -40,7 +38,6 @@ const struct ms_http_route *ms_http_route_find(const struct ms_http_route *route
                                                const char *method, const char *path, int *status,
                                                char *allow, size_t allow_capacity) {
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
-
     *status = 404;
     *allow = '\0';
     for (const struct ms_http_route *route = routes; route->method != NULL; route++) {

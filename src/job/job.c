@@ -75,10 +75,9 @@ static int compare_words(const void *a, const void *b) {
  * option from the first is named only where it is not the default. */
 static void canonical_options(const struct ms_job_options *options, char text[CANONICAL_MAX]) {
     char stems[MS_JOB_MAX_STEMS][sizeof options->stems[0]];
-    size_t used;
     memcpy(stems, options->stems, sizeof stems);
     qsort(stems, (size_t)options->stem_count, sizeof stems[0], compare_words);
-    used = (size_t)snprintf(text, CANONICAL_MAX, "model=%s\nstems=", options->model);
+    size_t used = (size_t)snprintf(text, CANONICAL_MAX, "model=%s\nstems=", options->model);
     for (int i = 0; i < options->stem_count; i++)
         used +=
             (size_t)snprintf(text + used, CANONICAL_MAX - used, "%s%s", i > 0 ? "," : "", stems[i]);
@@ -96,19 +95,21 @@ static void canonical_options(const struct ms_job_options *options, char text[CA
 
 static int make_id(const void *song, size_t song_bytes, const struct ms_job_options *options,
                    const char *default_model, char id[MS_JOB_ID_HEX], struct ms_error *err) {
-    struct ms_job_options standard;
-    char asked[CANONICAL_MAX], usual[CANONICAL_MAX];
-    char digest[MS_SHA224_HEX], text[MS_SHA224_HEX + CANONICAL_MAX];
+    char digest[MS_SHA224_HEX];
     int rc = ms_sha224_of(song, song_bytes, digest, err);
     if (rc != 0)
         return rc;
+    struct ms_job_options standard;
     ms_job_options_default(default_model, &standard);
+    char usual[CANONICAL_MAX];
     canonical_options(&standard, usual);
+    char asked[CANONICAL_MAX];
     canonical_options(options, asked);
     if (strcmp(asked, usual) == 0) {
         memcpy(id, digest, MS_JOB_ID_HEX);
         return 0;
     }
+    char text[MS_SHA224_HEX + CANONICAL_MAX];
     const int size = snprintf(text, sizeof text, "%s\n%s", digest, asked);
     return ms_sha224_of(text, (size_t)size, id, err);
 }

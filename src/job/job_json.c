@@ -136,7 +136,6 @@ static void put_time(struct ms_json_writer *w, const char *name, int64_t unix_ms
 
 int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err) {
     struct ms_json_writer *w = ms_json_writer_new();
-    char url[256];
     *out = NULL;
     if (w == NULL)
         return finish(w, out, err);
@@ -161,6 +160,7 @@ int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error 
     ms_json_end_object(w);
     put_options(w, &job->options);
     ms_json_begin_array(w, "stems");
+    char url[256];
     for (int i = 0; i < job->stem_count; i++) {
         const struct ms_job_stem *stem = &job->stems[i];
         (void)snprintf(url, sizeof url, "/apiv2/jobs/%s/stems/%s.%s", job->id, stem->name,
@@ -345,7 +345,6 @@ static void take_progress(struct reader *r, const struct ms_json *document, stru
 int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct ms_error *err) {
     struct ms_json *document = NULL;
     struct reader r = {NULL};
-    char state[16];
     memset(out, 0, sizeof *out);
     out->position = -1;
     if (ms_json_parse(text, size, &document, err) != 0) {
@@ -357,6 +356,7 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     take_string(&r, document, "id", false, out->id, sizeof out->id);
     if (!ms_job_id_is_valid(out->id))
         refuse(&r, "id");
+    char state[16];
     take_string(&r, document, "state", false, state, sizeof state);
     if (ms_job_state_parse(state, &out->state, NULL) != 0)
         refuse(&r, "state");

@@ -48,7 +48,7 @@ const struct ms_job_option ms_job_option_table[MS_JOB_OPTION_COUNT] = {
                                  FIELD(precision)},
 };
 
-/* What the rooms `audio` and `song` make of these names; front ends do not link those. */
+/* The same formats as in the room audio, which the API does not link. */
 static const struct {
     const char *name, *mime;
     int min_kbps, max_kbps; /* 0: it has no bit rate to choose */
@@ -247,7 +247,7 @@ int ms_job_options_check(const struct ms_job_options *options, struct ms_error *
         char text[80];
         print(options, option, text, sizeof text);
         if (text[0] == '\0' && option->standard != NULL)
-            return ms_error_set(err, MS_EUSAGE, "%s: has no value", option->name);
+            return ms_error_about(err, MS_EUSAGE, option->name, "has no value");
         rc = ms_job_option_set(&scratch, option, text, err);
     }
     return rc == 0 ? check_bitrate(options, err) : rc;
@@ -282,7 +282,7 @@ void ms_job_options_to_json(const struct ms_job_options *options, struct ms_json
 
 static int wrong_type(const struct ms_job_option *option, const char *wanted,
                       struct ms_error *err) {
-    return ms_error_set(err, MS_EUSAGE, "%s: must be %s", option->name, wanted);
+    return ms_error_about(err, MS_EUSAGE, option->name, "must be %s", wanted);
 }
 
 static int names_from_json(const struct ms_json *node, const struct ms_job_option *option,

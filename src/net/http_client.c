@@ -1,5 +1,5 @@
-/* One HTTP request at a time over kept connections: models come in this way, objects and callbacks
- * go out. Owns the libcurl handle and the last response; runs on the caller's thread. */
+/* One HTTP request at a time over connections that are kept: downloads of models, S3, callbacks.
+ * Owns the libcurl handle and the last response. On the thread of the caller. */
 #include "msaas/http_client.h"
 
 #include <curl/curl.h>
@@ -18,11 +18,12 @@
 
 struct ms_http_client {
     CURL *curl;
-    /* Of the request in hand: */
+    /* Of the current request: */
     const struct ms_http_request *request;
     struct ms_http_response *response;
     struct ms_error *err;
-    int failed;     /* code of the first failure of ours, which libcurl only sees as an abort */
+    /* code of the first failure in our own functions, which libcurl reports as an abort only */
+    int failed;
     bool head_told; /* request->head was called */
     bool denied;    /* allow_address refused */
     int64_t sent, received;
@@ -59,7 +60,6 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     const struct ms_http_request *request = client->request;
     const int64_t left = request->body_bytes - client->sent;
     size_t some = size * count;
-
     if ((int64_t)some > left)
         some = (size_t)left;
     if (some == 0)
@@ -69,11 +69,11 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     } else {
         size_t got = 0;
         const int rc = request->read(request->context, buffer, some, &got, client->err);
-
         if (rc != 0 || got == 0 || got > some) {
-            fail(client, rc != 0 ? rc
-                                 : ms_error_set(client->err, MS_EINTERNAL,
-                                                "a request's body ended before its stated length"));
+            fail(client,
+                 rc != 0 ? rc
+                         : ms_error_set(client->err, MS_EINTERNAL,
+                                        "the body of a request ended before its stated length"));
             return CURL_READFUNC_ABORT;
         }
         some = got;
@@ -82,11 +82,10 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *user) {
     return some;
 }
 
-/* A kept connection that turned out to be closed is tried afresh. */
+/* The server had closed the kept connection: libcurl tries a new one. */
 static int rewind_body(void *user, curl_off_t offset, int origin) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     if (offset != 0 || origin != SEEK_SET)
         return CURL_SEEKFUNC_CANTSEEK;
     if (request->read != NULL && client->sent != 0 &&
@@ -99,8 +98,6 @@ static int rewind_body(void *user, curl_off_t offset, int origin) {
 static size_t take_header(char *line, size_t size, size_t count, void *user) {
     struct ms_http_client *client = user;
     size_t length = size * count;
-    char *grown;
-
     while (length > 0 && (line[length - 1] == '\r' || line[length - 1] == '\n'))
         length--;
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
@@ -108,13 +105,15 @@ static size_t take_header(char *line, size_t size, size_t count, void *user) {
     if (length == 0 || memchr(line, '\0', length) != NULL)
         return size * count;
     if (client->headers_size + length + 2 > MAX_HEADER_BYTES) {
-        fail(client, ms_error_set(client->err, MS_ENET, "the response's headers are over %u bytes",
-                                  MAX_HEADER_BYTES));
+        fail(client,
+             ms_error_set(client->err, MS_ENET, "the headers of the response are over %u bytes",
+                          MAX_HEADER_BYTES));
         return 0;
     }
-    grown = realloc(client->headers, client->headers_size + length + 2);
+    char *grown = realloc(client->headers, client->headers_size + length + 2);
     if (grown == NULL) {
-        fail(client, ms_error_set(client->err, MS_ENOMEM, "no memory for a response's headers"));
+        fail(client,
+             ms_error_set(client->err, MS_ENOMEM, "no memory for the headers of a response"));
         return 0;
     }
     client->headers = grown;
@@ -128,7 +127,6 @@ static size_t take_header(char *line, size_t size, size_t count, void *user) {
 static int tell_head(struct ms_http_client *client) {
     const struct ms_http_request *request = client->request;
     long status = 0;
-
     if (client->head_told)
         return client->failed;
     client->head_told = true;
@@ -136,7 +134,6 @@ static int tell_head(struct ms_http_client *client) {
     client->response->status = (int)status;
     if (request->head != NULL) {
         const int rc = request->head(request->context, client->response, client->err);
-
         if (rc != 0)
             return fail(client, rc);
     }
@@ -147,7 +144,6 @@ static int collect(struct ms_http_client *client, const char *bytes, size_t size
     if (client->body_size + size + 1 > client->body_capacity) {
         const size_t capacity = 2 * (client->body_size + size + 1);
         char *grown = realloc(client->body, capacity);
-
         if (grown == NULL)
             return ms_error_set(client->err, MS_ENOMEM, "no memory for a response of %zu bytes",
                                 capacity);
@@ -164,11 +160,10 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *user) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
     const size_t length = size * count;
-    int rc;
-
     if (tell_head(client) != 0)
         return 0;
     client->received += (int64_t)length;
+    int rc;
     if (client->received > max_bytes(request))
         rc = ms_error_set(client->err, MS_ETOOLARGE, "the response is over %lld bytes",
                           (long long)max_bytes(request));
@@ -187,7 +182,6 @@ static int watch(void *user, curl_off_t total, curl_off_t received, curl_off_t t
                  curl_off_t sent) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     (void)to_send;
     (void)sent;
     if (request->cancel != NULL && atomic_load(request->cancel)) {
@@ -202,7 +196,6 @@ static int watch(void *user, curl_off_t total, curl_off_t received, curl_off_t t
 static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
     struct ms_http_client *client = user;
     const struct ms_http_request *request = client->request;
-
     (void)purpose;
     if (!request->allow_address(request->context, &address->addr)) {
         client->denied = true;
@@ -214,14 +207,12 @@ static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_s
 /* ---- one request ---- */
 
 int ms_http_client_new(struct ms_http_client **out, struct ms_error *err) {
-    struct ms_http_client *client;
-
     *out = NULL;
     (void)pthread_once(&once, init_libcurl);
     if (global_state != CURLE_OK)
-        return ms_error_set(err, MS_EINTERNAL, "libcurl does not start: %s",
+        return ms_error_set(err, MS_EINTERNAL, "libcurl cannot be started: %s",
                             curl_easy_strerror(global_state));
-    client = calloc(1, sizeof *client);
+    struct ms_http_client *client = calloc(1, sizeof *client);
     if (client != NULL)
         client->curl = curl_easy_init();
     if (client == NULL || client->curl == NULL) {
@@ -242,13 +233,11 @@ void ms_http_client_free(struct ms_http_client *client) {
 }
 
 static int add_header(struct curl_slist **list, const char *header, struct ms_error *err) {
-    struct curl_slist *longer;
-
     if (strpbrk(header, "\r\n") != NULL)
-        return ms_error_set(err, MS_EUSAGE, "a header of a request holds a line break");
-    longer = curl_slist_append(*list, header);
+        return ms_error_set(err, MS_EUSAGE, "a header of a request contains a line break");
+    struct curl_slist *longer = curl_slist_append(*list, header);
     if (longer == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a request's headers");
+        return ms_error_set(err, MS_ENOMEM, "no memory for the headers of a request");
     *list = longer;
     return 0;
 }
@@ -256,9 +245,8 @@ static int add_header(struct curl_slist **list, const char *header, struct ms_er
 static int add_headers(const struct ms_http_request *request, struct curl_slist **list,
                        struct ms_error *err) {
     int rc = 0;
-
-    /* Asking first whether a body is welcome costs a second where the peer does not answer that:
-     * worth it for large ones only. */
+    /* Expect: 100-continue costs a second if the peer does not answer it: only large bodies are
+     * worth it. */
     if (request->body_bytes < SMALL_BODY_BYTES)
         rc = add_header(list, "Expect:", err);
     for (const char *const *header = request->headers; rc == 0 && header != NULL && *header != NULL;
@@ -272,8 +260,7 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     CURL *curl = client->curl;
     const bool secure = strncasecmp(request->url, "https:", 6) == 0;
     const bool has_body = request->body != NULL || request->read != NULL;
-
-    curl_easy_reset(curl); /* connections stay */
+    curl_easy_reset(curl); /* connections are kept */
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
     (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
@@ -302,7 +289,7 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
         (void)curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
     if (request->allow_address != NULL) {
-        /* A connection made for another request may not have been asked about. */
+        /* A kept connection may have been made without this check. */
         (void)curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
         (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -337,34 +324,31 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
                  struct ms_http_response *response, struct ms_error *err) {
     char detail[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
-    struct ms_error local;
-    char shown[300];
-    CURLcode result;
-    int rc;
-
     *response = (struct ms_http_response){.client = client};
     client->request = request;
     client->response = response;
+    struct ms_error local;
     client->err = err != NULL ? err : &local;
     client->failed = 0;
     client->head_told = client->denied = false;
     client->sent = client->received = 0;
     client->headers_size = client->body_size = 0;
+    char shown[300];
     if (request->secret_path)
         ms_url_origin(request->url, shown, sizeof shown);
     else
         ms_url_public(request->url, shown, sizeof shown);
-    rc = add_headers(request, &headers, client->err);
+    int rc = add_headers(request, &headers, client->err);
     if (rc != 0)
         goto out;
     set_up(client, request, headers, detail);
-    result = curl_easy_perform(client->curl);
+    CURLcode result = curl_easy_perform(client->curl);
     if (result == CURLE_OK)
         rc = tell_head(client);
     else if (client->failed != 0)
-        rc = client->failed; /* its text is there */
+        rc = client->failed; /* its text is recorded already */
     else if (client->denied)
-        rc = ms_error_set(client->err, MS_EDENIED, "its address is not one that may be reached");
+        rc = ms_error_set(client->err, MS_EDENIED, "connections to its address are not allowed");
     else
         rc = ms_error_set(client->err, code_of(result), "%s",
                           detail[0] != '\0' ? detail : curl_easy_strerror(result));
@@ -383,7 +367,6 @@ out:
 const char *ms_http_response_header(const struct ms_http_response *response, const char *name) {
     const struct ms_http_client *client = response->client;
     const size_t length = strlen(name);
-
     if (client->headers_size == 0)
         return NULL;
     for (const char *line = client->headers; *line != '\0'; line += strlen(line) + 1) {

@@ -211,7 +211,7 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
      * set up yet. */
     *give_up = response.status == 410;
     ms_url_origin(due->job.callback.url, shown, sizeof shown);
-    return ms_error_set(err, MS_ENET, "%s: answered with status %d", shown, response.status);
+    return ms_error_about(err, MS_ENET, shown, "answered with status %d", response.status);
 }
 
 int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,

@@ -180,7 +180,7 @@ static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
     pthread_mutex_unlock(&lanes->lock);
     for (int i = 0; i < lanes->threads; i++)
         if (lanes->lane[i].err.code != 0)
-            return ms_error_set(err, lanes->lane[i].err.code, "%s", lanes->lane[i].err.text);
+            return ms_error_copy(err, &lanes->lane[i].err);
     return 0;
 }
 
@@ -334,7 +334,7 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
         }
         if (slot->done) {
             if (slot->err.code != 0)
-                code = ms_error_set(err, slot->err.code, "%s", slot->err.text);
+                code = ms_error_copy(err, &slot->err);
             break;
         }
         flush(lanes); /* nothing more will come before this one is done */

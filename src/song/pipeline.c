@@ -243,8 +243,7 @@ static int finish_all(struct run *run, int threads, struct ms_error *err) {
     int faulted = atomic_load(&run->faulted);
     if (faulted == run->plan.count)
         return 0;
-    const struct ms_error *fault = &run->outputs[faulted].err;
-    return ms_error_set(err, fault->code, "%s", fault->text);
+    return ms_error_copy(err, &run->outputs[faulted].err);
 }
 
 static int publish_all(struct run *run, const struct ms_pipeline_output *outputs,
@@ -271,8 +270,9 @@ static int open_all(struct run *run, const char *input, const struct ms_pipeline
     for (int i = 0; code == 0 && i < run->plan.count; i++) {
         for (int k = 0; k < i; k++)
             if (strcmp(outputs[i].path, outputs[k].path) == 0)
-                return ms_error_set(err, MS_EUSAGE, "%s: both %s and %s would be written there",
-                                    outputs[i].path, outputs[k].label, outputs[i].label);
+                return ms_error_about(err, MS_EUSAGE, outputs[i].path,
+                                      "both %s and %s would be written there", outputs[k].label,
+                                      outputs[i].label);
         code = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
                                ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
         if (code == 0 && run->options->clip == MS_CLIP_RESCALE)

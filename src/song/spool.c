@@ -25,7 +25,7 @@ struct ms_spool {
 };
 
 static int fail(const struct ms_spool *spool, int cause, struct ms_error *err) {
-    return ms_error_set(err, MS_EIO, "%s: temporary file: %s", spool->folder, strerror(cause));
+    return ms_error_about(err, MS_EIO, spool->folder, "temporary file: %s", strerror(cause));
 }
 
 int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err) {

@@ -165,7 +165,7 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
             if (some >= 0)
                 written += (size_t)some;
             else if (errno != EINTR)
-                rc = ms_error_set(err, MS_EIO, "%s: %s", fs->path, strerror(errno));
+                rc = ms_error_about(err, MS_EIO, fs->path, "%s", strerror(errno));
         }
         done += (int64_t)size;
     }
@@ -391,7 +391,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         fs->temporary =
             openat(fs->root, TEMPORARY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fs->temporary < 0) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
     remove_leftovers(fs->temporary);

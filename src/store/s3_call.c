@@ -315,7 +315,7 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
     if (!call->may_retry)
         return rc;
     if (number >= attempts && rc != 0) {
-        (void)ms_error_prefix(err, "after %d attempts", number);
+        ms_error_append(err, " (after %d attempts)", number);
         return rc;
     }
     if (number >= attempts)
@@ -396,6 +396,6 @@ int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
         code = MS_EUSAGE;
         remedy = ": is that bucket in another region?";
     }
-    return ms_error_set(err, code, "%s: S3 answered %d%s%s%s", what, call->status,
-                        call->error[0] != '\0' ? " " : "", call->error, remedy);
+    return ms_error_about(err, code, what, "S3 answered %d%s%s%s", call->status,
+                          call->error[0] != '\0' ? " " : "", call->error, remedy);
 }

@@ -134,12 +134,12 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
         return given->size >= 0 ? 0 : ms_error_set(err, MS_EUSAGE, "bytes of a negative size");
     source->fd = open(given->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source->fd < 0)
-        return ms_error_set(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, "%s: %s", given->path,
-                            strerror(errno));
+        return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, given->path, "%s",
+                              strerror(errno));
     if (fstat(source->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(source->fd);
         source->fd = -1;
-        return ms_error_set(err, MS_EUSAGE, "%s: no regular file", given->path);
+        return ms_error_about(err, MS_EUSAGE, given->path, "no regular file");
     }
     source->size = status.st_size;
     return 0;
@@ -225,8 +225,7 @@ static int write_file(void *context, const void *bytes, size_t size, struct ms_e
     struct file_sink *sink = context;
 
     if ((int64_t)size > sink->left)
-        return ms_error_set(err, MS_ETOOLARGE, "the object for %s is larger than allowed",
-                            sink->path);
+        return ms_error_about(err, MS_ETOOLARGE, sink->path, "the object is larger than allowed");
     sink->left -= (int64_t)size;
     for (size_t done = 0; done < size;) {
         const ssize_t some = write(sink->fd, (const char *)bytes + done, size - done);
@@ -234,7 +233,7 @@ static int write_file(void *context, const void *bytes, size_t size, struct ms_e
         if (some < 0 && errno == EINTR)
             continue;
         if (some < 0)
-            return ms_error_set(err, MS_EIO, "%s: %s", sink->path, strerror(errno));
+            return ms_error_about(err, MS_EIO, sink->path, "%s", strerror(errno));
         done += (size_t)some;
     }
     return 0;
@@ -250,14 +249,14 @@ int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key, 
         return ms_error_set(err, MS_ENOMEM, "no memory to fetch an object");
     sink.fd = mkostemp(temporary, O_CLOEXEC);
     if (sink.fd < 0) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", temporary, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;
     }
     rc = ms_store_get(store, bucket, key, 0, -1, write_file, &sink, NULL, err);
     if (close(sink.fd) != 0 && rc == 0)
-        rc = ms_error_set(err, MS_EIO, "%s: %s", temporary, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
     if (rc == 0 && rename(temporary, path) != 0)
-        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
     if (rc != 0)
         (void)unlink(temporary);
 out:

@@ -21,8 +21,8 @@ int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error 
 }
 
 int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, const char *should) {
-    return ms_error_set(err, MS_ECORRUPT, "%s is damaged: its SHA-256 is %s, it should be %s", what,
-                        is, should);
+    return ms_error_about(err, MS_ECORRUPT, what, "is damaged: its SHA-256 is %s, it should be %s",
+                          is, should);
 }
 
 int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
@@ -38,8 +38,9 @@ int ms_store_source_read(const struct ms_store_source *source, int64_t offset, v
         if (some < 0 && errno == EINTR)
             continue;
         if (some <= 0)
-            return ms_error_set(err, MS_EIO, "%s: %s", source->name,
-                                some == 0 ? "became shorter while it was stored" : strerror(errno));
+            return ms_error_about(err, MS_EIO, source->name, "%s",
+                                  some == 0 ? "became shorter while it was stored"
+                                            : strerror(errno));
         done += (size_t)some;
     }
     return 0;

@@ -93,16 +93,14 @@ int ms_pool_new(const char *device, bool own, ms_pool **out, ms_error *err) {
             return status;
         const at::Device where{std::string(device)};
         if (!where.is_cpu() && !(where.is_cuda() && at::hasCUDA()))
-            return ms_error_set(err, MS_EUNSUPPORTED,
-                                "device %s: not available in this build or on this machine",
-                                device);
+            return ms_error_about(err, MS_EUNSUPPORTED, device,
+                                  "this device is not available in this build or on this machine");
         *out = new ms_pool(where, own);
         return 0;
     } catch (const std::bad_alloc &) {
-        return ms_error_set(err, MS_ENOMEM, "device %s: out of memory", device);
+        return ms_error_about(err, MS_ENOMEM, device, "the device is out of memory");
     } catch (const std::exception &) {
-        return ms_error_set(err, MS_EUSAGE, "device %s: no such device (cpu, cuda or cuda:N)",
-                            device);
+        return ms_error_about(err, MS_EUSAGE, device, "no such device (cpu, cuda or cuda:N)");
     }
 }
 
@@ -128,7 +126,7 @@ void ms_pool_clear(ms_pool *pool) {
 int ms_pool_status(const ms_pool *pool, ms_error *err) {
     if (pool->error.code == 0)
         return 0;
-    return ms_error_set(err, pool->error.code, "%s", pool->error.text);
+    return ms_error_copy(err, &pool->error);
 }
 
 int64_t ms_pool_mark(const ms_pool *pool) {

@@ -19,26 +19,26 @@ int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes
     *mapped = (struct ms_mapped){0};
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
     if (fd < 0)
-        return ms_error_set(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
-                            "%s: %s", path, strerror(errno));
+        return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                              path, "%s", strerror(errno));
     if (fstat(fd, &st) != 0) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
     if (!S_ISREG(st.st_mode)) {
-        rc = ms_error_set(err, MS_EIO, "%s: not a regular file", path);
+        rc = ms_error_about(err, MS_EIO, path, "not a regular file");
         goto out;
     }
     if (st.st_size > max_bytes) {
-        rc = ms_error_set(err, MS_ETOOLARGE, "%s: %lld bytes are more than the %lld allowed", path,
-                          (long long)st.st_size, (long long)max_bytes);
+        rc = ms_error_about(err, MS_ETOOLARGE, path, "%lld bytes are more than the %lld allowed",
+                            (long long)st.st_size, (long long)max_bytes);
         goto out;
     }
     if (st.st_size == 0)
         goto out; /* nothing to map: mmap refuses a length of 0 */
     bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
-        rc = ms_error_set(err, MS_EIO, "%s: cannot map: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "cannot map: %s", strerror(errno));
         goto out;
     }
     (void)madvise(bytes, (size_t)st.st_size, MADV_WILLNEED);

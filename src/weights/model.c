@@ -25,12 +25,12 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
     int rc = 0;
 
     if (dir == NULL)
-        return ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+        return ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         if (!ends_in_json(entry->d_name))
             continue;
         if (*out != NULL) {
-            rc = ms_error_set(err, MS_EMODEL, "%s: there are several models; name one", folder);
+            rc = ms_error_about(err, MS_EMODEL, folder, "there are several models; name one");
             break;
         }
         *out = ms_strdupf("%s/%s", folder, entry->d_name);
@@ -39,7 +39,7 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
     }
     closedir(dir);
     if (rc == 0 && *out == NULL)
-        rc = ms_error_set(err, MS_ENOTFOUND, "%s: there is no model in it", folder);
+        rc = ms_error_about(err, MS_ENOTFOUND, folder, "there is no model in it");
     if (rc != 0) {
         free(*out);
         *out = NULL;
@@ -52,8 +52,8 @@ int ms_model_find_json(const char *path, char **out, struct ms_error *err) {
 
     *out = NULL;
     if (stat(path, &st) != 0)
-        return ms_error_set(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
-                            "%s: %s", path, strerror(errno));
+        return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                              path, "%s", strerror(errno));
     if (S_ISDIR(st.st_mode))
         return only_json(path, out, err);
     *out = strdup(path);

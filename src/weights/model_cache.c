@@ -78,15 +78,15 @@ static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
     *lock = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
     free(path);
     if (*lock < 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", cache, strerror(errno));
+        return ms_error_about(err, MS_EIO, cache, "%s", strerror(errno));
     while (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return ms_error_set(err, MS_EIO, "%s/lock: %s", cache, strerror(errno));
         if (cancel != NULL && atomic_load(cancel))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         if (ms_monotonic_s() > until_s)
-            return ms_error_set(err, MS_EIO, "%s: another worker fetches a model and does not end",
-                                cache);
+            return ms_error_about(err, MS_EIO, cache,
+                                  "another worker fetches a model and does not end");
         (void)nanosleep(&nap, NULL);
     }
     return 0;
@@ -145,7 +145,7 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     if (text == NULL)
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's JSON");
     else if (file == NULL || ferror(file) || size > MAX_JSON_BYTES)
-        rc = ms_error_set(err, MS_EIO, "%s: cannot be read", path);
+        rc = ms_error_about(err, MS_EIO, path, "cannot be read");
     else
         rc = ms_json_parse(text, size, out, err);
     if (file != NULL)
@@ -205,7 +205,7 @@ static int complete(const struct fetch *fetch, char **out, struct ms_error *err)
             goto out;
         remove_folder(folder); /* one that went bad */
         if (rename(fetch->new_folder, folder) != 0) {
-            rc = ms_error_set(err, MS_EIO, "%s: %s", folder, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
             goto out;
         }
         *out = ms_strdupf("%s/%s", folder, fetch->name);
@@ -233,7 +233,7 @@ static int prepare(struct fetch *fetch, struct ms_error *err) {
     if (fetch->link == NULL || fetch->new_folder == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     if (mkdtemp(fetch->new_folder) == NULL || chmod(fetch->new_folder, 0755) != 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", fetch->cache, strerror(errno));
+        return ms_error_about(err, MS_EIO, fetch->cache, "%s", strerror(errno));
     return 0;
 }
 

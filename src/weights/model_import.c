@@ -84,14 +84,14 @@ int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path
     if (rc != 0)
         return rc;
     if (json.info.member_count != manifest->info.member_count)
-        return ms_error_set(err, MS_ECORRUPT,
-                            "%s: not the published %s: it has another number of networks", path,
-                            manifest->info.name);
+        return ms_error_about(err, MS_ECORRUPT, path,
+                              "not the published %s: it has another number of networks",
+                              manifest->info.name);
     for (int i = 0; i < json.info.member_count; i++)
         if (manifest->networks[i].sha256[0] != '\0' &&
             strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
-            return ms_error_set(err, MS_ECORRUPT, "%s: not the published %s: other weights", path,
-                                manifest->info.name);
+            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
+                                  manifest->info.name);
     return 0;
 }
 
@@ -315,7 +315,7 @@ static int publish(struct work *work, struct ms_error *err) {
         if (path == NULL)
             return no_memory(err);
         if (rename(work->temporary[i], path) != 0)
-            rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+            rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         free(path);
         if (rc == 0) {
             free(work->temporary[i]);

@@ -387,14 +387,14 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
     }
     file = fopen(temporary, "wbe");
     if (file == NULL) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", temporary, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;
     }
     ok = fwrite(text, 1, size, file) == size && fputc('\n', file) != EOF && fflush(file) == 0 &&
          fsync(fileno(file)) == 0;
     ok = fclose(file) == 0 && ok;
     if (!ok || rename(temporary, path) != 0) {
-        rc = ms_error_set(err, MS_EIO, "%s: cannot write: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "cannot write: %s", strerror(errno));
         unlink(temporary);
     }
 out:

@@ -351,7 +351,7 @@ int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
         return rc;
     output.file = fopen(path, "wbe");
     if (output.file == NULL) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
     ok = put_header(&output, tensors, dtype);
@@ -359,11 +359,11 @@ int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
         ok = put_values(&output, &tensors->items[i], dtype);
     ok = ok && fflush(output.file) == 0 && fsync(fileno(output.file)) == 0;
     if (!ok)
-        rc = ms_error_set(err, MS_EIO, "%s: cannot write: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "cannot write: %s", strerror(errno));
     else
         ms_sha256_hex(output.digest, sha256);
     if (fclose(output.file) != 0 && rc == 0)
-        rc = ms_error_set(err, MS_EIO, "%s: cannot write: %s", path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, path, "cannot write: %s", strerror(errno));
 out:
     ms_sha256_free(output.digest);
     return rc;

@@ -80,9 +80,8 @@ int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_e
     if (rc != 0)
         return rc;
     if (strcmp(sha256, engine->sha256) != 0)
-        return ms_error_set(err, MS_EMODEL,
-                            "%s: is another model than when this worker was started: start it anew",
-                            engine->options.path);
+        return ms_error_about(err, MS_EMODEL, engine->options.path,
+                              "is another model than when this worker was started: start it anew");
     unload(engine);
     return load(engine, wanted, err);
 }

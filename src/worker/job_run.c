@@ -191,7 +191,7 @@ static int upload(struct run *run, int number, struct ms_error *err) {
     if (rc != 0)
         return rc;
     if (stat(output->path, &status) != 0)
-        return ms_error_set(err, MS_EIO, "%s: %s", output->path, strerror(errno));
+        return ms_error_about(err, MS_EIO, output->path, "%s", strerror(errno));
     (void)snprintf(stem->name, sizeof stem->name, "%s", output->label);
     stem->bytes = source.size = (int64_t)status.st_size;
     source.content_type = ms_job_mime(run->job->options.format);
@@ -221,13 +221,8 @@ static int upload_all(struct run *run, struct ms_error *err) {
 static void hide_folder(const char *folder, struct ms_error *err) {
     const size_t length = strlen(folder);
 
-    for (char *at; (at = strstr(err->text, folder)) != NULL;) {
-        const size_t cut = length + (at[length] == '/'                    ? 1
-                                     : strncmp(at + length, ": ", 2) == 0 ? 2
-                                                                          : 0);
-
-        memmove(at, at + cut, strlen(at + cut) + 1);
-    }
+    if (err != NULL && strncmp(err->subject, folder, length) == 0)
+        ms_error_rename(err, err->subject + length + (err->subject[length] == '/'));
 }
 
 static void write_receipt(const struct ms_job_work *work, double seconds,

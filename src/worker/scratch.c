@@ -64,18 +64,18 @@ int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error 
      * moment. */
     whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (whole < 0 || flock(whole, LOCK_EX) != 0) {
-        rc = ms_error_set(err, MS_EIO, "%s: %s", parent, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, parent, "%s", strerror(errno));
         goto out;
     }
     remove_leftovers(parent);
     if (mkdtemp(out->path) == NULL) {
-        rc = ms_error_set(err, MS_EIO, "%s: no folder can be made in it: %s", parent,
-                          strerror(errno));
+        rc =
+            ms_error_about(err, MS_EIO, parent, "no folder can be made in it: %s", strerror(errno));
         goto out;
     }
     out->lock = open(out->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (out->lock < 0 || flock(out->lock, LOCK_EX | LOCK_NB) != 0)
-        rc = ms_error_set(err, MS_EIO, "%s: %s", out->path, strerror(errno));
+        rc = ms_error_about(err, MS_EIO, out->path, "%s", strerror(errno));
 out:
     if (whole >= 0)
         (void)close(whole);

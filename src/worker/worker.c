@@ -419,8 +419,6 @@ static int begin(struct worker *worker, struct ms_error *err) {
     struct ms_store_options store = options->store;
     int rc = make_name(worker->name, err);
 
-    if (options->fault != NULL)
-        ms_fault_choose(options->fault);
     if (rc == 0)
         rc = ms_scratch_open(options->scratch_dir, &worker->scratch, err);
     if (rc == 0)

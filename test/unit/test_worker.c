@@ -414,7 +414,6 @@ static void test_killed_at(const char *point, bool published) {
     assert_int_equal(stats.callbacks_due, published);
 
     world.options.lease_ms = 20000;
-    world.options.fault = NULL;
     world_start(&world);
     world_wait(&world, MS_JOB_SUCCEEDED, &job);
     assert_int_equal(job.crashes, published ? 0 : 1);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "msaas/fault.h"
 #include "msaas/log.h"
 #include "msaas/sys.h"
 
@@ -145,7 +146,7 @@ pid_t world_fork(struct world *world, const char *fault) {
     if (log < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(3);
     ms_log_init("worker", MS_LOG_INFO, false);
-    world->options.fault = fault;
+    ms_fault_choose(fault);
     (void)run(world);
     _exit(world->result == 0 ? 0 : 1);
 }
