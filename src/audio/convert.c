@@ -78,18 +78,23 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
                              format, in_rate_hz, 0, NULL);
     if (rc < 0)
         goto out;
-    if ((rc = av_opt_set_sample_fmt(converter->swr, "internal_sample_fmt", AV_SAMPLE_FMT_FLTP, 0)) <
-            0 ||
-        (rc = av_opt_set_int(converter->swr, "filter_size", FILTER_TAPS, 0)) < 0 ||
-        (rc = av_opt_set_int(converter->swr, "exact_rational", 1, 0)) < 0 ||
-        (rc = av_opt_set_int(converter->swr, "linear_interp", 1, 0)) < 0)
+    rc = av_opt_set_sample_fmt(converter->swr, "internal_sample_fmt", AV_SAMPLE_FMT_FLTP, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "filter_size", FILTER_TAPS, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "exact_rational", 1, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "linear_interp", 1, 0);
+    if (rc < 0)
         goto out;
     if (channels != MS_AUDIO_CHANNELS) {
         downmix_matrix(layout->order == AV_CHANNEL_ORDER_UNSPEC ? &plain : layout, matrix);
-        if ((rc = swr_set_matrix(converter->swr, matrix, channels)) < 0)
+        rc = swr_set_matrix(converter->swr, matrix, channels);
+        if (rc < 0)
             goto out;
     }
-    if ((rc = swr_init(converter->swr)) < 0)
+    rc = swr_init(converter->swr);
+    if (rc < 0)
         goto out;
     int64_t most = av_rescale_rnd(MS_CONVERT_MAX_FRAMES + 2 * FILTER_TAPS, out_rate_hz, in_rate_hz,
                                   AV_ROUND_UP);

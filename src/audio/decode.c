@@ -138,8 +138,10 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
             } else if (decoder->flushing) { /* a decoder that neither ends nor gives */
                 decoder->decoded_all = true;
                 return 0;
-            } else if ((rc = feed(decoder, err)) < 0) {
-                return rc;
+            } else {
+                rc = feed(decoder, err);
+                if (rc < 0)
+                    return rc;
             }
             continue;
         }
@@ -152,7 +154,8 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
             decoder->barren++;
             continue;
         }
-        if ((rc = check_frame(decoder, err)) < 0)
+        rc = check_frame(decoder, err);
+        if (rc < 0)
             return rc;
         decoder->barren = 0;
         decoder->source_frames += frame->nb_samples;
@@ -224,7 +227,8 @@ static int refill(struct ms_decoder *decoder, struct ms_error *err) {
         int left = frame->nb_samples - decoder->frame_at;
         int piece = left < MS_CONVERT_MAX_FRAMES ? left : MS_CONVERT_MAX_FRAMES;
         decoder->frame_at += piece;
-        if ((rc = ms_converter_push(converter, planes, piece, &decoder->stage_count, err)) < 0)
+        rc = ms_converter_push(converter, planes, piece, &decoder->stage_count, err);
+        if (rc < 0)
             return rc;
     }
     return 0;
@@ -302,7 +306,8 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
         rc = ms_error_about(err, MS_ENOMEM, path, "out of memory");
         goto out;
     }
-    if ((rc = start(decoder, err)) < 0)
+    rc = start(decoder, err);
+    if (rc < 0)
         goto out;
     if (decoder->ended) {
         rc = decoder->decode_error != 0
@@ -347,8 +352,8 @@ bool ms_decoder_was_damaged(const struct ms_decoder *decoder) {
 
 int ms_decoder_read(struct ms_decoder *decoder, float *const planes[MS_AUDIO_CHANNELS],
                     size_t capacity, size_t *frames, struct ms_error *err) {
-    size_t done = 0;
     *frames = 0;
+    size_t done = 0;
     while (done < capacity) {
         int rc = ensure_stage(decoder, err);
         if (rc < 0)

@@ -185,7 +185,8 @@ static int open_muxer(struct ms_encoder *encoder, const struct ms_audio_tags *ta
     if (rc < 0)
         goto out;
     stream->time_base = encoder->codec->time_base;
-    if ((rc = avcodec_parameters_from_context(stream->codecpar, encoder->codec)) < 0)
+    rc = avcodec_parameters_from_context(stream->codecpar, encoder->codec);
+    if (rc < 0)
         goto out;
     rc = ms_tags_write(tags, encoder->options.format, muxer, stream, &cover, err);
     if (rc < 0)
@@ -226,7 +227,8 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     encoder->options = *options;
     encoder->format = &formats[options->format];
     encoder->rate_hz = sample_rate_hz;
-    if ((rc = ms_sink_open(&encoder->sink, path, err)) < 0)
+    rc = ms_sink_open(&encoder->sink, path, err);
+    if (rc < 0)
         goto out;
     encoder->packet = av_packet_alloc();
     encoder->frame = av_frame_alloc();
@@ -237,7 +239,8 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     }
     encoder->muxer->pb = encoder->sink.io;
     encoder->muxer->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
-    if ((rc = open_codec(encoder, err)) < 0)
+    rc = open_codec(encoder, err);
+    if (rc < 0)
         goto out;
     rc = open_muxer(encoder, tags, err);
 out:
@@ -398,7 +401,8 @@ int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error *err) {
     }
     if (encoder->filled > 0 && (rc = send_block(encoder, err)) < 0)
         return rc;
-    if ((rc = send(encoder, NULL, err)) < 0)
+    rc = send(encoder, NULL, err);
+    if (rc < 0)
         return rc;
     rc = av_write_trailer(encoder->muxer);
     if (rc < 0)

@@ -48,11 +48,11 @@ static double thread_cpu_s(void) {
  * of anybody's reach but for its next read. */
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
-    ssize_t got;
     if (input->open_until_s > 0 && thread_cpu_s() > input->open_until_s)
         input->open_too_long = true;
     if (input->open_too_long)
         return AVERROR_EXIT;
+    ssize_t got;
     do
         got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
     while (got < 0 && errno == EINTR);
@@ -133,15 +133,16 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
  * over first: with a large cover picture in them the audio begins behind any window that one would
  * want to read. */
 static int find_container(struct ms_input *input, struct ms_error *err) {
-    int rc = 0;
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
     if (window == NULL)
         return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
     int64_t at = 0;
     int got = 0;
+    int rc = 0;
     for (int tags = 0; tags < MAX_ID3_TAGS; tags++) {
         uint8_t head[10];
-        if ((rc = read_at(input, at, head, (int)sizeof head, &got, err)) < 0)
+        rc = read_at(input, at, head, (int)sizeof head, &got, err);
+        if (rc < 0)
             goto out;
         if (got < (int)sizeof head || memcmp(head, "ID3", 3) != 0)
             break;
@@ -150,7 +151,8 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
         int64_t footer = (head[5] & 0x10) != 0 ? 10 : 0;
         at += (int64_t)sizeof head + length + footer;
     }
-    if ((rc = read_at(input, at, window, PROBE_BYTES, &got, err)) < 0)
+    rc = read_at(input, at, window, PROBE_BYTES, &got, err);
+    if (rc < 0)
         goto out;
     AVProbeData probe = {.filename = "", .buf = window, .buf_size = got};
     int score = 0;
@@ -204,7 +206,6 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     input->at_bytes = 0;
     input->open_too_long = false;
     input->open_until_s = thread_cpu_s() + MAX_OPEN_S;
-    AVDictionary *options = NULL;
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
         input->io =
@@ -226,6 +227,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
         rc = av_opt_set(format, "codec_whitelist", codecs, 0);
     if (rc >= 0) /* no protocol has this name: none is allowed */
         rc = av_opt_set(format, "protocol_whitelist", "none", 0);
+    AVDictionary *options = NULL;
     if (rc >= 0 && strncmp(input->container->name, "mov", 3) == 0) {
         rc = av_dict_set_int(&options, "advanced_editlist", advanced_edits, 0);
         if (rc >= 0)

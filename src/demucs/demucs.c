@@ -41,8 +41,8 @@ static int read_member(const struct demucs *demucs, int index, struct ms_member 
 /* Borrowed; any thread. */
 static int get_member(struct demucs *demucs, int index, const struct ms_member **out,
                       struct ms_error *err) {
-    int rc = 0;
     pthread_mutex_lock(&demucs->lock);
+    int rc = 0;
     if (demucs->members[index] == NULL)
         rc = read_member(demucs, index, &demucs->members[index], err);
     *out = demucs->members[index];
@@ -54,9 +54,9 @@ static int get_member(struct demucs *demucs, int index, const struct ms_member *
 static int check_members(struct demucs *demucs, struct ms_error *err) {
     const int count = demucs->json.info.member_count;
     const struct ms_member *only = NULL;
-    int rc = 0;
     if (count == 1)
         return get_member(demucs, 0, &only, err);
+    int rc = 0;
     for (int i = 0; i < count && rc == 0; i++)
         rc = read_member(demucs, i, NULL, err);
     return rc;

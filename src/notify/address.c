@@ -95,25 +95,24 @@ static bool parse_network(const char *text, struct network *out) {
     const char *slash = strchr(text, '/');
     const size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
     char address[INET6_ADDRSTRLEN];
-    uint8_t v4[4];
-    bool is_v4;
-    long bits;
-    char *end;
 
     if (length >= sizeof address)
         return false;
     memcpy(address, text, length);
     address[length] = '\0';
-    is_v4 = inet_pton(AF_INET, address, v4) == 1;
+    uint8_t v4[4];
+    const bool is_v4 = inet_pton(AF_INET, address, v4) == 1;
     if (is_v4)
         map_v4(v4, out->bytes);
     else if (inet_pton(AF_INET6, address, out->bytes) != 1)
         return false;
+    long bits;
     out->bits = 128;
     if (slash == NULL)
         return true;
     if (slash[1] < '0' || slash[1] > '9')
         return false;
+    char *end;
     bits = strtol(slash + 1, &end, 10);
     if (*end != '\0' || bits > (is_v4 ? 32 : 128))
         return false;
@@ -162,7 +161,7 @@ static bool list_holds(const struct ms_networks *networks, const uint8_t address
 }
 
 bool ms_address_may_be_called(const struct sockaddr *address, const struct ms_networks *allowed) {
-    uint8_t bytes[16], v4[16];
+    uint8_t bytes[16];
 
     if (address->sa_family == AF_INET)
         map_v4((const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr,
@@ -171,6 +170,7 @@ bool ms_address_may_be_called(const struct sockaddr *address, const struct ms_ne
         memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
     else
         return false;
+    uint8_t v4[16];
     return is_public(bytes) || list_holds(allowed, bytes) ||
            (embedded_v4(bytes, v4) && list_holds(allowed, v4));
 }

@@ -68,13 +68,12 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
 int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *cancel,
                    struct ms_webhook **out, struct ms_error *err) {
     struct ms_webhook *webhook = calloc(1, sizeof *webhook);
-    int rc;
 
     *out = NULL;
     if (webhook == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for callbacks");
     webhook->cancel = cancel;
-    rc = ms_networks_parse(allow, &webhook->allowed, err);
+    int rc = ms_networks_parse(allow, &webhook->allowed, err);
     if (rc == 0 && secret != NULL)
         rc = set_secret(webhook, secret, err);
     if (rc == 0)
@@ -109,13 +108,12 @@ int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int
                     const char *body, char signature[MS_WEBHOOK_SIGNATURE_MAX],
                     struct ms_error *err) {
     char *text = ms_strdupf("%s.%lld.%s", id, (long long)timestamp_s, body);
-    unsigned char mac[MS_SHA256_BYTES];
-    char *encoded = NULL;
-    int rc;
 
     if (text == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a signature");
-    rc = ms_hmac_sha256(secret, secret_bytes, text, strlen(text), mac, err);
+    unsigned char mac[MS_SHA256_BYTES];
+    int rc = ms_hmac_sha256(secret, secret_bytes, text, strlen(text), mac, err);
+    char *encoded = NULL;
     if (rc == 0) {
         encoded = ms_base64_encode(mac, sizeof mac);
         if (encoded == NULL)
@@ -144,10 +142,9 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
         headers->list[count++] = headers->timestamp;
         if (webhook->secret != NULL) {
             char signature[MS_WEBHOOK_SIGNATURE_MAX];
-            int rc;
 
-            rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id, now_s,
-                                 body, signature, err);
+            const int rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id,
+                                           now_s, body, signature, err);
             if (rc != 0)
                 return rc;
             (void)snprintf(headers->signature, sizeof headers->signature, "webhook-signature: %s",
@@ -179,8 +176,6 @@ static int drop(void *context, const void *bytes, size_t size, struct ms_error *
 static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, const char *body,
                 bool *give_up, struct ms_error *err) {
     struct headers headers;
-    struct ms_http_response response;
-    char shown[300];
     struct ms_http_request request = {
         .method = "POST",
         .url = due->job.callback.url,
@@ -202,6 +197,7 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
     if (due->job.callback.version == 2)
         request.allow_address = allow_address;
     webhook->refused = false;
+    struct ms_http_response response;
     rc = ms_http_send(webhook->client, &request, &response, err);
     *give_up = rc == MS_EUSAGE || (rc == MS_EDENIED && webhook->refused);
     /* An answer that is too long came after its status. */
@@ -210,6 +206,7 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
     /* Gone is the one status that takes the request back; any other may be a receiver that is not
      * set up yet. */
     *give_up = response.status == 410;
+    char shown[300];
     ms_url_origin(due->job.callback.url, shown, sizeof shown);
     return ms_error_about(err, MS_ENET, shown, "answered with status %d", response.status);
 }
@@ -217,14 +214,14 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
 int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,
                        struct ms_error *err) {
     const struct ms_job_callback *callback = &due->job.callback;
-    char *made = NULL;
-    int rc = 0;
 
     *give_up = false;
     if (callback->url == NULL || callback->version < 1 || callback->version > 2) {
         *give_up = true;
         return ms_error_set(err, MS_EUSAGE, "job %s has no callback", due->job.id);
     }
+    char *made = NULL;
+    int rc = 0;
     if (callback->version == 2)
         rc = ms_job_to_public_json(&due->job, &made, err);
     if (rc == 0)
@@ -245,12 +242,11 @@ int64_t ms_webhook_again_ms(int version, int attempt) {
     const int64_t *delays_s = version == 1 ? v1_s : v2_s;
     const int count =
         version == 1 ? (int)(sizeof v1_s / sizeof *v1_s) : (int)(sizeof v2_s / sizeof *v2_s);
-    uint32_t random = 0;
-    int64_t most_ms;
 
     if (attempt < 0 || attempt >= count)
         return -1;
+    uint32_t random = 0;
     (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* without luck: no jitter */
-    most_ms = delays_s[attempt] * 1000;
+    const int64_t most_ms = delays_s[attempt] * 1000;
     return most_ms - most_ms / 5 * (int64_t)random / UINT32_MAX;
 }

@@ -90,10 +90,10 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
         if (n > 0 && is_dropping(lanes))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         const float *share = lanes->share[lanes->needed[n]];
-        int code = ops->forward(lane->session, lanes->needed[n], count, windows, lane->scratch,
-                                seconds, err);
-        if (code != 0)
-            return code;
+        int rc = ops->forward(lane->session, lanes->needed[n], count, windows, lane->scratch,
+                              seconds, err);
+        if (rc != 0)
+            return rc;
         for (int s = 0; s < count * stem_count; s++)
             if (share[s % stem_count] != 0.0f)
                 add_scaled(stems + (size_t)s * pair, lane->scratch + (size_t)s * pair,
@@ -154,24 +154,24 @@ static void *lane_main(void *argument) {
 /* ---- on the caller's thread ---- */
 
 static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
-    int code = pthread_mutex_init(&lanes->lock, NULL);
-    if (code == 0 && (code = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
-        code = ms_cond_init(&lanes->to_caller);
-    if (code != 0)
-        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
+    int rc = pthread_mutex_init(&lanes->lock, NULL);
+    if (rc == 0 && (rc = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
+        rc = ms_cond_init(&lanes->to_caller);
+    if (rc != 0)
+        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(rc));
     lanes->locks_made = true;
     return 0;
 }
 
 static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
-    int code = 0;
-    for (; code == 0 && lanes->threads < lanes->lane_count; lanes->threads += code == 0) {
+    int rc = 0;
+    for (; rc == 0 && lanes->threads < lanes->lane_count; lanes->threads += rc == 0) {
         struct lane *lane = &lanes->lane[lanes->threads];
-        code = ms_thread_start(&lane->thread, LANE_STACK_BYTES, lane_main, lane);
+        rc = ms_thread_start(&lane->thread, LANE_STACK_BYTES, lane_main, lane);
     }
-    if (code != 0)
+    if (rc != 0)
         return ms_error_set(err, MS_ENOMEM, "cannot start lane %d of %d: %s", lanes->threads + 1,
-                            lanes->lane_count, strerror(code));
+                            lanes->lane_count, strerror(rc));
 
     pthread_mutex_lock(&lanes->lock);
     for (int i = 0; i < lanes->threads; i++)
@@ -191,7 +191,7 @@ int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lan
         return ms_error_set(err, MS_EUSAGE, "batch: %d is not in 1..%d", batch, MS_BATCH_MAX);
     if (lanes < 1 || lanes > MS_LANES_MAX)
         return ms_error_set(err, MS_EUSAGE, "lanes: %d is not in 1..%d", lanes, MS_LANES_MAX);
-    int code = 0;
+    int rc = 0;
     struct ms_lanes *made = calloc(1, sizeof *made);
     if (made == NULL)
         goto no_memory;
@@ -221,17 +221,20 @@ int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lan
                 goto no_memory;
         }
     }
-    if ((code = make_locks(made, err)) != 0 || (code = start_threads(made, err)) != 0)
+    rc = make_locks(made, err);
+    if (rc == 0)
+        rc = start_threads(made, err);
+    if (rc != 0)
         goto out;
     *out = made;
     made = NULL;
     goto out;
 no_memory:
-    code = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes with batches of %d",
-                        lanes, batch);
+    rc = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes with batches of %d",
+                      lanes, batch);
 out:
     ms_lanes_free(made);
-    return code;
+    return rc;
 }
 
 void ms_lanes_free(struct ms_lanes *lanes) {
@@ -325,16 +328,16 @@ const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes) {
 int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct ms_slot **out,
                      struct ms_error *err) {
     struct ms_slot *slot = &lanes->slots[lanes->collected % lanes->slot_count];
-    int code = 0;
     pthread_mutex_lock(&lanes->lock);
+    int rc = 0;
     for (;;) {
         if (cancel != NULL && atomic_load(cancel)) {
-            code = ms_error_set(err, MS_ECANCELED, "canceled");
+            rc = ms_error_set(err, MS_ECANCELED, "canceled");
             break;
         }
         if (slot->done) {
             if (slot->err.code != 0)
-                code = ms_error_copy(err, &slot->err);
+                rc = ms_error_copy(err, &slot->err);
             break;
         }
         flush(lanes); /* nothing more will come before this one is done */
@@ -345,7 +348,7 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
     }
     pthread_mutex_unlock(&lanes->lock);
     *out = slot;
-    return code;
+    return rc;
 }
 
 void ms_lanes_release(struct ms_lanes *lanes) {

@@ -60,13 +60,14 @@ static int measure(struct job *job, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
     struct ms_level level = {0};
     for (;;) {
-        int code = check_cancel(job, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc != 0)
+            return rc;
         size_t frames = 0;
-        if ((code = job->source->read(job->source->context, separator->history,
-                                      MS_STEM_BLOCK_FRAMES, &frames, err)) != 0)
-            return code;
+        rc = job->source->read(job->source->context, separator->history, MS_STEM_BLOCK_FRAMES,
+                               &frames, err);
+        if (rc != 0)
+            return rc;
         if (frames == 0)
             break;
         ms_level_add(&level, separator->history[0], separator->history[1], frames);
@@ -96,17 +97,18 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
         job->history_first = first;
     }
     while (job->history_end < end) {
-        int code = check_cancel(job, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc != 0)
+            return rc;
         float *planes[MS_MIX_CHANNELS];
         for (int c = 0; c < MS_MIX_CHANNELS; c++)
             planes[c] = separator->history[c] + (job->history_end - job->history_first);
         int64_t missing = end - job->history_end;
         size_t frames = 0,
                capacity = missing < MS_STEM_BLOCK_FRAMES ? (size_t)missing : MS_STEM_BLOCK_FRAMES;
-        if ((code = job->source->read(job->source->context, planes, capacity, &frames, err)) != 0)
-            return code;
+        rc = job->source->read(job->source->context, planes, capacity, &frames, err);
+        if (rc != 0)
+            return rc;
         if (frames == 0)
             return ms_error_set(err, MS_EINPUT,
                                 "the audio had %lld frames when it was read first, now it has %lld",
@@ -119,12 +121,12 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
 /* At the song's end: the second pass must not have more than the first. */
 static int check_end(struct job *job, struct ms_error *err) {
     size_t frames = 0;
-    int code = job->source->read(job->source->context, job->separator->history, 1, &frames, err);
-    if (code == 0 && frames > 0)
-        code = ms_error_set(err, MS_EINPUT,
-                            "the audio had %lld frames when it was read first, now it has more",
-                            (long long)job->song_frames);
-    return code;
+    int rc = job->source->read(job->source->context, job->separator->history, 1, &frames, err);
+    if (rc == 0 && frames > 0)
+        rc = ms_error_set(err, MS_EINPUT,
+                          "the audio had %lld frames when it was read first, now it has more",
+                          (long long)job->song_frames);
+    return rc;
 }
 
 /* window [2][segment_frames of the model]: the normalised mix from chunk->window on; zeros
@@ -161,9 +163,9 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
         int64_t first = slot->chunk.window, end = slot->chunk.position + slot->chunk.length;
         if (first > job->tail_first)
             first = job->tail_first;
-        int code = read_until(job, first > 0 ? first : 0, end, err);
-        if (code != 0)
-            return code;
+        int rc = read_until(job, first > 0 ? first : 0, end, err);
+        if (rc != 0)
+            return rc;
         fill_window(job, &slot->chunk, slot->window);
         ms_lanes_submit(lanes);
     }
@@ -199,7 +201,6 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
     for (int64_t count; at < end; at += count) {
         count = end - at < MS_STEM_BLOCK_FRAMES ? end - at : MS_STEM_BLOCK_FRAMES;
         const float *stems[MS_MODEL_MAX_STEMS][MS_MIX_CHANNELS] = {{NULL}};
-        const float *mix[MS_MIX_CHANNELS];
         for (int s = 0; s < separator->info->stem_count; s++)
             for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++) {
                 float *plane = tail_plane(separator, s, c) + (at - job->tail_first);
@@ -207,15 +208,15 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
                     plane[i] = plane[i] * job->deviation + job->mean;
                 stems[s][c] = plane;
             }
+        const float *mix[MS_MIX_CHANNELS];
         for (int c = 0; c < MS_MIX_CHANNELS; c++)
             mix[c] = separator->history[c] + (at - job->history_first);
-        int code = check_cancel(job, err);
-        if (code == 0)
-            code =
-                job->sink->write(job->sink->context, (const float *const(*)[MS_MIX_CHANNELS])stems,
-                                 mix, (size_t)count, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc == 0)
+            rc = job->sink->write(job->sink->context, (const float *const(*)[MS_MIX_CHANNELS])stems,
+                                  mix, (size_t)count, err);
+        if (rc != 0)
+            return rc;
     }
 
     size_t gone = (size_t)(end - job->tail_first),
@@ -235,13 +236,14 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
 static int finish_oldest(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
-    int code = ms_lanes_collect(lanes, job->cancel, &slot, err);
-    if (code != 0)
-        return code;
+    int rc = ms_lanes_collect(lanes, job->cancel, &slot, err);
+    if (rc != 0)
+        return rc;
     accumulate(job, slot);
     ms_lanes_release(lanes);
-    if ((code = feed(job, more, err)) != 0)
-        return code;
+    rc = feed(job, more, err);
+    if (rc != 0)
+        return rc;
     const struct ms_slot *next = ms_lanes_oldest(lanes);
     return emit(job, next != NULL ? next->chunk.position : job->song_frames, err);
 }
@@ -250,17 +252,17 @@ static int separate(struct job *job, const struct ms_separate_hooks *hooks, stru
     struct ms_separate_progress progress = {.segments_total = ms_grid_chunks(&job->grid),
                                             .frames_total = job->song_frames};
     bool more = true;
-    int code = feed(job, &more, err);
-    while (code == 0) {
+    int rc = feed(job, &more, err);
+    while (rc == 0) {
         if (hooks != NULL && hooks->progress != NULL)
             hooks->progress(hooks->context, &progress);
         if (progress.segments_done == progress.segments_total)
             break;
-        code = finish_oldest(job, &more, err);
+        rc = finish_oldest(job, &more, err);
         progress.segments_done++;
         progress.frames_done = job->tail_first > 0 ? job->tail_first : 0;
     }
-    return code;
+    return rc;
 }
 
 /* ---- a job ---- */
@@ -300,19 +302,19 @@ int ms_separator_run(struct ms_separator *separator, const struct ms_mix_source 
                       .options = options,
                       .cancel = hooks != NULL ? hooks->cancel : NULL};
     int64_t segment_frames = 0, stride_frames = 0;
-    int code = check_options(info, options, &segment_frames, &stride_frames, err);
-    if (code != 0 || (code = ms_lanes_want(separator->lanes, options->wanted, err)) != 0 ||
-        (code = measure(&job, err)) != 0)
-        return code;
+    int rc = check_options(info, options, &segment_frames, &stride_frames, err);
+    if (rc != 0 || (rc = ms_lanes_want(separator->lanes, options->wanted, err)) != 0 ||
+        (rc = measure(&job, err)) != 0)
+        return rc;
     ms_grid_init(&job.grid, job.song_frames, segment_frames, stride_frames, options->shifts,
                  info->sample_rate_hz / 2, options->seed, separator->cover);
     job.tail_first = ms_grid_first(&job.grid);
     memset(separator->tail, 0,
            (size_t)(info->stem_count * MS_MIX_CHANNELS) * (size_t)info->segment_frames *
                sizeof(float));
-    code = separate(&job, hooks, err);
+    rc = separate(&job, hooks, err);
     ms_lanes_drain(separator->lanes);
-    return code != 0 ? code : check_end(&job, err);
+    return rc != 0 ? rc : check_end(&job, err);
 }
 
 int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms_separator **out,
@@ -322,8 +324,8 @@ int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms
     if (made == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a separator");
     made->info = &network->info;
-    int code = ms_lanes_new(network, lanes, batch, &made->lanes, err);
-    if (code != 0)
+    int rc = ms_lanes_new(network, lanes, batch, &made->lanes, err);
+    if (rc != 0)
         goto out;
     /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of
      * the newest. */
@@ -338,14 +340,14 @@ int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms
     made->cover = malloc(segment * sizeof(double));
     if (made->history[0] == NULL || made->history[1] == NULL || made->tail == NULL ||
         made->gain == NULL || made->cover == NULL) {
-        code = ms_error_set(err, MS_ENOMEM, "no memory for a separator's buffers");
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a separator's buffers");
         goto out;
     }
     *out = made;
     made = NULL;
 out:
     ms_separator_free(made);
-    return code;
+    return rc;
 }
 
 void ms_separator_free(struct ms_separator *separator) {

@@ -51,14 +51,14 @@ static int open_folder(const struct fs *fs, const char *bucket, const char *key,
                        const char **name) {
     char part[256]; /* store.c has seen to it that none is longer */
     const char *rest = key;
-    int folder = fs->root, next;
+    int folder = fs->root;
     size_t size = strlen(bucket);
 
     memcpy(part, bucket, size + 1);
     for (bool is_bucket = true;; is_bucket = false) {
         if (create && (!is_bucket || fs->create_buckets) && mkdirat(folder, part, 0750) == 0)
             (void)fsync(folder);
-        next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        const int next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (folder != fs->root) {
             const int error = errno;
 
@@ -78,13 +78,11 @@ static int open_folder(const struct fs *fs, const char *bucket, const char *key,
 }
 
 static void describe(int fd, const struct stat *status, struct ms_object_info *info) {
-    ssize_t size;
-
     *info = (struct ms_object_info){
         .bytes = status->st_size,
         .modified_ms = (int64_t)status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000,
     };
-    size = fgetxattr(fd, SHA256_ATTRIBUTE, info->sha256, MS_SHA256_HEX - 1);
+    const ssize_t size = fgetxattr(fd, SHA256_ATTRIBUTE, info->sha256, MS_SHA256_HEX - 1);
     info->sha256[size == MS_SHA256_HEX - 1 ? size : 0] = '\0';
     if (strspn(info->sha256, "0123456789abcdef") != MS_SHA256_HEX - 1)
         info->sha256[0] = '\0'; /* none of ours */
@@ -98,7 +96,6 @@ static void describe(int fd, const struct stat *status, struct ms_object_info *i
 
 static int open_object(const struct fs *fs, const char *bucket, const char *key, int *fd,
                        struct ms_object_info *info, struct ms_error *err) {
-    struct stat status;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
 
@@ -115,6 +112,7 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
         return error == ENOENT ? not_found(bucket, key, err) : disk_error(fs, bucket, key, err);
     }
     (void)close(folder);
+    struct stat status;
     if (fstat(*fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(*fd);
         *fd = -1;
@@ -128,12 +126,11 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
 
 /* The descriptor, or MS_E... */
 static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct ms_error *err) {
-    int fd;
     const int rc = ms_random_hex(name, TEMPORARY_MAX - 1, err);
 
     if (rc != 0)
         return rc;
-    fd = openat(fs->temporary, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    const int fd = openat(fs->temporary, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return ms_error_set(err, MS_EIO, "%s/" TEMPORARY ": %s", fs->path, strerror(errno));
     return fd;
@@ -142,12 +139,11 @@ static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct 
 static int copy(const struct fs *fs, const struct ms_store_source *source, int fd,
                 char hex[MS_SHA256_HEX], struct ms_error *err) {
     char *block = malloc(BLOCK_BYTES);
-    struct ms_sha256 *digest = NULL;
-    int rc;
 
     if (block == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to store an object");
-    rc = ms_sha256_new(&digest, err);
+    struct ms_sha256 *digest = NULL;
+    int rc = ms_sha256_new(&digest, err);
     for (int64_t done = 0; rc == 0 && done < source->size;) {
         const size_t size =
             source->size - done < BLOCK_BYTES ? (size_t)(source->size - done) : BLOCK_BYTES;
@@ -188,23 +184,24 @@ static int fs_put(struct ms_store *store, const char *bucket, const char *key,
                   const struct ms_store_source *source, struct ms_object_info *info,
                   struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
-    char temporary[TEMPORARY_MAX], hex[MS_SHA256_HEX];
-    struct stat status;
-    const char *name;
-    int folder = -1, fd, rc;
+    char temporary[TEMPORARY_MAX];
 
-    fd = open_temporary(fs, temporary, err);
+    const int fd = open_temporary(fs, temporary, err);
     if (fd < 0)
         return fd;
-    folder = open_folder(fs, bucket, key, true, &name);
+    const char *name;
+    const int folder = open_folder(fs, bucket, key, true, &name);
+    int rc;
     if (folder < 0) {
         rc = errno == ENOENT ? ms_error_set(err, MS_ENOTFOUND, "there is no bucket %s", bucket)
                              : disk_error(fs, bucket, key, err);
         goto out;
     }
+    char hex[MS_SHA256_HEX];
     rc = copy(fs, source, fd, hex, err);
     if (rc != 0)
         goto out;
+    struct stat status;
     if (!set_attribute(fd, SHA256_ATTRIBUTE, hex) ||
         !set_attribute(fd, TYPE_ATTRIBUTE, source->content_type) || fsync(fd) != 0 ||
         fstat(fd, &status) != 0 || renameat(fs->temporary, temporary, folder, name) != 0) {
@@ -239,14 +236,14 @@ static int fs_head(struct ms_store *store, const char *bucket, const char *key,
 static int fs_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
                   int64_t last, const struct ms_store_sink *sink, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
-    struct ms_sha256 *digest = NULL;
-    char *block = NULL, hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
-    int fd, rc;
+    char *block = NULL;
+    int fd;
 
-    rc = open_object(fs, bucket, key, &fd, sink->info, err);
+    int rc = open_object(fs, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
     rc = ms_store_range(sink->info->bytes, first, &last, err);
+    struct ms_sha256 *digest = NULL;
     if (rc == 0)
         rc = ms_sha256_new(&digest, err);
     if (rc != 0)
@@ -256,6 +253,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
         rc = ms_error_set(err, MS_ENOMEM, "no memory to read an object");
         goto out;
     }
+    char what[MS_STORE_BUCKET_MAX + 520];
     snprintf(what, sizeof what, "%s/%s", bucket, key);
     for (int64_t at = first; at <= last;) {
         const int64_t left = last - at + 1;
@@ -276,6 +274,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
         ms_sha256_update(digest, block, (size_t)some);
         at += some;
     }
+    char hex[MS_SHA256_HEX];
     if (first == 0 && last == sink->info->bytes - 1 && sink->info->sha256[0] != '\0') {
         ms_sha256_hex(digest, hex);
         if (strcmp(hex, sink->info->sha256) != 0)
@@ -293,10 +292,10 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     struct fs *fs = (struct fs *)store;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
-    int rc = 0;
 
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : disk_error(fs, bucket, key, err);
+    int rc = 0;
     if (unlinkat(folder, name, 0) == 0) {
         if (fsync(folder) != 0)
             rc = disk_error(fs, bucket, key, err);
@@ -337,14 +336,14 @@ static void fs_close(struct ms_store *store) {
 static void remove_leftovers(int folder) {
     const int copy_of_it = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = copy_of_it >= 0 ? fdopendir(copy_of_it) : NULL;
-    const struct dirent *entry;
-    struct stat status;
 
     if (entries == NULL) {
         if (copy_of_it >= 0)
             (void)close(copy_of_it);
         return;
     }
+    const struct dirent *entry;
+    struct stat status;
     while ((entry = readdir(entries)) != NULL) { // NOLINT(concurrency-mt-unsafe)
         if (fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             S_ISREG(status.st_mode) && time(NULL) - status.st_mtime > LEFTOVER_S)
@@ -364,14 +363,12 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .remove = fs_remove,
     };
     const char *path = options->url + strlen("file:");
-    struct fs *fs;
-    int rc;
 
     if (strncmp(path, "///", 3) == 0) /* file:///DIR */
         path += 2;
     if (path[0] == '\0' || strncmp(path, "//", 2) == 0)
         return ms_error_set(err, MS_EUSAGE, "the store's URL names no folder: write file:DIR");
-    fs = calloc(1, sizeof *fs);
+    struct fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a store");
     fs->store.ops = &ops;
@@ -379,6 +376,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
     fs->root = fs->temporary = -1;
     fs->create_buckets = options->create_buckets;
     fs->path = strdup(path);
+    int rc;
     if (fs->path == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a store");
         goto out;

@@ -55,18 +55,17 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     } entities[] = {{"&quot;", '"'}, {"&amp;", '&'},   {"&lt;", '<'},
                     {"&gt;", '>'},   {"&apos;", '\''}, {"&#34;", '"'}};
     char tag[64];
-    const char *at, *end;
-    size_t size = 0;
 
     snprintf(tag, sizeof tag, "<%s>", element);
-    at = strstr(xml, tag);
+    const char *at = strstr(xml, tag);
     if (at == NULL)
         return false;
     at += strlen(tag);
     snprintf(tag, sizeof tag, "</%s>", element);
-    end = strstr(at, tag);
+    const char *end = strstr(at, tag);
     if (end == NULL)
         return false;
+    size_t size = 0;
     while (at < end) {
         size_t step = 1;
         char byte = *at;
@@ -119,7 +118,6 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     struct ms_s3_call *call = context;
     const char *etag = ms_http_response_header(response, "ETag");
     const char *retry_after = ms_http_response_header(response, "Retry-After");
-    int rc = 0;
 
     call->status = response->status;
     if (etag != NULL && strlen(etag) < sizeof call->etag)
@@ -129,6 +127,7 @@ static int see_head(void *context, const struct ms_http_response *response, stru
 
         call->retry_after_s = seconds > 0 && seconds < 1000 ? (int)seconds : 0;
     }
+    int rc = 0;
     if (succeeded(call) && call->head != NULL)
         rc = call->head(call->context, response, err);
     call->ours = rc != 0;
@@ -171,7 +170,7 @@ struct lines {
 static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, const char *host,
                         const char *path, struct lines *lines, struct ms_error *err) {
     const char *payload = call->body_sha256 != NULL ? call->body_sha256 : EMPTY_SHA256;
-    char authorization[MS_SIGV4_AUTHORIZATION_MAX], date[17];
+    char date[17];
     struct ms_sigv4_request request = {
         .method = call->method,
         .host = host,
@@ -186,14 +185,14 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
         .session_token = s3->session_token,
         .amz_date = date,
     };
-    size_t own = 0, count = 0;
-    int rc;
 
     ms_s3_date(date);
+    size_t own = 0;
     lines->own[own++] = ms_strdupf("x-amz-date: %s", date);
     lines->own[own++] = ms_strdupf("x-amz-content-sha256: %s", payload);
     if (s3->session_token != NULL)
         lines->own[own++] = ms_strdupf("x-amz-security-token: %s", s3->session_token);
+    size_t count = 0;
     for (size_t i = 0; i < own; i++) {
         if (lines->own[i] == NULL)
             goto no_memory;
@@ -201,7 +200,8 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
     }
     for (size_t i = 0; i < MS_S3_EXTRA_HEADERS && call->headers[i] != NULL; i++)
         lines->all[count++] = call->headers[i];
-    rc = ms_sigv4_authorization(&request, authorization, err);
+    char authorization[MS_SIGV4_AUTHORIZATION_MAX];
+    const int rc = ms_sigv4_authorization(&request, authorization, err);
     if (rc != 0)
         return rc;
     lines->own[3] = ms_strdupf("Authorization: %s", authorization);
@@ -240,18 +240,17 @@ static int stall_timeout_s(const struct ms_s3 *s3, const struct ms_s3_call *call
 }
 
 int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
-    char *host = NULL, *path = NULL, *url = NULL;
+    char *url = NULL;
     struct lines lines = {0};
-    struct ms_http_response response;
     const bool has_body = strcmp(call->method, "PUT") == 0 || strcmp(call->method, "POST") == 0;
-    int rc;
 
     call->status = call->retry_after_s = 0;
     call->etag[0] = call->reply[0] = call->error[0] = '\0';
     call->reply_bytes = 0;
     call->given = 0;
     call->ours = call->may_retry = false;
-    rc = ms_s3_address(s3, call->bucket, call->key, &host, &path, err);
+    char *host = NULL, *path = NULL;
+    int rc = ms_s3_address(s3, call->bucket, call->key, &host, &path, err);
     if (rc != 0)
         goto out;
     url = ms_strdupf("%s://%s%s%s%s", s3->scheme, host, path, call->query != NULL ? "?" : "",
@@ -263,6 +262,7 @@ int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *er
     rc = make_headers(s3, call, host, path, &lines, err);
     if (rc != 0)
         goto out;
+    struct ms_http_response response;
     rc = ms_http_send(s3->http,
                       &(struct ms_http_request){
                           .method = call->method,
@@ -310,7 +310,6 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
     const struct timespec slice = {.tv_nsec = 50000000};
     const int attempts = call->closing ? CLOSING_ATTEMPTS : s3->attempts;
     int64_t pause_ms = s3->backoff_ms;
-    double end;
 
     if (!call->may_retry)
         return rc;
@@ -330,7 +329,7 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
         pause_ms = (int64_t)call->retry_after_s * 1000;
     if (pause_ms > MAX_PAUSE_MS)
         pause_ms = MAX_PAUSE_MS;
-    end = ms_monotonic_s() + (double)pause_ms / 1000;
+    const double end = ms_monotonic_s() + (double)pause_ms / 1000;
     while (ms_monotonic_s() < end) {
         if (!call->closing && ms_store_canceled(&s3->store))
             return ms_error_set(err, MS_ECANCELED, "canceled");
@@ -363,17 +362,17 @@ static bool error_is(const struct ms_s3_call *call, const char *name) {
 
 int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
     char what[700];
-    int code = MS_EINTERNAL;
-    const char *remedy = "";
+    int rc = MS_EINTERNAL;
 
     snprintf(what, sizeof what, "%s%s%s", call->bucket != NULL ? call->bucket : "S3",
              call->key != NULL ? "/" : "", call->key != NULL ? call->key : "");
     if (succeeded(call) && call->error[0] == '\0')
         return 0;
+    const char *remedy = "";
     if (call->status == 404) {
-        code = MS_ENOTFOUND;
+        rc = MS_ENOTFOUND;
     } else if (call->status == 401 || call->status == 403) {
-        code = MS_EDENIED;
+        rc = MS_EDENIED;
         if (error_is(call, "RequestTimeTooSkewed"))
             remedy = ": set this machine's clock";
         else if (error_is(call, "SignatureDoesNotMatch") || error_is(call, "InvalidAccessKeyId"))
@@ -381,21 +380,21 @@ int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
         else if (error_is(call, "ExpiredToken"))
             remedy = ": the session token has expired";
     } else if (error_is(call, "XAmzContentSHA256Mismatch") || error_is(call, "BadDigest")) {
-        code = MS_ECORRUPT;
+        rc = MS_ECORRUPT;
         remedy = ": the bytes that arrived are not those that were signed";
     } else if (call->status == 408 || error_is(call, "RequestTimeout") || succeeded(call)) {
-        code = MS_ENET;
+        rc = MS_ENET;
     } else if (call->status == 409 || call->status == 412) {
-        code = MS_ECONFLICT;
+        rc = MS_ECONFLICT;
     } else if (call->status == 413 || error_is(call, "EntityTooLarge")) {
-        code = MS_ETOOLARGE;
+        rc = MS_ETOOLARGE;
     } else if (call->status == 416) {
-        code = MS_EUSAGE;
+        rc = MS_EUSAGE;
         remedy = ": there are no such bytes";
     } else if (call->status / 100 == 3 || error_is(call, "AuthorizationHeaderMalformed")) {
-        code = MS_EUSAGE;
+        rc = MS_EUSAGE;
         remedy = ": is that bucket in another region?";
     }
-    return ms_error_about(err, code, what, "S3 answered %d%s%s%s", call->status,
+    return ms_error_about(err, rc, what, "S3 answered %d%s%s%s", call->status,
                           call->error[0] != '\0' ? " " : "", call->error, remedy);
 }

@@ -22,13 +22,12 @@ static int64_t http_date_ms(const char *text) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct tm utc = {0};
     char month[4] = "";
-    const char *found;
 
     // NOLINTNEXTLINE(cert-err34-c): what is too large makes a wrong date, of no harm
     if (text == NULL || sscanf(text, "%*3s, %2d %3s %4d %2d:%2d:%2d", &utc.tm_mday, month,
                                &utc.tm_year, &utc.tm_hour, &utc.tm_min, &utc.tm_sec) != 6)
         return 0;
-    found = strstr(months, month);
+    const char *found = strstr(months, month);
     if (found == NULL || strlen(month) != 3 || (found - months) % 3 != 0)
         return 0;
     utc.tm_mon = (int)(found - months) / 3;
@@ -84,18 +83,17 @@ static int see_object(void *context, const struct ms_http_response *response,
                       struct ms_error *err) {
     struct download *download = context;
     const char *range = ms_http_response_header(response, "Content-Range");
-    int64_t begin = 0;
-    int rc;
 
     if (response->status == 206 && (range == NULL || strncmp(range, "bytes ", 6) != 0))
         return ms_error_set(err, MS_ENET, "S3 sent a part of an object without saying which");
+    int64_t begin = 0;
     if (response->status == 206)
         begin = number_or(range + 6, -1);
     if (begin != download->next)
         return ms_error_set(err, MS_EUNSUPPORTED, "the server sent another part than asked for");
     if (download->known)
         return 0;
-    rc = see_info(download->sink->info, response, err);
+    int rc = see_info(download->sink->info, response, err);
     if (rc == 0)
         rc = ms_store_range(download->sink->info->bytes, download->first, &download->last, err);
     download->known = rc == 0;
@@ -104,11 +102,10 @@ static int see_object(void *context, const struct ms_http_response *response,
 
 static int take_object(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct download *download = context;
-    int rc;
 
     if ((int64_t)size > download->last - download->next + 1)
         return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more than was asked for");
-    rc = download->sink->write(download->sink->context, bytes, size, err);
+    const int rc = download->sink->write(download->sink->context, bytes, size, err);
     if (rc != 0)
         return rc;
     ms_sha256_update(download->digest, bytes, size);
@@ -118,9 +115,8 @@ static int take_object(void *context, const void *bytes, size_t size, struct ms_
 
 static int attempt_download(struct ms_s3 *s3, struct ms_s3_call *call, struct download *download,
                             struct ms_error *err) {
-    char range[80], match[100];
-
     memset(call->headers, 0, sizeof call->headers);
+    char range[80];
     if (download->next > 0 || download->last >= 0) {
         if (download->last >= 0)
             snprintf(range, sizeof range, "range: bytes=%lld-%lld", (long long)download->next,
@@ -129,6 +125,7 @@ static int attempt_download(struct ms_s3 *s3, struct ms_s3_call *call, struct do
             snprintf(range, sizeof range, "range: bytes=%lld-", (long long)download->next);
         call->headers[0] = range;
     }
+    char match[100];
     if (download->known && download->sink->info->etag[0] != '\0') {
         snprintf(match, sizeof match, "if-match: %s", download->sink->info->etag);
         call->headers[1] = match;
@@ -146,7 +143,6 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
                               .head = see_object,
                               .write = take_object,
                               .context = &download};
-    char hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
     int rc = ms_sha256_new(&download.digest, err);
 
     for (int number = 1, fruitless = 1; rc == 0; number++, fruitless++) {
@@ -171,6 +167,7 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
     }
     if (download.known && download.next == download.last + 1 && !call.ours)
         rc = 0;
+    char hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
     if (rc == 0 && download.first == 0 && download.last == sink->info->bytes - 1 &&
         sink->info->sha256[0] != '\0') {
         ms_sha256_hex(download.digest, hex);

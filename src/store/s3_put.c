@@ -16,7 +16,7 @@
 #define PART_XML_BYTES 160
 
 static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *err) {
-    char xml[300], hex[MS_SHA256_HEX];
+    char xml[300];
     struct ms_store_source body = {.fd = -1, .bytes = xml};
     struct ms_s3_call call = {.method = "PUT", .bucket = bucket};
     int rc;
@@ -30,6 +30,7 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
                              "<LocationConstraint>%s</LocationConstraint>"
                              "</CreateBucketConfiguration>",
                              s3->region);
+        char hex[MS_SHA256_HEX];
         rc = ms_sha256_of(xml, (size_t)body.size, hex, err);
         if (rc != 0)
             return rc;
@@ -116,19 +117,18 @@ static int complete(struct upload *upload, char etag[80], struct ms_error *err) 
                               .query = query,
                               .body = &body,
                               .body_sha256 = hex};
-    struct ms_object_info info;
-    int rc;
 
     memcpy(upload->xml + upload->xml_size, end, sizeof end); /* add_part left room */
     upload->xml_size += strlen(end);
     body.bytes = upload->xml;
     body.size = call.body_bytes = (int64_t)upload->xml_size;
     snprintf(query, sizeof query, "uploadId=%s", upload->id);
-    rc = ms_sha256_of(upload->xml, upload->xml_size, hex, err);
+    int rc = ms_sha256_of(upload->xml, upload->xml_size, hex, err);
     if (rc == 0)
         rc = ms_s3_do(upload->s3, &call, err);
     if (rc == 0 && ms_s3_xml(call.reply, "ETag", etag, 80) && etag[0] == '"')
         return 0;
+    struct ms_object_info info;
     /* Not every server tells the tag. And where there is no such upload: was an earlier attempt
      * heard, and only its answer lost? Then the object is there. */
     if (rc == 0 || call.status == 404) {
@@ -148,12 +148,12 @@ static int send_parts(struct upload *upload, struct ms_error *err) {
     const int64_t part_bytes = least > PART_BYTES ? least : PART_BYTES;
     const char *wanted = strchr(upload->digest, ' ') + 1;
     struct ms_sha256 *whole = NULL;
-    char hex[MS_SHA256_HEX];
     int rc = ms_sha256_new(&whole, err);
 
     for (int64_t first = 0, number = 1; rc == 0 && first < size; first += part_bytes, number++)
         rc = send_part(upload, (int)number, first,
                        size - first < part_bytes ? size - first : part_bytes, whole, err);
+    char hex[MS_SHA256_HEX];
     if (rc == 0) {
         ms_sha256_hex(whole, hex); /* S3 checked the parts; nobody else checks the whole */
         if (strcmp(hex, wanted) != 0)
@@ -169,7 +169,7 @@ static int put_parts(struct upload *upload, const char *type, char etag[80], str
                                .key = upload->key,
                                .query = "uploads=",
                                .headers = {upload->digest, type}};
-    char id[400], query[600], *encoded = NULL;
+    char query[600];
     struct ms_s3_call abort = {.method = "DELETE",
                                .bucket = upload->bucket,
                                .key = upload->key,
@@ -179,9 +179,10 @@ static int put_parts(struct upload *upload, const char *type, char etag[80], str
 
     if (rc != 0)
         return rc;
+    char id[400];
     if (!ms_s3_xml(begin.reply, "UploadId", id, sizeof id))
         return ms_error_set(err, MS_ENET, "S3 began an upload, but gave no usable id for it");
-    encoded = ms_percent_encode(id, false);
+    char *encoded = ms_percent_encode(id, false);
     if (encoded == NULL || strlen(encoded) > sizeof query - 40) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for the id of an upload");
         goto out;
@@ -204,8 +205,7 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
               const struct ms_store_source *source, struct ms_object_info *info,
               struct ms_error *err) {
     struct ms_s3 *s3 = (struct ms_s3 *)store;
-    char hex[MS_SHA256_HEX], digest[100], etag[80] = "";
-    char *type = NULL;
+    char hex[MS_SHA256_HEX];
     int rc = 0;
 
     if (source->sha256 != NULL)
@@ -214,12 +214,14 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
         rc = ms_store_source_sha256(store, source, 0, source->size, NULL, hex, err);
     if (rc != 0)
         return rc;
+    char digest[100];
     snprintf(digest, sizeof digest, "x-amz-meta-sha256: %s", hex);
-    type = ms_strdupf("content-type: %s", source->content_type[0] != '\0'
-                                              ? source->content_type
-                                              : "application/octet-stream");
+    char *type = ms_strdupf("content-type: %s", source->content_type[0] != '\0'
+                                                    ? source->content_type
+                                                    : "application/octet-stream");
     if (type == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to store an object");
+    char etag[80] = "";
     if (source->size > PART_BYTES) {
         struct upload upload = {
             .s3 = s3, .bucket = bucket, .key = key, .source = source, .digest = digest};

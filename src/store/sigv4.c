@@ -139,9 +139,9 @@ static int add_headers(const struct ms_sigv4_request *request, struct text *bloc
                        struct text *names, struct ms_error *err) {
     struct header headers[MAX_HEADERS];
     size_t count = 0;
-    int rc = 0;
 
     headers[count++] = (struct header){.name = strdup("host"), .value = request->host};
+    int rc = 0;
     for (const char *const *line = request->headers; line != NULL && *line != NULL; line++) {
         const size_t size = strcspn(*line, ":");
 
@@ -196,7 +196,6 @@ static int add_scope(struct text *out, const struct ms_sigv4_request *request,
 static int sign(const struct ms_sigv4_request *request, const char *scope, const char *canonical,
                 size_t canonical_size, char signature[MS_SHA256_HEX], struct ms_error *err) {
     const char *const steps[] = {request->region, request->service, "aws4_request"};
-    unsigned char key[MS_SHA256_BYTES];
     char hash[MS_SHA256_HEX];
     char *secret = ms_strdupf("AWS4%s", request->secret_key);
     char *text = NULL;
@@ -209,6 +208,7 @@ static int sign(const struct ms_sigv4_request *request, const char *scope, const
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a request");
         goto out;
     }
+    unsigned char key[MS_SHA256_BYTES];
     rc = ms_hmac_sha256(secret, strlen(secret), request->amz_date, DATE_BYTES, key, err);
     for (int i = 0; rc == 0 && i < 3; i++)
         rc = ms_hmac_sha256(key, sizeof key, steps[i], strlen(steps[i]), key, err);
@@ -251,13 +251,12 @@ static void add_canonical(struct text *out, const struct ms_sigv4_request *reque
 
 int ms_sigv4_authorization(const struct ms_sigv4_request *request,
                            char out[MS_SIGV4_AUTHORIZATION_MAX], struct ms_error *err) {
-    struct text query = {0}, block = {0}, names = {0}, scope = {0}, canonical = {0};
-    char signature[MS_SHA256_HEX];
-    int rc, size;
+    struct text query = {0}, block = {0}, names = {0}, canonical = {0};
 
-    rc = add_query(&query, request->query, err);
+    int rc = add_query(&query, request->query, err);
     if (rc == 0)
         rc = add_headers(request, &block, &names, err);
+    struct text scope = {0};
     if (rc == 0)
         rc = add_scope(&scope, request, err);
     if (rc != 0)
@@ -267,12 +266,13 @@ int ms_sigv4_authorization(const struct ms_sigv4_request *request,
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a request");
         goto out;
     }
+    char signature[MS_SHA256_HEX];
     rc = sign(request, scope.bytes, canonical.bytes, canonical.size, signature, err);
     if (rc != 0)
         goto out;
-    size = snprintf(out, MS_SIGV4_AUTHORIZATION_MAX,
-                    ALGORITHM " Credential=%s/%s,SignedHeaders=%s,Signature=%s",
-                    request->access_key, scope.bytes, names.bytes, signature);
+    const int size = snprintf(out, MS_SIGV4_AUTHORIZATION_MAX,
+                              ALGORITHM " Credential=%s/%s,SignedHeaders=%s,Signature=%s",
+                              request->access_key, scope.bytes, names.bytes, signature);
     if (size >= MS_SIGV4_AUTHORIZATION_MAX)
         rc =
             ms_error_set(err, MS_EUSAGE, "the access key or the headers are too long to be signed");
@@ -287,18 +287,19 @@ out:
 
 int ms_sigv4_presign(const struct ms_sigv4_request *request, int expires_s, char **query,
                      struct ms_error *err) {
-    struct text raw = {0}, sorted = {0}, block = {0}, names = {0}, scope = {0}, canonical = {0};
-    char signature[MS_SHA256_HEX], number[16];
-    int rc;
+    struct text raw = {0}, sorted = {0}, canonical = {0};
 
     *query = NULL;
-    rc = add_headers(request, &block, &names, err);
+    struct text block = {0}, names = {0};
+    int rc = add_headers(request, &block, &names, err);
+    struct text scope = {0};
     if (rc == 0)
         rc = add_scope(&scope, request, err);
     if (rc == 0 && (scope.failed || names.failed))
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a URL");
     if (rc != 0)
         goto out;
+    char number[16];
     snprintf(number, sizeof number, "%d", expires_s);
     add(&raw, request->query);
     add(&raw, "&X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
@@ -324,6 +325,7 @@ int ms_sigv4_presign(const struct ms_sigv4_request *request, int expires_s, char
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a URL");
         goto out;
     }
+    char signature[MS_SHA256_HEX];
     rc = sign(request, scope.bytes, canonical.bytes, canonical.size, signature, err);
     if (rc != 0)
         goto out;

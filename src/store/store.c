@@ -47,7 +47,6 @@ static size_t character_bytes(const unsigned char *text) {
 
 static bool key_is_good(const char *key) {
     const size_t size = strnlen(key, KEY_MAX_BYTES + 1);
-    size_t part = 0;
 
     if (size == 0 || size > KEY_MAX_BYTES)
         return false;
@@ -58,6 +57,7 @@ static bool key_is_good(const char *key) {
             return false;
         i += bytes;
     }
+    size_t part = 0;
     for (const char *at = key;; at += part + 1) {
         part = strcspn(at, "/");
         if (part == 0 || part > PART_MAX_BYTES || (part == 1 && at[0] == '.') ||
@@ -117,8 +117,6 @@ int ms_store_ping(struct ms_store *store, struct ms_error *err) {
 
 static int open_source(const struct ms_object_source *given, struct ms_store_source *source,
                        struct ms_error *err) {
-    struct stat status;
-
     *source = (struct ms_store_source){
         .fd = -1,
         .bytes = given->bytes,
@@ -136,6 +134,7 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
     if (source->fd < 0)
         return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, given->path, "%s",
                               strerror(errno));
+    struct stat status;
     if (fstat(source->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(source->fd);
         source->fd = -1;
@@ -148,16 +147,16 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
 int ms_store_put(struct ms_store *store, const char *bucket, const char *key,
                  const struct ms_object_source *given, struct ms_object_info *info,
                  struct ms_error *err) {
-    struct ms_object_info unused;
-    struct ms_store_source source;
     char full[MS_STORE_BUCKET_MAX];
     int rc = check_names(store, bucket, key, full, err);
 
     if (rc != 0)
         return rc;
+    struct ms_store_source source;
     rc = open_source(given, &source, err);
     if (rc != 0)
         return rc;
+    struct ms_object_info unused;
     rc = store->ops->put(store, full, key, &source, info != NULL ? info : &unused, err);
     if (source.fd >= 0)
         (void)close(source.fd);
@@ -243,11 +242,11 @@ int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key, 
                    int64_t max_bytes, struct ms_error *err) {
     struct file_sink sink = {.fd = -1, .path = path, .left = max_bytes};
     char *temporary = ms_strdupf("%s.XXXXXX", path);
-    int rc;
 
     if (temporary == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to fetch an object");
     sink.fd = mkostemp(temporary, O_CLOEXEC);
+    int rc;
     if (sink.fd < 0) {
         rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;

@@ -36,10 +36,6 @@ static int dim(const struct ms_onnx *onnx, const char *name, int index) {
 }
 
 static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_error *err) {
-    int64_t wave[MS_ONNX_MAX_DIMS], spectrum[MS_ONNX_MAX_DIMS];
-    char last[48];
-    int hidden;
-
     *h = (struct ms_hyper){
         .audio_channels = 2,
         .samplerate = 44100,
@@ -59,17 +55,19 @@ static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_
         .t_max_period = 10000,
         .t_weight_pos_embed = 1,
     };
+    int64_t wave[MS_ONNX_MAX_DIMS], spectrum[MS_ONNX_MAX_DIMS];
     if (ms_onnx_input_shape(onnx, 0, wave) != 3 || ms_onnx_input_shape(onnx, 1, spectrum) != 4 ||
         wave[1] != 2 || h->depth == 0 || h->channels == 0 || h->t_layers == 0)
         return ms_error_set(err, MS_EMODEL, "the ONNX graph is not a Demucs v4 network");
     h->segment_frames = (int)wave[2];
     h->nfft = spectrum[2] > 0 && spectrum[2] <= 8192 ? 2 * (int)spectrum[2] : 0;
     h->growth = h->depth > 1 ? dim(onnx, "encoder.1.conv.weight", 0) / h->channels : 1;
-    hidden = dim(onnx, "encoder.0.dconv.layers.0.0.weight", 0);
+    int hidden = dim(onnx, "encoder.0.dconv.layers.0.0.weight", 0);
     h->dconv_comp = hidden > 0 ? h->channels / hidden : 1;
     hidden = dim(onnx, "crosstransformer.layers.0.norm1.weight", 0);
     h->t_hidden_scale =
         hidden > 0 ? (double)dim(onnx, "crosstransformer.layers.0.linear1.bias", 0) / hidden : 0;
+    char last[48];
     snprintf(last, sizeof last, "tdecoder.%d.conv_tr.bias", h->depth - 1);
     h->sources = dim(onnx, last, 0) / h->audio_channels;
     return ms_hyper_check(h, err);
@@ -155,23 +153,20 @@ static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
     const bool bias = length >= 4 && strcmp(part + length - 4, "bias") == 0;
     const char *operation = to->dims == 2 ? "MatMul" : bias ? "Add" : "Mul";
     const size_t columns = to->dims == 2 ? (size_t)to->shape[1] : 1;
-    char module[sizeof to->name], prefix[192], node[224];
-    size_t row = 0;
 
     if (to->dims > 2)
         return false;
+    char module[sizeof to->name], prefix[192], node[224];
     snprintf(module, sizeof module, "%.*s", (int)(part - to->name), to->name);
     node_prefix(module, prefix);
+    size_t row = 0;
     for (int i = 0; row < (size_t)to->shape[0]; i++) {
-        const struct ms_onnx_tensor *from;
-        size_t rows;
-
         snprintf(node, sizeof node, i == 0 ? "%s/%s" : "%s/%s_%d", prefix, operation, i);
-        from = ms_onnx_node_initializer(onnx, node);
+        const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, node);
         if (from == NULL || from->count % columns != 0 ||
             (to->dims == 2 && (from->dims != 2 || (size_t)from->shape[0] != columns)))
             return false;
-        rows = from->count / columns;
+        const size_t rows = from->count / columns;
         if (rows > (size_t)to->shape[0] - row)
             return false;
         transpose(from, to, row, rows, columns);
@@ -203,12 +198,10 @@ static int name_stems(struct ms_imported *out, int sources, struct ms_error *err
 
 int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_imported *out,
                    struct ms_error *err) {
-    struct ms_onnx *onnx = NULL;
-    struct ms_hyper hyper;
-    int rc;
-
     memset(out, 0, sizeof *out);
-    rc = ms_onnx_parse(bytes, size, &onnx, err);
+    struct ms_onnx *onnx = NULL;
+    int rc = ms_onnx_parse(bytes, size, &onnx, err);
+    struct ms_hyper hyper;
     if (rc == 0)
         rc = read_hyper(onnx, &hyper, err);
     if (rc == 0)

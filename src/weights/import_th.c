@@ -152,10 +152,10 @@ static int take_number(const char *name, const struct ms_pickle_value *value,
                        struct ms_hyper *hyper, struct ms_error *err) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         void *field = (char *)hyper + numbers[i].offset;
-        double number;
 
         if (strcmp(name, numbers[i].name) != 0)
             continue;
+        double number;
         if (!number_of(value, &number) || number < 0 || number > 1e9 ||
             (!numbers[i].real && number != floor(number)))
             return unsupported(name, err);
@@ -188,9 +188,6 @@ static int take_stems(const struct ms_pickle_value *list, struct ms_imported *ou
 
 static int take_kwarg(const char *name, const struct ms_pickle_value *value,
                       struct ms_imported *out, struct ms_hyper *hyper, struct ms_error *err) {
-    double number;
-    int rc;
-
     if (strcmp(name, "sources") == 0)
         return take_stems(value, out, &hyper->sources, err);
     if (strcmp(name, "segment") == 0)
@@ -202,9 +199,10 @@ static int take_kwarg(const char *name, const struct ms_pickle_value *value,
         hyper->dconv_decoder = value->integer & 2;
         return 0;
     }
+    double number;
     if (strcmp(name, "norm_starts") == 0) /* the first layer with norms: there must be none */
         return number_of(value, &number) && number >= 4 ? 0 : unsupported(name, err);
-    rc = take_number(name, value, hyper, err);
+    const int rc = take_number(name, value, hyper, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
@@ -251,13 +249,12 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     for (size_t i = 0; i + 1 < kwargs->count; i += 2) {
         const struct ms_pickle_value *key = kwargs->items[i];
         char name[64];
-        int rc;
 
         if (key->type != MS_PICKLE_TEXT || key->text_size >= sizeof name)
             return ms_error_set(err, MS_EMODEL,
                                 "a parameter of the constructor has no sensible name");
         snprintf(name, sizeof name, "%.*s", (int)key->text_size, key->text);
-        rc = take_kwarg(name, kwargs->items[i + 1], out, hyper, err);
+        const int rc = take_kwarg(name, kwargs->items[i + 1], out, hyper, err);
         if (rc != 0)
             return rc;
     }
@@ -285,12 +282,12 @@ static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
 
 static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
     uint16_t bits;
-    float value;
 
     if (half) {
         memcpy(&bits, bytes + 2 * index, sizeof bits);
         return ms_half_to_float(bits);
     }
+    float value;
     memcpy(&value, bytes + 4 * index, sizeof value);
     return value;
 }
@@ -298,7 +295,6 @@ static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
 /* Walks the tensor's strides through the storage in C order. */
 static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *bytes,
                         uint64_t available, bool half, struct ms_tensor *to) {
-    int64_t index[MS_PICKLE_MAX_DIMS] = {0};
     uint64_t last = (uint64_t)from->offset;
 
     for (int i = 0; i < from->dims; i++) {
@@ -311,6 +307,7 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
     }
     if (last >= available)
         return false;
+    int64_t index[MS_PICKLE_MAX_DIMS] = {0};
     for (size_t i = 0; i < to->count; i++) {
         int64_t at = from->offset;
         int dim = from->dims - 1;
@@ -327,9 +324,6 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
 static int take_tensor(const struct ms_zip *zip, const struct ms_zip_entry *pickle,
                        const struct ms_pickle_value *value, struct ms_tensor *to,
                        struct ms_error *err) {
-    const struct ms_pickle_value *storage;
-    const struct ms_zip_entry *member;
-
     if (value == NULL || value->type != MS_PICKLE_TENSOR)
         return ms_error_set(err, MS_EMODEL, "tensor %s is missing", to->name);
     if (value->tensor->dims != to->dims ||
@@ -337,8 +331,8 @@ static int take_tensor(const struct ms_zip *zip, const struct ms_zip_entry *pick
         return ms_error_set(err, MS_EMODEL,
                             "tensor %s does not have the shape that the hyper-parameters give",
                             to->name);
-    storage = value->items[0];
-    member = find_storage(zip, pickle, storage);
+    const struct ms_pickle_value *storage = value->items[0];
+    const struct ms_zip_entry *member = find_storage(zip, pickle, storage);
     if (member == NULL || !copy_values(value->tensor, member->bytes,
                                        member->size / (storage->half ? 2 : 4), storage->half, to))
         return ms_error_set(err, MS_EMODEL, "tensor %s: its values are not in the file", to->name);
@@ -386,35 +380,32 @@ static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
 
 static bool is_big_endian(const struct ms_zip *zip, const struct ms_zip_entry *pickle) {
     const size_t folder = pickle->name_size - strlen("data.pkl");
-    const struct ms_zip_entry *order;
     char name[256];
 
     if (folder + strlen("byteorder") > sizeof name)
         return false;
     memcpy(name, pickle->name, folder);
     memcpy(name + folder, "byteorder", strlen("byteorder"));
-    order = ms_zip_find(zip, name, folder + strlen("byteorder"));
+    const struct ms_zip_entry *order = ms_zip_find(zip, name, folder + strlen("byteorder"));
     return order != NULL && (order->size != 6 || memcmp(order->bytes, "little", 6) != 0);
 }
 
 int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out, struct ms_error *err) {
-    const struct ms_zip_entry *member;
     struct ms_pickle *pickle = NULL;
-    struct ms_zip zip;
-    struct ms_hyper hyper;
-    int rc;
 
     memset(out, 0, sizeof *out);
-    rc = ms_zip_open(&zip, bytes, size, err);
+    struct ms_zip zip;
+    int rc = ms_zip_open(&zip, bytes, size, err);
     if (rc != 0)
         return rc;
-    member = find_pickle(&zip);
+    const struct ms_zip_entry *member = find_pickle(&zip);
     if (member == NULL || is_big_endian(&zip, member)) {
         rc = ms_error_set(err, MS_EMODEL,
                           "the zip archive is not one of torch, or of a big-endian machine");
         goto out;
     }
     rc = ms_pickle_parse(member->bytes, member->size, &pickle, err);
+    struct ms_hyper hyper;
     if (rc == 0)
         rc = read_hyper(ms_pickle_root(pickle), out, &hyper, err);
     if (rc == 0)

@@ -56,7 +56,6 @@ static bool read_network(const struct ms_json *object, struct ms_manifest *out) 
     const struct ms_json *sources = ms_json_get(object, "sources");
     const struct ms_json *weights = ms_json_get(object, "weights");
     const struct ms_json *digest = ms_json_get(object, "safetensors");
-    int stem = 0;
 
     network->tensors = ms_json_get(object, "tensors");
     if (ms_json_count(sources) < 1 || ms_json_count(sources) > MS_MANIFEST_MAX_SOURCES ||
@@ -66,6 +65,7 @@ static bool read_network(const struct ms_json *object, struct ms_manifest *out) 
          node = ms_json_next(node))
         if (!read_source(node, &network->sources[network->source_count++]))
             return false;
+    int stem = 0;
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node))
         if (!ms_json_double(node, &out->info.weights[index][stem++]))
@@ -112,9 +112,8 @@ static int parse(const char *text, size_t size, struct ms_manifest *out, struct 
 
 static int open_file(const char *path, struct ms_manifest *out, struct ms_error *err) {
     struct ms_mapped mapped;
-    int rc;
 
-    rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
     if (rc != 0)
         return rc;
     rc = parse((const char *)mapped.bytes, mapped.size, out, err);
@@ -125,13 +124,12 @@ static int open_file(const char *path, struct ms_manifest *out, struct ms_error 
 }
 
 int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
-    char known[500] = "";
-    size_t used = 0;
-
     memset(out, 0, sizeof *out);
     if (strchr(name, '/') != NULL ||
         (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".json") == 0))
         return open_file(name, out, err);
+    char known[500] = "";
+    size_t used = 0;
     for (const struct ms_embedded *file = ms_embedded_manifests; file->name != NULL; file++) {
         const size_t length = strcspn(file->name, ".");
 

@@ -11,16 +11,14 @@
 
 int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes,
                    struct ms_error *err) {
-    struct stat st;
-    void *bytes;
-    int rc = 0;
-    int fd;
-
     *mapped = (struct ms_mapped){0};
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
+    const int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
     if (fd < 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
+    struct stat st;
+    int rc = 0;
     if (fstat(fd, &st) != 0) {
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
@@ -36,7 +34,7 @@ int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes
     }
     if (st.st_size == 0)
         goto out; /* nothing to map: mmap refuses a length of 0 */
-    bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
         rc = ms_error_about(err, MS_EIO, path, "cannot map: %s", strerror(errno));
         goto out;

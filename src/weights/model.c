@@ -21,11 +21,11 @@ static bool ends_in_json(const char *name) {
 /* The only model of a folder. */
 static int only_json(const char *folder, char **out, struct ms_error *err) {
     DIR *dir = opendir(folder);
-    struct dirent *entry;
-    int rc = 0;
 
     if (dir == NULL)
         return ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
+    struct dirent *entry;
+    int rc = 0;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         if (!ends_in_json(entry->d_name))
             continue;
@@ -48,9 +48,8 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
 }
 
 int ms_model_find_json(const char *path, char **out, struct ms_error *err) {
-    struct stat st;
-
     *out = NULL;
+    struct stat st;
     if (stat(path, &st) != 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
@@ -61,19 +60,16 @@ int ms_model_find_json(const char *path, char **out, struct ms_error *err) {
 }
 
 int ms_model_locate(const char *models_dir, const char *word, char **out, struct ms_error *err) {
-    char *path;
-    int rc;
-
     *out = NULL;
     if (strchr(word, '/') != NULL || ends_in_json(word))
         return ms_model_find_json(word, out, err);
     if (!ms_model_name_is_plain(word))
         return ms_error_set(err, MS_ENOTFOUND, "'%.100s' is neither a model's name nor a path",
                             word);
-    path = ms_strdupf("%s/%s.json", models_dir, word);
+    char *path = ms_strdupf("%s/%s.json", models_dir, word);
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_model_find_json(path, out, err);
+    int rc = ms_model_find_json(path, out, err);
     if (rc == MS_ENOTFOUND)
         rc = ms_error_set(err, rc,
                           "there is no model '%s' in %s; 'msaas model pull %s' fetches a known one",
@@ -93,9 +89,8 @@ int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_er
 
 int ms_model_verify(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
-    int rc;
 
-    rc = ms_model_json_read(path, &json, err);
+    int rc = ms_model_json_read(path, &json, err);
     if (rc != 0)
         return rc;
     for (int i = 0; i < json.info.member_count && rc == 0; i++) {

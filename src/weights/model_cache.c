@@ -138,10 +138,10 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     char *text = malloc(MAX_JSON_BYTES + 1);
     FILE *file = fopen(path, "rbe");
     size_t size = 0;
-    int rc;
 
     if (text != NULL && file != NULL)
         size = fread(text, 1, MAX_JSON_BYTES + 1, file);
+    int rc;
     if (text == NULL)
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's JSON");
     else if (file == NULL || ferror(file) || size > MAX_JSON_BYTES)
@@ -157,13 +157,12 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
 /* All that the JSON in the new folder names, and that it is what it should be. */
 static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
-    struct ms_json *document = NULL;
-    struct ms_model_info info;
-    int rc;
 
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_model_describe(path, &info, err); /* checks everything, the names among it */
+    struct ms_model_info info;
+    int rc = ms_model_describe(path, &info, err); /* checks everything, the names among it */
+    struct ms_json *document = NULL;
     if (rc == 0)
         rc = read_json(path, &document, err);
     for (const struct ms_json *network = ms_json_first(ms_json_get(document, "networks"));
@@ -246,10 +245,10 @@ int ms_model_cache_fetch(struct ms_store *store, const char *bucket, const char 
                           .key = key,
                           .name = slash != NULL ? slash + 1 : key,
                           .cache = cache_dir};
-    int lock = -1;
     int rc = ms_make_dirs(cache_dir, err);
 
     *path = NULL;
+    int lock = -1;
     if (rc == 0)
         rc = take_lock(cache_dir, cancel, &lock, err);
     if (rc != 0)
@@ -283,22 +282,19 @@ int ms_model_cache_get(const char *word, const struct ms_store_options *store,
                        const char *cache_dir, char **path, struct ms_error *err) {
     struct ms_store_options options = *store;
     const size_t length = strlen(word);
-    struct ms_store *opened = NULL;
-    const char *key;
-    char *bucket;
-    int rc;
 
     *path = NULL;
-    key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
+    const char *key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
     if (key == NULL || key == word + 5 || length < 6 || strcmp(word + length - 5, ".json") != 0)
         return ms_error_set(err, MS_EUSAGE,
                             "'%.200s' is not of the form s3://BUCKET/PATH/NAME.json", word);
-    bucket = strndup(word + 5, (size_t)(key - word - 5));
+    char *bucket = strndup(word + 5, (size_t)(key - word - 5));
     if (bucket == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a name");
     options.url = "s3://";
     options.create_buckets = false;
-    rc = ms_store_open(&options, &opened, err);
+    struct ms_store *opened = NULL;
+    int rc = ms_store_open(&options, &opened, err);
     if (rc == 0)
         rc = ms_model_cache_fetch(opened, bucket, key + 1, cache_dir, options.cancel, path, err);
     ms_store_close(opened);

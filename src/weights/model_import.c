@@ -48,11 +48,11 @@ static const struct ms_manifest_source *find_source(const struct ms_manifest *ma
 static int check_source(const struct ms_manifest *manifest, int network, const char *sha256,
                         struct ms_error *err) {
     const struct ms_manifest_network *known = &manifest->networks[network];
-    char expected[300];
-    size_t used = 0;
 
     if (find_source(manifest, network, sha256) != NULL)
         return 0;
+    char expected[300];
+    size_t used = 0;
     for (int i = 0; i < known->source_count; i++)
         used +=
             (size_t)snprintf(expected + used, sizeof expected - used, "%s%.12s (%.40s)",
@@ -65,9 +65,8 @@ static int check_source(const struct ms_manifest *manifest, int network, const c
 int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
                              struct ms_error *err) {
     char sha256[MS_SHA256_HEX];
-    int rc;
 
-    rc = ms_sha256_of_file(path, sha256, err);
+    int rc = ms_sha256_of_file(path, sha256, err);
     if (rc == 0 && (rc = check_source(manifest, network, sha256, err)) != 0)
         ms_error_prefix(err, "%s", path);
     return rc;
@@ -76,9 +75,8 @@ int ms_manifest_check_source(const struct ms_manifest *manifest, int network, co
 int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
                             struct ms_error *err) {
     struct ms_model_json json;
-    int rc;
 
-    rc = ms_model_verify(path, NULL, err);
+    int rc = ms_model_verify(path, NULL, err);
     if (rc == 0)
         rc = ms_model_json_read(path, &json, err);
     if (rc != 0)
@@ -98,9 +96,8 @@ int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path
 /* A manifest that knows the file; *network is -1 where there is none. */
 static int recognise(const char *sha256, struct ms_manifest *out, int *network,
                      struct ms_error *err) {
-    const char *name;
-
     *network = -1;
+    const char *name;
     for (int i = 0; (name = ms_manifest_name(i)) != NULL; i++) {
         const int rc = ms_manifest_open(name, out, err);
 
@@ -120,18 +117,16 @@ static int recognise(const char *sha256, struct ms_manifest *out, int *network,
 /* Every tensor of the written file against its published digest. */
 static int check_tensors(const struct ms_weights *weights, const struct ms_json *tensors,
                          struct ms_error *err) {
-    char sha256[MS_SHA256_HEX];
-
     for (size_t i = 0; i < ms_weights_count(weights); i++) {
         const struct ms_weight *weight = ms_weights_at(weights, i);
         const char *expected = ms_json_string(ms_json_get(tensors, weight->name));
         size_t bytes = 2;
-        int rc;
 
         for (int j = 0; j < weight->dims; j++)
             bytes *= (size_t)weight->shape[j];
-        rc = ms_sha256_of(weight->data, weight->dtype == MS_DTYPE_F16 ? bytes : 2 * bytes, sha256,
-                          err);
+        char sha256[MS_SHA256_HEX];
+        const int rc = ms_sha256_of(weight->data, weight->dtype == MS_DTYPE_F16 ? bytes : 2 * bytes,
+                                    sha256, err);
         if (rc != 0)
             return rc;
         if (expected == NULL || strcmp(expected, sha256) != 0)
@@ -148,9 +143,8 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
                          struct ms_error *err) {
     struct ms_weights *weights = NULL;
     struct ms_mapped mapped;
-    int rc;
 
-    rc = ms_mapped_open(&mapped, work->temporary[index], MAX_SOURCE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, work->temporary[index], MAX_SOURCE_BYTES, err);
     if (rc == 0)
         rc = ms_safetensors_parse(mapped.bytes, mapped.size, &weights, err);
     if (rc == 0)
@@ -253,17 +247,16 @@ static int write_network(struct work *work, int index, const struct ms_imported 
 static int import_file(struct work *work, int index, struct ms_error *err) {
     const char *path = work->import->files[index];
     const struct ms_manifest *manifest = work->import->manifest;
-    struct ms_manifest recognised = {0};
     struct ms_imported imported = {0};
     struct ms_mapped mapped;
-    char sha256[MS_SHA256_HEX];
     int network = index;
-    int rc;
 
-    rc = ms_mapped_open(&mapped, path, MAX_SOURCE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_SOURCE_BYTES, err);
     if (rc != 0)
         return rc; /* the text names the file */
+    char sha256[MS_SHA256_HEX];
     rc = ms_sha256_of(mapped.bytes, mapped.size, sha256, err);
+    struct ms_manifest recognised = {0};
     if (rc == 0 && manifest != NULL)
         rc = check_source(manifest, index, sha256, err);
     else if (rc == 0)
@@ -334,9 +327,6 @@ static int publish(struct work *work, struct ms_error *err) {
 
 int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
                     struct ms_error *err) {
-    struct work *work;
-    int rc;
-
     if (import->file_count < 1 || import->file_count > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(err, MS_EUSAGE, "a model has 1 to %d networks, each a file",
                             MS_MODEL_MAX_MEMBERS);
@@ -344,10 +334,10 @@ int ms_model_import(const struct ms_model_import *import, struct ms_model_info *
         return ms_error_set(err, MS_EUSAGE, "%s is made of %d files, not %d",
                             import->manifest->info.name, import->manifest->info.member_count,
                             import->file_count);
-    rc = ms_make_dirs(import->folder, err);
+    int rc = ms_make_dirs(import->folder, err);
     if (rc != 0)
         return rc;
-    work = calloc(1, sizeof *work);
+    struct work *work = calloc(1, sizeof *work);
     if (work == NULL)
         return no_memory(err);
     work->import = import;

@@ -177,11 +177,9 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
     const int index = out->info.member_count;
     const char *sha256 = ms_json_string(ms_json_get(object, "sha256"));
     const struct ms_json *weights = ms_json_get(object, "weights");
-    int stem = 0;
-    int rc;
 
-    rc = read_name(ms_json_get(object, "file"), "a network's file", out->networks[index].file,
-                   sizeof out->networks[index].file, err);
+    const int rc = read_name(ms_json_get(object, "file"), "a network's file",
+                             out->networks[index].file, sizeof out->networks[index].file, err);
     if (rc != 0)
         return rc;
     if (!is_sha256(sha256))
@@ -189,6 +187,7 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
     memcpy(out->networks[index].sha256, sha256, MS_SHA256_HEX);
     if (!ms_json_is_array(weights) || ms_json_count(weights) != (size_t)out->info.stem_count)
         return ms_error_set(err, MS_EMODEL, "a network's weights are not one for each stem");
+    int stem = 0;
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node)) {
         double *weight = &out->info.weights[index][stem++];
@@ -268,12 +267,12 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
     struct ms_json_writer *writer = compose(json, NULL);
     const char *text = NULL;
     size_t size = 0;
-    int rc;
 
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
-    rc = text != NULL ? ms_sha256_of(text, size, sha256, err)
-                      : ms_error_set(err, MS_ENOMEM, "no memory for a model's description");
+    const int rc = text != NULL
+                       ? ms_sha256_of(text, size, sha256, err)
+                       : ms_error_set(err, MS_ENOMEM, "no memory for a model's description");
     ms_json_writer_free(writer);
     return rc;
 }
@@ -283,14 +282,13 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
 static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
                         struct ms_error *err) {
     const struct ms_json *digest = ms_json_get(root, "digest");
-    char sha256[MS_SHA256_HEX];
-    int rc;
 
     if (ms_json_count(root) != MEMBERS + (digest != NULL))
         return ms_error_set(err, MS_EMODEL, "it has members that are not known");
     if (digest == NULL)
         return 0;
-    rc = digest_of(json, sha256, err);
+    char sha256[MS_SHA256_HEX];
+    int rc = digest_of(json, sha256, err);
     if (rc == 0 &&
         (!is_sha256(ms_json_string(digest)) || strcmp(ms_json_string(digest), sha256) != 0))
         rc = ms_error_set(
@@ -301,16 +299,13 @@ static int check_digest(const struct ms_json *root, const struct ms_model_json *
 
 int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out,
                         struct ms_error *err) {
-    struct ms_json *root = NULL;
-    const char *format;
-    int rc;
-
     memset(out, 0, sizeof *out);
-    rc = ms_json_parse(text, size, &root, err);
+    struct ms_json *root = NULL;
+    int rc = ms_json_parse(text, size, &root, err);
     if (rc != 0)
         return ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "%s",
                             err != NULL ? err->text : "");
-    format = ms_json_string(ms_json_get(root, "format"));
+    const char *format = ms_json_string(ms_json_get(root, "format"));
     if (format == NULL || strcmp(format, FORMAT) != 0) {
         rc = ms_error_set(err, MS_EMODEL, "its format is not %s: not a model", FORMAT);
         goto out;
@@ -350,9 +345,8 @@ int ms_model_json_read(const char *path, struct ms_model_json *out, struct ms_er
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
     struct ms_mapped mapped;
-    int rc;
 
-    rc = ms_mapped_open(&mapped, path, MAX_JSON_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_JSON_BYTES, err);
     if (rc != 0)
         return rc;
     rc = ms_model_json_parse((const char *)mapped.bytes, mapped.size, out, err);
@@ -371,14 +365,12 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
     char digest[MS_SHA256_HEX];
     const char *text = NULL;
     FILE *file = NULL;
-    size_t size;
-    bool ok;
-    int rc;
 
-    rc = digest_of(json, digest, err);
+    int rc = digest_of(json, digest, err);
     if (rc != 0)
         goto out;
     writer = compose(json, digest);
+    size_t size;
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
     if (text == NULL || temporary == NULL) {
@@ -390,8 +382,8 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
         rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;
     }
-    ok = fwrite(text, 1, size, file) == size && fputc('\n', file) != EOF && fflush(file) == 0 &&
-         fsync(fileno(file)) == 0;
+    bool ok = fwrite(text, 1, size, file) == size && fputc('\n', file) != EOF &&
+              fflush(file) == 0 && fsync(fileno(file)) == 0;
     ok = fclose(file) == 0 && ok;
     if (!ok || rename(temporary, path) != 0) {
         rc = ms_error_about(err, MS_EIO, path, "cannot write: %s", strerror(errno));
@@ -407,23 +399,22 @@ out:
 
 int ms_model_json_map(const char *json_path, const struct ms_model_json *json, int member,
                       struct ms_weights **weights, struct ms_error *err) {
-    struct ms_mapped mapped = {0};
     const char *slash = strrchr(json_path, '/');
     const int folder = slash != NULL ? (int)(slash + 1 - json_path) : 0;
     const char *expected = json->networks[member].sha256;
     char *path = ms_strdupf("%.*s%s", folder, json_path, json->networks[member].file);
-    char sha256[MS_SHA256_HEX];
-    int rc;
 
     *weights = NULL;
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_mapped_open(&mapped, path, MAX_NETWORK_BYTES, err);
+    struct ms_mapped mapped = {0};
+    int rc = ms_mapped_open(&mapped, path, MAX_NETWORK_BYTES, err);
     if (rc != 0) {
         rc = ms_error_set(err, rc == MS_ENOTFOUND ? MS_EMODEL : rc, "model %s: %s", json->info.name,
                           err != NULL ? err->text : "");
         goto out;
     }
+    char sha256[MS_SHA256_HEX];
     rc = ms_sha256_of(mapped.bytes, mapped.size, sha256, err);
     if (rc == 0 && strcmp(sha256, expected) != 0)
         rc = ms_error_set(

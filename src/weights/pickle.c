@@ -59,8 +59,6 @@ static int no_memory(struct ms_pickle *pickle) {
 /* ---- values ---- */
 
 static struct ms_pickle_value *new_value(struct ms_pickle *pickle, enum ms_pickle_type type) {
-    struct ms_pickle_value *value;
-
     if (pickle->chunks == NULL || pickle->chunks->used == CHUNK) {
         struct chunk *chunk;
 
@@ -69,7 +67,7 @@ static struct ms_pickle_value *new_value(struct ms_pickle *pickle, enum ms_pickl
         chunk->next = pickle->chunks;
         pickle->chunks = chunk;
     }
-    value = &pickle->chunks->values[pickle->chunks->used++];
+    struct ms_pickle_value *value = &pickle->chunks->values[pickle->chunks->used++];
     value->type = type;
     pickle->value_count++;
     return value;
@@ -94,7 +92,6 @@ static bool add_item(struct ms_pickle *pickle, struct ms_pickle_value *to,
 
 static bool array_reach(struct array *array, size_t index, size_t limit) {
     size_t capacity = array->capacity > 0 ? array->capacity : 64;
-    struct ms_pickle_value **grown;
 
     if (index >= limit)
         return false;
@@ -102,7 +99,7 @@ static bool array_reach(struct array *array, size_t index, size_t limit) {
         capacity *= 2;
     if (capacity == array->capacity)
         return true;
-    grown = realloc(array->at, capacity * sizeof(*grown));
+    struct ms_pickle_value **grown = realloc(array->at, capacity * sizeof(*grown));
     if (grown == NULL)
         return false;
     memset(grown + array->capacity, 0, (capacity - array->capacity) * sizeof(*grown));
@@ -198,12 +195,12 @@ static bool is_name(const struct ms_pickle_value *value, int name) {
 }
 
 static int global(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const char *module, *name;
     size_t module_size, name_size;
 
     if (!take_line(pickle, &module, &module_size) || !take_line(pickle, &name, &name_size))
         return refuse(pickle, "it is cut off");
+    struct ms_pickle_value *value;
     for (int i = 0; i < NAMES; i++) {
         const size_t size = module_size + 1 + name_size;
 
@@ -235,20 +232,18 @@ static bool integers(const struct ms_pickle_value *tuple, int64_t *out, int *cou
 
 /* _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks) */
 static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value *args) {
-    struct ms_pickle_value *value;
-    int strides;
-    int rc;
-
     if (args->count < 4 || args->items[0]->type != MS_PICKLE_STORAGE ||
         args->items[1]->type != MS_PICKLE_INT || args->items[1]->integer < 0)
         return refuse(pickle, "a tensor is not made of what tensors are made of");
-    rc = push_new(pickle, MS_PICKLE_TENSOR, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_TENSOR, &value);
     if (rc != 0)
         return rc;
     value->tensor = calloc(1, sizeof *value->tensor);
     if (value->tensor == NULL || !add_item(pickle, value, args->items[0]))
         return no_memory(pickle);
     value->tensor->offset = args->items[1]->integer;
+    int strides;
     if (!integers(args->items[2], value->tensor->shape, &value->tensor->dims) ||
         !integers(args->items[3], value->tensor->stride, &strides) ||
         strides != value->tensor->dims)
@@ -260,12 +255,12 @@ static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value
 static bool parse_fraction(const struct ms_pickle_value *text, int64_t *numerator,
                            int64_t *denominator) {
     char copy[48];
-    char *end;
 
     if (text->type != MS_PICKLE_TEXT || text->text_size >= sizeof copy)
         return false;
     memcpy(copy, text->text, text->text_size);
     copy[text->text_size] = '\0';
+    char *end;
     *numerator = strtoll(copy, &end, 10);
     *denominator = 1;
     if (*end == '/')
@@ -292,10 +287,10 @@ static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args
 static int reduce(struct ms_pickle *pickle) {
     const struct ms_pickle_value *args = pop(pickle);
     const struct ms_pickle_value *callee = pop(pickle);
-    struct ms_pickle_value *value;
 
     if (args == NULL || callee == NULL || args->type != MS_PICKLE_TUPLE)
         return refuse(pickle, "a call without arguments");
+    struct ms_pickle_value *value;
     if (is_name(callee, ORDERED_DICT) && args->count == 0)
         return push_new(pickle, MS_PICKLE_DICT, &value);
     if (is_name(callee, REBUILD_TENSOR))
@@ -308,8 +303,6 @@ static int reduce(struct ms_pickle *pickle) {
 /* ('storage', class, key, device, number of values) */
 static int persistent(struct ms_pickle *pickle) {
     const struct ms_pickle_value *id = pop(pickle);
-    struct ms_pickle_value *value;
-    int rc;
 
     if (id == NULL || id->type != MS_PICKLE_TUPLE || id->count != 5 ||
         !ms_pickle_is_text(id->items[0], "storage") || id->items[2]->type != MS_PICKLE_TEXT ||
@@ -317,7 +310,8 @@ static int persistent(struct ms_pickle *pickle) {
         return refuse(pickle, "it refers to something outside that is no storage");
     if (!is_name(id->items[1], HALF_STORAGE) && !is_name(id->items[1], FLOAT_STORAGE))
         return refuse(pickle, "a storage holds neither float16 nor float32");
-    rc = push_new(pickle, MS_PICKLE_STORAGE, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_STORAGE, &value);
     if (rc != 0)
         return rc;
     value->half = is_name(id->items[1], HALF_STORAGE);
@@ -331,13 +325,10 @@ static int persistent(struct ms_pickle *pickle) {
 
 /* The topmost `count` values become the items of one new value. */
 static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
-    struct ms_pickle_value *value;
-    size_t first;
-
     if (pickle->stack.count < count + marked)
         return refuse(pickle, "a tuple of what is not there");
-    first = pickle->stack.count - count;
-    value = new_value(pickle, type);
+    const size_t first = pickle->stack.count - count;
+    struct ms_pickle_value *value = new_value(pickle, type);
     if (value == NULL)
         return no_memory(pickle);
     for (size_t i = first; i < pickle->stack.count; i++) {
@@ -353,13 +344,10 @@ static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
 /* The topmost `count` values (above a mark, where `marked`) are added to the list or dictionary
  * below them. */
 static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
-    struct ms_pickle_value *to;
-    size_t first;
-
     if (pickle->stack.count < count + marked + 1)
         return refuse(pickle, "items of nothing");
-    first = pickle->stack.count - count;
-    to = pickle->stack.at[first - marked - 1];
+    const size_t first = pickle->stack.count - count;
+    struct ms_pickle_value *to = pickle->stack.at[first - marked - 1];
     if (to == NULL || to->type != type || (type == MS_PICKLE_DICT && count % 2 != 0))
         return refuse(pickle, "items of what has no items");
     for (size_t i = first; i < pickle->stack.count; i++) {
@@ -408,30 +396,28 @@ static int push_long(struct ms_pickle *pickle) {
 }
 
 static int push_real(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const uint8_t *bytes;
-    uint64_t bits = 0;
-    int rc;
 
     if (!take(pickle, 8, &bytes))
         return refuse(pickle, "it is cut off");
+    uint64_t bits = 0;
     for (int i = 0; i < 8; i++)
         bits = bits << 8 | bytes[i]; /* the one big-endian thing in a pickle */
-    rc = push_new(pickle, MS_PICKLE_FLOAT, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_FLOAT, &value);
     if (rc == 0)
         memcpy(&value->real, &bits, sizeof bits);
     return rc;
 }
 
 static int push_text(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const uint8_t *bytes;
     uint64_t size;
-    int rc;
 
     if (!take_number(pickle, 4, &size) || !take(pickle, (size_t)size, &bytes))
         return refuse(pickle, "it is cut off");
-    rc = push_new(pickle, MS_PICKLE_TEXT, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_TEXT, &value);
     if (rc == 0) {
         value->text = (const char *)bytes;
         value->text_size = (size_t)size;
@@ -522,7 +508,6 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
 int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
                     struct ms_error *err) {
     struct ms_pickle *pickle = calloc(1, sizeof *pickle);
-    int rc = 0;
 
     *out = NULL;
     if (pickle == NULL)
@@ -530,6 +515,7 @@ int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
     pickle->at = bytes;
     pickle->end = bytes + size;
     pickle->err = err;
+    int rc = 0;
     if (size > MAX_BYTES)
         rc = refuse(pickle, "it has %zu bytes", size);
     while (rc == 0 && pickle->root == NULL) {
@@ -577,10 +563,9 @@ bool ms_pickle_is_text(const struct ms_pickle_value *value, const char *text) {
 }
 
 const struct ms_pickle_value *ms_pickle_get(const struct ms_pickle_value *value, const char *key) {
-    const struct ms_pickle_value *found = NULL;
-
     if (value == NULL || value->type != MS_PICKLE_DICT)
         return NULL;
+    const struct ms_pickle_value *found = NULL;
     for (size_t i = 0; i + 1 < value->count; i += 2)
         if (value->items[i]->type == MS_PICKLE_TEXT && ms_pickle_is_text(value->items[i], key))
             found = value->items[i + 1];

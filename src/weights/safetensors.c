@@ -72,8 +72,6 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
     const struct ms_json *shape = ms_json_get(entry, "shape");
     const struct ms_json *offsets = ms_json_get(entry, "data_offsets");
     const char *dtype = ms_json_string(ms_json_get(entry, "dtype"));
-    uint64_t bytes;
-    int64_t begin, end;
 
     if (strlen(name) == 0 || strlen(name) >= sizeof weight->name)
         return ms_error_set(err, MS_EMODEL, "a tensor's name has %zu bytes", strlen(name));
@@ -89,7 +87,7 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
     if (!ms_json_is_array(shape) || ms_json_count(shape) > MS_TENSOR_MAX_DIMS)
         return ms_error_set(err, MS_EMODEL, "tensor %s has no shape of at most %d dimensions", name,
                             MS_TENSOR_MAX_DIMS);
-    bytes = value_bytes(weight->dtype);
+    uint64_t bytes = value_bytes(weight->dtype);
     for (const struct ms_json *dim = ms_json_first(shape); dim != NULL; dim = ms_json_next(dim)) {
         int64_t size;
 
@@ -98,6 +96,7 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
         bytes *= (uint64_t)size; /* at most data_bytes */
         weight->shape[weight->dims++] = size;
     }
+    int64_t begin, end;
     if (!ms_json_is_array(offsets) || ms_json_count(offsets) != 2 ||
         !ms_json_int(ms_json_first(offsets), &begin) ||
         !ms_json_int(ms_json_next(ms_json_first(offsets)), &end) || begin < 0 || end < begin ||
@@ -120,15 +119,14 @@ static int by_begin(const void *a, const void *b) {
 static int read_header(const struct ms_json *header, const uint8_t *data, uint64_t data_bytes,
                        struct ms_weights *weights, struct ms_error *err) {
     const size_t members = ms_json_count(header);
-    struct extent *extents = NULL;
     uint64_t end = 0;
-    int rc = 0;
 
     if (!ms_json_is_object(header) || members > MAX_TENSORS)
         return ms_error_set(err, MS_EMODEL, "the header is not an object of at most %u tensors",
                             MAX_TENSORS);
     weights->items = calloc(members + 1, sizeof *weights->items);
-    extents = calloc(members + 1, sizeof *extents);
+    struct extent *extents = calloc(members + 1, sizeof *extents);
+    int rc = 0;
     if (weights->items == NULL || extents == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for %zu tensors", members);
         goto out;
@@ -176,11 +174,9 @@ out:
 int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                          struct ms_error *err) {
     struct ms_weights *weights = NULL;
-    struct ms_json *header = NULL;
-    uint64_t header_bytes = 0;
-    int rc;
 
     *out = NULL;
+    uint64_t header_bytes = 0;
     for (size_t i = 0; i < 8 && size >= 8; i++)
         header_bytes |= (uint64_t)bytes[i] << (8 * i);
     if (size < 8 || header_bytes > MAX_HEADER || header_bytes > size - 8)
@@ -188,7 +184,8 @@ int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **
     if (header_bytes % 4 != 0)
         return ms_error_set(err, MS_EMODEL, "the header's length, %llu, is not aligned",
                             (unsigned long long)header_bytes);
-    rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
+    struct ms_json *header = NULL;
+    int rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
     if (rc != 0) {
         rc = ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
                           err != NULL ? err->text : "");
@@ -233,9 +230,8 @@ static int check_one(void *context, const char *name, int dims, const int64_t *s
 int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
                      struct ms_error *err) {
     struct check check = {.weights = weights, .err = err};
-    int rc;
 
-    rc = ms_hyper_visit_tensors(hyper, check_one, &check);
+    int rc = ms_hyper_visit_tensors(hyper, check_one, &check);
     if (rc == 0 && check.seen != weights->count)
         rc = ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
                           weights->count, check.seen);
@@ -279,15 +275,11 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     static const char spaces[DATA_ALIGNMENT] =
         "                                                                ";
     struct ms_json_writer *writer = ms_json_writer_new();
-    uint8_t length[8];
-    const char *text;
-    size_t size, padding;
-    int64_t offset = 0;
-    bool ok = false;
 
     if (writer == NULL)
         return false;
     ms_json_begin_object(writer, NULL);
+    int64_t offset = 0;
     for (size_t i = 0; i < tensors->count; i++) {
         const struct ms_tensor *tensor = &tensors->items[i];
 
@@ -305,9 +297,12 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
         ms_json_end_object(writer);
     }
     ms_json_end_object(writer);
-    text = ms_json_writer_text(writer, &size);
+    size_t size;
+    const char *text = ms_json_writer_text(writer, &size);
+    uint8_t length[8];
+    bool ok = false;
     if (text != NULL) {
-        padding = (DATA_ALIGNMENT - (8 + size) % DATA_ALIGNMENT) % DATA_ALIGNMENT;
+        const size_t padding = (DATA_ALIGNMENT - (8 + size) % DATA_ALIGNMENT) % DATA_ALIGNMENT;
         for (size_t i = 0; i < 8; i++)
             length[i] = (uint8_t)((uint64_t)(size + padding) >> (8 * i));
         ok = put(output, length, sizeof length) && put(output, text, size) &&
@@ -318,11 +313,10 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
 }
 
 static bool put_values(struct output *output, const struct ms_tensor *tensor, enum ms_dtype dtype) {
-    uint16_t halves[4096];
-    size_t done = 0;
-
     if (dtype == MS_DTYPE_F32)
         return put(output, tensor->values, tensor->count * sizeof *tensor->values);
+    uint16_t halves[4096];
+    size_t done = 0;
     while (done < tensor->count) {
         const size_t left = tensor->count - done;
         const size_t some = left < 4096 ? left : 4096;
@@ -338,14 +332,12 @@ static bool put_values(struct output *output, const struct ms_tensor *tensor, en
 
 int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                          char sha256[MS_SHA256_HEX], struct ms_error *err) {
-    struct output output = {0};
     enum ms_dtype dtype;
-    bool ok;
-    int rc;
 
-    rc = choose_dtype(tensors, &dtype, err);
+    int rc = choose_dtype(tensors, &dtype, err);
     if (rc != 0)
         return rc;
+    struct output output = {0};
     rc = ms_sha256_new(&output.digest, err);
     if (rc != 0)
         return rc;
@@ -354,7 +346,7 @@ int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
-    ok = put_header(&output, tensors, dtype);
+    bool ok = put_header(&output, tensors, dtype);
     for (size_t i = 0; i < tensors->count && ok; i++)
         ok = put_values(&output, &tensors->items[i], dtype);
     ok = ok && fflush(output.file) == 0 && fsync(fileno(output.file)) == 0;

@@ -19,10 +19,10 @@ static void tensor(struct walk *walk, const char *prefix, const char *name, int6
                    int64_t c, int64_t d) {
     char full[sizeof((struct ms_weight *)0)->name];
     const int64_t shape[MS_TENSOR_MAX_DIMS] = {a, b, c, d};
-    int dims = 0;
 
     if (walk->stop)
         return;
+    int dims = 0;
     while (dims < MS_TENSOR_MAX_DIMS && shape[dims] > 0)
         dims++;
     snprintf(full, sizeof full, "%s.%s", prefix, name);
@@ -176,9 +176,9 @@ int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
 
 static int count_values(void *context, const char *name, int dims, const int64_t *shape) {
     int64_t *total = context;
-    int64_t values = 1;
 
     (void)name;
+    int64_t values = 1;
     for (int i = 0; i < dims; i++)
         if (shape[i] > MAX_VALUES / values)
             return 1;
@@ -197,10 +197,6 @@ static int range(const char *name, int64_t value, int64_t low, int64_t high, str
 }
 
 int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
-    int64_t values = 0;
-    int64_t freqs;
-    int width;
-
     if (range("sources", h->sources, 1, MS_MODEL_MAX_STEMS, err) ||
         range("audio_channels", h->audio_channels, 2, 2, err) ||
         range("samplerate", h->samplerate, 8000, 192000, err) ||
@@ -225,7 +221,7 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
             h->kernel_size, h->stride);
     /* Each layer divides the frequencies; upstream changes the layer's form once too few are left.
      */
-    freqs = h->nfft / 2;
+    int64_t freqs = h->nfft / 2;
     for (int i = 0; i < h->depth; i++) {
         if (freqs <= h->kernel_size || freqs % h->stride)
             return ms_error_set(err, MS_EMODEL,
@@ -240,10 +236,11 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
         return ms_error_set(err, MS_EMODEL,
                             "hyper-parameter freq_emb, emb_scale, t_hidden_scale, t_max_period or "
                             "t_weight_pos_embed is out of range");
-    width = ms_hyper_transformer_channels(h);
+    const int width = ms_hyper_transformer_channels(h);
     if (width % 4 || width % h->t_heads)
         return ms_error_set(err, MS_EMODEL, "a transformer %d wide cannot have %d heads", width,
                             h->t_heads);
+    int64_t values = 0;
     if (ms_hyper_visit_tensors(h, count_values, &values))
         return ms_error_set(err, MS_EMODEL,
                             "hyper-parameters describe a network of over %lld values",

@@ -39,19 +39,17 @@ static int add_one(void *context, const char *name, int dims, const int64_t *sha
 
 int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values, struct ms_tensors **out,
                    struct ms_error *err) {
-    struct ms_tensors *tensors;
     size_t totals[2] = {0, 0};
-    int rc;
 
     *out = NULL;
-    rc = ms_hyper_check(hyper, err);
+    const int rc = ms_hyper_check(hyper, err);
     if (rc != 0)
         return rc;
     (void)ms_hyper_visit_tensors(hyper, count_one, totals);
     if (totals[1] > max_values)
         return ms_error_set(err, MS_EMODEL, "the network's %zu values are more than the file holds",
                             totals[1]);
-    tensors = calloc(1, sizeof *tensors);
+    struct ms_tensors *tensors = calloc(1, sizeof *tensors);
     if (tensors != NULL) {
         tensors->hyper = *hyper;
         tensors->items = calloc(totals[0], sizeof *tensors->items);
@@ -79,7 +77,6 @@ float ms_half_to_float(uint16_t half) {
     uint32_t exponent = (half >> 10) & 0x1fu;
     uint32_t fraction = half & 0x3ffu;
     uint32_t bits;
-    float value;
 
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000u | fraction << 13;
@@ -95,20 +92,18 @@ float ms_half_to_float(uint16_t half) {
         }
         bits = sign | exponent << 23 | (fraction & 0x3ffu) << 13;
     }
+    float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
 bool ms_half_exact(float value, uint16_t *half) {
     uint32_t bits;
-    uint32_t fraction;
-    uint16_t sign;
-    int exponent;
 
     memcpy(&bits, &value, sizeof bits);
-    sign = (uint16_t)(bits >> 16 & 0x8000u);
-    exponent = (int)(bits >> 23 & 0xffu) - 127;
-    fraction = (bits & 0x7fffffu) | 0x800000u;
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    const int exponent = (int)(bits >> 23 & 0xffu) - 127;
+    const uint32_t fraction = (bits & 0x7fffffu) | 0x800000u;
     if ((bits & 0x7fffffffu) == 0) {
         *half = sign;
         return true;

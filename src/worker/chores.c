@@ -92,21 +92,19 @@ static void settle(struct deliverer *d, const struct ms_callback_due *due, int64
 }
 
 static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
+    ms_fault_point("before-callback");
     struct ms_error err = {0};
     bool give_up = false;
-    int64_t again_ms = -1;
-    char shown[300] = "", attempt[16];
-    int rc;
-
-    ms_fault_point("before-callback");
-    rc = ms_webhook_deliver(d->webhook, due, &give_up, &err);
+    const int rc = ms_webhook_deliver(d->webhook, due, &give_up, &err);
     if (rc == MS_ECANCELED) {
         settle(d, due, 0);
         return;
     }
+    char shown[300] = "", attempt[16];
     if (due->job.callback.url != NULL)
         ms_url_origin(due->job.callback.url, shown, sizeof shown);
     (void)snprintf(attempt, sizeof attempt, "%d", due->attempt + 1);
+    int64_t again_ms = -1;
     if (rc != 0 && !give_up)
         again_ms = ms_webhook_again_ms(due->job.callback.version, due->attempt);
     ms_metric_add(MS_METRIC_CALLBACKS, 1,
@@ -168,11 +166,10 @@ void ms_chores_wake(struct ms_chores *chores) {
 
 static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct ms_error *err) {
     const struct ms_chores_options *options = &chores->options;
-    int rc;
 
     d->chores = chores;
-    rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
-                        &d->webhook, err);
+    int rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
+                            &d->webhook, err);
     if (rc == 0)
         rc = ms_queue_open(options->queue_url, &d->queue, err);
     if (rc != 0)
@@ -196,7 +193,6 @@ static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
                   struct ms_error *err) {
     struct ms_chores *chores = calloc(1, sizeof *chores);
-    int rc;
 
     *out = NULL;
     if (chores == NULL)
@@ -205,7 +201,7 @@ int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **ou
     (void)pthread_mutex_init(&chores->lock, NULL);
     (void)ms_cond_init(&chores->wake_reaper);
     (void)ms_cond_init(&chores->wake_deliverer);
-    rc = start_reaper(chores, err);
+    int rc = start_reaper(chores, err);
     for (int i = 0; rc == 0 && i < DELIVERERS; i++)
         rc = start_deliverer(chores, &chores->deliverers[i], err);
     if (rc != 0) {

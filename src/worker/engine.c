@@ -40,13 +40,12 @@ static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_err
 int ms_engine_new(const struct ms_engine_options *options, struct ms_engine **out,
                   struct ms_error *err) {
     struct ms_engine *engine = calloc(1, sizeof *engine);
-    int rc;
 
     *out = NULL;
     if (engine == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a model");
     engine->options = *options;
-    rc = ms_sha256_of_file(options->path, engine->sha256, err);
+    int rc = ms_sha256_of_file(options->path, engine->sha256, err);
     if (rc == 0)
         rc = load(engine, options->precision, err);
     if (rc != 0) {
@@ -68,15 +67,14 @@ void ms_engine_free(struct ms_engine *engine) {
 
 int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const enum ms_precision wanted = asked != MS_PRECISION_AUTO ? asked : engine->usual;
-    char sha256[MS_SHA256_HEX];
-    int rc;
 
     /* What was asked for may not be what the device can do: then it is not loaded again and again.
      */
     if (engine->network != NULL &&
         (wanted == engine->asked || wanted == engine->network->precision))
         return 0;
-    rc = ms_sha256_of_file(engine->options.path, sha256, err);
+    char sha256[MS_SHA256_HEX];
+    const int rc = ms_sha256_of_file(engine->options.path, sha256, err);
     if (rc != 0)
         return rc;
     if (strcmp(sha256, engine->sha256) != 0)

@@ -48,12 +48,12 @@ static void renew(struct ms_lease *lease) {
     const struct ms_job job = lease->job;
     const uint64_t number = lease->number;
     char token[MS_TOKEN_HEX];
-    struct ms_error err = {0};
-    int rc;
 
     memcpy(token, lease->token, sizeof token);
     (void)pthread_mutex_unlock(&lease->lock);
-    rc = ms_queue_change(lease->queue, MS_CHANGE_RENEW, &job, token, lease->options.lease_ms, &err);
+    struct ms_error err = {0};
+    const int rc =
+        ms_queue_change(lease->queue, MS_CHANGE_RENEW, &job, token, lease->options.lease_ms, &err);
     (void)ms_outage_note(lease->options.outage, rc, &err);
     (void)pthread_mutex_lock(&lease->lock);
     if (!lease->has_job || lease->number != number)
@@ -82,11 +82,11 @@ static void *beat(void *user) {
     const double every_s =
         (double)(lease->options.lease_ms / 3 < RENEW_MS ? lease->options.lease_ms / 3 : RENEW_MS) /
         1000;
-    double renewed_s = 0, stopped_s = -1;
-    uint64_t number = 0;
     int still = 0; /* ticks in a row in which the job did not move as it should */
 
     (void)pthread_mutex_lock(&lease->lock);
+    double renewed_s = 0, stopped_s = -1;
+    uint64_t number = 0;
     while (!lease->ending) {
         const double now_s = ms_monotonic_s();
 
@@ -120,7 +120,6 @@ static void *beat(void *user) {
 int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
                  struct ms_error *err) {
     struct ms_lease *lease = calloc(1, sizeof *lease);
-    int rc;
 
     *out = NULL;
     if (lease == NULL)
@@ -128,7 +127,7 @@ int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
     lease->options = *options;
     (void)pthread_mutex_init(&lease->lock, NULL);
     (void)ms_cond_init(&lease->wake);
-    rc = ms_queue_open(options->queue_url, &lease->queue, err);
+    int rc = ms_queue_open(options->queue_url, &lease->queue, err);
     if (rc == 0) {
         lease->has_thread = ms_thread_start(&lease->thread, 0, beat, lease) == 0;
         if (!lease->has_thread)
@@ -193,9 +192,8 @@ const atomic_bool *ms_lease_halt(const struct ms_lease *lease) {
 }
 
 enum ms_lease_end ms_lease_why(struct ms_lease *lease) {
-    enum ms_lease_end why;
-
     (void)pthread_mutex_lock(&lease->lock);
+    enum ms_lease_end why;
     why = lease->why;
     (void)pthread_mutex_unlock(&lease->lock);
     return why;

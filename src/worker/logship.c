@@ -48,13 +48,11 @@ void ms_logship_line(void *context, const char *line) {
 
 /* With the lock: the oldest line, now the caller's; NULL: the end. Waits for one. */
 static char *take(struct ms_logship *ship) {
-    char *line;
-
     while (ship->count == 0 && !ship->ending)
         (void)pthread_cond_wait(&ship->wake, &ship->lock);
     if (ship->count == 0)
         return NULL;
-    line = ship->lines[ship->first];
+    char *line = ship->lines[ship->first];
     ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
     ship->count--;
     return line;
@@ -72,17 +70,15 @@ static bool wait_to_retry(struct ms_logship *ship, int failures) {
 
 static void *run(void *user) {
     struct ms_logship *ship = user;
-    char *line;
 
     (void)pthread_mutex_lock(&ship->lock);
+    char *line;
     while ((line = take(ship)) != NULL) {
         bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
 
         for (int failures = 0; !lost; failures++) {
-            int rc;
-
             (void)pthread_mutex_unlock(&ship->lock);
-            rc = ms_loglist_push(ship->queue, line, NULL);
+            const int rc = ms_loglist_push(ship->queue, line, NULL);
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
@@ -98,14 +94,13 @@ static void *run(void *user) {
 
 int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_error *err) {
     struct ms_logship *ship = calloc(1, sizeof *ship);
-    int rc;
 
     *out = NULL;
     if (ship == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for shipping log lines");
     (void)pthread_mutex_init(&ship->lock, NULL);
     (void)ms_cond_init(&ship->wake);
-    rc = ms_queue_open(queue_url, &ship->queue, err);
+    int rc = ms_queue_open(queue_url, &ship->queue, err);
     if (rc == 0) {
         ship->has_thread = ms_thread_start(&ship->thread, 0, run, ship) == 0;
         if (!ship->has_thread)
@@ -139,9 +134,8 @@ void ms_logship_free(struct ms_logship *ship) {
 }
 
 int64_t ms_logship_dropped(struct ms_logship *ship) {
-    int64_t dropped;
-
     (void)pthread_mutex_lock(&ship->lock);
+    int64_t dropped;
     dropped = ship->dropped;
     (void)pthread_mutex_unlock(&ship->lock);
     return dropped;

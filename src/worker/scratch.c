@@ -31,13 +31,11 @@ static void remove_leftovers(const char *parent) {
     struct dirent *entry;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        char *path;
-        int lock;
-
         if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0)
             continue;
-        path = ms_strdupf("%s/%s", parent, entry->d_name);
-        lock = path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        char *path = ms_strdupf("%s/%s", parent, entry->d_name);
+        const int lock =
+            path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
         if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
             empty(path);
             (void)rmdir(path);
@@ -51,10 +49,8 @@ static void remove_leftovers(const char *parent) {
 }
 
 int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error *err) {
-    int whole = -1, rc;
-
     *out = (struct ms_scratch){.lock = -1};
-    rc = ms_make_dirs(parent, err);
+    int rc = ms_make_dirs(parent, err);
     if (rc != 0)
         return rc;
     out->path = ms_strdupf("%s/" PREFIX "XXXXXX", parent);
@@ -62,7 +58,7 @@ int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error 
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     /* Nobody looks for leftovers while a folder is new and not yet locked. It takes others but a
      * moment. */
-    whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (whole < 0 || flock(whole, LOCK_EX) != 0) {
         rc = ms_error_about(err, MS_EIO, parent, "%s", strerror(errno));
         goto out;

@@ -79,9 +79,9 @@ static void alive_end(struct worker *worker) {
 
 bool ms_worker_is_alive(void) {
     const double now_s = ms_monotonic_s();
-    bool alive = true;
 
     (void)pthread_mutex_lock(&alive_lock);
+    bool alive = true;
     for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
         alive = alive && now_s < worker->alive_until_s;
     (void)pthread_mutex_unlock(&alive_lock);
@@ -199,12 +199,11 @@ static int64_t retry_at_ms(const struct ms_job *job) {
  * would be that one's. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
-    int rc;
 
     if (outcome->uploaded == 0 && !song)
         return;
-    rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
-                         worker->options->lease_ms, NULL);
+    const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
+                                   worker->options->lease_ms, NULL);
     if (rc != 0 && rc != MS_ECANCELED)
         return;
 
@@ -221,9 +220,9 @@ static void ended(const char *state) {
 static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
     const struct ms_job *job = &worker->job;
     const double speed = outcome->seconds > 0 ? job->audio_seconds / outcome->seconds : 0;
-    char audio[32], took[32], times[32], stems[16];
 
     ms_chores_wake(worker->chores);
+    char audio[32], took[32], times[32], stems[16];
     (void)snprintf(audio, sizeof audio, "%.1f", job->audio_seconds);
     (void)snprintf(took, sizeof took, "%.1f", outcome->seconds);
     (void)snprintf(times, sizeof times, "%.2f", speed);
@@ -241,16 +240,16 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
                       const struct ms_error *failure, struct ms_error *err) {
     struct ms_job *job = &worker->job;
     const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
-    char attempt[16];
-    int rc;
 
     (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
     (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
                    (int)sizeof job->error_message - 1, failure->text);
+    char attempt[16];
     (void)snprintf(attempt, sizeof attempt, "%d", job->failures + 1);
     job->stem_count = 0;
     if (!again)
         discard(worker, outcome, false);
+    int rc;
     if (ms_code_is_transient(code)) {
         job->not_before_ms = retry_at_ms(job);
         rc = change(worker, MS_CHANGE_RETRY, err);
@@ -274,13 +273,11 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
 
 static int end_canceled(struct worker *worker, const struct ms_job_outcome *outcome,
                         struct ms_error *err) {
-    int rc;
-
     /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of
      * somebody who sends it anew stays. */
     discard(worker, outcome, true);
     worker->job.stem_count = 0;
-    rc = change(worker, MS_CHANGE_CANCEL, err);
+    const int rc = change(worker, MS_CHANGE_CANCEL, err);
     if (rc != 0)
         return rc;
     ms_chores_wake(worker->chores);
@@ -290,10 +287,8 @@ static int end_canceled(struct worker *worker, const struct ms_job_outcome *outc
 }
 
 static int end_stopped(struct worker *worker, struct ms_error *err) {
-    int rc;
-
     worker->job.stem_count = 0;
-    rc = change(worker, MS_CHANGE_REQUEUE, err);
+    const int rc = change(worker, MS_CHANGE_REQUEUE, err);
     if (rc == 0)
         ms_log_fields(MS_LOG_INFO, "job put back: this worker stops", "job", worker->job.id, NULL);
     return rc;
@@ -337,18 +332,18 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 
 static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
-    struct ms_job_outcome outcome = {0};
-    struct ms_error err = {0};
-    char bytes[32], attempt[16];
-    int code;
 
     ms_fault_point("after-move");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
+    char bytes[32], attempt[16];
     (void)snprintf(bytes, sizeof bytes, "%lld", (long long)job->input_bytes);
     (void)snprintf(attempt, sizeof attempt, "%d", job->attempts);
     ms_log_fields(MS_LOG_INFO, "job begun", "job", job->id, "bytes", bytes, "attempt", attempt,
                   NULL);
+    struct ms_job_outcome outcome = {0};
+    struct ms_error err = {0};
+    int code;
     if (stopped(worker)) {
         ms_lease_note(worker->lease, MS_LEASE_STOPPED);
         code = ms_error_set(&err, MS_ECANCELED, "canceled");
@@ -366,16 +361,14 @@ static void work(struct worker *worker) {
     int failures = 0;
 
     while (!stopped(worker)) {
-        struct ms_error err = {0};
-        int rc;
-
         moved(worker, 0);
         if (worker->store_suspect)
             wait_for_store(worker);
         if (stopped(worker))
             break;
-        rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
-                              RESERVE_WAIT_MS, &worker->job, worker->token, &err);
+        struct ms_error err = {0};
+        const int rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
+                                        RESERVE_WAIT_MS, &worker->job, worker->token, &err);
         if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
@@ -392,11 +385,12 @@ static void work(struct worker *worker) {
 
 /* HOST-PID-RANDOM, of the characters that the queue takes. */
 static int make_name(char name[100], struct ms_error *err) {
-    char host[65] = "", random[9];
+    char random[9];
     const int rc = ms_random_hex(random, sizeof random - 1, err);
 
     if (rc != 0)
         return rc;
+    char host[65] = "";
     (void)gethostname(host, sizeof host - 1);
     for (char *at = host; *at != '\0'; at++)
         if (!isalnum((unsigned char)*at) && strchr("._-", *at) == NULL)
@@ -457,10 +451,9 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,
     };
-    int rc;
 
     alive_begin(&worker);
-    rc = begin(&worker, err);
+    int rc = begin(&worker, err);
     if (rc != 0)
         goto out;
     wait_for_queue(&worker);
