@@ -28,15 +28,6 @@ struct ms_audio_tags;
 /* ---- decode: any file -> planar stereo at the rate asked for ---- */
 struct ms_decoder;
 
-struct ms_audio_info {
-    char container[32];
-    char codec[32];
-    int sample_rate_hz; /* of the source */
-    int channels;       /* of the source */
-    /* at the output rate, from the container; -1 when it does not say. Never trust it. */
-    int64_t frames_estimate;
-};
-
 /* Opens the best audio stream of `path`. Mono is doubled, surround downmixed, the rate converted to
  * `sample_rate_hz`; encoder delay and padding (gapless information) are cut as the container says.
  * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names
@@ -45,7 +36,6 @@ MS_MUST_CHECK int ms_decoder_open(const char *path, int sample_rate_hz, struct m
                                   struct ms_error *err);
 void ms_decoder_free(struct ms_decoder *decoder);
 
-const struct ms_audio_info *ms_decoder_info(const struct ms_decoder *decoder); /* borrowed */
 const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder); /* borrowed */
 
 /* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded

@@ -3,8 +3,6 @@
 #ifndef MSAAS_LOGSHIP_H
 #define MSAAS_LOGSHIP_H
 
-#include <stdint.h>
-
 #include "msaas/err.h"
 
 #define MS_LOGSHIP_LINES                                                                           \
@@ -20,7 +18,5 @@ void ms_logship_free(struct ms_logship *ship);
 /* For ms_log_set_shipper, with the object as context. Never waits for the queue, never fails. Any
  * thread. */
 void ms_logship_line(void *context, const char *line);
-/* Lines that were lost so far. */
-int64_t ms_logship_dropped(struct ms_logship *ship);
 
 #endif

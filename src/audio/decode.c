@@ -24,7 +24,6 @@
 
 struct ms_decoder {
     struct ms_input input;
-    struct ms_audio_info info;
     struct ms_audio_tags *tags;
     int rate_hz; /* of the output */
 
@@ -266,30 +265,6 @@ static int start(struct ms_decoder *decoder, struct ms_error *err) {
     return rc < 0 ? rc : ensure_stage(decoder, err);
 }
 
-static void fill_info(struct ms_decoder *decoder) {
-    const struct ms_input *input = &decoder->input;
-    struct ms_audio_info *info = &decoder->info;
-    const AVCodecParameters *parameters = input->stream->codecpar;
-    av_strlcpy(info->container, input->container->name, sizeof info->container);
-    info->container[strcspn(info->container, ",")] = '\0';
-    av_strlcpy(info->codec, avcodec_get_name(parameters->codec_id), sizeof info->codec);
-    info->sample_rate_hz =
-        decoder->frame->sample_rate > 0 ? decoder->frame->sample_rate : parameters->sample_rate;
-    info->channels = parameters->ch_layout.nb_channels;
-    info->frames_estimate = -1;
-    int64_t duration = input->stream->duration;
-    AVRational base = input->stream->time_base;
-    if (decoder->end_frames >= 0) {
-        duration = decoder->end_frames;
-        base = (AVRational){1, info->sample_rate_hz};
-    } else if (duration == AV_NOPTS_VALUE) {
-        duration = input->format->duration;
-        base = AV_TIME_BASE_Q;
-    }
-    if (duration != AV_NOPTS_VALUE && duration > 0)
-        info->frames_estimate = av_rescale_q(duration, base, (AVRational){1, decoder->rate_hz});
-}
-
 int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **out,
                     struct ms_error *err) {
     struct ms_decoder *decoder = calloc(1, sizeof *decoder);
@@ -316,7 +291,6 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
                  : ms_error_about(err, MS_EINPUT, path, "holds no audio (zero samples)");
         goto out;
     }
-    fill_info(decoder);
     rc = ms_tags_read(decoder->input.format, decoder->input.stream, &decoder->tags, err);
 out:
     if (rc < 0) {
@@ -336,10 +310,6 @@ void ms_decoder_free(struct ms_decoder *decoder) {
     av_frame_free(&decoder->frame);
     ms_tags_free(decoder->tags);
     free(decoder);
-}
-
-const struct ms_audio_info *ms_decoder_info(const struct ms_decoder *decoder) {
-    return &decoder->info;
 }
 
 const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "msaas/sys.h"
+#include "msaas/text.h"
 
 #define KEY_MAX_BYTES 512
 #define PART_MAX_BYTES 255 /* between slashes; what file systems take */
@@ -18,44 +19,16 @@
 
 /* ---- names ---- */
 
-/* Bytes of the character that begins at `text`; 0: it is not UTF-8 (RFC 3629), or a control
- * character. */
-static size_t character_bytes(const unsigned char *text) {
-    static const struct {
-        unsigned char first, last, low, high; /* first byte; bounds of the second */
-        size_t bytes;
-    } forms[] = {
-        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
-        {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (*text < forms[i].first || *text > forms[i].last)
-            continue;
-        if (forms[i].bytes > 1 && (text[1] < forms[i].low || text[1] > forms[i].high))
-            return 0;
-        for (size_t j = 2; j < forms[i].bytes; j++) {
-            if (text[j] < 0x80 || text[j] > 0xbf)
-                return 0;
-        }
-        return forms[i].bytes;
-    }
-    return 0;
-}
-
 static bool key_is_good(const char *key) {
     const size_t size = strnlen(key, KEY_MAX_BYTES + 1);
 
     if (size == 0 || size > KEY_MAX_BYTES)
         return false;
-    for (size_t i = 0; i < size;) {
-        const size_t bytes = character_bytes((const unsigned char *)key + i);
-
-        if (bytes == 0 || key[i] == '\\')
+    for (size_t i = 0, bytes = 0; i < size; i += bytes) {
+        uint32_t code;
+        bytes = ms_utf8_read(key + i, size - i, &code);
+        if (bytes == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == '\\')
             return false;
-        i += bytes;
     }
     size_t part = 0;
     for (const char *at = key;; at += part + 1) {
@@ -91,8 +64,6 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
                             full);
     return 0;
 }
-
-/* ---- for the backends ---- */
 
 /* ---- the contract ---- */
 

@@ -22,7 +22,6 @@ struct ms_logship {
     pthread_cond_t wake;
     char *lines[MS_LOGSHIP_LINES]; /* count of them from `first` on, wrapping round */
     int first, count;
-    int64_t dropped;
     bool ending;
     double ending_s; /* since when */
 };
@@ -36,12 +35,9 @@ void ms_logship_line(void *context, const char *line) {
         free(ship->lines[ship->first]);
         ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
         ship->count--;
-        ship->dropped++;
     }
     if (copy != NULL)
         ship->lines[(ship->first + ship->count++) % MS_LOGSHIP_LINES] = copy;
-    else
-        ship->dropped++;
     (void)pthread_cond_signal(&ship->wake);
     (void)pthread_mutex_unlock(&ship->lock);
 }
@@ -85,7 +81,6 @@ static void *run(void *user) {
             /* What is wrong with the line itself stays wrong. */
             lost = !ms_code_is_transient(rc) || !wait_to_retry(ship, failures);
         }
-        ship->dropped += lost;
         free(line);
     }
     (void)pthread_mutex_unlock(&ship->lock);
@@ -131,12 +126,4 @@ void ms_logship_free(struct ms_logship *ship) {
     (void)pthread_cond_destroy(&ship->wake);
     (void)pthread_mutex_destroy(&ship->lock);
     free(ship);
-}
-
-int64_t ms_logship_dropped(struct ms_logship *ship) {
-    (void)pthread_mutex_lock(&ship->lock);
-    int64_t dropped;
-    dropped = ship->dropped;
-    (void)pthread_mutex_unlock(&ship->lock);
-    return dropped;
 }
