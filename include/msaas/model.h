@@ -39,6 +39,10 @@ struct ms_model_info {
 MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char **out,
                                   struct ms_error *err);
 
+/* `path` itself where it is a file; where it is a folder, the only NAME.json in it. *out is the
+ * caller's to free. MS_ENOTFOUND; MS_EMODEL: the folder holds several. */
+MS_MUST_CHECK int ms_model_find_json(const char *path, char **out, struct ms_error *err);
+
 /* What NAME.json says, without looking at the weights. */
 MS_MUST_CHECK int ms_model_describe(const char *path, struct ms_model_info *info,
                                     struct ms_error *err);

@@ -34,10 +34,6 @@ MS_MUST_CHECK int ms_model_json_read(const char *path, struct ms_model_json *out
 MS_MUST_CHECK int ms_model_json_write(const char *path, const struct ms_model_json *json,
                                       struct ms_error *err);
 
-/* `path` itself, or the only NAME.json of the folder that it is. *out is the caller's to free.
- * MS_ENOTFOUND. */
-MS_MUST_CHECK int ms_model_find_json(const char *path, char **out, struct ms_error *err);
-
 /* Maps one member's file (it lies beside `json_path`), compares its SHA-256, checks its tensors.
  * The weights keep the file mapped until they are freed. */
 MS_MUST_CHECK int ms_model_json_map(const char *json_path, const struct ms_model_json *json,

@@ -19,7 +19,8 @@ struct ms_backend {
      * MS_EUNSUPPORTED, MS_EUSAGE: there is no such device. */
     int (*resolve)(const char *device, enum ms_precision asked, enum ms_precision *out,
                    struct ms_error *err);
-    /* precision: as `resolve` gave it. */
+    /* hyper: has passed ms_hyper_check; weights: ms_weights_check. precision: as `resolve` gave
+     * it. The member keeps nothing of the arguments. */
     int (*member_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
                       const char *device, enum ms_precision precision, struct ms_member **out,
                       struct ms_error *err);

@@ -12,7 +12,6 @@
 
 #include "address.h"
 #include "msaas/base64.h"
-#include "msaas/digest.h"
 #include "msaas/http_client.h"
 #include "msaas/sys.h"
 #include "msaas/url.h"
@@ -103,28 +102,6 @@ struct headers {
     char id[MS_JOB_ID_HEX + 64], timestamp[64], signature[MS_WEBHOOK_SIGNATURE_MAX + 32];
     const char *list[6];
 };
-
-int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int64_t timestamp_s,
-                    const char *body, char signature[MS_WEBHOOK_SIGNATURE_MAX],
-                    struct ms_error *err) {
-    char *text = ms_strdupf("%s.%lld.%s", id, (long long)timestamp_s, body);
-
-    if (text == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a signature");
-    unsigned char mac[MS_SHA256_BYTES];
-    int rc = ms_hmac_sha256(secret, secret_bytes, text, strlen(text), mac, err);
-    char *encoded = NULL;
-    if (rc == 0) {
-        encoded = ms_base64_encode(mac, sizeof mac);
-        if (encoded == NULL)
-            rc = ms_error_set(err, MS_ENOMEM, "no memory for a signature");
-    }
-    if (rc == 0)
-        (void)snprintf(signature, MS_WEBHOOK_SIGNATURE_MAX, "v1,%s", encoded);
-    free(encoded);
-    free(text);
-    return rc;
-}
 
 /* Those of version 2:
  * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */

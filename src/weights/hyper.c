@@ -1,8 +1,10 @@
 /* Which tensors a network of given hyper-parameters consists of. Readers check files against it,
  * importers ask it what to look for, and the writer takes its order. Pure functions; any thread. */
+#include "msaas/hyper.h"
+
 #include <stdio.h>
 
-#include "msaas/weights.h"
+#include "msaas/model.h"
 
 /* No published model comes near; it keeps every product of dimensions far from overflow. */
 #define MAX_VALUES (INT64_C(1) << 30)
@@ -17,7 +19,7 @@ struct walk {
 /* Visits `prefix.name` with the dimensions given; 0 ends them early. */
 static void tensor(struct walk *walk, const char *prefix, const char *name, int64_t a, int64_t b,
                    int64_t c, int64_t d) {
-    char full[sizeof((struct ms_weight *)0)->name];
+    char full[MS_TENSOR_NAME_BYTES];
     const int64_t shape[MS_TENSOR_MAX_DIMS] = {a, b, c, d};
 
     if (walk->stop)
@@ -202,13 +204,15 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
         range("samplerate", h->samplerate, 8000, 192000, err) ||
         range("segment_frames", h->segment_frames, 256, INT64_C(60) * h->samplerate, err) ||
         range("channels", h->channels, 1, 1024, err) || range("growth", h->growth, 1, 4, err) ||
-        range("depth", h->depth, 1, 4, err) || range("nfft", h->nfft, 64, 16384, err) ||
+        range("depth", h->depth, 1, MS_HYPER_MAX_DEPTH, err) ||
+        range("nfft", h->nfft, 64, 16384, err) ||
         range("kernel_size", h->kernel_size, 4, 32, err) ||
         range("stride", h->stride, 2, 16, err) || range("context", h->context, 0, 4, err) ||
-        range("dconv_depth", h->dconv_depth, 1, 4, err) ||
+        range("dconv_depth", h->dconv_depth, 1, MS_HYPER_MAX_DCONV_DEPTH, err) ||
         range("dconv_comp", h->dconv_comp, 1, h->channels, err) ||
         range("bottom_channels", h->bottom_channels, 0, 4096, err) ||
-        range("t_layers", h->t_layers, 1, 32, err) || range("t_heads", h->t_heads, 1, 64, err))
+        range("t_layers", h->t_layers, 1, MS_HYPER_MAX_LAYERS, err) ||
+        range("t_heads", h->t_heads, 1, 64, err))
         return MS_EMODEL;
     if (h->nfft & (h->nfft - 1))
         return ms_error_set(err, MS_EMODEL, "hyper-parameter nfft is %d; it must be a power of two",

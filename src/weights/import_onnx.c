@@ -114,14 +114,14 @@ static float value_at(const struct ms_onnx_tensor *from, size_t index) {
 }
 
 /* from [columns][rows] into [rows][columns], from row `at` on */
-static void transpose(const struct ms_onnx_tensor *from, struct ms_tensor *to, size_t at,
+static void transpose(const struct ms_onnx_tensor *from, struct ms_tensors_item *to, size_t at,
                       size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; row++)
         for (size_t column = 0; column < columns; column++)
             to->values[(at + row) * columns + column] = value_at(from, column * rows + row);
 }
 
-static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensor *to) {
+static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensors_item *to) {
     if (from->dims != to->dims ||
         memcmp(from->shape, to->shape, (size_t)to->dims * sizeof *to->shape) != 0)
         return false;
@@ -132,7 +132,7 @@ static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensor *to) 
 /* The embedding of the frequencies stands there as [1][channels][frequencies][1], times its scale.
  */
 static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
-                           struct ms_tensor *to) {
+                           struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, "/Expand");
 
     if (from == NULL || from->count != to->count || from->dims != 4 ||
@@ -147,7 +147,7 @@ static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hy
 /* Vectors: what is added is a bias, what is multiplied a weight or scale. Matrices: the right side
  * of a product. A parameter that the exporter cut into parts is put together again from Add, Add_1,
  * ... or MatMul, MatMul_1, ... */
-static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
+static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensors_item *to) {
     const char *part = strrchr(to->name, '.');
     const size_t length = strlen(part);
     const bool bias = length >= 4 && strcmp(part + length - 4, "bias") == 0;
@@ -175,7 +175,8 @@ static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
     return true;
 }
 
-static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper, struct ms_tensor *to) {
+static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
+                 struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *named = ms_onnx_initializer(onnx, to->name);
 
     if (named != NULL)

@@ -294,7 +294,7 @@ static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
 
 /* Walks the tensor's strides through the storage in C order. */
 static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *bytes,
-                        uint64_t available, bool half, struct ms_tensor *to) {
+                        uint64_t available, bool half, struct ms_tensors_item *to) {
     uint64_t last = (uint64_t)from->offset;
 
     for (int i = 0; i < from->dims; i++) {
@@ -322,7 +322,7 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
 }
 
 static int take_tensor(const struct ms_zip *zip, const struct ms_zip_entry *pickle,
-                       const struct ms_pickle_value *value, struct ms_tensor *to,
+                       const struct ms_pickle_value *value, struct ms_tensors_item *to,
                        struct ms_error *err) {
     if (value == NULL || value->type != MS_PICKLE_TENSOR)
         return ms_error_set(err, MS_EMODEL, "tensor %s is missing", to->name);
@@ -351,7 +351,7 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
         return ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
                             state->count / 2, tensors->count);
     for (size_t i = 0; i < tensors->count; i++) {
-        struct ms_tensor *to = &tensors->items[i];
+        struct ms_tensors_item *to = &tensors->items[i];
         const int rc = take_tensor(zip, pickle, ms_pickle_get(state, to->name), to, err);
 
         if (rc != 0)

@@ -147,3 +147,66 @@ void ms_manifest_close(struct ms_manifest *manifest) {
     ms_json_free(manifest->document);
     manifest->document = NULL;
 }
+
+/* ---- is it the published one? ---- */
+
+bool ms_manifest_has_source(const struct ms_manifest *manifest, int network, const char *sha256) {
+    for (int i = 0; i < manifest->networks[network].source_count; i++) {
+        const struct ms_manifest_source *source = &manifest->networks[network].sources[i];
+
+        if (strncmp(source->sha256, sha256, strlen(source->sha256)) == 0)
+            return true;
+    }
+    return false;
+}
+
+int ms_manifest_check_digest(const struct ms_manifest *manifest, int network, const char *sha256,
+                             struct ms_error *err) {
+    const struct ms_manifest_network *known = &manifest->networks[network];
+
+    if (ms_manifest_has_source(manifest, network, sha256))
+        return 0;
+    char expected[300];
+    size_t used = 0;
+    for (int i = 0; i < known->source_count; i++)
+        used +=
+            (size_t)snprintf(expected + used, sizeof expected - used, "%s%.12s (%.40s)",
+                             i > 0 ? " or " : "", known->sources[i].sha256, known->sources[i].file);
+    return ms_error_set(err, MS_ECORRUPT,
+                        "not the published file, or damaged: its SHA-256 begins with %.12s, not %s",
+                        sha256, expected);
+}
+
+int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
+                             struct ms_error *err) {
+    char sha256[MS_SHA256_HEX];
+
+    int rc = ms_sha256_of_file(path, sha256, err);
+    if (rc != 0)
+        return rc;
+    rc = ms_manifest_check_digest(manifest, network, sha256, err);
+    if (rc != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
+int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
+                            struct ms_error *err) {
+    struct ms_model_json json;
+
+    int rc = ms_model_verify(path, NULL, err);
+    if (rc == 0)
+        rc = ms_model_json_read(path, &json, err);
+    if (rc != 0)
+        return rc;
+    if (json.info.member_count != manifest->info.member_count)
+        return ms_error_about(err, MS_ECORRUPT, path,
+                              "not the published %s: it has another number of networks",
+                              manifest->info.name);
+    for (int i = 0; i < json.info.member_count; i++)
+        if (manifest->networks[i].sha256[0] != '\0' &&
+            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
+            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
+                                  manifest->info.name);
+    return 0;
+}

@@ -47,6 +47,11 @@ out:
     return rc;
 }
 
+void ms_mapped_rest(const struct ms_mapped *mapped) {
+    if (mapped->bytes != NULL)
+        (void)madvise((void *)mapped->bytes, mapped->size, MADV_DONTNEED);
+}
+
 void ms_mapped_close(struct ms_mapped *mapped) {
     if (mapped->bytes != NULL)
         munmap((void *)mapped->bytes, mapped->size);

@@ -1,6 +1,8 @@
 /* From published weights to a model on disk: check the file, read it, write the network, check what
  * was written, and only then give it its name. Owns the temporary files; runs on the caller's
  * thread. */
+#include "msaas/model_import.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,6 @@
 
 #include "import.h"
 #include "mapped.h"
-#include "msaas/manifest.h"
 #include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
@@ -33,66 +34,6 @@ static const char *base_name(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-static const struct ms_manifest_source *find_source(const struct ms_manifest *manifest, int network,
-                                                    const char *sha256) {
-    for (int i = 0; i < manifest->networks[network].source_count; i++) {
-        const struct ms_manifest_source *source = &manifest->networks[network].sources[i];
-
-        if (strncmp(source->sha256, sha256, strlen(source->sha256)) == 0)
-            return source;
-    }
-    return NULL;
-}
-
-/* That the file is what the manifest says, before anybody looks inside. */
-static int check_source(const struct ms_manifest *manifest, int network, const char *sha256,
-                        struct ms_error *err) {
-    const struct ms_manifest_network *known = &manifest->networks[network];
-
-    if (find_source(manifest, network, sha256) != NULL)
-        return 0;
-    char expected[300];
-    size_t used = 0;
-    for (int i = 0; i < known->source_count; i++)
-        used +=
-            (size_t)snprintf(expected + used, sizeof expected - used, "%s%.12s (%.40s)",
-                             i > 0 ? " or " : "", known->sources[i].sha256, known->sources[i].file);
-    return ms_error_set(err, MS_ECORRUPT,
-                        "not the published file, or damaged: its SHA-256 begins with %.12s, not %s",
-                        sha256, expected);
-}
-
-int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
-                             struct ms_error *err) {
-    char sha256[MS_SHA256_HEX];
-
-    int rc = ms_sha256_of_file(path, sha256, err);
-    if (rc == 0 && (rc = check_source(manifest, network, sha256, err)) != 0)
-        ms_error_prefix(err, "%s", path);
-    return rc;
-}
-
-int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
-                            struct ms_error *err) {
-    struct ms_model_json json;
-
-    int rc = ms_model_verify(path, NULL, err);
-    if (rc == 0)
-        rc = ms_model_json_read(path, &json, err);
-    if (rc != 0)
-        return rc;
-    if (json.info.member_count != manifest->info.member_count)
-        return ms_error_about(err, MS_ECORRUPT, path,
-                              "not the published %s: it has another number of networks",
-                              manifest->info.name);
-    for (int i = 0; i < json.info.member_count; i++)
-        if (manifest->networks[i].sha256[0] != '\0' &&
-            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
-            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
-                                  manifest->info.name);
-    return 0;
-}
-
 /* A manifest that knows the file; *network is -1 where there is none. */
 static int recognise(const char *sha256, struct ms_manifest *out, int *network,
                      struct ms_error *err) {
@@ -104,7 +45,7 @@ static int recognise(const char *sha256, struct ms_manifest *out, int *network,
         if (rc != 0)
             return rc;
         for (int j = 0; j < out->info.member_count; j++) {
-            if (find_source(out, j, sha256) != NULL) {
+            if (ms_manifest_has_source(out, j, sha256)) {
                 *network = j;
                 return 0;
             }
@@ -258,7 +199,7 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
     rc = ms_sha256_of(mapped.bytes, mapped.size, sha256, err);
     struct ms_manifest recognised = {0};
     if (rc == 0 && manifest != NULL)
-        rc = check_source(manifest, index, sha256, err);
+        rc = ms_manifest_check_digest(manifest, index, sha256, err);
     else if (rc == 0)
         rc = recognise(sha256, &recognised, &network, err);
     if (rc != 0)

@@ -10,9 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapped.h"
 #include "msaas/json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
+#include "weights_list.h"
 
 #define MAX_JSON_BYTES (1 << 20)
 #define MAX_NETWORK_BYTES (INT64_C(4) << 30)
@@ -429,6 +431,7 @@ int ms_model_json_map(const char *json_path, const struct ms_model_json *json, i
         ms_error_prefix(err, "%s", path);
     else
         ms_weights_own(*weights, &mapped);
+    ms_mapped_rest(&mapped);
 out:
     if (rc != 0) {
         ms_weights_free(*weights);

@@ -1,6 +1,5 @@
 /* Model files: read from a mapping (the way to the network), written by the importers. Checks
- * everything that the header says before anyone follows it. Weights own their index, not the bytes;
- * any thread. */
+ * everything that the header says before anyone follows it. Owns nothing; any thread. */
 #include "safetensors.h"
 
 #include <errno.h>
@@ -11,52 +10,14 @@
 #include <unistd.h>
 
 #include "msaas/json.h"
+#include "weights_list.h"
 
 #define MAX_HEADER (4u << 20)
 #define MAX_TENSORS 8192u
 #define DATA_ALIGNMENT 64u
 
-struct ms_weights {
-    size_t count;
-    struct ms_weight *items; /* sorted by name */
-    struct ms_mapped file;   /* all zeros: the bytes are somebody else's */
-};
-
 static size_t value_bytes(enum ms_dtype dtype) {
     return dtype == MS_DTYPE_F16 ? 2 : 4;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct ms_weight *)a)->name, ((const struct ms_weight *)b)->name);
-}
-
-const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name) {
-    struct ms_weight key;
-
-    if (strlen(name) >= sizeof key.name)
-        return NULL;
-    memcpy(key.name, name, strlen(name) + 1);
-    return bsearch(&key, weights->items, weights->count, sizeof key, by_name);
-}
-
-size_t ms_weights_count(const struct ms_weights *weights) {
-    return weights->count;
-}
-
-const struct ms_weight *ms_weights_at(const struct ms_weights *weights, size_t index) {
-    return &weights->items[index];
-}
-
-void ms_weights_free(struct ms_weights *weights) {
-    if (weights == NULL)
-        return;
-    ms_mapped_close(&weights->file);
-    free(weights->items);
-    free(weights);
-}
-
-void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
-    weights->file = *file;
 }
 
 /* ---- reading ---- */
@@ -158,14 +119,7 @@ static int read_header(const struct ms_json *header, const uint8_t *data, uint64
                           (unsigned long long)(data_bytes - end));
         goto out;
     }
-    qsort(weights->items, weights->count, sizeof *weights->items, by_name);
-    for (size_t i = 1; i < weights->count; i++) {
-        if (by_name(&weights->items[i - 1], &weights->items[i]) == 0) {
-            rc = ms_error_set(err, MS_EMODEL, "tensor %s stands there twice",
-                              weights->items[i].name);
-            goto out;
-        }
-    }
+    rc = ms_weights_sort(weights, err);
 out:
     free(extents);
     return rc;
@@ -207,37 +161,6 @@ out:
     return rc;
 }
 
-struct check {
-    const struct ms_weights *weights;
-    struct ms_error *err;
-    size_t seen;
-};
-
-static int check_one(void *context, const char *name, int dims, const int64_t *shape) {
-    struct check *check = context;
-    const struct ms_weight *weight = ms_weights_find(check->weights, name);
-
-    if (weight == NULL)
-        return ms_error_set(check->err, MS_EMODEL, "tensor %s is missing", name);
-    if (weight->dims != dims || memcmp(weight->shape, shape, (size_t)dims * sizeof *shape) != 0)
-        return ms_error_set(check->err, MS_EMODEL,
-                            "tensor %s does not have the shape that the hyper-parameters give",
-                            name);
-    check->seen++;
-    return 0;
-}
-
-int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
-                     struct ms_error *err) {
-    struct check check = {.weights = weights, .err = err};
-
-    int rc = ms_hyper_visit_tensors(hyper, check_one, &check);
-    if (rc == 0 && check.seen != weights->count)
-        rc = ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
-                          weights->count, check.seen);
-    return rc;
-}
-
 /* ---- writing ---- */
 
 struct output {
@@ -254,7 +177,7 @@ static int choose_dtype(const struct ms_tensors *tensors, enum ms_dtype *dtype,
                         struct ms_error *err) {
     *dtype = MS_DTYPE_F16;
     for (size_t i = 0; i < tensors->count; i++) {
-        const struct ms_tensor *tensor = &tensors->items[i];
+        const struct ms_tensors_item *tensor = &tensors->items[i];
 
         for (size_t j = 0; j < tensor->count; j++) {
             uint16_t half;
@@ -281,7 +204,7 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     ms_json_begin_object(writer, NULL);
     int64_t offset = 0;
     for (size_t i = 0; i < tensors->count; i++) {
-        const struct ms_tensor *tensor = &tensors->items[i];
+        const struct ms_tensors_item *tensor = &tensors->items[i];
 
         ms_json_begin_object(writer, tensor->name);
         ms_json_put_string(writer, "dtype", dtype == MS_DTYPE_F16 ? "F16" : "F32");
@@ -312,7 +235,8 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     return ok;
 }
 
-static bool put_values(struct output *output, const struct ms_tensor *tensor, enum ms_dtype dtype) {
+static bool put_values(struct output *output, const struct ms_tensors_item *tensor,
+                       enum ms_dtype dtype) {
     if (dtype == MS_DTYPE_F32)
         return put(output, tensor->values, tensor->count * sizeof *tensor->values);
     uint16_t halves[4096];

@@ -25,8 +25,8 @@ static int count_one(void *context, const char *name, int dims, const int64_t *s
 
 static int add_one(void *context, const char *name, int dims, const int64_t *shape) {
     struct ms_tensors *tensors = context;
-    struct ms_tensor *tensor = &tensors->items[tensors->count];
-    const struct ms_tensor *before = tensors->count > 0 ? tensor - 1 : NULL;
+    struct ms_tensors_item *tensor = &tensors->items[tensors->count];
+    const struct ms_tensors_item *before = tensors->count > 0 ? tensor - 1 : NULL;
 
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     tensor->dims = dims;

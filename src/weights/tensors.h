@@ -9,8 +9,8 @@
 
 #include "msaas/weights.h"
 
-struct ms_tensor {
-    char name[sizeof((struct ms_weight *)0)->name];
+struct ms_tensors_item {
+    char name[MS_TENSOR_NAME_BYTES];
     int dims;
     int64_t shape[MS_TENSOR_MAX_DIMS];
     size_t count;  /* product of the shape */
@@ -20,7 +20,7 @@ struct ms_tensor {
 struct ms_tensors {
     struct ms_hyper hyper;
     size_t count;
-    struct ms_tensor *items;
+    struct ms_tensors_item *items;
     float *block;
 };
 

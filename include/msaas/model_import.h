@@ -1,0 +1,24 @@
+/* From published weights to a model on disk. */
+#ifndef MSAAS_MODEL_IMPORT_H
+#define MSAAS_MODEL_IMPORT_H
+
+#include "msaas/manifest.h"
+
+struct ms_model_import {
+    const char *const *files; /* one for each network */
+    int file_count;
+    const char *folder; /* the model's; made if need be */
+    const char *name;   /* the model's; NULL: the manifest's, else the first file's */
+    /* Files must be sources of the manifest's networks, in their order, and become exactly what it
+     * says. NULL: any files; what is known of them is found by their digests. Several are a bag
+     * whose networks count alike. */
+    const struct ms_manifest *manifest;
+};
+
+/* Reads published weights and writes FOLDER/NAME.safetensors (a bag: NAME-0.safetensors, ...) and
+ * FOLDER/NAME.json. A file is checked against the manifest before it is parsed: MS_ECORRUPT. On
+ * failure nothing stands under a final name that did not before. info may be NULL. */
+MS_MUST_CHECK int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
+                                  struct ms_error *err);
+
+#endif

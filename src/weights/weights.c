@@ -1,0 +1,81 @@
+/* Weights by name, and whether they are the ones that a network has. Weights own their list and,
+ * where they were given it, the mapping that they lie in; any thread. */
+#include "msaas/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights_list.h"
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct ms_weight *)a)->name, ((const struct ms_weight *)b)->name);
+}
+
+const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name) {
+    struct ms_weight key;
+
+    if (strlen(name) >= sizeof key.name)
+        return NULL;
+    memcpy(key.name, name, strlen(name) + 1);
+    return bsearch(&key, weights->items, weights->count, sizeof key, by_name);
+}
+
+size_t ms_weights_count(const struct ms_weights *weights) {
+    return weights->count;
+}
+
+const struct ms_weight *ms_weights_at(const struct ms_weights *weights, size_t index) {
+    return &weights->items[index];
+}
+
+void ms_weights_free(struct ms_weights *weights) {
+    if (weights == NULL)
+        return;
+    ms_mapped_close(&weights->file);
+    free(weights->items);
+    free(weights);
+}
+
+void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
+    weights->file = *file;
+}
+
+int ms_weights_sort(struct ms_weights *weights, struct ms_error *err) {
+    qsort(weights->items, weights->count, sizeof *weights->items, by_name);
+    for (size_t i = 1; i < weights->count; i++)
+        if (by_name(&weights->items[i - 1], &weights->items[i]) == 0)
+            return ms_error_set(err, MS_EMODEL, "there are two tensors named %s",
+                                weights->items[i].name);
+    return 0;
+}
+
+struct check {
+    const struct ms_weights *weights;
+    struct ms_error *err;
+    size_t seen;
+};
+
+static int check_one(void *context, const char *name, int dims, const int64_t *shape) {
+    struct check *check = context;
+    const struct ms_weight *weight = ms_weights_find(check->weights, name);
+
+    if (weight == NULL)
+        return ms_error_set(check->err, MS_EMODEL, "tensor %s is missing", name);
+    if (weight->dims != dims || memcmp(weight->shape, shape, (size_t)dims * sizeof *shape) != 0)
+        return ms_error_set(check->err, MS_EMODEL,
+                            "tensor %s does not have the shape that the hyper-parameters give",
+                            name);
+    check->seen++;
+    return 0;
+}
+
+int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
+                     struct ms_error *err) {
+    struct check check = {.weights = weights, .err = err};
+
+    int rc = ms_hyper_visit_tensors(hyper, check_one, &check);
+    if (rc == 0 && check.seen != weights->count)
+        rc = ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
+                          weights->count, check.seen);
+    return rc;
+}
