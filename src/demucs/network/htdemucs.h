@@ -8,17 +8,13 @@
 #include "msaas/tensor.h"
 #include "msaas/weights.h"
 
-#define MS_MAX_DEPTH 8
-#define MS_MAX_DCONV 4
-#define MS_MAX_LAYERS 16
-
 struct affine { /* of a norm */
     struct ms_tensor *weight, *bias;
 };
 
 struct dconv {
     int depth; /* 0: there is none */
-    struct ms_residual layers[MS_MAX_DCONV];
+    struct ms_residual layers[MS_HYPER_MAX_DCONV_DEPTH];
 };
 
 struct conv_layer { /* of an encoder, or of a decoder, where conv is transposed */
@@ -35,10 +31,10 @@ struct attention_layer { /* of the transformer */
 };
 
 struct branch { /* of one domain: frequency or time */
-    struct conv_layer encoder[MS_MAX_DEPTH], decoder[MS_MAX_DEPTH];
+    struct conv_layer encoder[MS_HYPER_MAX_DEPTH], decoder[MS_HYPER_MAX_DEPTH];
     const struct ms_filter *upsampler, *downsampler;
     struct affine norm_in;
-    struct attention_layer layers[MS_MAX_LAYERS];
+    struct attention_layer layers[MS_HYPER_MAX_LAYERS];
     struct ms_tensor *position; /* [tokens][channels], already weighted */
 };
 
