@@ -14,8 +14,9 @@
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 
-#define REAP_MS 2000 /* or a third of the lease, where that is shorter; retries wait for it too */
-#define DELIVERERS 4 /* a receiver that hangs takes one for 10 s */
+/* a third of the lease where that is shorter. A retry may start that much late. */
+#define REAP_MS 2000
+#define DELIVERERS 4 /* a receiver that hangs blocks one of them for 10 s */
 #define OUTBOX_IDLE_MS 1000
 #define OUTBOX_HOLD_MS 15000 /* longer than a delivery may take */
 
@@ -37,10 +38,10 @@ struct ms_chores {
     pthread_mutex_t lock;
     pthread_cond_t wake_reaper, wake_deliverer;
     bool due;      /* a callback may have become due since a deliverer looked */
-    double look_s; /* when the next of those that wait looks, if none is due before */
+    double look_s; /* when a waiting deliverer looks at the queue, even if nothing woke it */
 };
 
-/* Waits at most so long, less when the chores end. False: they end. */
+/* Waits for `ms`, or until the chores end. False: they end. */
 static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
 
@@ -78,7 +79,7 @@ static void *reap(void *user) {
 
 /* ---- the deliverer of callbacks ---- */
 
-/* Until the queue has heard of it. */
+/* Tells the queue what came of a delivery. Repeats it until the queue has taken it. */
 static void settle(struct deliverer *d, const struct ms_callback_due *due, int64_t again_ms) {
     struct ms_chores *chores = d->chores;
     struct ms_error err = {0};
@@ -87,7 +88,7 @@ static void settle(struct deliverer *d, const struct ms_callback_due *due, int64
     while (ms_outage_note(chores->options.outage, ms_outbox_settle(d->queue, due, again_ms, &err),
                           &err))
         if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++)))
-            /* it comes again when its hold is over: callbacks are delivered at least once */
+            /* another deliverer takes it when its hold is over: delivery is at least once */
             return;
 }
 
@@ -121,8 +122,8 @@ static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
     settle(d, due, again_ms);
 }
 
-/* One of those that wait looks each second, and at once when something may be due. False: the
- * chores end. */
+/* Waits until a callback may be due. Each second one of the waiting deliverers looks anyway. False:
+ * the chores end. */
 static bool wait_for_turn(struct ms_chores *chores) {
     (void)pthread_mutex_lock(&chores->lock);
     while (!atomic_load(&chores->ending) && !chores->due && ms_monotonic_s() < chores->look_s)

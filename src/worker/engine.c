@@ -1,5 +1,5 @@
-/* Between model file and jobs: opens the model in the precision that a job asks for, and keeps it
- * for those that come after. Owns the model and its separator; worker's thread. */
+/* Between model file and jobs: opens the model in the precision that a job asks for and keeps it
+ * open for the jobs that follow. Owns the model and its separator. Worker's thread. */
 #include "msaas/engine.h"
 
 #include <stdlib.h>
@@ -10,11 +10,12 @@
 struct ms_engine {
     struct ms_engine_options options;
     struct ms_model_info info;
-    char sha256[MS_SHA256_HEX]; /* of the file at options.path, which holds the weights' own */
+    /* of the file at options.path, which holds the digests of the weights */
+    char sha256[MS_SHA256_HEX];
     struct ms_network *network; /* NULL: none is loaded */
     struct ms_separator *separator;
-    enum ms_precision asked; /* what the loaded model was opened with: */
-    enum ms_precision usual; /* options.precision, with AUTO for what came of it */
+    enum ms_precision asked; /* what the loaded model was opened with */
+    enum ms_precision usual; /* options.precision; where that is AUTO, what it came to */
 };
 
 static void unload(struct ms_engine *engine) {
@@ -68,8 +69,8 @@ void ms_engine_free(struct ms_engine *engine) {
 int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const enum ms_precision wanted = asked != MS_PRECISION_AUTO ? asked : engine->usual;
 
-    /* What was asked for may not be what the device can do: then it is not loaded again and again.
-     */
+    /* A device may compute in another precision than the one asked for. The model fits both, lest
+     * every such job load it again. */
     if (engine->network != NULL &&
         (wanted == engine->asked || wanted == engine->network->precision))
         return 0;

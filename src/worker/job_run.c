@@ -17,13 +17,13 @@
 #include "msaas/sys.h"
 
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
-/* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding
- * and uploading after. */
+/* Progress, from 0 to 1, at which the separation begins and ends. Before it come fetching and
+ * decoding, after it encoding and uploading. */
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
-/* How slow things are that nobody can watch, at the very least. */
+/* The slowest pace at which a step without progress of its own still counts as moving. */
 #define DECODE_BYTES_PER_S 100e3
-#define DECODE_SPEED 20 /* seconds of music in one */
+#define DECODE_SPEED 20 /* seconds of music decoded in a second */
 #define TRANSFER_BYTES_PER_S 100e3
 #define MODEL_S 90 /* from a slow disk */
 
@@ -87,7 +87,7 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
 
 /* ---- the steps ---- */
 
-/* Notes whose fault it was. */
+/* Notes whether the store failed. */
 static int of_store(struct run *run, int rc, const struct ms_error *err) {
     run->outcome->store_failed |= ms_outage_note(run->work->store_outage, rc, err);
     return rc;
@@ -102,12 +102,13 @@ static int fetch(struct run *run, const char *path, struct ms_error *err) {
         err);
     if (rc == MS_ENOTFOUND)
         rc = ms_error_set(err, rc, "the song is not in the store any more: send it again");
-    if (rc == MS_ECONFLICT) /* the same song came again meanwhile */
+    if (rc == MS_ECONFLICT) /* somebody sent the same song again */
         rc = ms_error_set(err, MS_ENET, "the song was replaced while it was fetched");
     return rc;
 }
 
-/* Into the job too: each renewal of the lease says how far it is, whichever thread sends it. */
+/* Sets it in the job too: every renewal of the lease reports progress, whichever thread sends
+ * it. */
 static void tell_progress(struct run *run, double progress, double eta_s) {
     run->job->progress = progress;
     run->job->eta_seconds = eta_s;
@@ -126,7 +127,7 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
     double eta_s = -1;
     if (done > 0)
         eta_s = (now_s - run->separate_begin_s) * (total - done) / done;
-    /* After the last segment comes encoding, which is faster than the song's own time. */
+    /* After the last segment comes encoding, which takes less than the song's own length. */
     run->work->moved(run->work->context, done < total ? 0 : run->job->audio_seconds);
     tell_progress(
         run, SEPARATE_FROM + (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1), eta_s);
@@ -134,7 +135,8 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
         ms_fault_point("mid-inference");
 }
 
-/* The model in the precision that the job asks for. Clients do not get to see its paths. */
+/* Loads the model in the precision that the job asks for. The error is for clients and names no
+ * path. */
 static int load(struct run *run, struct ms_error *err) {
     const struct ms_job *job = run->job;
     const struct ms_job_work *work = run->work;

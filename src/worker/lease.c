@@ -1,7 +1,7 @@
 /* The heartbeat of the job at work. Owns a thread with a queue connection of its own, and the flag
- * that ends work early. The thread wakes ten times a second for what is cheap (has the worker been
- * asked to stop?) and renews the lease at least every third of it, but every second where that is
- * longer: as often clients see progress, and a cancel is heard. */
+ * that ends work early. The thread wakes ten times a second to see whether the worker is to stop.
+ * It renews the lease every second, or every third of the lease where that is shorter. With each
+ * renewal clients see progress and the worker learns of a cancel. */
 #include "lease.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #define TICK_MS 100
 #define RENEW_MS 1000
 #define STILL_TICKS 50
-#define STOP_S 20.0 /* for a job that is to be put back, to be put back */
+#define STOP_S 20.0 /* how long putting the job back may take after the grace period */
 
 struct ms_lease {
     struct ms_lease_options options;
@@ -31,7 +31,7 @@ struct ms_lease {
     pthread_cond_t wake;
     bool ending;
     bool has_job;
-    uint64_t number;   /* of the job: a late answer about an earlier one is dropped */
+    uint64_t number;   /* of the job. A late answer about an earlier job is dropped. */
     struct ms_job job; /* owns nothing: id and progress */
     char token[MS_TOKEN_HEX];
     enum ms_lease_end why;
@@ -68,8 +68,8 @@ static void wait_tick(struct ms_lease *lease) {
     (void)ms_cond_wait_until(&lease->wake, &lease->lock, ms_monotonic_s() + TICK_MS / 1000.0);
 }
 
-/* A thread that hangs in somebody else's code, for example in a file made to keep FFmpeg busy,
- * cannot be ended: the process can, and whoever started it starts it anew. The job has then crashed
+/* A thread that hangs in a library, for example in FFmpeg on a hostile file, cannot be ended. The
+ * process can, and whatever supervises it starts it again. For the queue the job has crashed
  * once. */
 static void end_process(const struct ms_lease *lease, const char *why) {
     ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
@@ -95,7 +95,8 @@ static void *beat(void *user) {
         if (stopped_s >= 0 &&
             (!lease->has_job || (now_s - stopped_s) * 1000 >= (double)lease->options.grace_ms))
             set_why(lease, MS_LEASE_STOPPED);
-        /* Not at once: a process that was frozen as a whole moves again when it is let go on. */
+        /* Several ticks in a row: a process that was frozen as a whole moves again once it is
+         * resumed. */
         still = lease->has_job && !lease->options.is_alive() ? still + 1 : 0;
         if (still > STILL_TICKS)
             end_process(lease, "it has not moved for the time of --stall");
@@ -104,11 +105,11 @@ static void *beat(void *user) {
             end_process(lease, "it did not end when it was stopped");
         if (lease->has_job && lease->number != number) {
             number = lease->number;
-            renewed_s = now_s; /* reserve() gave a fresh one */
+            renewed_s = now_s; /* reserve() gave a fresh lease */
         }
         if (lease->has_job && lease->why != MS_LEASE_LOST && now_s - renewed_s >= every_s) {
             renew(lease);
-            renewed_s = now_s; /* from before the call: that is what the lease counts from */
+            renewed_s = now_s; /* the time before the call, from which the lease may count */
         }
         if (!lease->ending)
             wait_tick(lease);
@@ -165,8 +166,7 @@ void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char
     memcpy(lease->job.id, job->id, sizeof job->id);
     (void)snprintf(lease->token, sizeof lease->token, "%s", token);
     lease->why = MS_LEASE_HELD;
-    atomic_store(&lease->halt,
-                 false); /* a stop that was there before comes again, with its grace */
+    atomic_store(&lease->halt, false); /* An earlier stop is set again after its grace period. */
     (void)pthread_mutex_unlock(&lease->lock);
 }
 

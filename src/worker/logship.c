@@ -1,5 +1,5 @@
 /* Log lines on their way to the queue. Owns a ring of lines and a thread with a queue connection;
- * whoever logs only touches the ring. Nothing here logs: it would come back here. */
+ * whoever logs only touches the ring. Nothing here logs, as the line would come back here. */
 #include "msaas/logship.h"
 
 #include <pthread.h>
@@ -42,7 +42,7 @@ void ms_logship_line(void *context, const char *line) {
     (void)pthread_mutex_unlock(&ship->lock);
 }
 
-/* With the lock: the oldest line, now the caller's; NULL: the end. Waits for one. */
+/* With the lock: waits for a line and hands the oldest to the caller. NULL: the end. */
 static char *take(struct ms_logship *ship) {
     while (ship->count == 0 && !ship->ending)
         (void)pthread_cond_wait(&ship->wake, &ship->lock);
@@ -54,7 +54,7 @@ static char *take(struct ms_logship *ship) {
     return line;
 }
 
-/* With the lock: whether to try again, after a pause. */
+/* With the lock: waits for the next attempt. False: the end. */
 static bool wait_to_retry(struct ms_logship *ship, int failures) {
     const double until_s = ms_monotonic_s() + (double)ms_outage_pause_ms(failures) / 1000;
 
@@ -78,7 +78,7 @@ static void *run(void *user) {
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
-            /* What is wrong with the line itself stays wrong. */
+            /* A line that the queue refuses is not sent again. */
             lost = !ms_code_is_transient(rc) || !wait_to_retry(ship, failures);
         }
         free(line);

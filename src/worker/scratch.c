@@ -1,6 +1,5 @@
-/* Folders for songs, spools and stems. Owns one per worker; the kernel lets go of its lock when the
- * worker dies, however it dies, so that the next one to start finds what was left and removes it.
- */
+/* Folders for songs, spools and stems. Each worker has one and holds a lock on it. The kernel
+ * releases the lock when the worker dies, and the next worker that starts removes the folder. */
 #include "scratch.h"
 
 #include <dirent.h>
@@ -56,8 +55,8 @@ int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error 
     out->path = ms_strdupf("%s/" PREFIX "XXXXXX", parent);
     if (out->path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    /* Nobody looks for leftovers while a folder is new and not yet locked. It takes others but a
-     * moment. */
+    /* Locks the parent until the new folder is locked, so that no other worker takes it for a
+     * leftover. */
     const int whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (whole < 0 || flock(whole, LOCK_EX) != 0) {
         rc = ms_error_about(err, MS_EIO, parent, "%s", strerror(errno));

@@ -25,7 +25,7 @@
 
 #define RESERVE_WAIT_MS 500
 #define RETRY_MAX_MS 60000
-/* A worker that stops tries that long to hand its job back to a queue that does not answer. */
+/* How long a worker that stops tries to put its job back while the queue does not answer. */
 #define LAST_WORDS_S 5.0
 
 struct worker {
@@ -94,7 +94,7 @@ static bool stopped(const struct worker *worker) {
     return atomic_load(worker->options->stop);
 }
 
-/* In short naps: `flag` (may be NULL) may be raised by a signal handler, which wakes nobody. */
+/* Sleeps in short naps: a signal handler may set `flag` (may be NULL), and that wakes no thread. */
 static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
     const struct timespec nap = {.tv_nsec = 50000000};
@@ -162,7 +162,7 @@ static int change(struct worker *worker, enum ms_queue_change what, struct ms_er
     }
 }
 
-/* See job_run.h. A worker that was frozen finds out here that its job is another's. */
+/* See job_run.h. Here a worker that was frozen learns that another one has its job. */
 static int confirm(void *context, struct ms_error *err) {
     struct worker *worker = context;
     const atomic_bool *halt = ms_lease_halt(worker->lease);
@@ -183,8 +183,8 @@ static int confirm(void *context, struct ms_error *err) {
     return ms_error_set(err, MS_ECANCELED, "canceled");
 }
 
-/* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together
- * does not return together. */
+/* When a failed job runs again: after 1 s, doubled with each failure, at most a minute, less a
+ * random part of up to half, so that jobs which failed together do not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
     char hex[5];
@@ -195,8 +195,8 @@ static int64_t retry_at_ms(const struct ms_job *job) {
     return ms_unix_ms() + most_ms - most_ms / 2 * random / 0xffff;
 }
 
-/* Removes objects that no finished job will name; not, if another worker has the job by now: they
- * would be that one's. */
+/* Removes the objects of a job that did not finish. Where another worker has the job by now, the
+ * objects are that worker's and stay. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
 
@@ -235,7 +235,7 @@ static void end_succeeded(struct worker *worker, const struct ms_job_outcome *ou
     ms_metric_set(MS_METRIC_SPEED, speed, NULL);
 }
 
-/* Fails it, or has it tried again, by the code of its error. */
+/* Ends the job as failed, or has it tried again. The error's code decides. */
 static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome, int code,
                       const struct ms_error *failure, struct ms_error *err) {
     struct ms_job *job = &worker->job;
@@ -273,8 +273,8 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
 
 static int end_canceled(struct worker *worker, const struct ms_job_outcome *outcome,
                         struct ms_error *err) {
-    /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of
-     * somebody who sends it anew stays. */
+    /* Removes the song too, since to cancel is to erase. Does so before the queue learns of it, so
+     * that a song that is sent again afterwards stays. */
     discard(worker, outcome, true);
     worker->job.stem_count = 0;
     const int rc = change(worker, MS_CHANGE_CANCEL, err);

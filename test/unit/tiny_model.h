@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "msaas/model_json.h"
+#include "mapped.h"
 #include "safetensors.h"
 #include "tensors.h"
 
