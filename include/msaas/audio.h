@@ -40,7 +40,7 @@ const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder); /
 
 /* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded
  * whatever the file. NaN or infinity in the audio is MS_EINPUT. A file that breaks off in the
- * middle ends early; what was there is used when at least one frame was decoded, and
+ * middle ends early: where at least one frame was decoded, that part is used, and
  * ms_decoder_was_damaged says so. */
 MS_MUST_CHECK int ms_decoder_read(struct ms_decoder *decoder,
                                   float *const planes[MS_AUDIO_CHANNELS], size_t capacity,
@@ -69,9 +69,9 @@ struct ms_encode_options {
     int mp3_preset; /* 2 (slowest) .. 7 (fastest), LAME's quality; 0: the default, 7 */
 };
 
-const char *
-ms_audio_format_extension(enum ms_audio_format format); /* "wav", "mp3", "flac", "opus", "m4a" */
-/* 0, or MS_EUSAGE for a name that is none of the above. */
+/* "wav", "mp3", "flac", "opus", "m4a" */
+const char *ms_audio_format_extension(enum ms_audio_format format);
+/* MS_EUSAGE: the name is none of these. */
 MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *out,
                                         struct ms_error *err);
 

@@ -16,16 +16,16 @@
 
 struct ms_manifest_source { /* one form in which a network's weights are published */
     char file[96];
-    char url[256];              /* "": there is none to give */
-    char sha256[MS_SHA256_HEX]; /* all of it, or the first digits where only these are published */
+    char url[256];              /* "": none is known */
+    char sha256[MS_SHA256_HEX]; /* whole, or the first digits where only those are published */
     int64_t bytes;              /* 0: not known */
 };
 
 struct ms_manifest_network {
     int source_count;
     struct ms_manifest_source sources[MS_MANIFEST_MAX_SOURCES];
-    char sha256[MS_SHA256_HEX]; /* of the safetensors file that it becomes; "": not known */
-    /* name -> SHA-256 of its values (float16, C order); NULL: not known */
+    char sha256[MS_SHA256_HEX]; /* of the safetensors file that is made of it; "": not known */
+    /* name of a tensor -> SHA-256 of its values (float16, C order); NULL: not known */
     const struct ms_json *tensors;
 };
 
@@ -37,8 +37,9 @@ struct ms_manifest {
 
 /* Names of the known models in alphabetical order; NULL past the last. */
 const char *ms_manifest_name(int index);
-/* A name of those: MS_ENOTFOUND with a text that lists them; or a path (it holds a '/' or ends in
- * .json) of a manifest of one's own: MS_EMODEL. *out is to be closed. */
+/* Opens a known model's manifest by its name (MS_ENOTFOUND: the text lists the names), or a
+ * manifest of one's own by its path, which holds a '/' or ends in .json (MS_EMODEL). The caller
+ * closes *out. */
 MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
 

@@ -7,11 +7,11 @@
 struct ms_model_import {
     const char *const *files; /* one for each network */
     int file_count;
-    const char *folder; /* the model's; made if need be */
-    const char *name;   /* the model's; NULL: the manifest's, else the first file's */
-    /* Files must be sources of the manifest's networks, in their order, and become exactly what it
-     * says. NULL: any files; what is known of them is found by their digests. Several are a bag
-     * whose networks count alike. */
+    const char *folder; /* of the model; made where it is missing */
+    const char *name;   /* of the model; NULL: the manifest's name, else the first file's */
+    /* The files must be sources of the manifest's networks, in their order, and the result must be
+     * what the manifest says. NULL: any files; known ones are recognised by their digests. Several
+     * files make a bag whose networks have equal weights. */
     const struct ms_manifest *manifest;
 };
 

@@ -67,8 +67,7 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
     int rc = av_channel_layout_copy(&converter->layout, layout);
     if (rc < 0)
         goto out;
-    /* Which speaker a channel is for matters to the matrix only; libswresample is told a plain
-     * layout. */
+    /* Only the matrix needs to know the channels' speakers; libswresample gets a plain layout. */
     av_channel_layout_default(&plain, channels);
     if (plain.nb_channels != channels) { /* no layout is known for this number */
         plain.order = AV_CHANNEL_ORDER_UNSPEC;
@@ -143,7 +142,7 @@ int ms_converter_drain(struct ms_converter *converter, int *count, struct ms_err
     int rc = convert(converter, NULL, 0, count, err);
     if (rc < 0)
         return rc;
-    if (*count == 0) { /* the filter's tail may end a frame before the song does */
+    if (*count == 0) { /* the filter's tail may be a frame short */
         *count = (int)(left < converter->capacity ? left : converter->capacity);
         for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
             memset(converter->stage[c], 0, (size_t)*count * sizeof(float));

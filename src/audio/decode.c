@@ -1,5 +1,5 @@
 /* Any file -> planar stereo float at the rate asked for, by blocks. Owns the open input, FFmpeg's
- * packet and frame, and the converter; memory is theirs, whatever the file's length. Runs on the
+ * packet and frame, and the converter; no other memory, whatever the file's length. Runs on the
  * caller's thread.
  *
  * A read walks: packet -> decoder -> frame -> (in pieces) converter -> stage -> the caller's
@@ -20,7 +20,7 @@
 #include "tags.h"
 
 #define MAX_PACKET_BYTES (16 << 20)
-#define MAX_BARREN_PACKETS 10000 /* in a row that give no audio: minutes of it */
+#define MAX_BARREN_PACKETS 10000 /* in a row without audio: minutes of a song */
 
 struct ms_decoder {
     struct ms_input input;
@@ -36,7 +36,7 @@ struct ms_decoder {
     int decode_error;      /* FFmpeg's last one */
     bool any_packet, flushing, decoded_all, ended, damaged;
 
-    struct ms_converter converter; /* of the frames' present format; swr == NULL: none yet */
+    struct ms_converter converter; /* of the current frames' format; swr == NULL: none yet */
     int stage_at, stage_count;     /* converted, not yet given to the caller */
     int64_t given_frames;
 };
@@ -65,7 +65,7 @@ static int feed(struct ms_decoder *decoder, struct ms_error *err) {
                               strerror(input->read_errno));
     if (rc == AVERROR(EAGAIN))
         return 0;
-    if (rc < 0) { /* the end, or a place from which the demuxer does not find on */
+    if (rc < 0) { /* the end, or a place after which the demuxer finds nothing */
         if (rc != AVERROR_EOF) {
             decoder->damaged = true;
             decoder->decode_error = rc;
@@ -134,7 +134,7 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
             if (rc != AVERROR(EAGAIN)) {
                 decoder->damaged = true;
                 decoder->decode_error = rc;
-            } else if (decoder->flushing) { /* a decoder that neither ends nor gives */
+            } else if (decoder->flushing) { /* the decoder neither ends nor gives a frame */
                 decoder->decoded_all = true;
                 return 0;
             } else {
@@ -169,8 +169,8 @@ static bool converter_fits(const struct ms_decoder *decoder) {
            av_channel_layout_compare(&converter->layout, &frame->ch_layout) == 0;
 }
 
-/* Whether a file that says how long it is broke off early. Matroska knows the whole file's length
- * only, which is the audio's where there is nothing else. */
+/* Whether a file that states its length ended early. Matroska states only the length of the whole
+ * file, which is the audio's where there is no other stream. */
 static bool is_short(const struct ms_decoder *decoder) {
     const AVFormatContext *format = decoder->input.format;
     const AVStream *stream = decoder->input.stream;
@@ -197,7 +197,7 @@ static int refill(struct ms_decoder *decoder, struct ms_error *err) {
             (rc = next_frame(decoder, err)) < 0)
             return rc;
         if (decoder->decoded_all || (converter->swr != NULL && !converter_fits(decoder))) {
-            /* Everything of the present format is in: out with what the filter still holds. */
+            /* All frames of this format are in: take what the filter still holds. */
             if (converter->swr != NULL &&
                 (rc = ms_converter_drain(converter, &decoder->stage_count, err)) < 0)
                 return rc;

@@ -27,7 +27,7 @@ struct ms_networks {
 /* ---- the public ones ---- */
 
 /* IANA's registries of special-purpose addresses, and 168.63.129.16, at which Azure's own services
- * answer. The metadata services of the others lie in these blocks (169.254.169.254,
+ * answer. The metadata services of other clouds lie in these blocks (169.254.169.254,
  * 100.100.100.200, 192.0.0.192, fd00:ec2::254). */
 static const char *const special_v4[] = {
     "0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10",  "127.0.0.0/8",
@@ -35,8 +35,8 @@ static const char *const special_v4[] = {
     "192.0.2.0/24",    "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
     "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",    "240.0.0.0/4",
 };
-/* Of 2000::/3, outside of which nothing is public: protocols' own (Teredo among them),
- * documentation. */
+/* Blocks of 2000::/3 that are not public: for protocols (Teredo among them) and documentation.
+ * Outside of 2000::/3 nothing is public. */
 static const char *const special_v6[] = {"2001::/23", "2001:db8::/32", "3fff::/20"};
 
 static bool parse_network(const char *text, struct network *out);
@@ -54,7 +54,8 @@ static void map_v4(const uint8_t v4[4], uint8_t out[16]) {
     memcpy(out + 12, v4, 4);
 }
 
-/* The IPv4 address that an IPv6 one leads to, as its mapped form; false: it leads to none. */
+/* The IPv4 address that an IPv6 address stands for, as its mapped form. False: it stands for
+ * none. */
 static bool embedded_v4(const uint8_t address[16], uint8_t out[16]) {
     if (is_in("::ffff:0:0/96", address) || is_in("64:ff9b::/96", address))
         map_v4(address + 12, out);
@@ -138,8 +139,8 @@ int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_erro
             free(networks);
             return ms_error_set(
                 err, MS_EUSAGE,
-                "the networks that callbacks may reach: \"%s\" is no address or block "
-                "such as 10.1.0.0/16 or fd00::/8 (at most %d of them)",
+                "the networks that callbacks may reach: \"%s\" is not an address or a block such "
+                "as 10.1.0.0/16 or fd00::/8, or there are more than %d",
                 word, MAX_NETWORKS);
         }
         networks->count++;

@@ -1,7 +1,7 @@
-/* A job's last step: telling whoever asked to be told. Owns an HTTP client; one delivery at a time
- * on the caller's thread, which is not the one that works on jobs. Version 1 is the course's, to
- * any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since its
- * URLs come from anybody. */
+/* A job's last step: it calls back whoever asked for it. Owns an HTTP client; one delivery at a
+ * time on the caller's thread, which is not the one that works on jobs. Version 1 is the course's,
+ * to any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since
+ * its URLs come from anybody. */
 #include "msaas/webhook.h"
 
 #include <stdio.h>
@@ -28,7 +28,7 @@ struct ms_webhook {
     const atomic_bool *cancel;
     unsigned char *secret;
     size_t secret_bytes;
-    bool refused; /* by allow_address, in the delivery in hand */
+    bool refused; /* allow_address refused an address in this delivery */
 };
 
 /* ---- the object ---- */
@@ -45,11 +45,10 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
                               webhook->secret_bytes == 0)) {
             explicit_bzero(bytes, strlen(secret + prefix_length));
             free(bytes);
-            return ms_error_set(
-                err, MS_EUSAGE,
-                "the secret of callbacks begins with whsec_, but what follows is not "
-                "1 to %d bytes in base64",
-                MAX_SECRET_BYTES);
+            return ms_error_set(err, MS_EUSAGE,
+                                "the secret of callbacks begins with whsec_, but the rest is not "
+                                "base64 of 1 to %d bytes",
+                                MAX_SECRET_BYTES);
         }
     } else {
         webhook->secret_bytes = strlen(secret);
@@ -103,7 +102,7 @@ struct headers {
     const char *list[6];
 };
 
-/* Those of version 2:
+/* Version 2 has the headers of
  * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
 static int make_headers(const struct ms_webhook *webhook, const struct ms_callback_due *due,
                         const char *body, struct headers *headers, struct ms_error *err) {
@@ -141,7 +140,7 @@ static bool allow_address(void *context, const struct sockaddr *address) {
     return allowed;
 }
 
-/* What the receiver says is of no interest. */
+/* Ignores the receiver's answer. */
 static int drop(void *context, const void *bytes, size_t size, struct ms_error *err) {
     (void)context;
     (void)bytes;
@@ -177,10 +176,10 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
     struct ms_http_response response;
     rc = ms_http_send(webhook->client, &request, &response, err);
     *give_up = rc == MS_EUSAGE || (rc == MS_EDENIED && webhook->refused);
-    /* An answer that is too long came after its status. */
+    /* The status arrived before an answer that is too long. */
     if ((rc != 0 && rc != MS_ETOOLARGE) || (response.status >= 200 && response.status < 300))
         return rc == MS_ETOOLARGE ? 0 : rc;
-    /* Gone is the one status that takes the request back; any other may be a receiver that is not
+    /* Only 410 Gone takes the callback back. Any other status may come from a receiver that is not
      * set up yet. */
     *give_up = response.status == 410;
     char shown[300];
@@ -223,7 +222,7 @@ int64_t ms_webhook_again_ms(int version, int attempt) {
     if (attempt < 0 || attempt >= count)
         return -1;
     uint32_t random = 0;
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* without luck: no jitter */
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* no random numbers: no jitter */
     const int64_t most_ms = delays_s[attempt] * 1000;
     return most_ms - most_ms / 5 * (int64_t)random / UINT32_MAX;
 }

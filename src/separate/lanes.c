@@ -1,10 +1,10 @@
 /* Between separate.c and the network: segments go to whichever lane is free, a batch at a time, and
  * come back in order.
  *
- * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is
- * made, used and freed on its lane's thread. Slots form a ring: submitted at its head, collected
- * at its tail. Their buffers lie one behind the other, so that a batch, slots in a row, is one
- * piece of memory: it is never copied together. */
+ * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is made,
+ * used and freed on its lane's thread. Slots form a ring: submitted at its head, collected at its
+ * tail. Their buffers lie one behind the other, so that a batch, which is slots in a row, is one
+ * piece of memory and needs no copy. */
 #include "lanes.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ struct lane {
     struct ms_lanes *owner;
     pthread_t thread;
     struct ms_session *session;
-    float *scratch;      /* as a batch's stems: one network's output, where several are joined */
+    float *scratch;      /* one network's output, like a batch's stems, where several are joined */
     struct ms_error err; /* of making the session */
     bool started;        /* guarded by the owner's lock */
 };
@@ -47,7 +47,7 @@ struct ms_lanes {
     pthread_cond_t to_lanes, to_caller;
     bool locks_made;
     int64_t submitted, begun, collected; /* slot of number n: slots[n % slot_count] */
-    int64_t flushed; /* segments before this one begin in batches that are not full, too */
+    int64_t flushed; /* segments before this one also run in batches that are not full */
     int running;     /* batches */
     bool dropping, ending;
 };
@@ -80,7 +80,7 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
                    struct ms_error *err) {
     struct ms_lanes *lanes = lane->owner;
     const struct ms_network_ops *ops = lanes->network->ops;
-    double seconds[MS_STAGE_COUNT] = {0}; /* nobody asks */
+    double seconds[MS_STAGE_COUNT] = {0}; /* not used */
     if (lanes->needed_count == 1)
         return ops->forward(lane->session, lanes->needed[0], count, windows, stems, seconds, err);
     size_t pair = plane_pair_floats(lanes);
@@ -102,9 +102,8 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
     return 0;
 }
 
-/* Takes the segments of the next batch, slots in a row from *first on; returns how many, 0: a
- * fuller one will come. As long as the caller does not wait for a lane it will submit more, or
- * flush. */
+/* Takes the next batch: slots in a row from *first on. Returns how many; 0: a fuller batch will
+ * come, since a caller that does not wait submits more, or flushes. */
 static int take_batch(struct ms_lanes *lanes, int *first) {
     int64_t waiting = lanes->submitted - lanes->begun;
     if (waiting < lanes->batch && lanes->begun >= lanes->flushed)
@@ -276,8 +275,9 @@ int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *e
         for (int n = 0; n < info->member_count; n++)
             total += info->weights[n][s];
         if (wanted[s] && !(total > 0.0))
-            return ms_error_set(err, MS_EMODEL, "model %s: no network gives the stem %s",
-                                info->name, info->stems[s]);
+            return ms_error_set(err, MS_EMODEL,
+                                "model %s: no network has a weight above 0 for stem %s", info->name,
+                                info->stems[s]);
         for (int n = 0; n < info->member_count; n++) {
             lanes->share[n][s] = wanted[s] ? (float)(info->weights[n][s] / total) : 0.0f;
             serves[n] = serves[n] || lanes->share[n][s] != 0.0f;
@@ -340,9 +340,8 @@ int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct m
                 rc = ms_error_copy(err, &slot->err);
             break;
         }
-        flush(lanes); /* nothing more will come before this one is done */
-        /* The flag is set by a signal's handler or another thread, neither of which can wake
-         * this one. */
+        flush(lanes); /* the caller submits nothing before this one is done */
+        /* A signal handler or another thread sets the flag, and neither can wake this thread. */
         (void)ms_cond_wait_until(&lanes->to_caller, &lanes->lock,
                                  ms_monotonic_s() + CANCEL_POLL_MS / 1000.0);
     }
@@ -361,8 +360,8 @@ void ms_lanes_drain(struct ms_lanes *lanes) {
     lanes->begun = lanes->submitted;
     while (lanes->running > 0)
         pthread_cond_wait(&lanes->to_caller, &lanes->lock);
-    /* The next song begins at the ring's start: full batches, of which slot_count is a multiple,
-     * then end at its end. */
+    /* The next song begins at the ring's start. slot_count is a multiple of the batch, so that full
+     * batches do not wrap around. */
     lanes->submitted = lanes->begun = lanes->collected = lanes->flushed = 0;
     lanes->dropping = false;
     pthread_mutex_unlock(&lanes->lock);

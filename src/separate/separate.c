@@ -1,11 +1,10 @@
 /* decode -> SEPARATE -> encode: the mix comes in by blocks, segments go through the lanes, stems go
  * out by blocks.
  *
- * Everything but the forwards happens on the caller's thread, in the order of the grid: what
- * comes out does not depend on the number of lanes or on their batches. Owns the stretch of the
- * mix that is still needed (history) and, for every stem, the one segment that later chunks
- * still add to (tail). Both have their size from the model and what the lanes take, none from
- * the song. */
+ * Everything but the forwards happens on the caller's thread, in the order of the grid: what comes
+ * out does not depend on the number of lanes or on their batches. Owns the stretch of the mix that
+ * is still needed (history) and, for every stem, the one segment that later chunks still add to
+ * (tail). Their sizes depend on the model and the lanes, not on the song. */
 #include "msaas/separate.h"
 
 #include <math.h>
@@ -16,7 +15,7 @@
 #include "lanes.h"
 #include "normalise.h"
 
-/* So loud that stems could pass what a float holds. */
+/* Louder, stems could exceed what a float holds. */
 #define MAX_LEVEL 1e30f
 
 struct ms_separator {
@@ -73,12 +72,12 @@ static int measure(struct job *job, struct ms_error *err) {
         ms_level_add(&level, separator->history[0], separator->history[1], frames);
     }
     if (level.frames == 0)
-        return ms_error_set(err, MS_EINPUT, "no audio samples");
+        return ms_error_set(err, MS_EINPUT, "the audio has no samples");
     job->song_frames = level.frames;
     job->mean = (float)level.mean;
     job->deviation = (float)ms_level_deviation(&level);
     if (!(fabsf(job->mean) < MAX_LEVEL && job->deviation < MAX_LEVEL))
-        return ms_error_set(err, MS_EINPUT, "the audio's level is beyond every measure");
+        return ms_error_set(err, MS_EINPUT, "the audio is too loud to be separated");
     return job->source->rewind(job->source->context, err);
 }
 
@@ -118,7 +117,7 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
     return 0;
 }
 
-/* At the song's end: the second pass must not have more than the first. */
+/* At the song's end: the second pass must not have more frames than the first. */
 static int check_end(struct job *job, struct ms_error *err) {
     size_t frames = 0;
     int rc = job->source->read(job->source->context, job->separator->history, 1, &frames, err);
@@ -158,8 +157,8 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
             ms_lanes_flush(lanes);
             break;
         }
-        /* Windows start in the order of their chunks, even those that reach back; stems from
-         * tail_first on are still to go out. */
+        /* Windows start in the order of their chunks, even those that reach back. Stems from
+         * tail_first on are not yet handed out. */
         int64_t first = slot->chunk.window, end = slot->chunk.position + slot->chunk.length;
         if (first > job->tail_first)
             first = job->tail_first;
@@ -180,7 +179,8 @@ static void multiply_add(float *restrict to, const float *restrict gain, const f
         to[i] += gain[i] * from[i];
 }
 
-/* Adds a chunk, the tail's first frame being the chunk's: the middle of what its window gave. */
+/* Adds a chunk to the tail, which begins at the chunk's first frame. The chunk is the middle of its
+ * window's output. */
 static void accumulate(struct job *job, const struct ms_slot *slot) {
     struct ms_separator *separator = job->separator;
     int64_t frames = separator->info->segment_frames,
@@ -193,8 +193,8 @@ static void accumulate(struct job *job, const struct ms_slot *slot) {
                          slot->chunk.length);
 }
 
-/* Hands out what no later chunk adds to: the frames before `end`, those before the song left
- * out. */
+/* Hands out the frames before `end`, to which no later chunk adds. Leaves out those before the
+ * song. */
 static int emit(struct job *job, int64_t end, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
     int64_t at = job->tail_first > 0 ? job->tail_first : 0;
@@ -231,8 +231,8 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
     return 0;
 }
 
-/* The oldest segment in flight goes out; the lanes go on with the next while its frames are
- * written. */
+/* Collects the oldest segment in flight and hands out its frames, while the lanes work on the
+ * next. */
 static int finish_oldest(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
@@ -327,8 +327,8 @@ int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms
     int rc = ms_lanes_new(network, lanes, batch, &made->lanes, err);
     if (rc != 0)
         goto out;
-    /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of
-     * the newest. */
+    /* From the oldest chunk, whose stems are not yet handed out, to the end of the newest in
+     * flight. */
     size_t segment = (size_t)made->info->segment_frames;
     made->history_capacity =
         (int64_t)segment * (ms_lanes_slots(made->lanes) + 2) + MS_STEM_BLOCK_FRAMES;

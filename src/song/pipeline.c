@@ -79,7 +79,7 @@ struct output {
     struct ms_encoder *encoder;
     struct ms_spool *spool; /* NULL where blocks go straight to the encoder */
     bool published;
-    struct ms_error err; /* why it could not be finished */
+    struct ms_error err; /* why it failed; code 0: it did not */
 };
 
 struct run {
@@ -115,7 +115,8 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
     const double max_s = run->options->max_seconds;
     if (max_s > 0 && (double)run->mix_frames > max_s * run->model->sample_rate_hz)
         return ms_error_set(err, MS_EINPUT,
-                            "is longer than %g minutes, the most that is taken here", max_s / 60);
+                            "is longer than %g minutes, the longest song that is accepted",
+                            max_s / 60);
     return 0;
 }
 
@@ -181,8 +182,7 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
 
 /* ---- encoding what was spooled ---- */
 
-/* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are.
- */
+/* Demucs' prevent_clip: where the peak plus one percent is over full scale, divides by it. */
 static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
@@ -204,16 +204,16 @@ static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     return rc;
 }
 
-/* Only the outputs after one that failed stop because of it, so that the fault told is the same
- * whichever came first. */
+/* Only outputs after a failed one stop, so that the error reported does not depend on the threads'
+ * order. */
 static void note_fault(struct run *run, int number) {
     int first = atomic_load(&run->faulted);
     while (number < first && !atomic_compare_exchange_weak(&run->faulted, &first, number))
         continue;
 }
 
-/* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has
- * its error. */
+/* Takes outputs, one at a time, until none is left. Afterwards each is complete under its temporary
+ * name or has an error. */
 static void *finish_outputs(void *context) {
     struct run *run = context;
     for (int i; (i = atomic_fetch_add(&run->next, 1)) < run->plan.count;) {
@@ -223,7 +223,7 @@ static void *finish_outputs(void *context) {
             rc = ms_encoder_finish(output->encoder, &output->err);
         if (rc != 0)
             note_fault(run, i);
-        ms_spool_free(output->spool); /* the disk's space, as early as can be */
+        ms_spool_free(output->spool); /* frees the disk's space as early as possible */
         output->spool = NULL;
     }
     return NULL;
@@ -233,7 +233,7 @@ static int finish_all(struct run *run, int threads, struct ms_error *err) {
     atomic_store(&run->faulted, run->plan.count);
     pthread_t helpers[MS_PIPELINE_MAX_OUTPUTS];
     int helper_count = 0;
-    /* A thread that cannot be had is no fault: the others do its part. */
+    /* A thread that cannot be started is no error: the others do its work. */
     while (helper_count + 1 < threads && helper_count + 1 < run->plan.count &&
            ms_thread_start(&helpers[helper_count], 0, finish_outputs, run) == 0)
         helper_count++;
@@ -262,8 +262,8 @@ static int publish_all(struct run *run, const struct ms_pipeline_output *outputs
 
 /* ---- the whole way ---- */
 
-/* Encoders are opened before the separation: a folder that cannot be written to is found at once.
- */
+/* Opens the encoders before the separation, so that a folder that cannot be written to is found at
+ * once. */
 static int open_all(struct run *run, const char *input, const struct ms_pipeline_output *outputs,
                     const char *spool_dir, struct ms_error *err) {
     int rate_hz = run->model->sample_rate_hz;
@@ -275,7 +275,7 @@ static int open_all(struct run *run, const char *input, const struct ms_pipeline
                                       "both %s and %s would be written there", outputs[k].label,
                                       outputs[i].label);
         rc = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
-                               ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
+                             ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
         if (rc == 0 && run->options->clip == MS_CLIP_RESCALE)
             rc = ms_spool_new(spool_dir, &run->outputs[i].spool, err);
     }

@@ -149,7 +149,7 @@ int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size
             return rc;
     }
     spool->left -= (int64_t)*frames;
-    /* Nobody reads it again: its pages need not push others out of memory. */
+    /* It is not read again: lets the kernel drop its pages first. */
     (void)posix_fadvise(spool->file, before, spool->at - before, POSIX_FADV_DONTNEED);
     return 0;
 }

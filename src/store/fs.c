@@ -1,11 +1,11 @@
 /* The store in a folder: DIR/BUCKET/KEY are the objects, plain files that any program can read.
  * SHA-256 and content type are attributes of the file itself (user.msaas.sha256, user.mime_type),
- * so that they come and go with its bytes in one rename; a file system without attributes keeps
- * neither, and what is read from it goes unchecked.
+ * so that one rename replaces them with the bytes. A file system without attributes keeps neither;
+ * objects read from it are not checked.
  *
  * Owns DIR/.tmp, where objects grow before they get their names. Several processes may use one DIR.
- * Runs on the caller's thread. Every folder on the way is opened by itself and may be no symbolic
- * link: no name leads out of DIR. */
+ * Runs on the caller's thread. Every folder of a path is opened by itself and must not be a
+ * symbolic link, so that no key leads out of DIR. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,11 @@
 #define TEMPORARY_MAX 33 /* of a name in it */
 #define SHA256_ATTRIBUTE "user.msaas.sha256"
 #define TYPE_ATTRIBUTE "user.mime_type"
-#define LEFTOVER_S 86400 /* what nobody has written to for so long was left by a crash */
+#define LEFTOVER_S 86400 /* a temporary file of this age was left by a crash */
 
 struct fs {
     struct ms_store store;
-    int root, temporary; /* DIR, DIR/.tmp */
+    int root, temporary; /* descriptors of DIR and DIR/.tmp */
     bool create_buckets;
     char *path; /* DIR */
 };
@@ -46,10 +46,11 @@ static int not_found(const char *bucket, const char *key, struct ms_error *err) 
 
 /* ---- the way to an object ---- */
 
-/* The folder that holds the object, and the object's name in it. -1 and errno. */
+/* Opens the folder that holds the object; *name is the object's name in it. On failure -1 and
+ * errno. */
 static int open_folder(const struct fs *fs, const char *bucket, const char *key, bool create,
                        const char **name) {
-    char part[256]; /* store.c has seen to it that none is longer */
+    char part[256]; /* store.c has checked the length */
     const char *rest = key;
     int folder = fs->root;
     size_t size = strlen(bucket);
@@ -85,7 +86,7 @@ static void describe(int fd, const struct stat *status, struct ms_object_info *i
     const ssize_t size = fgetxattr(fd, SHA256_ATTRIBUTE, info->sha256, MS_SHA256_HEX - 1);
     info->sha256[size == MS_SHA256_HEX - 1 ? size : 0] = '\0';
     if (strspn(info->sha256, "0123456789abcdef") != MS_SHA256_HEX - 1)
-        info->sha256[0] = '\0'; /* none of ours */
+        info->sha256[0] = '\0'; /* not written by this program */
     if (info->sha256[0] != '\0')
         snprintf(info->etag, sizeof info->etag, "\"%.32s\"", info->sha256);
     else
@@ -116,7 +117,7 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
     if (fstat(*fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(*fd);
         *fd = -1;
-        return not_found(bucket, key, err); /* a folder is no object */
+        return not_found(bucket, key, err); /* a folder is not an object */
     }
     describe(*fd, &status, info);
     return 0;
@@ -124,7 +125,7 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
 
 /* ---- writing ---- */
 
-/* The descriptor, or MS_E... */
+/* Returns the descriptor, or MS_E... */
 static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct ms_error *err) {
     const int rc = ms_random_hex(name, TEMPORARY_MAX - 1, err);
 
@@ -174,7 +175,7 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
     return rc;
 }
 
-/* False: the disk failed; a file system that has no attributes is fine. */
+/* False: the disk failed. True also where the file system has no attributes. */
 static bool set_attribute(int fd, const char *name, const char *value) {
     return value[0] == '\0' || fsetxattr(fd, name, value, strlen(value), 0) == 0 ||
            errno == ENOTSUP || errno == EPERM;
@@ -208,7 +209,7 @@ static int fs_put(struct ms_store *store, const char *bucket, const char *key,
         rc = disk_error(fs, bucket, key, err);
         goto out;
     }
-    temporary[0] = '\0'; /* it has its name */
+    temporary[0] = '\0'; /* it has its final name */
     describe(fd, &status, info);
     if (fsync(folder) != 0)
         rc = disk_error(fs, bucket, key, err);
@@ -306,7 +307,7 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     return rc;
 }
 
-/* A file can be made: the disk is there, writable and not full. */
+/* Makes a file, which shows that the disk is there, writable and not full. */
 static int fs_ping(struct ms_store *store, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
     char name[TEMPORARY_MAX];

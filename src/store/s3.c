@@ -1,6 +1,5 @@
-/* The store on S3, and on whatever speaks its language: s3_get.c reads objects, s3_put.c stores
- * them; the rest is here. Owns the HTTP client and a copy of the settings; runs on the caller's
- * thread. */
+/* The store on S3 and compatible servers. s3_get.c reads objects, s3_put.c stores them; the rest is
+ * here. Owns the HTTP client and a copy of the settings; runs on the caller's thread. */
 #include "s3.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* One signed request to S3, and another attempt where that may help. Between the store's operations
- * and the HTTP client. Owns nothing beyond a call; runs on the caller's thread. */
+/* One signed request to S3, repeated where that may help. Stands between the store's operations and
+ * the HTTP client. Owns nothing beyond a call; runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,8 @@
 
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define MAX_PAUSE_MS 20000
-#define UPLOAD_STALL_S                                                                             \
-    10 /* at least: a server that has all bytes writes them before it answers   \
-                           */
+/* Uploads may stall for at least so long: a server writes everything to disk before it answers. */
+#define UPLOAD_STALL_S 10
 #define CLOSING_ATTEMPTS 2
 #define CLOSING_TIMEOUT_S 10
 
@@ -123,7 +122,7 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     if (etag != NULL && strlen(etag) < sizeof call->etag)
         memcpy(call->etag, etag, strlen(etag) + 1);
     if (retry_after != NULL) {
-        const long seconds = strtol(retry_after, NULL, 10); /* a date counts as none */
+        const long seconds = strtol(retry_after, NULL, 10); /* 0 for a date */
 
         call->retry_after_s = seconds > 0 && seconds < 1000 ? (int)seconds : 0;
     }
@@ -134,7 +133,7 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     return rc;
 }
 
-/* The beginning of a reply is enough for all that S3 says in XML. */
+/* The beginning of a reply holds all that is read from S3's XML. */
 static void keep_reply(struct ms_s3_call *call, const void *bytes, size_t size) {
     const size_t room = sizeof call->reply - 1 - call->reply_bytes;
     const size_t some = size < room ? size : room;
@@ -166,7 +165,7 @@ struct lines {
     size_t signed_count;
 };
 
-/* The headers; authorization comes last, in front of it what it signs. */
+/* Makes the headers: first those that are signed, then the signature and the host. */
 static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, const char *host,
                         const char *path, struct lines *lines, struct ms_error *err) {
     const char *payload = call->body_sha256 != NULL ? call->body_sha256 : EMPTY_SHA256;
@@ -210,15 +209,14 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
         goto no_memory;
     lines->all[count++] = lines->own[3];
     lines->all[count++] = lines->own[4];
-    lines->all[count] =
-        "Expect:"; /* not asked first: a second lost with servers that don't answer that */
+    /* No "Expect: 100-continue": a server that does not answer it costs a second. */
+    lines->all[count] = "Expect:";
     return 0;
 no_memory:
     return ms_error_set(err, MS_ENOMEM, "no memory for a request to S3");
 }
 
-/* Whether the answer may be another one next time. An upload can fail at its end, with status 200.
- */
+/* Whether another attempt may get another answer. The end of an upload can fail with status 200. */
 static bool passes(const struct ms_s3_call *call) {
     switch (call->status) {
     case 429:
@@ -297,9 +295,9 @@ out:
 
 /* ---- attempts ---- */
 
+/* xorshift: enough to keep clients from returning all at once. */
 static int random_below(struct ms_s3 *s3, int limit) {
-    s3->random ^=
-        s3->random << 13; /* xorshift: enough to keep clients from coming back all at once */
+    s3->random ^= s3->random << 13;
     s3->random ^= s3->random >> 17;
     s3->random ^= s3->random << 5;
     return (int)(s3->random % (uint32_t)limit);
@@ -393,7 +391,7 @@ int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
         remedy = ": there are no such bytes";
     } else if (call->status / 100 == 3 || error_is(call, "AuthorizationHeaderMalformed")) {
         rc = MS_EUSAGE;
-        remedy = ": is that bucket in another region?";
+        remedy = ": the bucket may be in another region";
     }
     return ms_error_about(err, rc, what, "S3 answered %d%s%s%s", call->status,
                           call->error[0] != '\0' ? " " : "", call->error, remedy);

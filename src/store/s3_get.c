@@ -1,4 +1,4 @@
-/* Objects of S3, read and described. A download goes on where an attempt broke off. The digest of
+/* Objects of S3, read and described. A download continues where an attempt broke off. The digest of
  * an object is kept with it, as x-amz-meta-sha256. Owns nothing; runs on the caller's thread. */
 #include "s3.h"
 
@@ -8,7 +8,7 @@
 #include <time.h>
 
 #define DIGEST_HEADER "x-amz-meta-sha256"
-#define MAX_ATTEMPTS 100 /* of a download that goes on a bit each time */
+#define MAX_ATTEMPTS 100 /* of a download that makes some progress each time */
 
 static int64_t number_or(const char *text, int64_t otherwise) {
     char *end;
@@ -59,7 +59,7 @@ static int see_info(void *context, const struct ms_http_response *response, stru
     describe(response, info);
     return info->bytes >= 0
                ? 0
-               : ms_error_set(err, MS_ENET, "S3's answer does not say how long the object is");
+               : ms_error_set(err, MS_ENET, "S3's answer does not give the object's length");
 }
 
 int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
@@ -70,12 +70,12 @@ int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
     return ms_s3_do((struct ms_s3 *)store, &call, err);
 }
 
-/* A download, over several attempts: each goes on where the last broke off. */
+/* A download over several attempts: each continues where the last broke off. */
 struct download {
     const struct ms_store_sink *sink;
     int64_t first, last; /* as asked for; known to lie in the object once `known` */
     int64_t next;        /* the next byte that is wanted */
-    bool known;          /* sink->info is there */
+    bool known;          /* sink->info is filled */
     struct ms_sha256 *digest;
 };
 
@@ -90,7 +90,8 @@ static int see_object(void *context, const struct ms_http_response *response,
     if (response->status == 206)
         begin = number_or(range + 6, -1);
     if (begin != download->next)
-        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent another part than asked for");
+        return ms_error_set(err, MS_EUNSUPPORTED,
+                            "the server sent another part of the object than was asked for");
     if (download->known)
         return 0;
     int rc = see_info(download->sink->info, response, err);
@@ -104,7 +105,7 @@ static int take_object(void *context, const void *bytes, size_t size, struct ms_
     struct download *download = context;
 
     if ((int64_t)size > download->last - download->next + 1)
-        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more than was asked for");
+        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more bytes than were asked for");
     const int rc = download->sink->write(download->sink->context, bytes, size, err);
     if (rc != 0)
         return rc;
@@ -150,15 +151,15 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
 
         rc = attempt_download(s3, &call, &download, err);
         if (download.known && download.next == download.last + 1)
-            break; /* also where the connection broke behind the last byte */
+            break; /* also where the connection broke after the last byte */
         if (rc == 0 && !call.may_retry) {
-            if (call.status == 416 && first == 0) { /* no byte of it exists: it is empty */
+            if (call.status == 416 && first == 0) { /* the object is empty */
                 rc = ms_s3_head(store, bucket, key, sink->info, err);
                 break;
             }
             rc = ms_s3_status(&call, err);
             if (rc == 0)
-                rc = ms_error_set(err, MS_ENET, "S3 sent less than the object has");
+                rc = ms_error_set(err, MS_ENET, "S3 sent fewer bytes than the object has");
             break;
         }
         if (download.next > before && number < MAX_ATTEMPTS)

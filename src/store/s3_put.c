@@ -1,8 +1,8 @@
 /* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is
  * signed with each request, and that of the whole object is kept with it. A broken upload is
- * aborted: nothing of it is ever seen. What a killed process began is never seen either, but takes
- * room until the bucket's life-cycle rule for broken uploads removes it. Runs on the caller's
- * thread. */
+ * aborted: nothing of it is ever seen. An upload that a killed process began is not seen either,
+ * but takes space until the bucket's life-cycle rule for incomplete uploads removes it. Runs on the
+ * caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +21,8 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
     struct ms_s3_call call = {.method = "PUT", .bucket = bucket};
     int rc;
 
-    /* Outside its first region AWS wants to be told which one; other servers may not know theirs by
-     * that name. */
+    /* AWS must be told a bucket's region unless it is us-east-1. Other servers may not know the
+     * region's name. */
     if (!s3->foreign_endpoint && strcmp(s3->region, "us-east-1") != 0) {
         body.size = snprintf(xml, sizeof xml,
                              "<CreateBucketConfiguration "
@@ -42,11 +42,11 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
     if (rc != 0)
         return rc;
     if (call.status == 409)
-        return 0; /* it is there; whether it is ours shows when it is used */
+        return 0; /* it exists; its first use shows whether we have access */
     return ms_s3_status(&call, err);
 }
 
-/* The call; and where there was no bucket, once more with one. */
+/* Makes the call. Where the bucket is missing, makes the bucket and calls again. */
 static int do_in_bucket(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     int rc = ms_s3_do(s3, call, err);
 
@@ -58,9 +58,9 @@ static int do_in_bucket(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_err
 
 struct upload {
     struct ms_s3 *s3;
-    const char *bucket, *key, *id; /* id: as it stands in queries */
+    const char *bucket, *key, *id; /* id: percent-encoded */
     const struct ms_store_source *source;
-    const char *digest; /* header: that of the whole object */
+    const char *digest; /* the header with the whole object's digest */
     char *xml;          /* the parts' tags */
     size_t xml_size, xml_capacity;
 };
@@ -129,8 +129,8 @@ static int complete(struct upload *upload, char etag[80], struct ms_error *err) 
     if (rc == 0 && ms_s3_xml(call.reply, "ETag", etag, 80) && etag[0] == '"')
         return 0;
     struct ms_object_info info;
-    /* Not every server tells the tag. And where there is no such upload: was an earlier attempt
-     * heard, and only its answer lost? Then the object is there. */
+    /* Some servers do not return the tag. And where S3 knows no such upload, an earlier attempt may
+     * have completed it and only its answer was lost. The object shows it in both cases. */
     if (rc == 0 || call.status == 404) {
         if (ms_s3_head(&upload->s3->store, upload->bucket, upload->key, &info, NULL) == 0 &&
             strcmp(info.sha256, strchr(upload->digest, ' ') + 1) == 0) {
@@ -155,7 +155,7 @@ static int send_parts(struct upload *upload, struct ms_error *err) {
                        size - first < part_bytes ? size - first : part_bytes, whole, err);
     char hex[MS_SHA256_HEX];
     if (rc == 0) {
-        ms_sha256_hex(whole, hex); /* S3 checked the parts; nobody else checks the whole */
+        ms_sha256_hex(whole, hex); /* S3 checked each part, but not the whole */
         if (strcmp(hex, wanted) != 0)
             rc = ms_store_corrupt(err, upload->source->name, hex, wanted);
     }
@@ -193,7 +193,7 @@ static int put_parts(struct upload *upload, const char *type, char etag[80], str
         rc = complete(upload, etag, err);
     if (rc != 0) {
         snprintf(query, sizeof query, "uploadId=%s", encoded);
-        (void)ms_s3_do(upload->s3, &abort, NULL); /* the first error is the one to tell */
+        (void)ms_s3_do(upload->s3, &abort, NULL); /* the first error is the one to report */
     }
 out:
     free(encoded);

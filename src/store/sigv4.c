@@ -18,7 +18,7 @@
 #define MAX_HEADERS 32
 #define MAX_TEXT_BYTES (1 << 20)
 
-/* A text that grows. Once it failed it stays failed: looked at once, at the end. */
+/* A text that grows. A failure sticks, so that it is checked once, at the end. */
 struct text {
     char *bytes;
     size_t size, capacity;
@@ -77,7 +77,8 @@ static int compare_pairs(const void *left, const void *right) {
     return order != 0 ? order : compare_bytes(a->value, a->value_size, b->value, b->value_size);
 }
 
-/* Sorted by name, then by value: not as whole strings, where '=' would come behind '%' and '-'. */
+/* Sorted by name, then by value. Whole strings would sort otherwise, since '=' comes after '%' and
+ * '-'. */
 static int add_query(struct text *out, const char *query, struct ms_error *err) {
     struct pair pairs[MAX_PARAMETERS];
     size_t count = 0;
@@ -120,7 +121,7 @@ static int compare_headers(const void *left, const void *right) {
     return strcmp(((const struct header *)left)->name, ((const struct header *)right)->name);
 }
 
-/* White space around a value is dropped, inside it becomes one space. */
+/* Drops white space around a value; within it, white space becomes one space. */
 static void add_value(struct text *out, const char *value) {
     const size_t start = out->size;
 
@@ -134,7 +135,7 @@ static void add_value(struct text *out, const char *value) {
     }
 }
 
-/* The headers' block and the list of their names. */
+/* Writes the block of headers and the list of their names. */
 static int add_headers(const struct ms_sigv4_request *request, struct text *block,
                        struct text *names, struct ms_error *err) {
     struct header headers[MAX_HEADERS];
@@ -227,8 +228,7 @@ out:
     return rc;
 }
 
-/* What is signed, in its canonical form. names: those of the headers, given by the first pass over
- * them. */
+/* Writes the canonical request, which is what is signed. names: of the headers in `block`. */
 static void add_canonical(struct text *out, const struct ms_sigv4_request *request,
                           const struct text *query, const struct text *block,
                           const struct text *names) {

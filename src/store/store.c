@@ -1,5 +1,5 @@
 /* The door to the store: songs lie here before a worker takes them, stems afterwards. Checks names
- * and ranges, and hands over to the backend that the scheme says. Runs on the caller's thread. */
+ * and ranges, then calls the backend that the URL's scheme names. Runs on the caller's thread. */
 #include "store_ops.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "msaas/text.h"
 
 #define KEY_MAX_BYTES 512
-#define PART_MAX_BYTES 255 /* between slashes; what file systems take */
+#define PART_MAX_BYTES 255 /* between slashes: the limit of file systems */
 #define WEEK_S 604800
 
 /* ---- names ---- */
@@ -60,7 +60,9 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
         return ms_error_set(err, MS_EUSAGE,
                             "\"%.80s\" cannot be a bucket: 3 to 63 of a-z, 0-9, '.' and '-'", full);
     if (!key_is_good(key))
-        return ms_error_set(err, MS_EUSAGE, "a key of bucket %s is not one that objects can have",
+        return ms_error_set(err, MS_EUSAGE,
+                            "a key in bucket %s is malformed: 1 to 512 bytes of UTF-8, without "
+                            "control characters, backslashes and empty, \".\" or \"..\" parts",
                             full);
     return 0;
 }
@@ -96,11 +98,15 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
         .content_type = given->content_type != NULL ? given->content_type : "",
         .sha256 = given->sha256,
     };
-    if (strpbrk(source->content_type, "\r\n") != NULL ||
-        (given->sha256 != NULL && strlen(given->sha256) != MS_SHA256_HEX - 1))
-        return ms_error_set(err, MS_EUSAGE, "a content type or SHA-256 to be stored is none");
+    if (strpbrk(source->content_type, "\r\n") != NULL)
+        return ms_error_set(err, MS_EUSAGE, "an object's content type holds a line break");
+    if (given->sha256 != NULL && strlen(given->sha256) != MS_SHA256_HEX - 1)
+        return ms_error_set(err, MS_EUSAGE, "an object's SHA-256 does not have %d digits",
+                            MS_SHA256_HEX - 1);
     if (given->path == NULL)
-        return given->size >= 0 ? 0 : ms_error_set(err, MS_EUSAGE, "bytes of a negative size");
+        return given->size >= 0
+                   ? 0
+                   : ms_error_set(err, MS_EUSAGE, "an object cannot have a negative size");
     source->fd = open(given->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source->fd < 0)
         return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, given->path, "%s",
@@ -109,7 +115,7 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
     if (fstat(source->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(source->fd);
         source->fd = -1;
-        return ms_error_about(err, MS_EUSAGE, given->path, "no regular file");
+        return ms_error_about(err, MS_EUSAGE, given->path, "not a regular file");
     }
     source->size = status.st_size;
     return 0;
@@ -154,7 +160,7 @@ int ms_store_get(struct ms_store *store, const char *bucket, const char *key, in
     if (rc != 0)
         return rc;
     if (first < 0 || last < -1 || (last >= 0 && last < first))
-        return ms_error_set(err, MS_EUSAGE, "bytes %lld to %lld are no range", (long long)first,
+        return ms_error_set(err, MS_EUSAGE, "bytes %lld to %lld are not a range", (long long)first,
                             (long long)last);
     return store->ops->get(store, full, key, first, last, &sink, err);
 }
@@ -176,10 +182,10 @@ int ms_store_presign(struct ms_store *store, const char *bucket, const char *key
     if (rc != 0)
         return rc;
     if (store->ops->presign == NULL)
-        return ms_error_set(err, MS_EUNSUPPORTED, "this store has no URLs of its own");
+        return ms_error_set(err, MS_EUNSUPPORTED, "presigned URLs need a store on S3");
     if (seconds < 1 || seconds > WEEK_S)
-        return ms_error_set(err, MS_EUSAGE, "a URL can be good for 1 to %d seconds, not %d", WEEK_S,
-                            seconds);
+        return ms_error_set(err, MS_EUSAGE, "a URL can be valid for 1 to %d seconds, not %d",
+                            WEEK_S, seconds);
     return store->ops->presign(store, full, key, seconds, url, err);
 }
 

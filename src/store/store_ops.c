@@ -15,7 +15,8 @@ int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error 
     if (*last < 0 || *last >= bytes)
         *last = bytes - 1;
     if (first > *last && first > 0)
-        return ms_error_set(err, MS_EUSAGE, "byte %lld of an object of %lld bytes was asked for",
+        return ms_error_set(err, MS_EUSAGE,
+                            "byte %lld was asked for, but the object has %lld bytes",
                             (long long)first, (long long)bytes);
     return 0;
 }
@@ -39,7 +40,7 @@ int ms_store_source_read(const struct ms_store_source *source, int64_t offset, v
             continue;
         if (some <= 0)
             return ms_error_about(err, MS_EIO, source->name, "%s",
-                                  some == 0 ? "became shorter while it was stored"
+                                  some == 0 ? "the file became shorter while it was stored"
                                             : strerror(errno));
         done += (size_t)some;
     }

@@ -10,14 +10,14 @@
 
 #define MS_STORE_BUCKET_MAX 64 /* with the final NUL */
 
-/* Where the bytes of an object go to. */
+/* Where the bytes of an object go. */
 struct ms_store_sink {
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
     void *context;
     struct ms_object_info *info; /* filled before the first write; never NULL */
 };
 
-/* What is to be stored: a file or bytes in memory, open for reading from anywhere. */
+/* What is to be stored: an open file or bytes in memory. */
 struct ms_store_source {
     int fd; /* -1: bytes */
     const char *bytes;
@@ -79,16 +79,17 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
 /* ---- shared by the backends ---- */
 
 bool ms_store_canceled(const struct ms_store *store);
-/* Sets the last byte that [first, *last] means in an object of `bytes`; MS_EUSAGE where there are
- * none. That of nothing is -1. */
+/* Sets *last to the last byte to read in an object of `bytes`: -1 and what lies past the end become
+ * the object's last byte, which is -1 where it is empty. MS_EUSAGE: there is no byte `first`. */
 int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
-/* All of [offset, offset + size): a file that became shorter is MS_EIO. */
+/* Reads all of [offset, offset + size). MS_EIO: also where the file became shorter. */
 int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
                          size_t size, struct ms_error *err);
-/* The digest of a part; the bytes also go into `whole`, where it isn't NULL. */
+/* The digest of a part. Adds the bytes to `whole` too, which may be NULL. */
 int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_source *source,
                            int64_t offset, int64_t size, struct ms_sha256 *whole,
                            char hex[MS_SHA256_HEX], struct ms_error *err);
+/* MS_ECORRUPT: `what` has the digest `is` instead of `should`. */
 int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, const char *should);
 
 #endif

@@ -1,12 +1,12 @@
-/* Which tensors a network of given hyper-parameters consists of. Readers check files against it,
- * importers ask it what to look for, and the writer takes its order. Pure functions; any thread. */
+/* Which tensors a network of given hyper-parameters has. Readers check files against it, importers
+ * look for these tensors, and the writer uses this order. Pure functions; any thread. */
 #include "msaas/hyper.h"
 
 #include <stdio.h>
 
 #include "msaas/model.h"
 
-/* No published model comes near; it keeps every product of dimensions far from overflow. */
+/* Far more than any published model has. Keeps products of dimensions from overflowing. */
 #define MAX_VALUES (INT64_C(1) << 30)
 
 struct walk {
@@ -16,7 +16,7 @@ struct walk {
     int stop; /* what visit returned last; nothing more is visited once it is not 0 */
 };
 
-/* Visits `prefix.name` with the dimensions given; 0 ends them early. */
+/* Visits `prefix.name` with the dimensions given; the first 0 ends them. */
 static void tensor(struct walk *walk, const char *prefix, const char *name, int64_t a, int64_t b,
                    int64_t c, int64_t d) {
     char full[MS_TENSOR_NAME_BYTES];

@@ -1,9 +1,9 @@
 /* Weights out of the ONNX form of the network. Owns nothing; any thread.
  *
- * The exporter keeps a parameter's name where an operator takes it as it is. Where it had to turn a
- * parameter first (a linear layer's weight into a product's right side, a norm's weight into a
- * shape that broadcasts) the result is an initializer without a name of its own, found through the
- * node that uses it: the node is called by the module's path and its operator. */
+ * The exporter keeps a parameter's name where an operator takes the parameter unchanged. Where it
+ * had to transform one (transpose a linear layer's weight, reshape a norm's weight to broadcast),
+ * the initializer has no useful name. It is found through the node that uses it, whose name is the
+ * module's path and the operator. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,8 +76,8 @@ static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_
 /* ---- tensors ---- */
 
 /* The exporter's name for a module: "a.0.b.layers.1.4" -> "/a.0/b/layers.1/layers.1.4". A number
- * belongs to the word before it; a second number names a part of a sequence, which the exporter
- * calls by its whole name again. */
+ * belongs to the word before it. A second number names a part of a sequence, for which the exporter
+ * repeats the whole name. */
 static void node_prefix(const char *module, char out[192]) {
     size_t segment = 0; /* where the current segment starts in out, past its '/' */
     bool numbered = false;
@@ -113,7 +113,7 @@ static float value_at(const struct ms_onnx_tensor *from, size_t index) {
     return value;
 }
 
-/* from [columns][rows] into [rows][columns], from row `at` on */
+/* Copies [columns][rows] into [rows][columns], from row `at` on. */
 static void transpose(const struct ms_onnx_tensor *from, struct ms_tensors_item *to, size_t at,
                       size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; row++)
@@ -129,8 +129,8 @@ static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensors_item
     return true;
 }
 
-/* The embedding of the frequencies stands there as [1][channels][frequencies][1], times its scale.
- */
+/* The graph holds the embedding of the frequencies as [1][channels][frequencies][1], multiplied by
+ * its scale. */
 static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
                            struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, "/Expand");
@@ -144,9 +144,9 @@ static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hy
     return true;
 }
 
-/* Vectors: what is added is a bias, what is multiplied a weight or scale. Matrices: the right side
- * of a product. A parameter that the exporter cut into parts is put together again from Add, Add_1,
- * ... or MatMul, MatMul_1, ... */
+/* A vector that is added is a bias; one that is multiplied is a weight or a scale. A matrix is the
+ * right side of a product. Where the exporter cut a parameter into parts, they are joined again:
+ * Add, Add_1, ... or MatMul, MatMul_1, ... */
 static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensors_item *to) {
     const char *part = strrchr(to->name, '.');
     const size_t length = strlen(part);

@@ -1,9 +1,9 @@
 /* Weights out of upstream's own package: {"klass", "args", "kwargs", "state", ...} in a pickle,
- * tensors' values in members of the zip around it. Owns nothing; any thread.
+ * with the tensors' values in other members of the same zip. Owns nothing; any thread.
  *
- * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, or must have the value that
- * this network is built for, or matters to training only; one that is not known at all is refused,
- * since nobody can tell what it does to the network. */
+ * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, must have the only value
+ * that is supported, or matters to training only. Unknown ones are refused, since they might change
+ * the network. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static const struct ms_hyper defaults = {
 #define DEFAULT_DCONV_MODE 1
 #define DEFAULT_SEGMENT_S 10
 
-/* What else changes the network, and the only value of it that the network here has. */
+/* Other parameters that change the network, each with the only value that is supported. */
 enum fixed_value { IS_FALSE, IS_TRUE, IS_NONE, IS_ZERO, IS_SIN };
 
 static const struct {
@@ -93,7 +93,7 @@ static const struct {
     {"use_train_segment", IS_TRUE},
 };
 
-/* Of no consequence to a trained network of the form that `fixed` leaves. */
+/* Parameters without effect on a trained network whose `fixed` parameters have those values. */
 static const char *const unused[] = {
     "wiener_iters",
     "end_iters",
@@ -147,7 +147,7 @@ static int unsupported(const char *name, struct ms_error *err) {
     return ms_error_set(err, MS_EMODEL, "HTDemucs(%s=...): that value is not supported", name);
 }
 
-/* 1: it was one of the numbers; 0: it was not; else an error. */
+/* 1: it was one of the numbers; 0: it was not; < 0: an error. */
 static int take_number(const char *name, const struct ms_pickle_value *value,
                        struct ms_hyper *hyper, struct ms_error *err) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -191,7 +191,7 @@ static int take_kwarg(const char *name, const struct ms_pickle_value *value,
     if (strcmp(name, "sources") == 0)
         return take_stems(value, out, &hyper->sources, err);
     if (strcmp(name, "segment") == 0)
-        return 0; /* it needs the sample rate: afterwards */
+        return 0; /* read afterwards: it needs the sample rate */
     if (strcmp(name, "dconv_mode") == 0) {
         if (value->type != MS_PICKLE_INT || value->integer < 0 || value->integer > 3)
             return unsupported(name, err);
@@ -238,7 +238,7 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
 
     if (klass == NULL || klass->type != MS_PICKLE_NAME ||
         !ms_pickle_is_text(klass, "demucs.htdemucs\nHTDemucs"))
-        return ms_error_set(err, MS_EMODEL, "it is not a package of a demucs.htdemucs.HTDemucs");
+        return ms_error_set(err, MS_EMODEL, "it is not a package of demucs.htdemucs.HTDemucs");
     if (args == NULL || args->type != MS_PICKLE_TUPLE || args->count != 0 || kwargs == NULL ||
         kwargs->type != MS_PICKLE_DICT)
         return ms_error_set(err, MS_EMODEL,
@@ -252,7 +252,7 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
 
         if (key->type != MS_PICKLE_TEXT || key->text_size >= sizeof name)
             return ms_error_set(err, MS_EMODEL,
-                                "a parameter of the constructor has no sensible name");
+                                "a parameter of the constructor has no name, or too long a name");
         snprintf(name, sizeof name, "%.*s", (int)key->text_size, key->text);
         const int rc = take_kwarg(name, kwargs->items[i + 1], out, hyper, err);
         if (rc != 0)
@@ -265,7 +265,7 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
 
 /* ---- tensors ---- */
 
-/* The member with a storage's values: beside the pickle, in data/. */
+/* The zip member with a storage's values, in data/ beside the pickle. */
 static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
                                                const struct ms_zip_entry *pickle,
                                                const struct ms_pickle_value *storage) {
@@ -329,7 +329,7 @@ static int take_tensor(const struct ms_zip *zip, const struct ms_zip_entry *pick
     if (value->tensor->dims != to->dims ||
         memcmp(value->tensor->shape, to->shape, (size_t)to->dims * sizeof *to->shape) != 0)
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s does not have the shape that the hyper-parameters give",
+                            "tensor %s does not have the shape that the hyper-parameters ask for",
                             to->name);
     const struct ms_pickle_value *storage = value->items[0];
     const struct ms_zip_entry *member = find_storage(zip, pickle, storage);
@@ -348,7 +348,8 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
         return ms_error_set(err, MS_EMODEL,
                             "the weights are quantized (diffq): that is not supported");
     if (state->count / 2 != tensors->count)
-        return ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
+        return ms_error_set(err, MS_EMODEL,
+                            "there are %zu tensors, but the hyper-parameters ask for %zu",
                             state->count / 2, tensors->count);
     for (size_t i = 0; i < tensors->count; i++) {
         struct ms_tensors_item *to = &tensors->items[i];
@@ -362,7 +363,7 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
 
 /* ---- the file ---- */
 
-/* FOLDER/data.pkl, whatever the folder is called */
+/* FOLDER/data.pkl, in a folder of any name */
 static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
     static const char name[] = "/data.pkl";
     const size_t size = sizeof name - 1;
@@ -401,7 +402,7 @@ int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out, str
     const struct ms_zip_entry *member = find_pickle(&zip);
     if (member == NULL || is_big_endian(&zip, member)) {
         rc = ms_error_set(err, MS_EMODEL,
-                          "the zip archive is not one of torch, or of a big-endian machine");
+                          "torch did not write the zip archive, or did so on a big-endian machine");
         goto out;
     }
     rc = ms_pickle_parse(member->bytes, member->size, &pickle, err);

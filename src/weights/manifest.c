@@ -105,7 +105,7 @@ static int parse(const char *text, size_t size, struct ms_manifest *out, struct 
     }
     if (!read_manifest(out->document, out)) {
         ms_manifest_close(out);
-        return ms_error_set(err, MS_EMODEL, "the manifest is not one");
+        return ms_error_set(err, MS_EMODEL, "the manifest is malformed");
     }
     return 0;
 }
@@ -139,8 +139,8 @@ int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error 
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s",
                                      used > 0 ? ", " : "", (int)length, file->name);
     }
-    return ms_error_set(err, MS_ENOTFOUND,
-                        "'%.100s' is not a model that is known here; known are %s", name, known);
+    return ms_error_set(err, MS_ENOTFOUND, "'%.100s' is not a known model; known models: %s", name,
+                        known);
 }
 
 void ms_manifest_close(struct ms_manifest *manifest) {

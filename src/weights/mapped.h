@@ -19,7 +19,7 @@ MS_MUST_CHECK int ms_mapped_open(struct ms_mapped *mapped, const char *path, int
                                  struct ms_error *err);
 /* Gives back the memory of the pages that were read. What is read again comes from the page cache. */
 void ms_mapped_rest(const struct ms_mapped *mapped);
-/* Accepts one that is all zeros. */
+/* Accepts a struct of zeros. */
 void ms_mapped_close(struct ms_mapped *mapped);
 
 #endif

@@ -30,7 +30,8 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
         if (!ends_in_json(entry->d_name))
             continue;
         if (*out != NULL) {
-            rc = ms_error_about(err, MS_EMODEL, folder, "there are several models; name one");
+            rc =
+                ms_error_about(err, MS_EMODEL, folder, "the folder holds several models; name one");
             break;
         }
         *out = ms_strdupf("%s/%s", folder, entry->d_name);
@@ -39,7 +40,7 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
     }
     closedir(dir);
     if (rc == 0 && *out == NULL)
-        rc = ms_error_about(err, MS_ENOTFOUND, folder, "there is no model in it");
+        rc = ms_error_about(err, MS_ENOTFOUND, folder, "the folder holds no model");
     if (rc != 0) {
         free(*out);
         *out = NULL;

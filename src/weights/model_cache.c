@@ -1,11 +1,11 @@
-/* Before a worker's first job: the model from the store onto this machine's disk. Caller's thread;
- * owns nothing but what it writes:
+/* Before a worker's first job: fetches the model from the store to this machine's disk. Owns only
+ * what it writes. Runs on the caller's thread.
  *
- *     CACHE/lock        held by whoever fetches; the others wait, and find what they want
- *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which names the digests of
- * all the rest CACHE/at-DIGEST   a link to the model that bucket and key (their SHA-256) stood for
- * the last time CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is whole
- * and good */
+ *     CACHE/lock        held by the worker that fetches; the others wait and then find the model
+ *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which holds all other
+ *                       digests
+ *     CACHE/at-DIGEST   link to the model that was found last at a bucket and key, by their SHA-256
+ *     CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is complete */
 #include "msaas/model_cache.h"
 
 #include <dirent.h>
@@ -28,7 +28,7 @@
 #define MAX_NETWORK_BYTES (INT64_C(16) << 30)
 #define LOCK_WAIT_S 3600.0
 #define NEW "new-"
-#define NAME_DIGITS 32 /* of a digest, for the names of folders */
+#define NAME_DIGITS 32 /* of a digest in a folder's name */
 
 struct fetch {
     struct ms_store *store;
@@ -51,7 +51,7 @@ static void remove_folder(const char *path) {
     (void)rmdir(path);
 }
 
-/* What workers that died had begun. The lock is ours: nobody is at it. */
+/* Removes what dead workers left unfinished. We hold the lock, so nobody else works on it. */
 static void remove_leftovers(const char *cache) {
     DIR *dir = opendir(cache);
     struct dirent *entry;
@@ -85,8 +85,9 @@ static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
         if (cancel != NULL && atomic_load(cancel))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         if (ms_monotonic_s() > until_s)
-            return ms_error_about(err, MS_EIO, cache,
-                                  "another worker fetches a model and does not end");
+            return ms_error_about(
+                err, MS_EIO, cache,
+                "another worker has been fetching a model for an hour; gave up waiting");
         (void)nanosleep(&nap, NULL);
     }
     return 0;
@@ -97,7 +98,7 @@ static char *cache_path(const struct fetch *fetch, const char *prefix, const cha
     return ms_strdupf("%s/%s%.*s", fetch->cache, prefix, NAME_DIGITS, digest);
 }
 
-/* The model of that folder, where it is whole and good. */
+/* The model in that folder, where it passes ms_model_verify; else NULL. */
 static char *good_model(const struct fetch *fetch, const char *folder) {
     char *path = ms_strdupf("%s/%s", folder, fetch->name);
 
@@ -107,7 +108,7 @@ static char *good_model(const struct fetch *fetch, const char *folder) {
     return NULL;
 }
 
-/* The link is for bad times only: without it the model is as good. */
+/* The link is only read while the store cannot be reached. Failing to make it is no error. */
 static void set_link(const struct fetch *fetch, const char *folder) {
     char *temporary = ms_strdupf("%s/" NEW "link", fetch->cache);
 
@@ -154,14 +155,14 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     return rc;
 }
 
-/* All that the JSON in the new folder names, and that it is what it should be. */
+/* Fetches and checks all files that the JSON in the new folder names. */
 static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
 
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     struct ms_model_info info;
-    int rc = ms_model_describe(path, &info, err); /* checks everything, the names among it */
+    int rc = ms_model_describe(path, &info, err); /* checks the files' names too */
     struct ms_json *document = NULL;
     if (rc == 0)
         rc = read_json(path, &document, err);
@@ -170,7 +171,7 @@ static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
         const char *name = ms_json_string(ms_json_get(network, "file"));
 
         if (name == NULL || strchr(name, '/') != NULL || name[0] == '.')
-            rc = ms_error_set(err, MS_EMODEL, "model %s/%s names no file", fetch->bucket,
+            rc = ms_error_set(err, MS_EMODEL, "model %s/%s does not name its files", fetch->bucket,
                               fetch->key);
         else
             rc = fetch_one(fetch, name, MAX_NETWORK_BYTES, err);
@@ -182,7 +183,7 @@ static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     return rc;
 }
 
-/* With the JSON in the new folder. */
+/* Finds the model of the JSON in the new folder in the cache, or fetches it. */
 static int complete(const struct fetch *fetch, char **out, struct ms_error *err) {
     char *json = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
     char digest[MS_SHA256_HEX];
@@ -202,7 +203,7 @@ static int complete(const struct fetch *fetch, char **out, struct ms_error *err)
         rc = fetch_networks(fetch, err);
         if (rc != 0)
             goto out;
-        remove_folder(folder); /* one that went bad */
+        remove_folder(folder); /* it is damaged */
         if (rename(fetch->new_folder, folder) != 0) {
             rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
             goto out;

@@ -94,10 +94,10 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
         rc = check_tensors(weights, known->tensors, err);
     if (rc == 0 && known != NULL && known->sha256[0] != '\0' &&
         strcmp(known->sha256, work->json.networks[index].sha256) != 0)
-        rc = ms_error_set(
-            err, MS_ECORRUPT,
-            "the weights became another file than they should: SHA-256 %.12s, not %.12s",
-            work->json.networks[index].sha256, known->sha256);
+        rc = ms_error_set(err, MS_ECORRUPT,
+                          "the file made of the weights is not the published one: its SHA-256 "
+                          "begins with %.12s, not %.12s",
+                          work->json.networks[index].sha256, known->sha256);
     ms_weights_free(weights);
     ms_mapped_close(&mapped);
     return rc;
@@ -121,12 +121,13 @@ static int take_form(struct work *work, int index, const struct ms_imported *imp
             if (!ms_model_name_is_plain(info->stems[i]))
                 return ms_error_set(
                     err, MS_EMODEL,
-                    "a stem's name has other characters than letters, digits and ._-");
+                    "a stem's name has characters other than letters, digits and ._-");
     }
     if (!ms_hyper_equal(hyper, &work->json.hyper) ||
         memcmp(imported->stems, info->stems, sizeof info->stems) != 0)
-        return ms_error_set(err, MS_EMODEL,
-                            "it has another form than the first network of the bag");
+        return ms_error_set(
+            err, MS_EMODEL,
+            "its hyper-parameters or stems differ from those of the bag's first network");
     if (manifest != NULL && (info->stem_count != manifest->info.stem_count ||
                              memcmp(info->stems, manifest->info.stems, sizeof info->stems) != 0))
         return ms_error_set(err, MS_ECORRUPT, "its stems are not those of %s", manifest->info.name);
@@ -149,7 +150,7 @@ static int choose_name(struct work *work, const char *suggestion, struct ms_erro
     }
     return ms_error_set(
         err, MS_EUSAGE,
-        "'%.100s' does not give a model's name; --name must have letters, digits and ._- only",
+        "'%.100s' cannot be a model's name; give one by --name, of letters, digits and ._- only",
         name);
 }
 
@@ -269,7 +270,7 @@ static int publish(struct work *work, struct ms_error *err) {
 int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
                     struct ms_error *err) {
     if (import->file_count < 1 || import->file_count > MS_MODEL_MAX_MEMBERS)
-        return ms_error_set(err, MS_EUSAGE, "a model has 1 to %d networks, each a file",
+        return ms_error_set(err, MS_EUSAGE, "a model has 1 to %d networks; give one file for each",
                             MS_MODEL_MAX_MEMBERS);
     if (import->manifest != NULL && import->file_count != import->manifest->info.member_count)
         return ms_error_set(err, MS_EUSAGE, "%s is made of %d files, not %d",

@@ -125,10 +125,10 @@ static int read_name(const struct ms_json *node, const char *what, char *out, si
     const char *name = ms_json_string(node);
 
     if (name == NULL || strlen(name) >= capacity || !ms_model_name_is_plain(name))
-        return ms_error_set(
-            err, MS_EMODEL,
-            "%s is missing, longer than %zu characters or has others than letters, digits and ._-",
-            what, capacity - 1);
+        return ms_error_set(err, MS_EMODEL,
+                            "%s is missing, has more than %zu characters, or characters other than "
+                            "letters, digits and ._-",
+                            what, capacity - 1);
     memcpy(out, name, strlen(name) + 1);
     return 0;
 }
@@ -163,7 +163,7 @@ static int read_stems(const struct ms_json *array, struct ms_model_info *info,
             return rc;
         for (int i = 0; i < info->stem_count; i++)
             if (strcmp(info->stems[i], stem) == 0)
-                return ms_error_set(err, MS_EMODEL, "stem %s stands there twice", stem);
+                return ms_error_set(err, MS_EMODEL, "stem %s is named twice", stem);
         info->stem_count++;
     }
     return 0;
@@ -188,7 +188,7 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
         return ms_error_set(err, MS_EMODEL, "a network's sha256 is not 64 hexadecimal digits");
     memcpy(out->networks[index].sha256, sha256, MS_SHA256_HEX);
     if (!ms_json_is_array(weights) || ms_json_count(weights) != (size_t)out->info.stem_count)
-        return ms_error_set(err, MS_EMODEL, "a network's weights are not one for each stem");
+        return ms_error_set(err, MS_EMODEL, "a network does not have one weight for each stem");
     int stem = 0;
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node)) {
@@ -221,13 +221,13 @@ static int read_networks(const struct ms_json *array, struct ms_model_json *out,
         for (int i = 0; i < out->info.member_count; i++)
             sum += out->info.weights[i][stem];
         if (!(sum > 0))
-            return ms_error_set(err, MS_EMODEL, "no network gives the stem %s",
+            return ms_error_set(err, MS_EMODEL, "no network has a weight above 0 for stem %s",
                                 out->info.stems[stem]);
     }
     return 0;
 }
 
-/* digest: of the text that this makes without one; NULL: leave it out */
+/* digest: of the text without the digest; NULL: leave it out */
 static struct ms_json_writer *compose(const struct ms_model_json *json, const char *digest) {
     const struct ms_model_info *info = &json->info;
     struct ms_json_writer *writer = ms_json_writer_new();
@@ -279,8 +279,8 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
     return rc;
 }
 
-/* A file written by hand may have no digest. One that has must say what it said when the digest was
- * taken. */
+/* A file written by hand may have no digest. A digest that is there must match the rest of the
+ * file. */
 static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
                         struct ms_error *err) {
     const struct ms_json *digest = ms_json_get(root, "digest");

@@ -83,7 +83,7 @@ static int next_field(struct slice *in, struct field *field) {
         if (!read_varint(in, &length))
             return -1;
         break;
-    default: return -1; /* groups went out of use before ONNX came */
+    default: return -1; /* groups were obsolete before ONNX existed */
     }
     if (length > (uint64_t)(in->end - in->at))
         return -1;
@@ -159,7 +159,7 @@ static int read_initializer(struct slice in, struct ms_onnx_tensor *tensor, stru
         (uint64_t)(values.end - values.at) != 4 * count)
         return ms_error_set(
             err, MS_EMODEL,
-            "ONNX initializer %.*s: only float32 values in the file itself are known",
+            "ONNX initializer %.*s: only float32 values inside the file can be read",
             tensor->name.size < 100 ? (int)tensor->name.size : 100, tensor->name.at);
     tensor->count = (size_t)count;
     tensor->values = values.at;
@@ -287,7 +287,7 @@ const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx
     return NULL;
 }
 
-/* The sub-message of that number; empty where there is none. */
+/* The sub-message in field `number`; empty where there is none. */
 static struct slice inside(struct slice in, uint32_t number) {
     struct field field;
 

@@ -1,9 +1,9 @@
 /* The inner shell of upstream's .th files. A stack machine over the few opcodes that such files
  * use. Owns the values; any thread.
  *
- * A pickle is a program; here it can do nothing but build values of the kinds in the header. GLOBAL
- * only notes a name out of a short list, REDUCE knows what each of these would make and makes that,
- * and everything else is refused. */
+ * A pickle is a program. Here it can only build values of the kinds in the header: GLOBAL notes a
+ * name from a short list, REDUCE builds what the named function would make, and everything else is
+ * refused. */
 #include "pickle.h"
 
 #include <stdarg.h>
@@ -214,7 +214,7 @@ static int global(struct ms_pickle *pickle) {
             return rc;
         }
     }
-    return refuse(pickle, "it names %.*s.%.*s", module_size < 60 ? (int)module_size : 60, module,
+    return refuse(pickle, "it uses %.*s.%.*s", module_size < 60 ? (int)module_size : 60, module,
                   name_size < 60 ? (int)name_size : 60, name);
 }
 
@@ -234,7 +234,7 @@ static bool integers(const struct ms_pickle_value *tuple, int64_t *out, int *cou
 static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value *args) {
     if (args->count < 4 || args->items[0]->type != MS_PICKLE_STORAGE ||
         args->items[1]->type != MS_PICKLE_INT || args->items[1]->integer < 0)
-        return refuse(pickle, "a tensor is not made of what tensors are made of");
+        return refuse(pickle, "a tensor has no storage or offset");
     struct ms_pickle_value *value;
     const int rc = push_new(pickle, MS_PICKLE_TENSOR, &value);
     if (rc != 0)
@@ -247,7 +247,8 @@ static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value
     if (!integers(args->items[2], value->tensor->shape, &value->tensor->dims) ||
         !integers(args->items[3], value->tensor->stride, &strides) ||
         strides != value->tensor->dims)
-        return refuse(pickle, "a tensor has no shape of at most %d dimensions", MS_PICKLE_MAX_DIMS);
+        return refuse(pickle, "a tensor has no shape, or more than %d dimensions",
+                      MS_PICKLE_MAX_DIMS);
     return 0;
 }
 
@@ -278,7 +279,7 @@ static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args
         return 0;
     if (args->count != 2 || args->items[0]->type != MS_PICKLE_INT ||
         args->items[1]->type != MS_PICKLE_INT || args->items[1]->integer <= 0)
-        return refuse(pickle, "a fraction is not one");
+        return refuse(pickle, "a fraction is malformed");
     value->integer = args->items[0]->integer;
     value->denominator = args->items[1]->integer;
     return 0;
@@ -289,7 +290,7 @@ static int reduce(struct ms_pickle *pickle) {
     const struct ms_pickle_value *callee = pop(pickle);
 
     if (args == NULL || callee == NULL || args->type != MS_PICKLE_TUPLE)
-        return refuse(pickle, "a call without arguments");
+        return refuse(pickle, "a call has no arguments");
     struct ms_pickle_value *value;
     if (is_name(callee, ORDERED_DICT) && args->count == 0)
         return push_new(pickle, MS_PICKLE_DICT, &value);
@@ -297,7 +298,7 @@ static int reduce(struct ms_pickle *pickle) {
         return rebuild_tensor(pickle, args);
     if (is_name(callee, FRACTION))
         return fraction(pickle, args);
-    return refuse(pickle, "it calls what is not known");
+    return refuse(pickle, "it calls an unknown function");
 }
 
 /* ('storage', class, key, device, number of values) */
@@ -307,7 +308,7 @@ static int persistent(struct ms_pickle *pickle) {
     if (id == NULL || id->type != MS_PICKLE_TUPLE || id->count != 5 ||
         !ms_pickle_is_text(id->items[0], "storage") || id->items[2]->type != MS_PICKLE_TEXT ||
         id->items[4]->type != MS_PICKLE_INT || id->items[4]->integer < 0)
-        return refuse(pickle, "it refers to something outside that is no storage");
+        return refuse(pickle, "a persistent id is not a storage");
     if (!is_name(id->items[1], HALF_STORAGE) && !is_name(id->items[1], FLOAT_STORAGE))
         return refuse(pickle, "a storage holds neither float16 nor float32");
     struct ms_pickle_value *value;
@@ -326,14 +327,14 @@ static int persistent(struct ms_pickle *pickle) {
 /* The topmost `count` values become the items of one new value. */
 static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
     if (pickle->stack.count < count + marked)
-        return refuse(pickle, "a tuple of what is not there");
+        return refuse(pickle, "a tuple has more items than the stack");
     const size_t first = pickle->stack.count - count;
     struct ms_pickle_value *value = new_value(pickle, type);
     if (value == NULL)
         return no_memory(pickle);
     for (size_t i = first; i < pickle->stack.count; i++) {
         if (pickle->stack.at[i] == NULL)
-            return refuse(pickle, "a tuple of what is not there");
+            return refuse(pickle, "a tuple has more items than the stack");
         if (!add_item(pickle, value, pickle->stack.at[i]))
             return no_memory(pickle);
     }
@@ -345,14 +346,14 @@ static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
  * below them. */
 static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
     if (pickle->stack.count < count + marked + 1)
-        return refuse(pickle, "items of nothing");
+        return refuse(pickle, "items come without a list or dictionary");
     const size_t first = pickle->stack.count - count;
     struct ms_pickle_value *to = pickle->stack.at[first - marked - 1];
     if (to == NULL || to->type != type || (type == MS_PICKLE_DICT && count % 2 != 0))
-        return refuse(pickle, "items of what has no items");
+        return refuse(pickle, "items are for a value that is not a list or dictionary");
     for (size_t i = first; i < pickle->stack.count; i++) {
         if (pickle->stack.at[i] == NULL)
-            return refuse(pickle, "items that are not there");
+            return refuse(pickle, "an item is missing on the stack");
         if (!add_item(pickle, to, pickle->stack.at[i]))
             return no_memory(pickle);
     }
@@ -362,7 +363,7 @@ static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
 
 static int put(struct ms_pickle *pickle, uint64_t index) {
     if (top(pickle) == NULL)
-        return refuse(pickle, "it remembers nothing");
+        return refuse(pickle, "it stores a value from an empty stack");
     if (index >= MAX_VALUES || !array_reach(&pickle->memo, (size_t)index, MAX_VALUES))
         return no_memory(pickle);
     pickle->memo.at[index] = top(pickle);
@@ -371,7 +372,7 @@ static int put(struct ms_pickle *pickle, uint64_t index) {
 
 static int get(struct ms_pickle *pickle, uint64_t index) {
     if (index >= pickle->memo.capacity || pickle->memo.at[index] == NULL)
-        return refuse(pickle, "it recalls what was never remembered");
+        return refuse(pickle, "it fetches a value that was never stored");
     return push(pickle, pickle->memo.at[index]);
 }
 
@@ -389,7 +390,7 @@ static int push_long(struct ms_pickle *pickle) {
     uint64_t size, bits;
 
     if (!take_number(pickle, 1, &size) || size > 8 || !take_number(pickle, (size_t)size, &bits))
-        return refuse(pickle, "a number of more than 64 bits");
+        return refuse(pickle, "a number has more than 64 bits");
     if (size > 0 && size < 8 && bits >> (8 * size - 1) != 0)
         bits |= UINT64_MAX << (8 * size);
     return push_int(pickle, (int64_t)bits);
@@ -434,11 +435,11 @@ static int push_bool(struct ms_pickle *pickle, bool truth) {
     return rc;
 }
 
-/* BUILD: attributes of the object below, as a state dict has its _metadata. Nothing here has any
- * use for them. */
+/* BUILD: attributes of the object below, such as the _metadata of a state dict. They are not
+ * used. */
 static int build(struct ms_pickle *pickle) {
     if (pop(pickle) == NULL || top(pickle) == NULL || top(pickle)->type != MS_PICKLE_DICT)
-        return refuse(pickle, "attributes of what has none");
+        return refuse(pickle, "attributes come without an object");
     return 0;
 }
 
@@ -450,7 +451,7 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
     switch (opcode) {
     case 0x80: /* PROTO */
         if (!take_number(pickle, 1, &number) || number < 2 || number > 3)
-            return refuse(pickle, "protocol %d", (int)number);
+            return refuse(pickle, "it has protocol %d", (int)number);
         return 0;
     case '(': return push(pickle, NULL);
     case 'N': return push_new(pickle, MS_PICKLE_NONE, &value);
@@ -501,7 +502,7 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
     case 'R': return reduce(pickle);
     case 'Q': return persistent(pickle);
     case 'b': return build(pickle);
-    default: return refuse(pickle, "opcode 0x%02x", opcode);
+    default: return refuse(pickle, "it has opcode 0x%02x", opcode);
     }
 }
 

@@ -22,7 +22,7 @@ static size_t value_bytes(enum ms_dtype dtype) {
 
 /* ---- reading ---- */
 
-/* Where one tensor's values end in the file's data; its start is the weight's data. */
+/* Where a tensor's values lie in the file's data. */
 struct extent {
     uint64_t begin, end;
 };
@@ -43,11 +43,11 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
         weight->dtype = MS_DTYPE_F32;
     else
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s is of type %.20s; only F16 and F32 are known", name,
+                            "tensor %s is of type %.20s; only F16 and F32 can be read", name,
                             dtype != NULL ? dtype : "(none)");
     if (!ms_json_is_array(shape) || ms_json_count(shape) > MS_TENSOR_MAX_DIMS)
-        return ms_error_set(err, MS_EMODEL, "tensor %s has no shape of at most %d dimensions", name,
-                            MS_TENSOR_MAX_DIMS);
+        return ms_error_set(err, MS_EMODEL, "tensor %s has no shape, or more than %d dimensions",
+                            name, MS_TENSOR_MAX_DIMS);
     uint64_t bytes = value_bytes(weight->dtype);
     for (const struct ms_json *dim = ms_json_first(shape); dim != NULL; dim = ms_json_next(dim)) {
         int64_t size;
@@ -63,7 +63,7 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
         !ms_json_int(ms_json_next(ms_json_first(offsets)), &end) || begin < 0 || end < begin ||
         (uint64_t)end > data_bytes || (uint64_t)(end - begin) != bytes)
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s: its place in the file does not fit its shape", name);
+                            "tensor %s: its offsets do not fit its shape or the file", name);
     if ((uint64_t)begin % value_bytes(weight->dtype) != 0)
         return ms_error_set(err, MS_EMODEL, "tensor %s is not aligned", name);
     extent->begin = (uint64_t)begin;

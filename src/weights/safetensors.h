@@ -16,9 +16,9 @@
 MS_MUST_CHECK int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                                        struct ms_error *err);
 
-/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. float16 where
- * every value of every tensor is one exactly, else float32. The same tensors give the same bytes.
- * NaN and infinity are refused. */
+/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. Writes float16
+ * where it holds every value of every tensor exactly, else float32. The same tensors give the same
+ * bytes. NaN and infinity are refused. */
 MS_MUST_CHECK int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                                        char sha256[MS_SHA256_HEX], struct ms_error *err);
 

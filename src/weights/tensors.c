@@ -1,5 +1,5 @@
-/* The importers' common ground: room for every tensor of a network, and exact float16. Owns the
- * values; any thread. */
+/* What importers share: room for every tensor of a network, and exact float16. Owns the values; any
+ * thread. */
 #include "tensors.h"
 
 #include <stdio.h>

@@ -63,7 +63,7 @@ static int check_one(void *context, const char *name, int dims, const int64_t *s
         return ms_error_set(check->err, MS_EMODEL, "tensor %s is missing", name);
     if (weight->dims != dims || memcmp(weight->shape, shape, (size_t)dims * sizeof *shape) != 0)
         return ms_error_set(check->err, MS_EMODEL,
-                            "tensor %s does not have the shape that the hyper-parameters give",
+                            "tensor %s does not have the shape that the hyper-parameters ask for",
                             name);
     check->seen++;
     return 0;
@@ -75,7 +75,8 @@ int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hy
 
     int rc = ms_hyper_visit_tensors(hyper, check_one, &check);
     if (rc == 0 && check.seen != weights->count)
-        rc = ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
+        rc = ms_error_set(err, MS_EMODEL,
+                          "there are %zu tensors, but the hyper-parameters ask for %zu",
                           weights->count, check.seen);
     return rc;
 }

@@ -57,7 +57,7 @@ static int read_entry(const uint8_t *header, const uint8_t *bytes, size_t size,
     if ((flags & 1) != 0 || method != 0 || stored != plain)
         return refuse(err, "a member is compressed or encrypted");
     if (stored == UINT32_MAX || local == UINT32_MAX)
-        return refuse(err, "zip64");
+        return refuse(err, "it is zip64");
     if (local > size || size - local < LOCAL_BYTES || memcmp(bytes + local, "PK\3\4", 4) != 0)
         return refuse(err, "a member lies outside the file");
     const uint64_t begin =
@@ -74,7 +74,7 @@ int ms_zip_open(struct ms_zip *zip, const uint8_t *bytes, size_t size, struct ms
 
     *zip = (struct ms_zip){0};
     if (end == NULL)
-        return refuse(err, "it has no end, perhaps it is cut off");
+        return refuse(err, "its end is missing, perhaps it is cut off");
     const size_t count = get16(end + 10);
     size_t at = get32(end + 16);
     const size_t stop = (size_t)(end - bytes);

@@ -69,7 +69,7 @@ static void *reap(void *user) {
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0 && count > 0) {
             ms_metric_add(MS_METRIC_REAPED, count, NULL, NULL);
-            ms_log(MS_LOG_WARN, "took %d job%s from workers that were lost", count,
+            ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", count,
                    count == 1 ? "" : "s");
         }
     } while (wait_ms(chores, &chores->wake_reaper,
@@ -178,7 +178,7 @@ static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct
     d->has_thread = ms_thread_start(&d->thread, 0, deliver_all, d) == 0;
     return d->has_thread
                ? 0
-               : ms_error_set(err, MS_ENOMEM, "no thread can be had for delivering callbacks");
+               : ms_error_set(err, MS_ENOMEM, "cannot start the thread that delivers callbacks");
 }
 
 static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
@@ -188,7 +188,7 @@ static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
         return rc;
     chores->has_reaper = ms_thread_start(&chores->reaper, 0, reap, chores) == 0;
     return chores->has_reaper ? 0
-                              : ms_error_set(err, MS_ENOMEM, "no thread can be had for the reaper");
+                              : ms_error_set(err, MS_ENOMEM, "cannot start the reaper's thread");
 }
 
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,

@@ -79,8 +79,9 @@ int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_e
     if (rc != 0)
         return rc;
     if (strcmp(sha256, engine->sha256) != 0)
-        return ms_error_about(err, MS_EMODEL, engine->options.path,
-                              "is another model than when this worker was started: start it anew");
+        return ms_error_about(
+            err, MS_EMODEL, engine->options.path,
+            "the model has changed since this worker was started; restart the worker");
     unload(engine);
     return load(engine, wanted, err);
 }

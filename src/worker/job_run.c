@@ -101,7 +101,7 @@ static int fetch(struct run *run, const char *path, struct ms_error *err) {
         run, ms_store_fetch(run->work->store, MS_BUCKET_SONGS, job->id, path, MAX_SONG_BYTES, err),
         err);
     if (rc == MS_ENOTFOUND)
-        rc = ms_error_set(err, rc, "the song is not in the store any more: send it again");
+        rc = ms_error_set(err, rc, "the song is no longer in the store; send it again");
     if (rc == MS_ECONFLICT) /* somebody sent the same song again */
         rc = ms_error_set(err, MS_ENET, "the song was replaced while it was fetched");
     return rc;

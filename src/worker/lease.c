@@ -72,7 +72,7 @@ static void wait_tick(struct ms_lease *lease) {
  * process can, and whatever supervises it starts it again. For the queue the job has crashed
  * once. */
 static void end_process(const struct ms_lease *lease, const char *why) {
-    ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
+    ms_log_fields(MS_LOG_ERROR, "this worker ends: its job is stuck", "job", lease->job.id,
                   "reason", why, NULL);
     _exit(MS_WORKER_STALLED);
 }
@@ -99,10 +99,10 @@ static void *beat(void *user) {
          * resumed. */
         still = lease->has_job && !lease->options.is_alive() ? still + 1 : 0;
         if (still > STILL_TICKS)
-            end_process(lease, "it has not moved for the time of --stall");
+            end_process(lease, "it has not moved for longer than --stall allows");
         if (lease->has_job && stopped_s >= 0 &&
             now_s - stopped_s > (double)lease->options.grace_ms / 1000 + STOP_S)
-            end_process(lease, "it did not end when it was stopped");
+            end_process(lease, "it did not end after the worker was asked to stop");
         if (lease->has_job && lease->number != number) {
             number = lease->number;
             renewed_s = now_s; /* reserve() gave a fresh lease */
@@ -132,7 +132,7 @@ int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
     if (rc == 0) {
         lease->has_thread = ms_thread_start(&lease->thread, 0, beat, lease) == 0;
         if (!lease->has_thread)
-            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for the lease");
+            rc = ms_error_set(err, MS_ENOMEM, "cannot start the thread that renews the lease");
     }
     if (rc != 0) {
         ms_lease_free(lease);

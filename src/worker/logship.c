@@ -99,7 +99,7 @@ int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_err
     if (rc == 0) {
         ship->has_thread = ms_thread_start(&ship->thread, 0, run, ship) == 0;
         if (!ship->has_thread)
-            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for shipping log lines");
+            rc = ms_error_set(err, MS_ENOMEM, "cannot start the thread that ships log lines");
     }
     if (rc != 0) {
         ms_logship_free(ship);

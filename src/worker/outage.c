@@ -30,7 +30,7 @@ bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err
     if (rc == MS_EIO || rc == MS_ECORRUPT)
         atomic_store(&outage->back_ms, now_ms() + DAMAGED_MS);
     if (!atomic_exchange(&outage->lost, true))
-        ms_log(MS_LOG_WARN, "%s fails, trying again until it works: %s", outage->what, err->text);
+        ms_log(MS_LOG_WARN, "%s fails; trying again until it works: %s", outage->what, err->text);
     return true;
 }
 

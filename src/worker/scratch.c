@@ -64,8 +64,7 @@ int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error 
     }
     remove_leftovers(parent);
     if (mkdtemp(out->path) == NULL) {
-        rc =
-            ms_error_about(err, MS_EIO, parent, "no folder can be made in it: %s", strerror(errno));
+        rc = ms_error_about(err, MS_EIO, parent, "cannot make a folder in it: %s", strerror(errno));
         goto out;
     }
     out->lock = open(out->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -321,10 +321,10 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
         break;
     }
     if (ms_lease_why(worker->lease) == MS_LEASE_LOST)
-        ms_log_fields(MS_LOG_WARN, "job dropped: its lease was lost, another worker may have it",
+        ms_log_fields(MS_LOG_WARN, "job dropped: its lease was lost and another worker may have it",
                       "job", worker->job.id, NULL);
     else if (rc != 0)
-        ms_log_fields(MS_LOG_ERROR, "job left to the reaper: the queue does not take its end",
+        ms_log_fields(MS_LOG_ERROR, "job left to the reaper: the queue did not take its result",
                       "job", worker->job.id, "error", err.text, NULL);
 }
 
