@@ -26,7 +26,6 @@ struct ms_decoder {
     struct ms_input input;
     struct ms_audio_tags *tags;
     int rate_hz; /* of the output */
-
     AVPacket *packet;
     AVFrame *frame;
     int frame_at;          /* frames of `frame` already converted */

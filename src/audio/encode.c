@@ -45,7 +45,6 @@ struct ms_encoder {
     const struct format *format;
     struct ms_encode_options options;
     int rate_hz; /* of what _write brings */
-
     AVFormatContext *muxer;
     AVStream *stream;
     AVCodecContext *codec;

@@ -32,9 +32,9 @@ static int get_member(struct demucs *demucs, int index, const struct ms_member *
     pthread_mutex_lock(&demucs->lock);
     int rc = 0;
     if (demucs->members[index] == NULL) {
-        rc = demucs->backend->member_new(&demucs->json.hyper, demucs->weights[index],
-                                         demucs->device, demucs->network.precision,
-                                         &demucs->members[index], err);
+        rc =
+            demucs->backend->member_new(&demucs->json.hyper, demucs->weights[index], demucs->device,
+                                        demucs->network.precision, &demucs->members[index], err);
         if (rc == 0) {
             ms_weights_free(demucs->weights[index]);
             demucs->weights[index] = NULL;

@@ -44,7 +44,6 @@ static bool holds(const struct network *network, const uint8_t address[16]);
 
 static bool is_in(const char *text, const uint8_t address[16]) {
     struct network network;
-
     return parse_network(text, &network) && holds(&network, address);
 }
 
@@ -68,7 +67,6 @@ static bool embedded_v4(const uint8_t address[16], uint8_t out[16]) {
 
 static bool is_public(const uint8_t address[16]) {
     uint8_t v4[16];
-
     if (embedded_v4(address, v4)) {
         for (size_t i = 0; i < sizeof special_v4 / sizeof *special_v4; i++)
             if (is_in(special_v4[i], v4))
@@ -85,7 +83,6 @@ static bool is_public(const uint8_t address[16]) {
 
 static bool holds(const struct network *network, const uint8_t address[16]) {
     const int whole = network->bits / 8, rest = network->bits % 8;
-
     if (memcmp(network->bytes, address, (size_t)whole) != 0)
         return false;
     return rest == 0 || (network->bytes[whole] ^ address[whole]) >> (8 - rest) == 0;
@@ -96,7 +93,6 @@ static bool parse_network(const char *text, struct network *out) {
     const char *slash = strchr(text, '/');
     const size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
     char address[INET6_ADDRSTRLEN];
-
     if (length >= sizeof address)
         return false;
     memcpy(address, text, length);
@@ -124,14 +120,12 @@ static bool parse_network(const char *text, struct network *out) {
 int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_error *err) {
     struct ms_networks *networks =
         calloc(1, sizeof *networks + MAX_NETWORKS * sizeof(struct network));
-
     *out = NULL;
     if (networks == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of networks");
     for (const char *at = text != NULL ? text : ""; *(at += strspn(at, ", \t")) != '\0';) {
         const size_t length = strcspn(at, ", \t");
         char word[64];
-
         (void)snprintf(word, sizeof word, "%.*s",
                        (int)(length < sizeof word ? length : sizeof word), at);
         if (length >= sizeof word || networks->count == MAX_NETWORKS ||
@@ -163,7 +157,6 @@ static bool list_holds(const struct ms_networks *networks, const uint8_t address
 
 bool ms_address_may_be_called(const struct sockaddr *address, const struct ms_networks *allowed) {
     uint8_t bytes[16];
-
     if (address->sa_family == AF_INET)
         map_v4((const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr,
                bytes);

@@ -13,7 +13,6 @@ int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int
                     const char *body, char signature[MS_WEBHOOK_SIGNATURE_MAX],
                     struct ms_error *err) {
     char *text = ms_strdupf("%s.%lld.%s", id, (long long)timestamp_s, body);
-
     if (text == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a signature");
     unsigned char mac[MS_SHA256_BYTES];

@@ -37,7 +37,6 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
     static const char prefix[] = "whsec_";
     const size_t prefix_length = sizeof prefix - 1;
     char *bytes;
-
     if (strncmp(secret, prefix, prefix_length) == 0) {
         bytes = strdup(secret + prefix_length);
         if (bytes != NULL && (ms_base64_decode(bytes, strlen(bytes), MAX_SECRET_BYTES,
@@ -66,7 +65,6 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
 int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *cancel,
                    struct ms_webhook **out, struct ms_error *err) {
     struct ms_webhook *webhook = calloc(1, sizeof *webhook);
-
     *out = NULL;
     if (webhook == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for callbacks");
@@ -108,7 +106,6 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
                         const char *body, struct headers *headers, struct ms_error *err) {
     const int64_t now_s = (int64_t)time(NULL);
     int count = 0;
-
     headers->list[count++] = "Content-Type: application/json";
     if (due->job.callback.version == 2) {
         (void)snprintf(headers->id, sizeof headers->id, "webhook-id: %s", due->webhook_id);
@@ -118,7 +115,6 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
         headers->list[count++] = headers->timestamp;
         if (webhook->secret != NULL) {
             char signature[MS_WEBHOOK_SIGNATURE_MAX];
-
             const int rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id,
                                            now_s, body, signature, err);
             if (rc != 0)
@@ -135,7 +131,6 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
 static bool allow_address(void *context, const struct sockaddr *address) {
     struct ms_webhook *webhook = context;
     const bool allowed = ms_address_may_be_called(address, webhook->allowed);
-
     webhook->refused |= !allowed;
     return allowed;
 }
@@ -167,7 +162,6 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
         .cancel = webhook->cancel,
     };
     int rc = make_headers(webhook, due, body, &headers, err);
-
     if (rc != 0)
         return rc;
     if (due->job.callback.version == 2)
@@ -190,7 +184,6 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
 int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,
                        struct ms_error *err) {
     const struct ms_job_callback *callback = &due->job.callback;
-
     *give_up = false;
     if (callback->url == NULL || callback->version < 1 || callback->version > 2) {
         *give_up = true;
@@ -218,7 +211,6 @@ int64_t ms_webhook_again_ms(int version, int attempt) {
     const int64_t *delays_s = version == 1 ? v1_s : v2_s;
     const int count =
         version == 1 ? (int)(sizeof v1_s / sizeof *v1_s) : (int)(sizeof v2_s / sizeof *v2_s);
-
     if (attempt < 0 || attempt >= count)
         return -1;
     uint32_t random = 0;

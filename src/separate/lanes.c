@@ -38,7 +38,6 @@ struct ms_lanes {
     struct ms_slot *slots;
     int slot_count;
     float *windows, *stems; /* of all slots */
-
     /* What to run; written while nothing is in flight. */
     int needed[MS_MODEL_MAX_MEMBERS], needed_count;
     float share[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */

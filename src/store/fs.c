@@ -54,7 +54,6 @@ static int open_folder(const struct fs *fs, const char *bucket, const char *key,
     const char *rest = key;
     int folder = fs->root;
     size_t size = strlen(bucket);
-
     memcpy(part, bucket, size + 1);
     for (bool is_bucket = true;; is_bucket = false) {
         if (create && (!is_bucket || fs->create_buckets) && mkdirat(folder, part, 0750) == 0)
@@ -62,7 +61,6 @@ static int open_folder(const struct fs *fs, const char *bucket, const char *key,
         const int next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (folder != fs->root) {
             const int error = errno;
-
             (void)close(folder);
             errno = error;
         }
@@ -99,7 +97,6 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
                        struct ms_object_info *info, struct ms_error *err) {
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
-
     *fd = -1;
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? not_found(bucket, key, err)
@@ -107,7 +104,6 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
     *fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) {
         const int error = errno;
-
         (void)close(folder);
         errno = error;
         return error == ENOENT ? not_found(bucket, key, err) : disk_error(fs, bucket, key, err);
@@ -128,7 +124,6 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
 /* Returns the descriptor, or MS_E... */
 static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct ms_error *err) {
     const int rc = ms_random_hex(name, TEMPORARY_MAX - 1, err);
-
     if (rc != 0)
         return rc;
     const int fd = openat(fs->temporary, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
@@ -140,7 +135,6 @@ static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct 
 static int copy(const struct fs *fs, const struct ms_store_source *source, int fd,
                 char hex[MS_SHA256_HEX], struct ms_error *err) {
     char *block = malloc(BLOCK_BYTES);
-
     if (block == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to store an object");
     struct ms_sha256 *digest = NULL;
@@ -148,7 +142,6 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
     for (int64_t done = 0; rc == 0 && done < source->size;) {
         const size_t size =
             source->size - done < BLOCK_BYTES ? (size_t)(source->size - done) : BLOCK_BYTES;
-
         if (ms_store_canceled(&fs->store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else
@@ -158,7 +151,6 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
         ms_sha256_update(digest, block, size);
         for (size_t written = 0; rc == 0 && written < size;) {
             const ssize_t some = write(fd, block + written, size - written);
-
             if (some >= 0)
                 written += (size_t)some;
             else if (errno != EINTR)
@@ -186,7 +178,6 @@ static int fs_put(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
     char temporary[TEMPORARY_MAX];
-
     const int fd = open_temporary(fs, temporary, err);
     if (fd < 0)
         return fd;
@@ -228,7 +219,6 @@ static int fs_head(struct ms_store *store, const char *bucket, const char *key,
                    struct ms_object_info *info, struct ms_error *err) {
     int fd;
     const int rc = open_object((struct fs *)store, bucket, key, &fd, info, err);
-
     if (rc == 0)
         (void)close(fd);
     return rc;
@@ -239,7 +229,6 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
     struct fs *fs = (struct fs *)store;
     char *block = NULL;
     int fd;
-
     int rc = open_object(fs, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
@@ -259,7 +248,6 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
     for (int64_t at = first; at <= last;) {
         const int64_t left = last - at + 1;
         const ssize_t some = pread(fd, block, left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES, at);
-
         if (ms_store_canceled(store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else if (some < 0 && errno == EINTR)
@@ -293,7 +281,6 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     struct fs *fs = (struct fs *)store;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
-
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : disk_error(fs, bucket, key, err);
     int rc = 0;
@@ -312,7 +299,6 @@ static int fs_ping(struct ms_store *store, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
     char name[TEMPORARY_MAX];
     const int fd = open_temporary(fs, name, err);
-
     if (fd < 0)
         return fd;
     (void)close(fd);
@@ -323,7 +309,6 @@ static int fs_ping(struct ms_store *store, struct ms_error *err) {
 
 static void fs_close(struct ms_store *store) {
     struct fs *fs = (struct fs *)store;
-
     if (fs->root >= 0)
         (void)close(fs->root);
     if (fs->temporary >= 0)
@@ -364,7 +349,6 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .remove = fs_remove,
     };
     const char *path = options->url + strlen("file:");
-
     if (strncmp(path, "///", 3) == 0) /* file:///DIR */
         path += 2;
     if (path[0] == '\0' || strncmp(path, "//", 2) == 0)

@@ -15,7 +15,6 @@
 static int s3_ping(struct ms_store *store, struct ms_error *err) {
     struct ms_s3_call call = {.method = "GET"};
     const int rc = ms_s3_send((struct ms_s3 *)store, &call, err);
-
     if (rc != 0 || (call.status == 403 && strcmp(call.error, "AccessDenied") == 0))
         return rc;
     return ms_s3_status(&call, err);
@@ -25,7 +24,6 @@ static int s3_remove(struct ms_store *store, const char *bucket, const char *key
                      struct ms_error *err) {
     struct ms_s3_call call = {.method = "DELETE", .bucket = bucket, .key = key};
     const int rc = ms_s3_do((struct ms_s3 *)store, &call, err);
-
     return rc == MS_ENOTFOUND ? 0 : rc;
 }
 
@@ -34,7 +32,6 @@ static int s3_presign(struct ms_store *store, const char *bucket, const char *ke
     const struct ms_s3 *s3 = (const struct ms_s3 *)store;
     char *host = NULL, *path = NULL;
     int rc = ms_s3_address(s3, bucket, key, &host, &path, err);
-
     if (rc != 0)
         return rc;
     char date[17];
@@ -65,7 +62,6 @@ static int s3_presign(struct ms_store *store, const char *bucket, const char *ke
 
 static void s3_close(struct ms_store *store) {
     struct ms_s3 *s3 = (struct ms_s3 *)store;
-
     ms_http_client_free(s3->http);
     free(s3->authority);
     free(s3->base_path);
@@ -85,7 +81,6 @@ static void s3_close(struct ms_store *store) {
  * header. */
 static int set_endpoint(struct ms_s3 *s3, const char *endpoint, struct ms_error *err) {
     const char *host, *own_port;
-
     if (strncasecmp(endpoint, "http://", 7) == 0) {
         s3->scheme = "http";
         own_port = ":80";
@@ -144,7 +139,6 @@ static int copy_settings(struct ms_s3 *s3, const struct ms_store_options *option
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         const int rc = copy(settings[i].from, settings[i].to, err);
-
         if (rc != 0)
             return rc;
     }
@@ -168,7 +162,6 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
     };
     const char *prefix = options->url + strlen("s3:");
     char *amazon = NULL;
-
     if (strncmp(prefix, "//", 2) != 0 || strlen(prefix) > MS_STORE_BUCKET_MAX ||
         strspn(prefix + 2, "abcdefghijklmnopqrstuvwxyz0123456789.-") != strlen(prefix + 2))
         return ms_error_set(err, MS_EUSAGE,

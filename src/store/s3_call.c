@@ -23,7 +23,6 @@ int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, c
                   char **path, struct ms_error *err) {
     const bool in_host = s3->virtual_host && bucket != NULL;
     char *encoded = ms_percent_encode(key != NULL ? key : "", true);
-
     *host = in_host ? ms_strdupf("%s.%s", bucket, s3->authority) : strdup(s3->authority);
     *path = NULL;
     if (encoded != NULL)
@@ -42,7 +41,6 @@ int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, c
 void ms_s3_date(char date[17]) {
     const time_t now = time(NULL);
     struct tm utc;
-
     gmtime_r(&now, &utc);
     (void)strftime(date, 17, "%Y%m%dT%H%M%SZ", &utc);
 }
@@ -68,7 +66,6 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     while (at < end) {
         size_t step = 1;
         char byte = *at;
-
         for (size_t i = 0; i < sizeof entities / sizeof *entities; i++) {
             if (strncmp(at, entities[i].entity, strlen(entities[i].entity)) == 0) {
                 byte = entities[i].byte;
@@ -94,7 +91,6 @@ static int give_body(void *context, void *buffer, size_t capacity, size_t *size,
     const size_t some = (int64_t)capacity < left ? capacity : (size_t)left;
     const int rc =
         ms_store_source_read(call->body, call->body_first + call->given, buffer, some, err);
-
     if (rc != 0) {
         call->ours = true;
         return rc;
@@ -117,13 +113,11 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     struct ms_s3_call *call = context;
     const char *etag = ms_http_response_header(response, "ETag");
     const char *retry_after = ms_http_response_header(response, "Retry-After");
-
     call->status = response->status;
     if (etag != NULL && strlen(etag) < sizeof call->etag)
         memcpy(call->etag, etag, strlen(etag) + 1);
     if (retry_after != NULL) {
         const long seconds = strtol(retry_after, NULL, 10); /* 0 for a date */
-
         call->retry_after_s = seconds > 0 && seconds < 1000 ? (int)seconds : 0;
     }
     int rc = 0;
@@ -137,7 +131,6 @@ static int see_head(void *context, const struct ms_http_response *response, stru
 static void keep_reply(struct ms_s3_call *call, const void *bytes, size_t size) {
     const size_t room = sizeof call->reply - 1 - call->reply_bytes;
     const size_t some = size < room ? size : room;
-
     memcpy(call->reply + call->reply_bytes, bytes, some);
     call->reply_bytes += some;
     call->reply[call->reply_bytes] = '\0';
@@ -146,7 +139,6 @@ static void keep_reply(struct ms_s3_call *call, const void *bytes, size_t size) 
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct ms_s3_call *call = context;
     int rc = 0;
-
     if (succeeded(call) && call->write != NULL)
         rc = call->write(call->context, bytes, size, err);
     else
@@ -184,7 +176,6 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
         .session_token = s3->session_token,
         .amz_date = date,
     };
-
     ms_s3_date(date);
     size_t own = 0;
     lines->own[own++] = ms_strdupf("x-amz-date: %s", date);
@@ -241,7 +232,6 @@ int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *er
     char *url = NULL;
     struct lines lines = {0};
     const bool has_body = strcmp(call->method, "PUT") == 0 || strcmp(call->method, "POST") == 0;
-
     call->status = call->retry_after_s = 0;
     call->etag[0] = call->reply[0] = call->error[0] = '\0';
     call->reply_bytes = 0;
@@ -308,7 +298,6 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
     const struct timespec slice = {.tv_nsec = 50000000};
     const int attempts = call->closing ? CLOSING_ATTEMPTS : s3->attempts;
     int64_t pause_ms = s3->backoff_ms;
-
     if (!call->may_retry)
         return rc;
     if (number >= attempts && rc != 0) {
@@ -339,7 +328,6 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
 int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     for (int number = 1;; number++) {
         int rc = ms_s3_attempt(s3, call, err);
-
         if (!call->may_retry)
             return rc;
         rc = ms_s3_pause(s3, call, number, rc, err);
@@ -350,7 +338,6 @@ int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) 
 
 int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     const int rc = ms_s3_send(s3, call, err);
-
     return rc != 0 ? rc : ms_s3_status(call, err);
 }
 
@@ -361,7 +348,6 @@ static bool error_is(const struct ms_s3_call *call, const char *name) {
 int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
     char what[700];
     int rc = MS_EINTERNAL;
-
     snprintf(what, sizeof what, "%s%s%s", call->bucket != NULL ? call->bucket : "S3",
              call->key != NULL ? "/" : "", call->key != NULL ? call->key : "");
     if (succeeded(call) && call->error[0] == '\0')

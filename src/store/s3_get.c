@@ -13,7 +13,6 @@
 static int64_t number_or(const char *text, int64_t otherwise) {
     char *end;
     const long long value = text != NULL ? strtoll(text, &end, 10) : 0;
-
     return text != NULL && end != text && value >= 0 ? value : otherwise;
 }
 
@@ -22,7 +21,6 @@ static int64_t http_date_ms(const char *text) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct tm utc = {0};
     char month[4] = "";
-
     // NOLINTNEXTLINE(cert-err34-c): what is too large makes a wrong date, of no harm
     if (text == NULL || sscanf(text, "%*3s, %2d %3s %4d %2d:%2d:%2d", &utc.tm_mday, month,
                                &utc.tm_year, &utc.tm_hour, &utc.tm_min, &utc.tm_sec) != 6)
@@ -40,7 +38,6 @@ static void describe(const struct ms_http_response *response, struct ms_object_i
     const char *digest = ms_http_response_header(response, DIGEST_HEADER);
     const char *range = ms_http_response_header(response, "Content-Range");
     const char *total = range != NULL ? strchr(range, '/') : NULL;
-
     *info = (struct ms_object_info){
         .bytes = total != NULL ? number_or(total + 1, -1)
                                : number_or(ms_http_response_header(response, "Content-Length"), -1),
@@ -55,7 +52,6 @@ static void describe(const struct ms_http_response *response, struct ms_object_i
 
 static int see_info(void *context, const struct ms_http_response *response, struct ms_error *err) {
     struct ms_object_info *info = context;
-
     describe(response, info);
     return info->bytes >= 0
                ? 0
@@ -66,7 +62,6 @@ int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
                struct ms_object_info *info, struct ms_error *err) {
     struct ms_s3_call call = {
         .method = "HEAD", .bucket = bucket, .key = key, .head = see_info, .context = info};
-
     return ms_s3_do((struct ms_s3 *)store, &call, err);
 }
 
@@ -83,7 +78,6 @@ static int see_object(void *context, const struct ms_http_response *response,
                       struct ms_error *err) {
     struct download *download = context;
     const char *range = ms_http_response_header(response, "Content-Range");
-
     if (response->status == 206 && (range == NULL || strncmp(range, "bytes ", 6) != 0))
         return ms_error_set(err, MS_ENET, "S3 sent a part of an object without saying which");
     int64_t begin = 0;
@@ -103,7 +97,6 @@ static int see_object(void *context, const struct ms_http_response *response,
 
 static int take_object(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct download *download = context;
-
     if ((int64_t)size > download->last - download->next + 1)
         return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more bytes than were asked for");
     const int rc = download->sink->write(download->sink->context, bytes, size, err);
@@ -145,10 +138,8 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
                               .write = take_object,
                               .context = &download};
     int rc = ms_sha256_new(&download.digest, err);
-
     for (int number = 1, fruitless = 1; rc == 0; number++, fruitless++) {
         const int64_t before = download.next;
-
         rc = attempt_download(s3, &call, &download, err);
         if (download.known && download.next == download.last + 1)
             break; /* also where the connection broke after the last byte */

@@ -20,7 +20,6 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
     struct ms_store_source body = {.fd = -1, .bytes = xml};
     struct ms_s3_call call = {.method = "PUT", .bucket = bucket};
     int rc;
-
     /* AWS must be told a bucket's region unless it is us-east-1. Other servers may not know the
      * region's name. */
     if (!s3->foreign_endpoint && strcmp(s3->region, "us-east-1") != 0) {
@@ -49,7 +48,6 @@ static int make_bucket(struct ms_s3 *s3, const char *bucket, struct ms_error *er
 /* Makes the call. Where the bucket is missing, makes the bucket and calls again. */
 static int do_in_bucket(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     int rc = ms_s3_do(s3, call, err);
-
     if (rc != MS_ENOTFOUND || !s3->create_buckets || strcmp(call->error, "NoSuchBucket") != 0)
         return rc;
     rc = make_bucket(s3, call->bucket, err);
@@ -69,7 +67,6 @@ static int add_part(struct upload *upload, int number, const char *etag, struct 
     if (upload->xml_size + PART_XML_BYTES > upload->xml_capacity) {
         const size_t capacity = 2 * (upload->xml_size + PART_XML_BYTES);
         char *grown = realloc(upload->xml, capacity);
-
         if (grown == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for the list of an upload's parts");
         upload->xml = grown;
@@ -95,7 +92,6 @@ static int send_part(struct upload *upload, int number, int64_t first, int64_t b
                               .body_sha256 = hex};
     int rc =
         ms_store_source_sha256(&upload->s3->store, upload->source, first, bytes, whole, hex, err);
-
     if (rc != 0)
         return rc;
     snprintf(query, sizeof query, "partNumber=%d&uploadId=%s", number, upload->id);
@@ -117,7 +113,6 @@ static int complete(struct upload *upload, char etag[80], struct ms_error *err) 
                               .query = query,
                               .body = &body,
                               .body_sha256 = hex};
-
     memcpy(upload->xml + upload->xml_size, end, sizeof end); /* add_part left room */
     upload->xml_size += strlen(end);
     body.bytes = upload->xml;
@@ -149,7 +144,6 @@ static int send_parts(struct upload *upload, struct ms_error *err) {
     const char *wanted = strchr(upload->digest, ' ') + 1;
     struct ms_sha256 *whole = NULL;
     int rc = ms_sha256_new(&whole, err);
-
     for (int64_t first = 0, number = 1; rc == 0 && first < size; first += part_bytes, number++)
         rc = send_part(upload, (int)number, first,
                        size - first < part_bytes ? size - first : part_bytes, whole, err);
@@ -176,7 +170,6 @@ static int put_parts(struct upload *upload, const char *type, char etag[80], str
                                .query = query,
                                .closing = true};
     int rc = do_in_bucket(upload->s3, &begin, err);
-
     if (rc != 0)
         return rc;
     char id[400];
@@ -207,7 +200,6 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
     struct ms_s3 *s3 = (struct ms_s3 *)store;
     char hex[MS_SHA256_HEX];
     int rc = 0;
-
     if (source->sha256 != NULL)
         memcpy(hex, source->sha256, sizeof hex);
     else
@@ -225,7 +217,6 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
     if (source->size > PART_BYTES) {
         struct upload upload = {
             .s3 = s3, .bucket = bucket, .key = key, .source = source, .digest = digest};
-
         rc = put_parts(&upload, type, etag, err);
     } else {
         struct ms_s3_call call = {.method = "PUT",
@@ -235,7 +226,6 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
                                   .body = source,
                                   .body_bytes = source->size,
                                   .body_sha256 = hex};
-
         rc = do_in_bucket(s3, &call, err);
         memcpy(etag, call.etag, sizeof etag);
     }

@@ -29,7 +29,6 @@ static void add_bytes(struct text *text, const char *bytes, size_t size) {
     if (!text->failed && text->size + size + 1 > text->capacity) {
         const size_t capacity = 2 * (text->size + size + 1);
         char *grown = capacity <= MAX_TEXT_BYTES ? realloc(text->bytes, capacity) : NULL;
-
         text->failed = grown == NULL;
         if (grown != NULL) {
             text->bytes = grown;
@@ -49,7 +48,6 @@ static void add(struct text *text, const char *string) {
 
 static void add_encoded(struct text *text, const char *string) {
     char *encoded = ms_percent_encode(string, false);
-
     if (encoded == NULL)
         text->failed = true;
     else
@@ -66,14 +64,12 @@ struct pair {
 
 static int compare_bytes(const char *a, size_t a_size, const char *b, size_t b_size) {
     const int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
 }
 
 static int compare_pairs(const void *left, const void *right) {
     const struct pair *a = left, *b = right;
     const int order = compare_bytes(a->name, a->name_size, b->name, b->name_size);
-
     return order != 0 ? order : compare_bytes(a->value, a->value_size, b->value, b->value_size);
 }
 
@@ -82,11 +78,9 @@ static int compare_pairs(const void *left, const void *right) {
 static int add_query(struct text *out, const char *query, struct ms_error *err) {
     struct pair pairs[MAX_PARAMETERS];
     size_t count = 0;
-
     while (*query != '\0') {
         const size_t size = strcspn(query, "&");
         const char *equals = memchr(query, '=', size);
-
         if (size > 0) {
             if (count == MAX_PARAMETERS)
                 return ms_error_set(err, MS_EUSAGE, "over %d parameters in a query to be signed",
@@ -124,10 +118,8 @@ static int compare_headers(const void *left, const void *right) {
 /* Drops white space around a value; within it, white space becomes one space. */
 static void add_value(struct text *out, const char *value) {
     const size_t start = out->size;
-
     while (*value != '\0') {
         const size_t space = strspn(value, " \t"), word = strcspn(value + space, " \t");
-
         if (space > 0 && word > 0 && out->size > start)
             add(out, " ");
         add_bytes(out, value + space, word);
@@ -140,12 +132,10 @@ static int add_headers(const struct ms_sigv4_request *request, struct text *bloc
                        struct text *names, struct ms_error *err) {
     struct header headers[MAX_HEADERS];
     size_t count = 0;
-
     headers[count++] = (struct header){.name = strdup("host"), .value = request->host};
     int rc = 0;
     for (const char *const *line = request->headers; line != NULL && *line != NULL; line++) {
         const size_t size = strcspn(*line, ":");
-
         if ((*line)[size] != ':' || size == 0 || count == MAX_HEADERS) {
             rc = ms_error_set(err, MS_EUSAGE, "a header to be signed is none, or one of over %d",
                               MAX_HEADERS);
@@ -201,7 +191,6 @@ static int sign(const struct ms_sigv4_request *request, const char *scope, const
     char *secret = ms_strdupf("AWS4%s", request->secret_key);
     char *text = NULL;
     int rc = ms_sha256_of(canonical, canonical_size, hash, err);
-
     if (rc != 0)
         goto out;
     text = ms_strdupf(ALGORITHM "\n%s\n%s\n%s", request->amz_date, scope, hash);
@@ -252,7 +241,6 @@ static void add_canonical(struct text *out, const struct ms_sigv4_request *reque
 int ms_sigv4_authorization(const struct ms_sigv4_request *request,
                            char out[MS_SIGV4_AUTHORIZATION_MAX], struct ms_error *err) {
     struct text query = {0}, block = {0}, names = {0}, canonical = {0};
-
     int rc = add_query(&query, request->query, err);
     if (rc == 0)
         rc = add_headers(request, &block, &names, err);
@@ -288,7 +276,6 @@ out:
 int ms_sigv4_presign(const struct ms_sigv4_request *request, int expires_s, char **query,
                      struct ms_error *err) {
     struct text raw = {0}, sorted = {0}, canonical = {0};
-
     *query = NULL;
     struct text block = {0}, names = {0};
     int rc = add_headers(request, &block, &names, err);

@@ -21,7 +21,6 @@
 
 static bool key_is_good(const char *key) {
     const size_t size = strnlen(key, KEY_MAX_BYTES + 1);
-
     if (size == 0 || size > KEY_MAX_BYTES)
         return false;
     for (size_t i = 0, bytes = 0; i < size; i += bytes) {
@@ -44,7 +43,6 @@ static bool key_is_good(const char *key) {
 static bool bucket_is_good(const char *bucket) {
     static const char ends[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     const size_t size = strlen(bucket);
-
     return size >= 3 && size < MS_STORE_BUCKET_MAX && strspn(bucket, ends) > 0 &&
            strchr(ends, bucket[size - 1]) != NULL &&
            strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") == size &&
@@ -55,7 +53,6 @@ static bool bucket_is_good(const char *bucket) {
 static int check_names(const struct ms_store *store, const char *bucket, const char *key,
                        char full[MS_STORE_BUCKET_MAX], struct ms_error *err) {
     const int size = snprintf(full, MS_STORE_BUCKET_MAX, "%s%s", store->prefix, bucket);
-
     if (size >= MS_STORE_BUCKET_MAX || !bucket_is_good(full))
         return ms_error_set(err, MS_EUSAGE,
                             "\"%.80s\" cannot be a bucket: 3 to 63 of a-z, 0-9, '.' and '-'", full);
@@ -126,7 +123,6 @@ int ms_store_put(struct ms_store *store, const char *bucket, const char *key,
                  struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     int rc = check_names(store, bucket, key, full, err);
-
     if (rc != 0)
         return rc;
     struct ms_store_source source;
@@ -144,7 +140,6 @@ int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_object_info *info, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     return rc != 0 ? rc : store->ops->head(store, full, key, info, err);
 }
 
@@ -156,7 +151,6 @@ int ms_store_get(struct ms_store *store, const char *bucket, const char *key, in
     const struct ms_store_sink sink = {write, context, info != NULL ? info : &unused};
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     if (rc != 0)
         return rc;
     if (first < 0 || last < -1 || (last >= 0 && last < first))
@@ -169,7 +163,6 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                     struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
 }
 
@@ -177,7 +170,6 @@ int ms_store_presign(struct ms_store *store, const char *bucket, const char *key
                      char **url, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     *url = NULL;
     if (rc != 0)
         return rc;
@@ -199,13 +191,11 @@ struct file_sink {
 
 static int write_file(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct file_sink *sink = context;
-
     if ((int64_t)size > sink->left)
         return ms_error_about(err, MS_ETOOLARGE, sink->path, "the object is larger than allowed");
     sink->left -= (int64_t)size;
     for (size_t done = 0; done < size;) {
         const ssize_t some = write(sink->fd, (const char *)bytes + done, size - done);
-
         if (some < 0 && errno == EINTR)
             continue;
         if (some < 0)
@@ -219,7 +209,6 @@ int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key, 
                    int64_t max_bytes, struct ms_error *err) {
     struct file_sink sink = {.fd = -1, .path = path, .left = max_bytes};
     char *temporary = ms_strdupf("%s.XXXXXX", path);
-
     if (temporary == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to fetch an object");
     sink.fd = mkostemp(temporary, O_CLOEXEC);

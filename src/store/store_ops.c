@@ -35,7 +35,6 @@ int ms_store_source_read(const struct ms_store_source *source, int64_t offset, v
     for (size_t done = 0; done < size;) {
         const ssize_t some =
             pread(source->fd, (char *)buffer + done, size - done, offset + (off_t)done);
-
         if (some < 0 && errno == EINTR)
             continue;
         if (some <= 0)
@@ -53,11 +52,9 @@ int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_s
     struct ms_sha256 *digest = NULL;
     char block[BLOCK_BYTES];
     int rc = ms_sha256_new(&digest, err);
-
     for (int64_t done = 0; rc == 0 && done < size;) {
         const size_t some =
             size - done < (int64_t)sizeof block ? (size_t)(size - done) : sizeof block;
-
         if (ms_store_canceled(store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else

@@ -21,7 +21,6 @@ static void tensor(struct walk *walk, const char *prefix, const char *name, int6
                    int64_t c, int64_t d) {
     char full[MS_TENSOR_NAME_BYTES];
     const int64_t shape[MS_TENSOR_MAX_DIMS] = {a, b, c, d};
-
     if (walk->stop)
         return;
     int dims = 0;
@@ -34,7 +33,6 @@ static void tensor(struct walk *walk, const char *prefix, const char *name, int6
 static void weight_and_bias(struct walk *walk, const char *prefix, const char *name,
                             int64_t channels) {
     char full[96];
-
     snprintf(full, sizeof full, "%s.%s", prefix, name);
     tensor(walk, full, "weight", channels, 0, 0, 0);
     tensor(walk, full, "bias", channels, 0, 0, 0);
@@ -45,7 +43,6 @@ static void weight_and_bias(struct walk *walk, const char *prefix, const char *n
 static void dconv(struct walk *walk, const char *layer, int64_t channels) {
     const int64_t hidden = channels / walk->hyper->dconv_comp;
     char prefix[96];
-
     for (int i = 0; i < walk->hyper->dconv_depth; i++) {
         snprintf(prefix, sizeof prefix, "%s.dconv.layers.%d", layer, i);
         tensor(walk, prefix, "0.weight", hidden, channels, 3, 0);
@@ -62,7 +59,6 @@ static void dconv(struct walk *walk, const char *layer, int64_t channels) {
  */
 static int64_t channels_before(const struct ms_hyper *hyper, int index, int64_t outermost) {
     int64_t channels = hyper->channels;
-
     if (index == 0)
         return outermost;
     for (int i = 1; i < index; i++)
@@ -79,11 +75,9 @@ static void branch(struct walk *walk, bool spectrogram) {
     const int64_t kernel = h->kernel_size;
     const int64_t wide = 2 * h->context + 1;
     char prefix[48];
-
     for (int i = 0; i < h->depth; i++) {
         const int64_t chin = channels_before(h, i, in);
         const int64_t chout = channels_before(h, i + 1, in);
-
         snprintf(prefix, sizeof prefix, "%sencoder.%d", mark, i);
         tensor(walk, prefix, "conv.weight", chout, chin, kernel, spectrogram);
         tensor(walk, prefix, "conv.bias", chout, 0, 0, 0);
@@ -111,7 +105,6 @@ static void branch(struct walk *walk, bool spectrogram) {
 static void transformer_layer(struct walk *walk, const char *layer, bool cross, int64_t width,
                               int64_t hidden) {
     char prefix[96];
-
     snprintf(prefix, sizeof prefix, "%s.%s", layer, cross ? "cross_attn" : "self_attn");
     tensor(walk, prefix, "in_proj_weight", 3 * width, width, 0, 0);
     tensor(walk, prefix, "in_proj_bias", 3 * width, 0, 0, 0);
@@ -136,10 +129,8 @@ static void transformer(struct walk *walk) {
     const int64_t width = ms_hyper_transformer_channels(h);
     const int64_t hidden = (int64_t)(h->t_hidden_scale * (double)width);
     char prefix[64];
-
     for (int i = 0; i < 2 && h->bottom_channels > 0; i++) {
         const char *mark = i == 0 ? "" : "_t";
-
         snprintf(prefix, sizeof prefix, "channel_upsampler%s", mark);
         tensor(walk, prefix, "weight", width, inner, 1, 0);
         tensor(walk, prefix, "bias", width, 0, 0, 0);
@@ -167,7 +158,6 @@ int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
                                         const int64_t *shape),
                            void *context) {
     struct walk walk = {.hyper = hyper, .visit = visit, .context = context};
-
     branch(&walk, true);
     branch(&walk, false);
     tensor(&walk, "freq_emb.embedding", "weight", hyper->nfft / 2 / hyper->stride, hyper->channels,
@@ -178,7 +168,6 @@ int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
 
 static int count_values(void *context, const char *name, int dims, const int64_t *shape) {
     int64_t *total = context;
-
     (void)name;
     int64_t values = 1;
     for (int i = 0; i < dims; i++)

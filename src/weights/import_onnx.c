@@ -15,14 +15,12 @@
 
 static bool has(const struct ms_onnx *onnx, const char *fmt, int index) {
     char name[96];
-
     snprintf(name, sizeof name, fmt, index); /* NOLINT: the formats stand below */
     return ms_onnx_initializer(onnx, name) != NULL;
 }
 
 static int count_of(const struct ms_onnx *onnx, const char *fmt) {
     int count = 0;
-
     while (count < 64 && has(onnx, fmt, count))
         count++;
     return count;
@@ -31,7 +29,6 @@ static int count_of(const struct ms_onnx *onnx, const char *fmt) {
 /* One dimension of a named initializer; 0 where there is none. */
 static int dim(const struct ms_onnx *onnx, const char *name, int index) {
     const struct ms_onnx_tensor *tensor = ms_onnx_initializer(onnx, name);
-
     return tensor != NULL && index < tensor->dims ? (int)tensor->shape[index] : 0;
 }
 
@@ -82,14 +79,11 @@ static void node_prefix(const char *module, char out[192]) {
     size_t segment = 0; /* where the current segment starts in out, past its '/' */
     bool numbered = false;
     size_t size = 0;
-
     for (const char *at = module; *at != '\0';) {
         const size_t length = strcspn(at, ".");
         const bool number = isdigit((unsigned char)*at) != 0;
-
         if (number && numbered) {
             const size_t repeat = size - segment;
-
             out[size] = '/';
             memcpy(out + size + 1, out + segment, repeat);
             segment = size + 1;
@@ -108,7 +102,6 @@ static void node_prefix(const char *module, char out[192]) {
 
 static float value_at(const struct ms_onnx_tensor *from, size_t index) {
     float value;
-
     memcpy(&value, from->values + 4 * index, sizeof value);
     return value;
 }
@@ -134,7 +127,6 @@ static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensors_item
 static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
                            struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, "/Expand");
-
     if (from == NULL || from->count != to->count || from->dims != 4 ||
         from->shape[1] != to->shape[1])
         return false;
@@ -153,7 +145,6 @@ static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensors_item *
     const bool bias = length >= 4 && strcmp(part + length - 4, "bias") == 0;
     const char *operation = to->dims == 2 ? "MatMul" : bias ? "Add" : "Mul";
     const size_t columns = to->dims == 2 ? (size_t)to->shape[1] : 1;
-
     if (to->dims > 2)
         return false;
     char module[sizeof to->name], prefix[192], node[224];
@@ -178,7 +169,6 @@ static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensors_item *
 static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
                  struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *named = ms_onnx_initializer(onnx, to->name);
-
     if (named != NULL)
         return take_named(named, to);
     if (strncmp(to->name, "freq_emb.", 9) == 0)
@@ -188,7 +178,6 @@ static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
 
 static int name_stems(struct ms_imported *out, int sources, struct ms_error *err) {
     static const char *const names[] = {"drums", "bass", "other", "vocals", "guitar", "piano"};
-
     if (sources != 4 && sources != 6)
         return ms_error_set(err, MS_EMODEL,
                             "the ONNX graph has %d stems and does not tell their names", sources);

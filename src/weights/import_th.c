@@ -152,7 +152,6 @@ static int take_number(const char *name, const struct ms_pickle_value *value,
                        struct ms_hyper *hyper, struct ms_error *err) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         void *field = (char *)hyper + numbers[i].offset;
-
         if (strcmp(name, numbers[i].name) != 0)
             continue;
         double number;
@@ -175,7 +174,6 @@ static int take_stems(const struct ms_pickle_value *list, struct ms_imported *ou
         return unsupported("sources", err);
     for (size_t i = 0; i < list->count; i++) {
         const struct ms_pickle_value *stem = list->items[i];
-
         if (stem->type != MS_PICKLE_TEXT || stem->text_size == 0 ||
             stem->text_size >= sizeof out->stems[0] ||
             memchr(stem->text, '\0', stem->text_size) != NULL)
@@ -218,7 +216,6 @@ static int take_kwarg(const char *name, const struct ms_pickle_value *value,
 static int take_segment(const struct ms_pickle_value *segment, struct ms_hyper *hyper,
                         struct ms_error *err) {
     double seconds = DEFAULT_SEGMENT_S;
-
     if (segment != NULL && (!number_of(segment, &seconds) || !(seconds > 0 && seconds <= 60)))
         return unsupported("segment", err);
     if (hyper->samplerate < 1 || hyper->samplerate > 192000)
@@ -235,7 +232,6 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     const struct ms_pickle_value *klass = ms_pickle_get(package, "klass");
     const struct ms_pickle_value *args = ms_pickle_get(package, "args");
     const struct ms_pickle_value *kwargs = ms_pickle_get(package, "kwargs");
-
     if (klass == NULL || klass->type != MS_PICKLE_NAME ||
         !ms_pickle_is_text(klass, "demucs.htdemucs\nHTDemucs"))
         return ms_error_set(err, MS_EMODEL, "it is not a package of demucs.htdemucs.HTDemucs");
@@ -249,7 +245,6 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     for (size_t i = 0; i + 1 < kwargs->count; i += 2) {
         const struct ms_pickle_value *key = kwargs->items[i];
         char name[64];
-
         if (key->type != MS_PICKLE_TEXT || key->text_size >= sizeof name)
             return ms_error_set(err, MS_EMODEL,
                                 "a parameter of the constructor has no name, or too long a name");
@@ -271,7 +266,6 @@ static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
                                                const struct ms_pickle_value *storage) {
     const size_t folder = pickle->name_size - strlen("data.pkl");
     char name[256];
-
     if (folder + strlen("data/") + storage->text_size > sizeof name)
         return NULL;
     memcpy(name, pickle->name, folder);
@@ -282,7 +276,6 @@ static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
 
 static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
     uint16_t bits;
-
     if (half) {
         memcpy(&bits, bytes + 2 * index, sizeof bits);
         return ms_half_to_float(bits);
@@ -296,10 +289,8 @@ static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
 static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *bytes,
                         uint64_t available, bool half, struct ms_tensors_item *to) {
     uint64_t last = (uint64_t)from->offset;
-
     for (int i = 0; i < from->dims; i++) {
         uint64_t reach;
-
         if (__builtin_mul_overflow((uint64_t)(from->shape[i] - 1), (uint64_t)from->stride[i],
                                    &reach) ||
             __builtin_add_overflow(last, reach, &last))
@@ -311,7 +302,6 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
     for (size_t i = 0; i < to->count; i++) {
         int64_t at = from->offset;
         int dim = from->dims - 1;
-
         for (int j = 0; j < from->dims; j++)
             at += index[j] * from->stride[j];
         to->values[i] = value_at(bytes, half, (uint64_t)at);
@@ -354,7 +344,6 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
     for (size_t i = 0; i < tensors->count; i++) {
         struct ms_tensors_item *to = &tensors->items[i];
         const int rc = take_tensor(zip, pickle, ms_pickle_get(state, to->name), to, err);
-
         if (rc != 0)
             return rc;
     }
@@ -367,10 +356,8 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
 static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
     static const char name[] = "/data.pkl";
     const size_t size = sizeof name - 1;
-
     for (size_t i = 0; i < zip->count; i++) {
         const struct ms_zip_entry *entry = &zip->entries[i];
-
         if (entry->name_size > size &&
             memcmp(entry->name + entry->name_size - size, name, size) == 0 &&
             memchr(entry->name, '/', entry->name_size - size) == NULL)
@@ -382,7 +369,6 @@ static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
 static bool is_big_endian(const struct ms_zip *zip, const struct ms_zip_entry *pickle) {
     const size_t folder = pickle->name_size - strlen("data.pkl");
     char name[256];
-
     if (folder + strlen("byteorder") > sizeof name)
         return false;
     memcpy(name, pickle->name, folder);
@@ -393,7 +379,6 @@ static bool is_big_endian(const struct ms_zip *zip, const struct ms_zip_entry *p
 
 int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out, struct ms_error *err) {
     struct ms_pickle *pickle = NULL;
-
     memset(out, 0, sizeof *out);
     struct ms_zip zip;
     int rc = ms_zip_open(&zip, bytes, size, err);

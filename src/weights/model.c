@@ -14,7 +14,6 @@
 
 static bool ends_in_json(const char *name) {
     const size_t length = strlen(name);
-
     return length > 5 && name[0] != '.' && strcmp(name + length - 5, ".json") == 0;
 }
 
@@ -82,7 +81,6 @@ int ms_model_locate(const char *models_dir, const char *word, char **out, struct
 int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
     const int rc = ms_model_json_read(path, &json, err);
-
     if (rc == 0)
         *info = json.info;
     return rc;
@@ -90,13 +88,11 @@ int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_er
 
 int ms_model_verify(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
-
     int rc = ms_model_json_read(path, &json, err);
     if (rc != 0)
         return rc;
     for (int i = 0; i < json.info.member_count && rc == 0; i++) {
         struct ms_weights *weights;
-
         rc = ms_model_json_map(path, &json, i, &weights, err);
         if (rc != 0)
             break;

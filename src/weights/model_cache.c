@@ -60,7 +60,6 @@ static void remove_leftovers(const char *cache) {
         char *path = strncmp(entry->d_name, NEW, strlen(NEW)) == 0
                          ? ms_strdupf("%s/%s", cache, entry->d_name)
                          : NULL;
-
         if (path != NULL && unlink(path) != 0)
             remove_folder(path);
         free(path);
@@ -74,7 +73,6 @@ static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
     const double until_s = ms_monotonic_s() + LOCK_WAIT_S;
     const struct timespec nap = {.tv_nsec = 100000000};
     char *path = ms_strdupf("%s/lock", cache);
-
     *lock = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
     free(path);
     if (*lock < 0)
@@ -101,7 +99,6 @@ static char *cache_path(const struct fetch *fetch, const char *prefix, const cha
 /* The model in that folder, where it passes ms_model_verify; else NULL. */
 static char *good_model(const struct fetch *fetch, const char *folder) {
     char *path = ms_strdupf("%s/%s", folder, fetch->name);
-
     if (path != NULL && ms_model_verify(path, NULL, NULL) == 0)
         return path;
     free(path);
@@ -111,7 +108,6 @@ static char *good_model(const struct fetch *fetch, const char *folder) {
 /* The link is only read while the store cannot be reached. Failing to make it is no error. */
 static void set_link(const struct fetch *fetch, const char *folder) {
     char *temporary = ms_strdupf("%s/" NEW "link", fetch->cache);
-
     if (temporary != NULL && symlink(strrchr(folder, '/') + 1, temporary) == 0 &&
         rename(temporary, fetch->link) != 0)
         (void)unlink(temporary);
@@ -125,7 +121,6 @@ static int fetch_one(const struct fetch *fetch, const char *name, int64_t max_by
     char *key = ms_strdupf("%.*s%s", (int)(fetch->name - fetch->key), fetch->key, name);
     char *path = ms_strdupf("%s/%s", fetch->new_folder, name);
     int rc = key != NULL && path != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a name");
-
     if (rc == 0)
         rc = ms_store_fetch(fetch->store, fetch->bucket, key, path, max_bytes, err);
     if (rc != 0 && key != NULL)
@@ -139,7 +134,6 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     char *text = malloc(MAX_JSON_BYTES + 1);
     FILE *file = fopen(path, "rbe");
     size_t size = 0;
-
     if (text != NULL && file != NULL)
         size = fread(text, 1, MAX_JSON_BYTES + 1, file);
     int rc;
@@ -158,7 +152,6 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
 /* Fetches and checks all files that the JSON in the new folder names. */
 static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
-
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     struct ms_model_info info;
@@ -169,7 +162,6 @@ static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     for (const struct ms_json *network = ms_json_first(ms_json_get(document, "networks"));
          rc == 0 && network != NULL; network = ms_json_next(network)) {
         const char *name = ms_json_string(ms_json_get(network, "file"));
-
         if (name == NULL || strchr(name, '/') != NULL || name[0] == '.')
             rc = ms_error_set(err, MS_EMODEL, "model %s/%s does not name its files", fetch->bucket,
                               fetch->key);
@@ -190,7 +182,6 @@ static int complete(const struct fetch *fetch, char **out, struct ms_error *err)
     char *folder = NULL;
     int rc = json != NULL ? ms_sha256_of_file(json, digest, err)
                           : ms_error_set(err, MS_ENOMEM, "no memory for a path");
-
     if (rc != 0)
         goto out;
     folder = cache_path(fetch, "", digest);
@@ -224,7 +215,6 @@ static int prepare(struct fetch *fetch, struct ms_error *err) {
     char digest[MS_SHA256_HEX];
     int rc = where != NULL ? ms_sha256_of(where, strlen(where), digest, err)
                            : ms_error_set(err, MS_ENOMEM, "no memory for a name");
-
     free(where);
     if (rc != 0)
         return rc;
@@ -247,7 +237,6 @@ int ms_model_cache_fetch(struct ms_store *store, const char *bucket, const char 
                           .name = slash != NULL ? slash + 1 : key,
                           .cache = cache_dir};
     int rc = ms_make_dirs(cache_dir, err);
-
     *path = NULL;
     int lock = -1;
     if (rc == 0)
@@ -283,7 +272,6 @@ int ms_model_cache_get(const char *word, const struct ms_store_options *store,
                        const char *cache_dir, char **path, struct ms_error *err) {
     struct ms_store_options options = *store;
     const size_t length = strlen(word);
-
     *path = NULL;
     const char *key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
     if (key == NULL || key == word + 5 || length < 6 || strcmp(word + length - 5, ".json") != 0)

@@ -30,7 +30,6 @@ static int no_memory(struct ms_error *err) {
 
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
-
     return slash != NULL ? slash + 1 : path;
 }
 
@@ -41,7 +40,6 @@ static int recognise(const char *sha256, struct ms_manifest *out, int *network,
     const char *name;
     for (int i = 0; (name = ms_manifest_name(i)) != NULL; i++) {
         const int rc = ms_manifest_open(name, out, err);
-
         if (rc != 0)
             return rc;
         for (int j = 0; j < out->info.member_count; j++) {
@@ -62,7 +60,6 @@ static int check_tensors(const struct ms_weights *weights, const struct ms_json 
         const struct ms_weight *weight = ms_weights_at(weights, i);
         const char *expected = ms_json_string(ms_json_get(tensors, weight->name));
         size_t bytes = 2;
-
         for (int j = 0; j < weight->dims; j++)
             bytes *= (size_t)weight->shape[j];
         char sha256[MS_SHA256_HEX];
@@ -84,7 +81,6 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
                          struct ms_error *err) {
     struct ms_weights *weights = NULL;
     struct ms_mapped mapped;
-
     int rc = ms_mapped_open(&mapped, work->temporary[index], MAX_SOURCE_BYTES, err);
     if (rc == 0)
         rc = ms_safetensors_parse(mapped.bytes, mapped.size, &weights, err);
@@ -110,7 +106,6 @@ static int take_form(struct work *work, int index, const struct ms_imported *imp
     const struct ms_hyper *hyper = &imported->tensors->hyper;
     struct ms_model_info *info = &work->json.info;
     const struct ms_manifest *manifest = work->import->manifest;
-
     if (index == 0) {
         work->json.hyper = *hyper;
         info->sample_rate_hz = hyper->samplerate;
@@ -141,7 +136,6 @@ static int choose_name(struct work *work, const char *suggestion, struct ms_erro
     /* A suggestion is a file's name: its extension does not belong to the model's. */
     const size_t length = work->import->name != NULL ? strlen(name) : strcspn(name, ".");
     char *own = work->json.info.name;
-
     if (length < sizeof work->json.info.name) {
         memcpy(own, name, length);
         own[length] = '\0';
@@ -158,7 +152,6 @@ static void note_source(struct work *work, const char *file, const char *sha256)
     char *source = work->json.source;
     const size_t capacity = sizeof work->json.source;
     const size_t used = strlen(source);
-
     snprintf(source + used, capacity - used, "%s%.60s, SHA-256 %.16s", used > 0 ? "; " : "", file,
              sha256);
     for (char *c = source; *c != '\0'; c++)
@@ -171,7 +164,6 @@ static int write_network(struct work *work, int index, const struct ms_imported 
     struct ms_model_json *json = &work->json;
     const size_t capacity = sizeof json->networks[index].file;
     char name[sizeof json->info.name];
-
     memcpy(name, json->info.name, sizeof name);
     if (work->import->file_count == 1)
         snprintf(json->networks[index].file, capacity, "%s.safetensors", name);
@@ -192,7 +184,6 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
     struct ms_imported imported = {0};
     struct ms_mapped mapped;
     int network = index;
-
     int rc = ms_mapped_open(&mapped, path, MAX_SOURCE_BYTES, err);
     if (rc != 0)
         return rc; /* the text names the file */
@@ -212,7 +203,6 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
             work->import->manifest != NULL ||
             (manifest != NULL && manifest->info.member_count == 1 && work->import->file_count == 1);
         const char *name = is_whole ? manifest->info.name : base_name(path);
-
         rc = choose_name(work, name, err);
         snprintf(work->json.info.licence, sizeof work->json.info.licence, "%s",
                  manifest != NULL ? manifest->info.licence
@@ -244,7 +234,6 @@ static int publish(struct work *work, struct ms_error *err) {
     const char *folder = work->import->folder;
     char *path = NULL;
     int rc = 0;
-
     for (int i = 0; i < work->import->file_count && rc == 0; i++) {
         path = ms_strdupf("%s/%s", folder, work->json.networks[i].file);
         if (path == NULL)

@@ -55,7 +55,6 @@ static const struct {
 
 static bool plain_int(const struct ms_json *node, int *out) {
     int64_t value;
-
     if (!ms_json_int(node, &value) || value < 0 || value > INT32_MAX)
         return false;
     *out = (int)value;
@@ -70,7 +69,6 @@ static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, stru
         const struct ms_json *node = ms_json_get(object, fields[i].name);
         void *field = (char *)hyper + fields[i].offset;
         bool ok = false;
-
         switch (fields[i].type) {
         case INT: ok = plain_int(node, field); break;
         case DOUBLE: ok = ms_json_double(node, field); break;
@@ -86,7 +84,6 @@ static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, stru
 bool ms_hyper_equal(const struct ms_hyper *a, const struct ms_hyper *b) {
     static const size_t sizes[] = {
         [INT] = sizeof(int), [DOUBLE] = sizeof(double), [BOOL] = sizeof(bool)};
-
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (memcmp((const char *)a + fields[i].offset, (const char *)b + fields[i].offset,
                    sizes[fields[i].type]) != 0)
@@ -99,7 +96,6 @@ static void write_hyper(struct ms_json_writer *writer, const struct ms_hyper *hy
     ms_json_begin_object(writer, "hyperparameters");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const void *field = (const char *)hyper + fields[i].offset;
-
         switch (fields[i].type) {
         case INT: ms_json_put_int(writer, fields[i].name, *(const int *)field); break;
         case DOUBLE: ms_json_put_double(writer, fields[i].name, *(const double *)field); break;
@@ -123,7 +119,6 @@ bool ms_model_name_is_plain(const char *name) {
 static int read_name(const struct ms_json *node, const char *what, char *out, size_t capacity,
                      struct ms_error *err) {
     const char *name = ms_json_string(node);
-
     if (name == NULL || strlen(name) >= capacity || !ms_model_name_is_plain(name))
         return ms_error_set(err, MS_EMODEL,
                             "%s is missing, has more than %zu characters, or characters other than "
@@ -137,7 +132,6 @@ static int read_name(const struct ms_json *node, const char *what, char *out, si
 static int read_text(const struct ms_json *node, const char *what, char *out, size_t capacity,
                      struct ms_error *err) {
     const char *text = ms_json_string(node);
-
     if (text == NULL || strlen(text) >= capacity)
         return ms_error_set(err, MS_EMODEL, "%s is missing or longer than %zu bytes", what,
                             capacity - 1);
@@ -158,7 +152,6 @@ static int read_stems(const struct ms_json *array, struct ms_model_info *info,
          node = ms_json_next(node)) {
         char *stem = info->stems[info->stem_count];
         int rc = read_name(node, "a stem's name", stem, sizeof info->stems[0], err);
-
         if (rc != 0)
             return rc;
         for (int i = 0; i < info->stem_count; i++)
@@ -179,7 +172,6 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
     const int index = out->info.member_count;
     const char *sha256 = ms_json_string(ms_json_get(object, "sha256"));
     const struct ms_json *weights = ms_json_get(object, "weights");
-
     const int rc = read_name(ms_json_get(object, "file"), "a network's file",
                              out->networks[index].file, sizeof out->networks[index].file, err);
     if (rc != 0)
@@ -193,7 +185,6 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node)) {
         double *weight = &out->info.weights[index][stem++];
-
         if (!ms_json_double(node, weight) || !(*weight >= 0 && *weight <= 1000))
             return ms_error_set(err, MS_EMODEL,
                                 "a network's weight is not a number from 0 to 1000");
@@ -211,13 +202,11 @@ static int read_networks(const struct ms_json *array, struct ms_model_json *out,
     for (const struct ms_json *node = ms_json_first(array); node != NULL;
          node = ms_json_next(node)) {
         int rc = read_network(node, out, err);
-
         if (rc != 0)
             return rc;
     }
     for (int stem = 0; stem < out->info.stem_count; stem++) {
         double sum = 0;
-
         for (int i = 0; i < out->info.member_count; i++)
             sum += out->info.weights[i][stem];
         if (!(sum > 0))
@@ -231,7 +220,6 @@ static int read_networks(const struct ms_json *array, struct ms_model_json *out,
 static struct ms_json_writer *compose(const struct ms_model_json *json, const char *digest) {
     const struct ms_model_info *info = &json->info;
     struct ms_json_writer *writer = ms_json_writer_new();
-
     if (writer == NULL)
         return NULL;
     ms_json_begin_object(writer, NULL);
@@ -269,7 +257,6 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
     struct ms_json_writer *writer = compose(json, NULL);
     const char *text = NULL;
     size_t size = 0;
-
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
     const int rc = text != NULL
@@ -284,7 +271,6 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
 static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
                         struct ms_error *err) {
     const struct ms_json *digest = ms_json_get(root, "digest");
-
     if (ms_json_count(root) != MEMBERS + (digest != NULL))
         return ms_error_set(err, MS_EMODEL, "it has members that are not known");
     if (digest == NULL)
@@ -347,7 +333,6 @@ int ms_model_json_read(const char *path, struct ms_model_json *out, struct ms_er
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
     struct ms_mapped mapped;
-
     int rc = ms_mapped_open(&mapped, path, MAX_JSON_BYTES, err);
     if (rc != 0)
         return rc;
@@ -367,7 +352,6 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
     char digest[MS_SHA256_HEX];
     const char *text = NULL;
     FILE *file = NULL;
-
     int rc = digest_of(json, digest, err);
     if (rc != 0)
         goto out;
@@ -405,7 +389,6 @@ int ms_model_json_map(const char *json_path, const struct ms_model_json *json, i
     const int folder = slash != NULL ? (int)(slash + 1 - json_path) : 0;
     const char *expected = json->networks[member].sha256;
     char *path = ms_strdupf("%.*s%s", folder, json_path, json->networks[member].file);
-
     *weights = NULL;
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");

@@ -56,7 +56,6 @@ static bool read_varint(struct slice *in, uint64_t *value) {
     *value = 0;
     for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
         const uint8_t byte = *in->at++;
-
         *value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
             return true;
@@ -67,7 +66,6 @@ static bool read_varint(struct slice *in, uint64_t *value) {
 /* 1: a field; 0: the end; -1: malformed. */
 static int next_field(struct slice *in, struct field *field) {
     uint64_t length;
-
     if (in->at == in->end)
         return 0;
     uint64_t key;
@@ -98,7 +96,6 @@ static struct ms_onnx_text text_of(struct slice slice) {
 
 static int compare_text(struct ms_onnx_text a, struct ms_onnx_text b) {
     const int order = memcmp(a.at, b.at, a.size < b.size ? a.size : b.size);
-
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
@@ -182,7 +179,6 @@ static int read_graph(struct slice graph, struct ms_onnx *onnx, struct ms_error 
     struct slice in = graph;
     struct field field;
     int more;
-
     while ((more = next_field(&in, &field)) > 0) {
         nodes += field.number == GRAPH_NODE;
         initializers += field.number == GRAPH_INITIALIZER;
@@ -221,7 +217,6 @@ static int read_graph(struct slice graph, struct ms_onnx *onnx, struct ms_error 
 
 int ms_onnx_parse(const uint8_t *bytes, size_t size, struct ms_onnx **out, struct ms_error *err) {
     struct slice in = {bytes, bytes + size};
-
     *out = NULL;
     struct slice graph = {0};
     struct field field;
@@ -259,7 +254,6 @@ void ms_onnx_free(struct ms_onnx *onnx) {
 static const struct ms_onnx_tensor *find_initializer(const struct ms_onnx *onnx,
                                                      struct ms_onnx_text name) {
     const struct ms_onnx_tensor key = {.name = name};
-
     return bsearch(&key, onnx->initializers, onnx->initializer_count, sizeof key, by_tensor_name);
 }
 
@@ -272,7 +266,6 @@ const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx
     const struct node key = {.name = {name, strlen(name)}};
     const struct node *node =
         bsearch(&key, onnx->nodes, onnx->node_count, sizeof key, by_node_name);
-
     if (node == NULL)
         return NULL;
     struct slice in = node->message;
@@ -290,7 +283,6 @@ const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx
 /* The sub-message in field `number`; empty where there is none. */
 static struct slice inside(struct slice in, uint32_t number) {
     struct field field;
-
     while (next_field(&in, &field) > 0)
         if (field.number == number && field.wire == BYTES)
             return field.bytes;
@@ -306,7 +298,6 @@ int ms_onnx_input_shape(const struct ms_onnx *onnx, int index, int64_t shape[MS_
     int count = 0;
     while (next_field(&dims, &field) > 0) {
         struct slice dim = field.bytes;
-
         if (field.number != SHAPE_DIM || field.wire != BYTES)
             continue;
         struct field value;

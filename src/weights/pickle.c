@@ -61,7 +61,6 @@ static int no_memory(struct ms_pickle *pickle) {
 static struct ms_pickle_value *new_value(struct ms_pickle *pickle, enum ms_pickle_type type) {
     if (pickle->chunks == NULL || pickle->chunks->used == CHUNK) {
         struct chunk *chunk;
-
         if (pickle->value_count >= MAX_VALUES || (chunk = calloc(1, sizeof *chunk)) == NULL)
             return NULL;
         chunk->next = pickle->chunks;
@@ -78,7 +77,6 @@ static bool add_item(struct ms_pickle *pickle, struct ms_pickle_value *to,
     if (to->count == to->capacity) {
         const size_t capacity = to->capacity > 0 ? 2 * to->capacity : 4;
         const struct ms_pickle_value **grown = realloc(to->items, capacity * sizeof(*grown));
-
         if (grown == NULL)
             return false;
         to->items = grown;
@@ -92,7 +90,6 @@ static bool add_item(struct ms_pickle *pickle, struct ms_pickle_value *to,
 
 static bool array_reach(struct array *array, size_t index, size_t limit) {
     size_t capacity = array->capacity > 0 ? array->capacity : 64;
-
     if (index >= limit)
         return false;
     while (capacity <= index)
@@ -153,7 +150,6 @@ static bool take(struct ms_pickle *pickle, size_t size, const uint8_t **out) {
 /* Little-endian, unsigned. */
 static bool take_number(struct ms_pickle *pickle, size_t size, uint64_t *out) {
     const uint8_t *bytes;
-
     if (!take(pickle, size, &bytes))
         return false;
     *out = 0;
@@ -164,7 +160,6 @@ static bool take_number(struct ms_pickle *pickle, size_t size, uint64_t *out) {
 
 static bool take_line(struct ms_pickle *pickle, const char **text, size_t *size) {
     const uint8_t *end = memchr(pickle->at, '\n', (size_t)(pickle->end - pickle->at));
-
     if (end == NULL)
         return false;
     *text = (const char *)pickle->at;
@@ -197,16 +192,13 @@ static bool is_name(const struct ms_pickle_value *value, int name) {
 static int global(struct ms_pickle *pickle) {
     const char *module, *name;
     size_t module_size, name_size;
-
     if (!take_line(pickle, &module, &module_size) || !take_line(pickle, &name, &name_size))
         return refuse(pickle, "it is cut off");
     struct ms_pickle_value *value;
     for (int i = 0; i < NAMES; i++) {
         const size_t size = module_size + 1 + name_size;
-
         if (strlen(known_names[i]) == size && memcmp(known_names[i], module, size) == 0) {
             const int rc = push_new(pickle, MS_PICKLE_NAME, &value);
-
             if (rc == 0) {
                 value->text = module;
                 value->text_size = size;
@@ -256,7 +248,6 @@ static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value
 static bool parse_fraction(const struct ms_pickle_value *text, int64_t *numerator,
                            int64_t *denominator) {
     char copy[48];
-
     if (text->type != MS_PICKLE_TEXT || text->text_size >= sizeof copy)
         return false;
     memcpy(copy, text->text, text->text_size);
@@ -272,7 +263,6 @@ static bool parse_fraction(const struct ms_pickle_value *text, int64_t *numerato
 static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args) {
     struct ms_pickle_value *value;
     int rc = push_new(pickle, MS_PICKLE_FRACTION, &value);
-
     if (rc != 0)
         return rc;
     if (args->count == 1 && parse_fraction(args->items[0], &value->integer, &value->denominator))
@@ -288,7 +278,6 @@ static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args
 static int reduce(struct ms_pickle *pickle) {
     const struct ms_pickle_value *args = pop(pickle);
     const struct ms_pickle_value *callee = pop(pickle);
-
     if (args == NULL || callee == NULL || args->type != MS_PICKLE_TUPLE)
         return refuse(pickle, "a call has no arguments");
     struct ms_pickle_value *value;
@@ -304,7 +293,6 @@ static int reduce(struct ms_pickle *pickle) {
 /* ('storage', class, key, device, number of values) */
 static int persistent(struct ms_pickle *pickle) {
     const struct ms_pickle_value *id = pop(pickle);
-
     if (id == NULL || id->type != MS_PICKLE_TUPLE || id->count != 5 ||
         !ms_pickle_is_text(id->items[0], "storage") || id->items[2]->type != MS_PICKLE_TEXT ||
         id->items[4]->type != MS_PICKLE_INT || id->items[4]->integer < 0)
@@ -379,7 +367,6 @@ static int get(struct ms_pickle *pickle, uint64_t index) {
 static int push_int(struct ms_pickle *pickle, int64_t integer) {
     struct ms_pickle_value *value;
     const int rc = push_new(pickle, MS_PICKLE_INT, &value);
-
     if (rc == 0)
         value->integer = integer;
     return rc;
@@ -388,7 +375,6 @@ static int push_int(struct ms_pickle *pickle, int64_t integer) {
 /* LONG1: little-endian two's complement of so many bytes. */
 static int push_long(struct ms_pickle *pickle) {
     uint64_t size, bits;
-
     if (!take_number(pickle, 1, &size) || size > 8 || !take_number(pickle, (size_t)size, &bits))
         return refuse(pickle, "a number has more than 64 bits");
     if (size > 0 && size < 8 && bits >> (8 * size - 1) != 0)
@@ -398,7 +384,6 @@ static int push_long(struct ms_pickle *pickle) {
 
 static int push_real(struct ms_pickle *pickle) {
     const uint8_t *bytes;
-
     if (!take(pickle, 8, &bytes))
         return refuse(pickle, "it is cut off");
     uint64_t bits = 0;
@@ -414,7 +399,6 @@ static int push_real(struct ms_pickle *pickle) {
 static int push_text(struct ms_pickle *pickle) {
     const uint8_t *bytes;
     uint64_t size;
-
     if (!take_number(pickle, 4, &size) || !take(pickle, (size_t)size, &bytes))
         return refuse(pickle, "it is cut off");
     struct ms_pickle_value *value;
@@ -429,7 +413,6 @@ static int push_text(struct ms_pickle *pickle) {
 static int push_bool(struct ms_pickle *pickle, bool truth) {
     struct ms_pickle_value *value;
     const int rc = push_new(pickle, MS_PICKLE_BOOL, &value);
-
     if (rc == 0)
         value->integer = truth;
     return rc;
@@ -447,7 +430,6 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
     struct ms_pickle_value *value;
     uint64_t number = 0;
     int64_t above;
-
     switch (opcode) {
     case 0x80: /* PROTO */
         if (!take_number(pickle, 1, &number) || number < 2 || number > 3)
@@ -509,7 +491,6 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
 int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
                     struct ms_error *err) {
     struct ms_pickle *pickle = calloc(1, sizeof *pickle);
-
     *out = NULL;
     if (pickle == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a pickle");
@@ -541,7 +522,6 @@ void ms_pickle_free(struct ms_pickle *pickle) {
         return;
     while (pickle->chunks != NULL) {
         struct chunk *chunk = pickle->chunks;
-
         for (size_t i = 0; i < chunk->used; i++) {
             free(chunk->values[i].items);
             free(chunk->values[i].tensor);

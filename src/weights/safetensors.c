@@ -33,7 +33,6 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
     const struct ms_json *shape = ms_json_get(entry, "shape");
     const struct ms_json *offsets = ms_json_get(entry, "data_offsets");
     const char *dtype = ms_json_string(ms_json_get(entry, "dtype"));
-
     if (strlen(name) == 0 || strlen(name) >= sizeof weight->name)
         return ms_error_set(err, MS_EMODEL, "a tensor's name has %zu bytes", strlen(name));
     memcpy(weight->name, name, strlen(name) + 1);
@@ -51,7 +50,6 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
     uint64_t bytes = value_bytes(weight->dtype);
     for (const struct ms_json *dim = ms_json_first(shape); dim != NULL; dim = ms_json_next(dim)) {
         int64_t size;
-
         if (!ms_json_int(dim, &size) || size < 1 || (uint64_t)size > data_bytes / bytes)
             return ms_error_set(err, MS_EMODEL, "tensor %s does not fit in the file", name);
         bytes *= (uint64_t)size; /* at most data_bytes */
@@ -73,7 +71,6 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
 
 static int by_begin(const void *a, const void *b) {
     const uint64_t x = ((const struct extent *)a)->begin, y = ((const struct extent *)b)->begin;
-
     return (x > y) - (x < y);
 }
 
@@ -81,7 +78,6 @@ static int read_header(const struct ms_json *header, const uint8_t *data, uint64
                        struct ms_weights *weights, struct ms_error *err) {
     const size_t members = ms_json_count(header);
     uint64_t end = 0;
-
     if (!ms_json_is_object(header) || members > MAX_TENSORS)
         return ms_error_set(err, MS_EMODEL, "the header is not an object of at most %u tensors",
                             MAX_TENSORS);
@@ -95,7 +91,6 @@ static int read_header(const struct ms_json *header, const uint8_t *data, uint64
     for (const struct ms_json *entry = ms_json_first(header); entry != NULL;
          entry = ms_json_next(entry)) {
         struct ms_weight *weight = &weights->items[weights->count];
-
         if (strcmp(ms_json_name(entry), "__metadata__") == 0)
             continue;
         rc = read_entry(entry, data_bytes, weight, &extents[weights->count], err);
@@ -128,7 +123,6 @@ out:
 int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                          struct ms_error *err) {
     struct ms_weights *weights = NULL;
-
     *out = NULL;
     uint64_t header_bytes = 0;
     for (size_t i = 0; i < 8 && size >= 8; i++)
@@ -178,10 +172,8 @@ static int choose_dtype(const struct ms_tensors *tensors, enum ms_dtype *dtype,
     *dtype = MS_DTYPE_F16;
     for (size_t i = 0; i < tensors->count; i++) {
         const struct ms_tensors_item *tensor = &tensors->items[i];
-
         for (size_t j = 0; j < tensor->count; j++) {
             uint16_t half;
-
             if (ms_half_exact(tensor->values[j], &half))
                 continue;
             if (!isfinite(tensor->values[j]))
@@ -198,14 +190,12 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     static const char spaces[DATA_ALIGNMENT] =
         "                                                                ";
     struct ms_json_writer *writer = ms_json_writer_new();
-
     if (writer == NULL)
         return false;
     ms_json_begin_object(writer, NULL);
     int64_t offset = 0;
     for (size_t i = 0; i < tensors->count; i++) {
         const struct ms_tensors_item *tensor = &tensors->items[i];
-
         ms_json_begin_object(writer, tensor->name);
         ms_json_put_string(writer, "dtype", dtype == MS_DTYPE_F16 ? "F16" : "F32");
         ms_json_begin_array(writer, "shape");
@@ -244,7 +234,6 @@ static bool put_values(struct output *output, const struct ms_tensors_item *tens
     while (done < tensor->count) {
         const size_t left = tensor->count - done;
         const size_t some = left < 4096 ? left : 4096;
-
         for (size_t i = 0; i < some; i++)
             (void)ms_half_exact(tensor->values[done + i], &halves[i]);
         if (!put(output, halves, some * sizeof *halves))
@@ -257,7 +246,6 @@ static bool put_values(struct output *output, const struct ms_tensors_item *tens
 int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                          char sha256[MS_SHA256_HEX], struct ms_error *err) {
     enum ms_dtype dtype;
-
     int rc = choose_dtype(tensors, &dtype, err);
     if (rc != 0)
         return rc;

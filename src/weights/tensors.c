@@ -8,7 +8,6 @@
 
 static size_t product(int dims, const int64_t *shape) {
     size_t count = 1;
-
     for (int i = 0; i < dims; i++)
         count *= (size_t)shape[i];
     return count;
@@ -16,7 +15,6 @@ static size_t product(int dims, const int64_t *shape) {
 
 static int count_one(void *context, const char *name, int dims, const int64_t *shape) {
     size_t *totals = context; /* tensors, values */
-
     (void)name;
     totals[0]++;
     totals[1] += product(dims, shape);
@@ -27,7 +25,6 @@ static int add_one(void *context, const char *name, int dims, const int64_t *sha
     struct ms_tensors *tensors = context;
     struct ms_tensors_item *tensor = &tensors->items[tensors->count];
     const struct ms_tensors_item *before = tensors->count > 0 ? tensor - 1 : NULL;
-
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     tensor->dims = dims;
     memcpy(tensor->shape, shape, (size_t)dims * sizeof *shape);
@@ -40,7 +37,6 @@ static int add_one(void *context, const char *name, int dims, const int64_t *sha
 int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values, struct ms_tensors **out,
                    struct ms_error *err) {
     size_t totals[2] = {0, 0};
-
     *out = NULL;
     const int rc = ms_hyper_check(hyper, err);
     if (rc != 0)
@@ -77,7 +73,6 @@ float ms_half_to_float(uint16_t half) {
     uint32_t exponent = (half >> 10) & 0x1fu;
     uint32_t fraction = half & 0x3ffu;
     uint32_t bits;
-
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000u | fraction << 13;
     } else if (exponent != 0) {
@@ -99,7 +94,6 @@ float ms_half_to_float(uint16_t half) {
 
 bool ms_half_exact(float value, uint16_t *half) {
     uint32_t bits;
-
     memcpy(&bits, &value, sizeof bits);
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     const int exponent = (int)(bits >> 23 & 0xffu) - 127;

@@ -13,7 +13,6 @@ static int by_name(const void *a, const void *b) {
 
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name) {
     struct ms_weight key;
-
     if (strlen(name) >= sizeof key.name)
         return NULL;
     memcpy(key.name, name, strlen(name) + 1);
@@ -58,7 +57,6 @@ struct check {
 static int check_one(void *context, const char *name, int dims, const int64_t *shape) {
     struct check *check = context;
     const struct ms_weight *weight = ms_weights_find(check->weights, name);
-
     if (weight == NULL)
         return ms_error_set(check->err, MS_EMODEL, "tensor %s is missing", name);
     if (weight->dims != dims || memcmp(weight->shape, shape, (size_t)dims * sizeof *shape) != 0)
@@ -72,7 +70,6 @@ static int check_one(void *context, const char *name, int dims, const int64_t *s
 int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
                      struct ms_error *err) {
     struct check check = {.weights = weights, .err = err};
-
     int rc = ms_hyper_visit_tensors(hyper, check_one, &check);
     if (rc == 0 && check.seen != weights->count)
         rc = ms_error_set(err, MS_EMODEL,

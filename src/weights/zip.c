@@ -20,13 +20,11 @@ static uint32_t get32(const uint8_t *at) {
 
 static int compare(const char *a, size_t a_size, const char *b, size_t b_size) {
     const int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
 }
 
 static int by_name(const void *a, const void *b) {
     const struct ms_zip_entry *x = a, *y = b;
-
     return compare(x->name, x->name_size, y->name, y->name_size);
 }
 
@@ -51,7 +49,6 @@ static int read_entry(const uint8_t *header, const uint8_t *bytes, size_t size,
     const uint32_t flags = get16(header + 8), method = get16(header + 10);
     const uint32_t stored = get32(header + 20), plain = get32(header + 24),
                    local = get32(header + 42);
-
     entry->name = (const char *)header + CENTRAL_BYTES;
     entry->name_size = get16(header + 28);
     if ((flags & 1) != 0 || method != 0 || stored != plain)
@@ -71,7 +68,6 @@ static int read_entry(const uint8_t *header, const uint8_t *bytes, size_t size,
 
 int ms_zip_open(struct ms_zip *zip, const uint8_t *bytes, size_t size, struct ms_error *err) {
     const uint8_t *end = find_end(bytes, size);
-
     *zip = (struct ms_zip){0};
     if (end == NULL)
         return refuse(err, "its end is missing, perhaps it is cut off");
@@ -86,7 +82,6 @@ int ms_zip_open(struct ms_zip *zip, const uint8_t *bytes, size_t size, struct ms
     int rc = 0;
     for (; rc == 0 && zip->count < count; zip->count++) {
         const uint8_t *header = bytes + at;
-
         if (stop - at < CENTRAL_BYTES || memcmp(header, "PK\1\2", 4) != 0) {
             rc = refuse(err, "its directory is damaged");
             break;
@@ -119,6 +114,5 @@ void ms_zip_close(struct ms_zip *zip) {
 const struct ms_zip_entry *ms_zip_find(const struct ms_zip *zip, const char *name,
                                        size_t name_size) {
     const struct ms_zip_entry key = {.name = name, .name_size = name_size};
-
     return bsearch(&key, zip->entries, zip->count, sizeof key, by_name);
 }

@@ -44,7 +44,6 @@ struct ms_chores {
 /* Waits for `ms`, or until the chores end. False: they end. */
 static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
-
     (void)pthread_mutex_lock(&chores->lock);
     while (!atomic_load(&chores->ending))
         if (!ms_cond_wait_until(wake, &chores->lock, until_s))
@@ -60,12 +59,10 @@ static void *reap(void *user) {
     const int64_t lease_ms = chores->options.lease_ms;
     const int64_t every_ms = lease_ms / 3 < REAP_MS ? lease_ms / 3 : REAP_MS;
     int failures = 0;
-
     do {
         struct ms_error err = {0};
         int count = 0;
         const int rc = ms_queue_reap(chores->reaper_queue, lease_ms, &count, &err);
-
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0 && count > 0) {
             ms_metric_add(MS_METRIC_REAPED, count, NULL, NULL);
@@ -84,7 +81,6 @@ static void settle(struct deliverer *d, const struct ms_callback_due *due, int64
     struct ms_chores *chores = d->chores;
     struct ms_error err = {0};
     int failures = 0;
-
     while (ms_outage_note(chores->options.outage, ms_outbox_settle(d->queue, due, again_ms, &err),
                           &err))
         if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++)))
@@ -138,13 +134,11 @@ static void *deliver_all(void *user) {
     struct deliverer *d = user;
     struct ms_chores *chores = d->chores;
     int failures = 0;
-
     while (failures > 0 ? wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures - 1))
                         : wait_for_turn(chores)) {
         struct ms_callback_due due = {0};
         struct ms_error err = {0};
         const int rc = ms_outbox_take(d->queue, OUTBOX_HOLD_MS, &due, &err);
-
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0) {
             ms_chores_wake(chores); /* there may be more: another looks while this one delivers */
@@ -167,7 +161,6 @@ void ms_chores_wake(struct ms_chores *chores) {
 
 static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct ms_error *err) {
     const struct ms_chores_options *options = &chores->options;
-
     d->chores = chores;
     int rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
                             &d->webhook, err);
@@ -183,7 +176,6 @@ static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct
 
 static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
     int rc = ms_queue_open(chores->options.queue_url, &chores->reaper_queue, err);
-
     if (rc != 0)
         return rc;
     chores->has_reaper = ms_thread_start(&chores->reaper, 0, reap, chores) == 0;
@@ -194,7 +186,6 @@ static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
                   struct ms_error *err) {
     struct ms_chores *chores = calloc(1, sizeof *chores);
-
     *out = NULL;
     if (chores == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the worker's chores");
@@ -225,7 +216,6 @@ void ms_chores_free(struct ms_chores *chores) {
         (void)pthread_join(chores->reaper, NULL);
     for (int i = 0; i < DELIVERERS; i++) {
         struct deliverer *d = &chores->deliverers[i];
-
         if (d->has_thread)
             (void)pthread_join(d->thread, NULL);
         ms_webhook_free(d->webhook);

@@ -28,7 +28,6 @@ static void unload(struct ms_engine *engine) {
 static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const struct ms_engine_options *options = &engine->options;
     int rc = options->open(options->path, options->device, asked, &engine->network, err);
-
     if (rc == 0)
         rc = ms_separator_new(engine->network, options->lanes, options->batch, &engine->separator,
                               err);
@@ -41,7 +40,6 @@ static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_err
 int ms_engine_new(const struct ms_engine_options *options, struct ms_engine **out,
                   struct ms_error *err) {
     struct ms_engine *engine = calloc(1, sizeof *engine);
-
     *out = NULL;
     if (engine == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a model");
@@ -68,7 +66,6 @@ void ms_engine_free(struct ms_engine *engine) {
 
 int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const enum ms_precision wanted = asked != MS_PRECISION_AUTO ? asked : engine->usual;
-
     /* A device may compute in another precision than the one asked for. The model fits both, lest
      * every such job load it again. */
     if (engine->network != NULL &&

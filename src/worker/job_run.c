@@ -66,7 +66,6 @@ static int choose_stems(const struct ms_job_options *from, const struct ms_model
 static int map_options(const struct ms_job_options *from, const struct ms_model_info *model,
                        struct ms_pipeline_options *to, struct ms_error *err) {
     int rc = ms_job_options_check(from, err);
-
     *to = (struct ms_pipeline_options){
         .separate = {.overlap = from->overlap,
                      .shifts = (int)from->shifts,
@@ -95,7 +94,6 @@ static int of_store(struct run *run, int rc, const struct ms_error *err) {
 
 static int fetch(struct run *run, const char *path, struct ms_error *err) {
     const struct ms_job *job = run->job;
-
     run->work->moved(run->work->context, (double)job->input_bytes / TRANSFER_BYTES_PER_S);
     int rc = of_store(
         run, ms_store_fetch(run->work->store, MS_BUCKET_SONGS, job->id, path, MAX_SONG_BYTES, err),
@@ -120,7 +118,6 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
     const double rate_hz = run->model->sample_rate_hz;
     const double now_s = ms_monotonic_s();
     const double done = (double)progress->segments_done, total = (double)progress->segments_total;
-
     if (run->separate_begin_s <= 0)
         run->separate_begin_s = now_s;
     run->job->audio_seconds = (double)progress->frames_total / rate_hz;
@@ -140,7 +137,6 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
 static int load(struct run *run, struct ms_error *err) {
     const struct ms_job *job = run->job;
     const struct ms_job_work *work = run->work;
-
     work->moved(work->context, MODEL_S);
     const int rc = ms_engine_use(work->engine, job->options.precision, err);
     if (rc == 0)
@@ -156,7 +152,6 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
     const struct ms_job_work *work = run->work;
     const struct ms_separate_hooks hooks = {
         .context = run, .progress = on_progress, .cancel = ms_lease_halt(work->lease)};
-
     for (int i = 0; i < run->output_count; i++) {
         run->outputs[i].path = ms_strdupf("%s/%s.%s", work->folder, run->outputs[i].label,
                                           ms_audio_format_extension(run->options.encode.format));
@@ -184,7 +179,6 @@ static int upload(struct run *run, int number, struct ms_error *err) {
     struct ms_job_stem *stem = &run->job->stems[number];
     struct ms_object_source source = {.path = output->path, .sha256 = stem->sha256};
     int rc = ms_sha256_of_file(output->path, stem->sha256, err);
-
     if (rc != 0)
         return rc;
     struct stat status;
@@ -204,7 +198,6 @@ static int upload(struct run *run, int number, struct ms_error *err) {
 
 static int upload_all(struct run *run, struct ms_error *err) {
     int rc = 0;
-
     for (int i = 0; rc == 0 && i < run->output_count; i++) {
         if (i == 1)
             ms_fault_point("between-uploads");
@@ -219,7 +212,6 @@ static int upload_all(struct run *run, struct ms_error *err) {
 /* Clients read the text: our folder is none of their business. */
 static void hide_folder(const char *folder, struct ms_error *err) {
     const size_t length = strlen(folder);
-
     if (err != NULL && strncmp(err->subject, folder, length) == 0)
         ms_error_rename(err, err->subject + length + (err->subject[length] == '/'));
 }
@@ -241,7 +233,6 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
     struct run run = {
         .work = work, .model = ms_engine_info(work->engine), .job = job, .outcome = outcome};
     char *song = ms_strdupf("%s/song", work->folder);
-
     *outcome = (struct ms_job_outcome){0};
     job->stem_count = 0;
     if (song == NULL)
@@ -270,7 +261,6 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
 
 void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song) {
     char key[MS_JOB_KEY_MAX];
-
     for (int i = 0; i < stems; i++) {
         ms_job_stem_key(job, job->stems[i].name, key);
         (void)!ms_store_remove(store, MS_BUCKET_STEMS, key, NULL);

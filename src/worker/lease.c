@@ -48,7 +48,6 @@ static void renew(struct ms_lease *lease) {
     const struct ms_job job = lease->job;
     const uint64_t number = lease->number;
     char token[MS_TOKEN_HEX];
-
     memcpy(token, lease->token, sizeof token);
     (void)pthread_mutex_unlock(&lease->lock);
     struct ms_error err = {0};
@@ -83,13 +82,11 @@ static void *beat(void *user) {
         (double)(lease->options.lease_ms / 3 < RENEW_MS ? lease->options.lease_ms / 3 : RENEW_MS) /
         1000;
     int still = 0; /* ticks in a row in which the job did not move as it should */
-
     (void)pthread_mutex_lock(&lease->lock);
     double renewed_s = 0, stopped_s = -1;
     uint64_t number = 0;
     while (!lease->ending) {
         const double now_s = ms_monotonic_s();
-
         if (stopped_s < 0 && atomic_load(lease->options.stop))
             stopped_s = now_s;
         if (stopped_s >= 0 &&
@@ -121,7 +118,6 @@ static void *beat(void *user) {
 int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
                  struct ms_error *err) {
     struct ms_lease *lease = calloc(1, sizeof *lease);
-
     *out = NULL;
     if (lease == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a lease");

@@ -29,7 +29,6 @@ struct ms_logship {
 void ms_logship_line(void *context, const char *line) {
     struct ms_logship *ship = context;
     char *copy = strdup(line);
-
     (void)pthread_mutex_lock(&ship->lock);
     if (copy != NULL && ship->count == MS_LOGSHIP_LINES) {
         free(ship->lines[ship->first]);
@@ -57,7 +56,6 @@ static char *take(struct ms_logship *ship) {
 /* With the lock: waits for the next attempt. False: the end. */
 static bool wait_to_retry(struct ms_logship *ship, int failures) {
     const double until_s = ms_monotonic_s() + (double)ms_outage_pause_ms(failures) / 1000;
-
     while (!ship->ending)
         if (!ms_cond_wait_until(&ship->wake, &ship->lock, until_s))
             break;
@@ -66,12 +64,10 @@ static bool wait_to_retry(struct ms_logship *ship, int failures) {
 
 static void *run(void *user) {
     struct ms_logship *ship = user;
-
     (void)pthread_mutex_lock(&ship->lock);
     char *line;
     while ((line = take(ship)) != NULL) {
         bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
-
         for (int failures = 0; !lost; failures++) {
             (void)pthread_mutex_unlock(&ship->lock);
             const int rc = ms_loglist_push(ship->queue, line, NULL);
@@ -89,7 +85,6 @@ static void *run(void *user) {
 
 int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_error *err) {
     struct ms_logship *ship = calloc(1, sizeof *ship);
-
     *out = NULL;
     if (ship == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for shipping log lines");

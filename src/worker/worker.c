@@ -53,7 +53,6 @@ static struct worker *alive_workers; /* those of this process, linked by next_al
 
 static void moved(void *context, double allow_s) {
     struct worker *worker = context;
-
     (void)pthread_mutex_lock(&alive_lock);
     worker->alive_until_s = ms_monotonic_s() + worker->options->stall_s + allow_s;
     (void)pthread_mutex_unlock(&alive_lock);
@@ -79,7 +78,6 @@ static void alive_end(struct worker *worker) {
 
 bool ms_worker_is_alive(void) {
     const double now_s = ms_monotonic_s();
-
     (void)pthread_mutex_lock(&alive_lock);
     bool alive = true;
     for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
@@ -98,7 +96,6 @@ static bool stopped(const struct worker *worker) {
 static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
     const struct timespec nap = {.tv_nsec = 50000000};
-
     moved(worker, 0);
     while ((flag == NULL || !atomic_load(flag)) && ms_monotonic_s() < until_s)
         (void)nanosleep(&nap, NULL);
@@ -107,10 +104,8 @@ static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag)
 static void wait_for_queue(struct worker *worker) {
     const char *warning = NULL;
     struct ms_error err = {0};
-
     for (int failures = 0; !stopped(worker); failures++) {
         const int rc = ms_queue_ping(worker->queue, &warning, &err);
-
         if (!ms_outage_note(&worker->queue_outage, rc, &err))
             break;
         pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
@@ -121,10 +116,8 @@ static void wait_for_queue(struct worker *worker) {
 
 static void wait_for_store(struct worker *worker) {
     struct ms_error err = {0};
-
     for (int failures = 0; !stopped(worker); failures++) {
         const int rc = ms_store_ping(worker->store, &err);
-
         if (!ms_outage_note(&worker->store_outage, rc, &err))
             break;
         pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
@@ -139,11 +132,9 @@ static void wait_for_store(struct worker *worker) {
  */
 static int change(struct worker *worker, enum ms_queue_change what, struct ms_error *err) {
     double stopped_s = -1;
-
     for (int failures = 0;; failures++) {
         const int rc = ms_queue_change(worker->queue, what, &worker->job, worker->token,
                                        worker->options->lease_ms, err);
-
         if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
@@ -166,11 +157,9 @@ static int change(struct worker *worker, enum ms_queue_change what, struct ms_er
 static int confirm(void *context, struct ms_error *err) {
     struct worker *worker = context;
     const atomic_bool *halt = ms_lease_halt(worker->lease);
-
     for (int failures = 0; !atomic_load(halt); failures++) {
         const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
                                        worker->options->lease_ms, err);
-
         if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
@@ -189,7 +178,6 @@ static int64_t retry_at_ms(const struct ms_job *job) {
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
     char hex[5];
     int64_t random = 0;
-
     if (ms_random_hex(hex, sizeof hex - 1, NULL) == 0)
         random = strtol(hex, NULL, 16);
     return ms_unix_ms() + most_ms - most_ms / 2 * random / 0xffff;
@@ -199,7 +187,6 @@ static int64_t retry_at_ms(const struct ms_job *job) {
  * objects are that worker's and stay. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
-
     if (outcome->uploaded == 0 && !song)
         return;
     const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
@@ -220,7 +207,6 @@ static void ended(const char *state) {
 static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
     const struct ms_job *job = &worker->job;
     const double speed = outcome->seconds > 0 ? job->audio_seconds / outcome->seconds : 0;
-
     ms_chores_wake(worker->chores);
     char audio[32], took[32], times[32], stems[16];
     (void)snprintf(audio, sizeof audio, "%.1f", job->audio_seconds);
@@ -240,7 +226,6 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
                       const struct ms_error *failure, struct ms_error *err) {
     struct ms_job *job = &worker->job;
     const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
-
     (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
     (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
                    (int)sizeof job->error_message - 1, failure->text);
@@ -299,7 +284,6 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
                    const struct ms_error *failure) {
     struct ms_error err = {0};
     int rc = 0;
-
     if (code == 0) {
         ms_fault_point("before-publish");
         rc = change(worker, MS_CHANGE_FINISH, &err);
@@ -332,7 +316,6 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 
 static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
-
     ms_fault_point("after-move");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
@@ -359,7 +342,6 @@ static void run_job(struct worker *worker) {
 
 static void work(struct worker *worker) {
     int failures = 0;
-
     while (!stopped(worker)) {
         moved(worker, 0);
         if (worker->store_suspect)
@@ -387,7 +369,6 @@ static void work(struct worker *worker) {
 static int make_name(char name[100], struct ms_error *err) {
     char random[9];
     const int rc = ms_random_hex(random, sizeof random - 1, err);
-
     if (rc != 0)
         return rc;
     char host[65] = "";
@@ -412,7 +393,6 @@ static int begin(struct worker *worker, struct ms_error *err) {
     };
     struct ms_store_options store = options->store;
     int rc = make_name(worker->name, err);
-
     if (rc == 0)
         rc = ms_scratch_open(options->scratch_dir, &worker->scratch, err);
     if (rc == 0)
@@ -451,7 +431,6 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,
     };
-
     alive_begin(&worker);
     int rc = begin(&worker, err);
     if (rc != 0)
