@@ -20,6 +20,13 @@ struct ms_weight {
 
 /* All weights of one network. Immutable once read; any thread. */
 struct ms_weights;
+/* Makes weights of `count` items, allocated ones, which belong to the call in all cases. MS_EMODEL:
+ * two of one name. */
+MS_MUST_CHECK int ms_weights_new(struct ms_weight *items, size_t count, struct ms_weights **out,
+                                 struct ms_error *err);
+/* The weights own the mapping in which they lie from now on: freeing them closes it. */
+struct ms_mapped;
+void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file);
 void ms_weights_free(struct ms_weights *weights); /* NULL is fine */
 /* NULL where there is none of that name. */
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name);

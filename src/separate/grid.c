@@ -80,8 +80,9 @@ bool ms_grid_next(struct ms_grid *grid, struct ms_chunk *chunk) {
 }
 
 void ms_grid_gain(const struct ms_grid *grid, const struct ms_chunk *chunk, float *gain) {
-    int64_t segment = grid->segment_frames, steady = segment - grid->stride_frames,
-            at = chunk->since;
+    int64_t segment = grid->segment_frames;
+    int64_t steady = segment - grid->stride_frames;
+    int64_t at = chunk->since;
     if (at >= segment)
         at = steady + (at - steady) % grid->stride_frames;
     for (int64_t i = 0; i < chunk->length; i++) {

@@ -103,8 +103,8 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
         for (int c = 0; c < MS_MIX_CHANNELS; c++)
             planes[c] = separator->history[c] + (job->history_end - job->history_first);
         int64_t missing = end - job->history_end;
-        size_t frames = 0,
-               capacity = missing < MS_STEM_BLOCK_FRAMES ? (size_t)missing : MS_STEM_BLOCK_FRAMES;
+        size_t frames = 0;
+        size_t capacity = missing < MS_STEM_BLOCK_FRAMES ? (size_t)missing : MS_STEM_BLOCK_FRAMES;
         rc = job->source->read(job->source->context, planes, capacity, &frames, err);
         if (rc != 0)
             return rc;
@@ -133,10 +133,10 @@ static int check_end(struct job *job, struct ms_error *err) {
  * segment. */
 static void fill_window(const struct job *job, const struct ms_chunk *chunk, float *window) {
     const struct ms_separator *separator = job->separator;
-    int64_t frames = separator->info->segment_frames,
-            end = chunk->window + job->grid.segment_frames;
-    int64_t from = chunk->window > 0 ? chunk->window : 0,
-            to = end < job->song_frames ? end : job->song_frames;
+    int64_t frames = separator->info->segment_frames;
+    int64_t end = chunk->window + job->grid.segment_frames;
+    int64_t from = chunk->window > 0 ? chunk->window : 0;
+    int64_t to = end < job->song_frames ? end : job->song_frames;
     float mean = job->mean, scale = job->deviation + 1e-8f;
     memset(window, 0, (size_t)(MS_MIX_CHANNELS * frames) * sizeof *window);
     for (int c = 0; c < MS_MIX_CHANNELS; c++) {
@@ -183,8 +183,8 @@ static void multiply_add(float *restrict to, const float *restrict gain, const f
  * window's output. */
 static void accumulate(struct job *job, const struct ms_slot *slot) {
     struct ms_separator *separator = job->separator;
-    int64_t frames = separator->info->segment_frames,
-            skip = slot->chunk.position - slot->chunk.window;
+    int64_t frames = separator->info->segment_frames;
+    int64_t skip = slot->chunk.position - slot->chunk.window;
     ms_grid_gain(&job->grid, &slot->chunk, separator->gain);
     for (int s = 0; s < separator->info->stem_count; s++)
         for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++)
@@ -219,8 +219,8 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
             return rc;
     }
 
-    size_t gone = (size_t)(end - job->tail_first),
-           kept = (size_t)separator->info->segment_frames - gone;
+    size_t gone = (size_t)(end - job->tail_first);
+    size_t kept = (size_t)separator->info->segment_frames - gone;
     for (int s = 0; s < separator->info->stem_count; s++)
         for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++) {
             float *plane = tail_plane(separator, s, c);

@@ -182,7 +182,7 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
 
 /* ---- encoding what was spooled ---- */
 
-/* Demucs' prevent_clip: where the peak plus one percent is over full scale, divides by it. */
+/* Demucs' prevent_clip: where 1.01 times the peak is over full scale, divides by it. */
 static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);

@@ -47,7 +47,8 @@ struct ms_s3_call {
     size_t reply_bytes;
     char error[48]; /* S3's name of the error: "NoSuchKey"; "" none */
 
-    int64_t given;     /* From here on s3_call.c's own: bytes of the body sent so far */
+    /* From here on s3_call.c's own. */
+    int64_t given;     /* bytes of the body sent so far */
     bool ours;         /* head(), write() or the body failed, not the network */
     bool may_retry;    /* another attempt may bring another result */
     int retry_after_s; /* what the server asked for */

@@ -14,7 +14,6 @@
 #include "msaas/json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
-#include "weights_list.h"
 
 #define MAX_JSON_BYTES (1 << 20)
 #define MAX_NETWORK_BYTES (INT64_C(4) << 30)

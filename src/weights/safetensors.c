@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "msaas/json.h"
-#include "weights_list.h"
 
 #define MAX_HEADER (4u << 20)
 #define MAX_TENSORS 8192u
@@ -75,32 +74,32 @@ static int by_begin(const void *a, const void *b) {
 }
 
 static int read_header(const struct ms_json *header, const uint8_t *data, uint64_t data_bytes,
-                       struct ms_weights *weights, struct ms_error *err) {
+                       struct ms_weights **out, struct ms_error *err) {
     const size_t members = ms_json_count(header);
-    uint64_t end = 0;
     if (!ms_json_is_object(header) || members > MAX_TENSORS)
         return ms_error_set(err, MS_EMODEL, "the header is not an object of at most %u tensors",
                             MAX_TENSORS);
-    weights->items = calloc(members + 1, sizeof *weights->items);
+    struct ms_weight *items = calloc(members + 1, sizeof *items);
     struct extent *extents = calloc(members + 1, sizeof *extents);
+    size_t count = 0;
     int rc = 0;
-    if (weights->items == NULL || extents == NULL) {
+    if (items == NULL || extents == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for %zu tensors", members);
         goto out;
     }
     for (const struct ms_json *entry = ms_json_first(header); entry != NULL;
          entry = ms_json_next(entry)) {
-        struct ms_weight *weight = &weights->items[weights->count];
         if (strcmp(ms_json_name(entry), "__metadata__") == 0)
             continue;
-        rc = read_entry(entry, data_bytes, weight, &extents[weights->count], err);
+        rc = read_entry(entry, data_bytes, &items[count], &extents[count], err);
         if (rc != 0)
             goto out;
-        weight->data = data + extents[weights->count].begin;
-        weights->count++;
+        items[count].data = data + extents[count].begin;
+        count++;
     }
-    qsort(extents, weights->count, sizeof *extents, by_begin);
-    for (size_t i = 0; i < weights->count; i++) {
+    qsort(extents, count, sizeof *extents, by_begin);
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
         if (extents[i].begin != end) {
             rc = ms_error_set(err, MS_EMODEL,
                               "tensors overlap or leave a gap at byte %llu of the data",
@@ -114,15 +113,16 @@ static int read_header(const struct ms_json *header, const uint8_t *data, uint64
                           (unsigned long long)(data_bytes - end));
         goto out;
     }
-    rc = ms_weights_sort(weights, err);
+    rc = ms_weights_new(items, count, out, err);
+    items = NULL;
 out:
+    free(items);
     free(extents);
     return rc;
 }
 
 int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                          struct ms_error *err) {
-    struct ms_weights *weights = NULL;
     *out = NULL;
     uint64_t header_bytes = 0;
     for (size_t i = 0; i < 8 && size >= 8; i++)
@@ -134,23 +134,10 @@ int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **
                             (unsigned long long)header_bytes);
     struct ms_json *header = NULL;
     int rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
-    if (rc != 0) {
-        rc = ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
-                          err != NULL ? err->text : "");
-        goto out;
-    }
-    weights = calloc(1, sizeof *weights);
-    if (weights == NULL) {
-        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's header");
-        goto out;
-    }
-    rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, weights, err);
-    if (rc == 0) {
-        *out = weights;
-        weights = NULL;
-    }
-out:
-    ms_weights_free(weights);
+    if (rc != 0)
+        return ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
+                            err != NULL ? err->text : "");
+    rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, out, err);
     ms_json_free(header);
     return rc;
 }

@@ -5,10 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights_list.h"
+#include "mapped.h"
+
+struct ms_weights {
+    size_t count;
+    struct ms_weight *items; /* sorted by name */
+    struct ms_mapped file;   /* all zeros: the bytes are somebody else's */
+};
 
 static int by_name(const void *a, const void *b) {
     return strcmp(((const struct ms_weight *)a)->name, ((const struct ms_weight *)b)->name);
+}
+
+int ms_weights_new(struct ms_weight *items, size_t count, struct ms_weights **out,
+                   struct ms_error *err) {
+    *out = NULL;
+    qsort(items, count, sizeof *items, by_name);
+    int rc = 0;
+    for (size_t i = 1; i < count && rc == 0; i++)
+        if (by_name(&items[i - 1], &items[i]) == 0)
+            rc = ms_error_set(err, MS_EMODEL, "there are two tensors named %s", items[i].name);
+    struct ms_weights *weights = rc == 0 ? calloc(1, sizeof *weights) : NULL;
+    if (rc == 0 && weights == NULL)
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's weights");
+    if (rc != 0) {
+        free(items);
+        return rc;
+    }
+    weights->items = items;
+    weights->count = count;
+    *out = weights;
+    return 0;
 }
 
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name) {
@@ -37,15 +64,6 @@ void ms_weights_free(struct ms_weights *weights) {
 
 void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
     weights->file = *file;
-}
-
-int ms_weights_sort(struct ms_weights *weights, struct ms_error *err) {
-    qsort(weights->items, weights->count, sizeof *weights->items, by_name);
-    for (size_t i = 1; i < weights->count; i++)
-        if (by_name(&weights->items[i - 1], &weights->items[i]) == 0)
-            return ms_error_set(err, MS_EMODEL, "there are two tensors named %s",
-                                weights->items[i].name);
-    return 0;
 }
 
 struct check {

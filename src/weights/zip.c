@@ -47,8 +47,9 @@ static const uint8_t *find_end(const uint8_t *bytes, size_t size) {
 static int read_entry(const uint8_t *header, const uint8_t *bytes, size_t size,
                       struct ms_zip_entry *entry, struct ms_error *err) {
     const uint32_t flags = get16(header + 8), method = get16(header + 10);
-    const uint32_t stored = get32(header + 20), plain = get32(header + 24),
-                   local = get32(header + 42);
+    const uint32_t stored = get32(header + 20);
+    const uint32_t plain = get32(header + 24);
+    const uint32_t local = get32(header + 42);
     entry->name = (const char *)header + CENTRAL_BYTES;
     entry->name_size = get16(header + 28);
     if ((flags & 1) != 0 || method != 0 || stored != plain)

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "msaas/model_json.h"
 #include "mapped.h"
+#include "msaas/model_json.h"
 #include "safetensors.h"
 #include "tensors.h"
 
