@@ -17,31 +17,31 @@ int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes
     if (fd < 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
-    struct stat st;
+    struct stat status;
     int rc = 0;
-    if (fstat(fd, &st) != 0) {
+    if (fstat(fd, &status) != 0) {
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
-    if (!S_ISREG(st.st_mode)) {
+    if (!S_ISREG(status.st_mode)) {
         rc = ms_error_about(err, MS_EIO, path, "not a regular file");
         goto out;
     }
-    if (st.st_size > max_bytes) {
+    if (status.st_size > max_bytes) {
         rc = ms_error_about(err, MS_ETOOLARGE, path, "%lld bytes are more than the %lld allowed",
-                            (long long)st.st_size, (long long)max_bytes);
+                            (long long)status.st_size, (long long)max_bytes);
         goto out;
     }
-    if (st.st_size == 0)
+    if (status.st_size == 0)
         goto out; /* nothing to map: mmap refuses a length of 0 */
-    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
         rc = ms_error_about(err, MS_EIO, path, "cannot map: %s", strerror(errno));
         goto out;
     }
-    (void)madvise(bytes, (size_t)st.st_size, MADV_WILLNEED);
+    (void)madvise(bytes, (size_t)status.st_size, MADV_WILLNEED);
     mapped->bytes = bytes;
-    mapped->size = (size_t)st.st_size;
+    mapped->size = (size_t)status.st_size;
 out:
     close(fd);
     return rc;

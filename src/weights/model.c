@@ -49,11 +49,11 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
 
 int ms_model_find_json(const char *path, char **out, struct ms_error *err) {
     *out = NULL;
-    struct stat st;
-    if (stat(path, &st) != 0)
+    struct stat status;
+    if (stat(path, &status) != 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
-    if (S_ISDIR(st.st_mode))
+    if (S_ISDIR(status.st_mode))
         return only_json(path, out, err);
     *out = strdup(path);
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a path");
