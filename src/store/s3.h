@@ -56,32 +56,33 @@ struct ms_s3_call {
 
 /* One attempt. 0: S3 answered, with whatever status. call->may_retry says whether another attempt
  * may help. */
-int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
 /* Waits before the next attempt. `number` attempts were made; the last returned `rc`. 0: try again.
  * Otherwise the attempts are over and this is their error. */
-int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
-                struct ms_error *err);
+MS_MUST_CHECK int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
+                              struct ms_error *err);
 /* Tries as often as allowed. 0: S3 answered with a status that another attempt would not change. */
-int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
 /* ms_s3_send; every status but 2xx is an error. */
-int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
 /* The error that a call's status stands for; 0 for 2xx. */
-int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err);
 
 /* Host and path of an object; of a bucket where key is NULL, of the service where bucket is NULL.
  * The caller frees both. */
-int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, char **host,
-                  char **path, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key,
+                                char **host, char **path, struct ms_error *err);
 void ms_s3_date(char date[17]); /* now: "20130524T000000Z" */
 /* Copies the text of the first element of that name. False: there is none, or it does not fit. */
 bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity);
 
-int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
-               struct ms_object_info *info, struct ms_error *err);
-int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
-              int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
-int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
-              const struct ms_store_source *source, struct ms_object_info *info,
-              struct ms_error *err);
+MS_MUST_CHECK int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
+                             struct ms_object_info *info, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_get(struct ms_store *store, const char *bucket, const char *key,
+                            int64_t first, int64_t last, const struct ms_store_sink *sink,
+                            struct ms_error *err);
+MS_MUST_CHECK int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
+                            const struct ms_store_source *source, struct ms_object_info *info,
+                            struct ms_error *err);
 
 #endif

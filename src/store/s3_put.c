@@ -186,7 +186,7 @@ static int put_parts(struct upload *upload, const char *type, char etag[80], str
         rc = complete(upload, etag, err);
     if (rc != 0) {
         snprintf(query, sizeof query, "uploadId=%s", encoded);
-        (void)ms_s3_do(upload->s3, &abort, NULL); /* the first error is the one to report */
+        (void)!ms_s3_do(upload->s3, &abort, NULL); /* the first error is the one to report */
     }
 out:
     free(encoded);

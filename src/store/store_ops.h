@@ -71,24 +71,25 @@ struct ms_store {
     char prefix[MS_STORE_BUCKET_MAX];
 };
 
-int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **out,
-                     struct ms_error *err);
-int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **out,
-                     struct ms_error *err);
+MS_MUST_CHECK int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **out,
+                                   struct ms_error *err);
+MS_MUST_CHECK int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **out,
+                                   struct ms_error *err);
 
 /* ---- shared by the backends ---- */
 
 bool ms_store_canceled(const struct ms_store *store);
 /* Sets *last to the last byte to read in an object of `bytes`: -1 and what lies past the end become
  * the object's last byte, which is -1 where it is empty. MS_EUSAGE: there is no byte `first`. */
-int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
+MS_MUST_CHECK int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
 /* Reads all of [offset, offset + size). MS_EIO: also where the file became shorter. */
-int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
-                         size_t size, struct ms_error *err);
+MS_MUST_CHECK int ms_store_source_read(const struct ms_store_source *source, int64_t offset,
+                                       void *buffer, size_t size, struct ms_error *err);
 /* The digest of a part. Adds the bytes to `whole` too, which may be NULL. */
-int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_source *source,
-                           int64_t offset, int64_t size, struct ms_sha256 *whole,
-                           char hex[MS_SHA256_HEX], struct ms_error *err);
+MS_MUST_CHECK int ms_store_source_sha256(const struct ms_store *store,
+                                         const struct ms_store_source *source, int64_t offset,
+                                         int64_t size, struct ms_sha256 *whole,
+                                         char hex[MS_SHA256_HEX], struct ms_error *err);
 /* MS_ECORRUPT: `what` has the digest `is` instead of `should`. */
 int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, const char *should);
 
