@@ -41,7 +41,6 @@ struct ms_lanes {
     /* What to run; written while nothing is in flight. */
     int needed[MS_MODEL_MAX_MEMBERS], needed_count;
     float share[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */
-
     pthread_mutex_t lock;
     pthread_cond_t to_lanes, to_caller;
     bool locks_made;
