@@ -28,15 +28,6 @@ struct ms_audio_tags;
 /* ---- decode: any file -> planar stereo at the rate asked for ---- */
 struct ms_decoder;
 
-struct ms_audio_info {
-    char container[32];
-    char codec[32];
-    int sample_rate_hz; /* of the source */
-    int channels;       /* of the source */
-    /* at the output rate, from the container; -1 when it does not say. Never trust it. */
-    int64_t frames_estimate;
-};
-
 /* Opens the best audio stream of `path`. Mono is doubled, surround downmixed, the rate converted to
  * `sample_rate_hz`; encoder delay and padding (gapless information) are cut as the container says.
  * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names
@@ -45,12 +36,11 @@ MS_MUST_CHECK int ms_decoder_open(const char *path, int sample_rate_hz, struct m
                                   struct ms_error *err);
 void ms_decoder_free(struct ms_decoder *decoder);
 
-const struct ms_audio_info *ms_decoder_info(const struct ms_decoder *decoder); /* borrowed */
 const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder); /* borrowed */
 
 /* Fills up to `capacity` frames into both planes; *frames == 0 means the end. Memory is bounded
  * whatever the file. NaN or infinity in the audio is MS_EINPUT. A file that breaks off in the
- * middle ends early; what was there is used when at least one frame was decoded, and
+ * middle ends early: where at least one frame was decoded, that part is used, and
  * ms_decoder_was_damaged says so. */
 MS_MUST_CHECK int ms_decoder_read(struct ms_decoder *decoder,
                                   float *const planes[MS_AUDIO_CHANNELS], size_t capacity,
@@ -79,9 +69,9 @@ struct ms_encode_options {
     int mp3_preset; /* 2 (slowest) .. 7 (fastest), LAME's quality; 0: the default, 7 */
 };
 
-const char *
-ms_audio_format_extension(enum ms_audio_format format); /* "wav", "mp3", "flac", "opus", "m4a" */
-/* 0, or MS_EUSAGE for a name that is none of the above. */
+/* "wav", "mp3", "flac", "opus", "m4a" */
+const char *ms_audio_format_extension(enum ms_audio_format format);
+/* MS_EUSAGE: the name is none of these. */
 MS_MUST_CHECK int ms_audio_format_parse(const char *name, enum ms_audio_format *out,
                                         struct ms_error *err);
 

@@ -1,8 +1,10 @@
 /* The published models that this program knows: where their weights come from and what they must be
- * (models/NAME.json, built into the binary); and the way from such a file to a model on disk. */
+ *
+ * (models/NAME.json, built into the binary). */
 #ifndef MSAAS_MANIFEST_H
 #define MSAAS_MANIFEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "msaas/digest.h"
@@ -14,16 +16,16 @@
 
 struct ms_manifest_source { /* one form in which a network's weights are published */
     char file[96];
-    char url[256];              /* "": there is none to give */
-    char sha256[MS_SHA256_HEX]; /* all of it, or the first digits where only these are published */
+    char url[256];              /* "": none is known */
+    char sha256[MS_SHA256_HEX]; /* whole, or the first digits where only those are published */
     int64_t bytes;              /* 0: not known */
 };
 
 struct ms_manifest_network {
     int source_count;
     struct ms_manifest_source sources[MS_MANIFEST_MAX_SOURCES];
-    char sha256[MS_SHA256_HEX]; /* of the safetensors file that it becomes; "": not known */
-    /* name -> SHA-256 of its values (float16, C order); NULL: not known */
+    char sha256[MS_SHA256_HEX]; /* of the safetensors file that is made of it; "": not known */
+    /* name of a tensor -> SHA-256 of its values (float16, C order); NULL: not known */
     const struct ms_json *tensors;
 };
 
@@ -35,34 +37,24 @@ struct ms_manifest {
 
 /* Names of the known models in alphabetical order; NULL past the last. */
 const char *ms_manifest_name(int index);
-/* A name of those: MS_ENOTFOUND with a text that lists them; or a path (it holds a '/' or ends in
- * .json) of a manifest of one's own: MS_EMODEL. *out is to be closed. */
+/* Opens a known model's manifest by its name (MS_ENOTFOUND: the text lists the names), or a
+ * manifest of one's own by its path, which holds a '/' or ends in .json (MS_EMODEL). The caller
+ * closes *out. */
 MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
 
-/* That a file is one of the forms in which that network's weights are published, by its SHA-256.
- * MS_ECORRUPT. */
+/* Whether a file of this SHA-256 is one of the forms in which that network's weights are published.
+ */
+bool ms_manifest_has_source(const struct ms_manifest *manifest, int network, const char *sha256);
+/* The same as an error: MS_ECORRUPT, with a text that names the digests that would be right. */
+MS_MUST_CHECK int ms_manifest_check_digest(const struct ms_manifest *manifest, int network,
+                                           const char *sha256, struct ms_error *err);
+/* Reads the file at `path` and checks its digest. The text names the file. */
 MS_MUST_CHECK int ms_manifest_check_source(const struct ms_manifest *manifest, int network,
                                            const char *path, struct ms_error *err);
-/* ms_model_verify, and that the model is the one published, as far as its digests are known. */
+/* ms_model_verify, and that the model is the one published, as far as its digests are known.
+ * MS_ECORRUPT: another one. */
 MS_MUST_CHECK int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
                                           struct ms_error *err);
-
-struct ms_model_import {
-    const char *const *files; /* one for each network */
-    int file_count;
-    const char *folder; /* the model's; made if need be */
-    const char *name;   /* the model's; NULL: the manifest's, else the first file's */
-    /* Files must be sources of the manifest's networks, in their order, and become exactly what it
-     * says. NULL: any files; what is known of them is found by their digests. Several are a bag
-     * whose networks count alike. */
-    const struct ms_manifest *manifest;
-};
-
-/* Reads published weights and writes FOLDER/NAME.safetensors (a bag: NAME-0.safetensors, ...) and
- * FOLDER/NAME.json. A file is checked against the manifest before it is parsed: MS_ECORRUPT. On
- * failure nothing stands under a final name that did not before. info may be NULL. */
-MS_MUST_CHECK int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
-                                  struct ms_error *err);
 
 #endif

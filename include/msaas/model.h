@@ -5,7 +5,7 @@
  * SHA-256) beside one safetensors file per network (https://huggingface.co/docs/safetensors: 8-byte
  * little-endian header length, JSON header, raw values), tensors in float16 as published or
  * float32. A bag (htdemucs_ft) is one JSON that names several networks, each with a weight per
- * stem. Nothing about a particular model is code. */
+ * stem. No particular model is known to the code. */
 #ifndef MSAAS_MODEL_H
 #define MSAAS_MODEL_H
 
@@ -32,19 +32,22 @@ struct ms_model_info {
     double weights[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS];
 };
 
-/* The path of the model that a user's word means: a path (it holds a '/' or ends in .json) stands
- * for itself, or for the only model of the folder that it is; a plain name means
- * models_dir/NAME.json. *out is the caller's to free. MS_ENOTFOUND with a text that says what to
- * do. */
+/* Finds the model that a user's word means. A path (it holds a '/' or ends in .json) means that
+ * file or, where it is a folder, the only model in it. A plain name means models_dir/NAME.json.
+ * *out is the caller's to free. MS_ENOTFOUND: the text says what to do. */
 MS_MUST_CHECK int ms_model_locate(const char *models_dir, const char *word, char **out,
                                   struct ms_error *err);
+
+/* `path` itself where it is a file; where it is a folder, the only NAME.json in it. *out is the
+ * caller's to free. MS_ENOTFOUND; MS_EMODEL: the folder holds several. */
+MS_MUST_CHECK int ms_model_find_json(const char *path, char **out, struct ms_error *err);
 
 /* What NAME.json says, without looking at the weights. */
 MS_MUST_CHECK int ms_model_describe(const char *path, struct ms_model_info *info,
                                     struct ms_error *err);
 
-/* Everything that ms_model_open checks, without making networks. path: NAME.json; info may be NULL.
- */
+/* Checks everything that opening the model checks, without making networks. path: NAME.json; info
+ * may be NULL. */
 MS_MUST_CHECK int ms_model_verify(const char *path, struct ms_model_info *info,
                                   struct ms_error *err);
 

@@ -24,21 +24,17 @@ bool ms_model_name_is_plain(const char *name);
 
 bool ms_hyper_equal(const struct ms_hyper *a, const struct ms_hyper *b);
 
-/* Everything is checked: ranges, names, that every stem has a network. MS_EMODEL. */
+/* Checks everything: ranges, names, and that every stem has a network. MS_EMODEL. */
 MS_MUST_CHECK int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out,
                                       struct ms_error *err);
-/* The file's name must be the model's. The text names the file. */
+/* The file must be named for its model. The text names the file. */
 MS_MUST_CHECK int ms_model_json_read(const char *path, struct ms_model_json *out,
                                      struct ms_error *err);
 /* Writes under a temporary name beside `path` and renames. */
 MS_MUST_CHECK int ms_model_json_write(const char *path, const struct ms_model_json *json,
                                       struct ms_error *err);
 
-/* `path` itself, or the only NAME.json of the folder that it is. *out is the caller's to free.
- * MS_ENOTFOUND. */
-MS_MUST_CHECK int ms_model_find_json(const char *path, char **out, struct ms_error *err);
-
-/* Maps one member's file (it lies beside `json_path`), compares its SHA-256, checks its tensors.
+/* Maps one member's file, which lies beside `json_path`, and checks its SHA-256 and its tensors.
  * The weights keep the file mapped until they are freed. */
 MS_MUST_CHECK int ms_model_json_map(const char *json_path, const struct ms_model_json *json,
                                     int member, struct ms_weights **weights, struct ms_error *err);

@@ -11,7 +11,7 @@ enum ms_clip_mode { MS_CLIP_RESCALE, MS_CLIP_CLAMP, MS_CLIP_NONE };   /* Demucs'
 enum ms_other_method { MS_OTHER_ADD, MS_OTHER_MINUS, MS_OTHER_NONE }; /* Demucs' --other-method */
 
 struct ms_pipeline_options {
-    /* `wanted` is set by the pipeline from stems or two_stems */
+    /* the pipeline sets `wanted` from stems or two_stems */
     struct ms_separate_options separate;
     struct ms_encode_options encode;
     enum ms_clip_mode clip;
@@ -37,8 +37,8 @@ MS_MUST_CHECK int ms_pipeline_labels(const struct ms_model_info *model,
 
 struct ms_pipeline_stats {
     int64_t frames; /* of the song at the model's rate */
-    double decode_s, separate_s, encode_s,
-        total_s;  /* wall seconds; decode and encode are those of this thread */
+    /* wall seconds on the caller's thread */
+    double decode_s, separate_s, encode_s, total_s;
     bool damaged; /* parts of the source could not be decoded */
 };
 

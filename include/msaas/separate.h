@@ -26,8 +26,8 @@
 
 struct ms_separator; /* lanes and their sessions; one job at a time; reused from job to job */
 
-/* lanes 1..256, batch 1..64. Sessions (buffers, device streams) are made here, so that a job
- * does not pay for them. */
+/* lanes 1..256, batch 1..64. Makes the sessions (buffers, device streams) now, so that a job does
+ * not wait for them. */
 MS_MUST_CHECK int ms_separator_new(struct ms_network *network, int lanes, int batch,
                                    struct ms_separator **out, struct ms_error *err);
 void ms_separator_free(struct ms_separator *separator);
@@ -58,7 +58,7 @@ struct ms_separate_options {
     double segment_s; /* 0: the model's own; at most the model's own */
     int shifts;       /* 0..100 */
     uint64_t seed;    /* of the shifts' generator */
-    /* which stems are needed; networks of a bag that serve none are not run */
+    /* which stems are needed; networks of a bag that serve none of them are not run */
     bool wanted[MS_MODEL_MAX_STEMS];
 };
 
@@ -69,10 +69,9 @@ struct ms_separate_progress {
 
 struct ms_separate_hooks {
     void *context;
-    void (*progress)(
-        void *context,
-        const struct ms_separate_progress *progress); /* may be NULL; caller's thread */
-    /* may be NULL; when it turns true: MS_ECANCELED within one forward */
+    /* may be NULL; called on the caller's thread */
+    void (*progress)(void *context, const struct ms_separate_progress *progress);
+    /* may be NULL; once it is true: MS_ECANCELED within one forward */
     const atomic_bool *cancel;
 };
 

@@ -3,16 +3,17 @@
  *
  * Objects lie in buckets ("queue", "output"; made when missing and allowed). A store serves one
  * thread at a time; calls block, with connect and stall timeouts, and retry by themselves what may
- * pass (connection errors, 429, 500, 502, 503, 504; backoff with jitter, Retry-After obeyed).
- * Memory does not grow with the size of objects. Nothing half-written is ever seen under a key.
+ * succeed later (connection errors, 429, 500, 502, 503, 504; backoff with jitter, Retry-After
+ * obeyed). Memory does not grow with the size of objects. Nothing half-written is ever seen under a
+ * key.
  *
  * Names: a bucket as S3 has it (3 to 63 of a-z 0-9 . -, prefix included). A key is 1 to 512 bytes
  * of UTF-8 without control characters and backslashes; between its slashes stand 1 to 255 bytes,
  * neither "." nor "..". Others are MS_EUSAGE.
  *
- * MS_ENET: not reached after all; MS_EDENIED: 401/403; MS_ENOTFOUND: no such object or bucket;
- * MS_ECORRUPT: bytes are not what was stored, or not what `sha256` said; MS_EIO: the local disk;
- * MS_ECONFLICT: replaced while it was read. */
+ * MS_ENET: the store was not reached in all attempts; MS_EDENIED: 401/403; MS_ENOTFOUND: no such
+ * object or bucket; MS_ECORRUPT: bytes are not what was stored, or not what `sha256` said; MS_EIO:
+ * the local disk; MS_ECONFLICT: replaced while it was read. */
 #ifndef MSAAS_STORE_H
 #define MSAAS_STORE_H
 
@@ -35,7 +36,7 @@ struct ms_store_options {
     bool create_buckets;
     int attempts;   /* of one request, the first included; 0: 6 */
     int backoff_ms; /* before the second, doubled from then on up to 20 s; 0: 250 */
-    /* a request without a byte for so long is broken off, an upload after 10 s at least; 0: 30 */
+    /* A request that moves no byte for so long is broken off; uploads get at least 10 s. 0: 30. */
     int stall_timeout_s;
     const atomic_bool *cancel; /* MS_ECANCELED within a second; may be NULL */
 };
@@ -43,7 +44,7 @@ MS_MUST_CHECK int ms_store_open(const struct ms_store_options *options, struct m
                                 struct ms_error *err);
 void ms_store_close(struct ms_store *store);
 
-/* Reachable, credentials accepted. */
+/* Whether the store can be reached and accepts the credentials. */
 MS_MUST_CHECK int ms_store_ping(struct ms_store *store, struct ms_error *err);
 
 struct ms_object_info {
@@ -55,31 +56,33 @@ struct ms_object_info {
 
 /* Stores a local file (or bytes: path NULL) under bucket/key, over what was there. */
 struct ms_object_source {
-    const char *path; /* a regular file, whole; its size counts, not the one below */
+    const char *path; /* a regular file, stored whole; `size` is ignored */
     const void *bytes;
     int64_t size;
     const char *content_type; /* NULL: none */
     const char *sha256;       /* lower-case hex, when the caller knows it; else NULL */
 };
-/* info: of what is stored now; may be NULL. */
+/* *info describes the new object; may be NULL. */
 MS_MUST_CHECK int ms_store_put(struct ms_store *store, const char *bucket, const char *key,
                                const struct ms_object_source *source, struct ms_object_info *info,
                                struct ms_error *err);
 MS_MUST_CHECK int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
                                 struct ms_object_info *info, struct ms_error *err);
-/* The bytes [first, last]; last -1 or past the end: to the end. MS_EUSAGE where none of them exist
- * (an empty object is got whole). `info` (of the whole object; may be NULL) is there before write()
- * first gets bytes; write() gets them in order, and its failure ends the call with that error. A
- * whole object is checked against its SHA-256 where that is known: MS_ECORRUPT at the end. */
+/* Reads the bytes [first, last]. Where last is -1 or past the end, it reads to the end. MS_EUSAGE:
+ * there are no such bytes; an empty object can be read from 0. *info describes the whole object and
+ * is filled before the first write(); may be NULL. write() gets the bytes in order; its error ends
+ * the call and is returned. A whole object is checked against its SHA-256 where that is known:
+ * MS_ECORRUPT at the end. */
 MS_MUST_CHECK int ms_store_get(struct ms_store *store, const char *bucket, const char *key,
                                int64_t first, int64_t last,
                                int (*write)(void *context, const void *bytes, size_t size,
                                             struct ms_error *err),
                                void *context, struct ms_object_info *info, struct ms_error *err);
-/* Into a file, by temporary name beside it and rename; checked. MS_ETOOLARGE. */
+/* Reads a whole object into a file: under a temporary name beside it, renamed at the end.
+ * MS_ETOOLARGE: over max_bytes. */
 MS_MUST_CHECK int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key,
                                  const char *path, int64_t max_bytes, struct ms_error *err);
-/* Removing what is not there is fine. */
+/* 0 also where there is no such object. */
 MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                                   struct ms_error *err);
 /* A URL that anyone may GET for `seconds` (at most a week); caller frees. MS_EUNSUPPORTED: file:.

@@ -123,8 +123,12 @@ struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tens
 /* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row
  * by itself. */
 struct ms_residual {
-    const struct ms_filter *in, *out; /* float32; out is made with the GLU, and measured */
-    const struct ms_tensor *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
+    const struct ms_filter *in; /* [hidden][channels][3], float32 */
+    /* [2 * channels][hidden][1], float32, made with the GLU, and measured */
+    const struct ms_filter *out;
+    const struct ms_tensor *norm_in_weight, *norm_in_bias;   /* [hidden] each */
+    const struct ms_tensor *norm_out_weight, *norm_out_bias; /* [2 * channels] each */
+    const struct ms_tensor *scale;                           /* [channels] */
 };
 struct ms_tensor *ms_residual_(struct ms_pool *p, struct ms_tensor *x,
                                const struct ms_residual *unit);

@@ -1,48 +1,16 @@
-/* Hyper-parameters of a network, and its named weights as they lie in a mapped file. */
+/* The named weights of one network, as they lie in a mapped file. */
 #ifndef MSAAS_WEIGHTS_H
 #define MSAAS_WEIGHTS_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "msaas/err.h"
-#include "msaas/model.h"
-
-/* Hyper-parameters of one network, named as HTDemucs' constructor names them (demucs/htdemucs.py of
- * Demucs v4). What is not here is fixed to the published models' value; the importers refuse files
- * that differ. */
-struct ms_hyper {
-    int sources;               /* 4 */
-    int audio_channels;        /* 2 */
-    int samplerate;            /* 44100 */
-    int segment_frames;        /* 343980 */
-    int channels;              /* 48: of the outermost layer */
-    int growth;                /* 2 */
-    int depth;                 /* 4: layers of each encoder and decoder */
-    int nfft;                  /* 4096; hop is nfft / 4 */
-    int kernel_size;           /* 8 */
-    int stride;                /* 4 */
-    int context;               /* 1: decoders' rewrite convolutions are 2 * context + 1 wide */
-    int dconv_depth;           /* 2 */
-    int dconv_comp;            /* 8 */
-    bool dconv_encoder;        /* dconv_mode & 1 */
-    bool dconv_decoder;        /* dconv_mode & 2 */
-    double freq_emb;           /* 0.2: weight of the frequency embedding */
-    double emb_scale;          /* 10 */
-    int bottom_channels;       /* 512; 0: the transformer works on the innermost layer's channels */
-    int t_layers;              /* 5 */
-    int t_heads;               /* 8 */
-    double t_hidden_scale;     /* 4 */
-    double t_max_period;       /* 10000 */
-    double t_weight_pos_embed; /* 1 */
-};
+#include "msaas/hyper.h"
 
 enum ms_dtype { MS_DTYPE_F16, MS_DTYPE_F32 };
 
-#define MS_TENSOR_MAX_DIMS 4
-
 struct ms_weight {
-    char name[96];
+    char name[MS_TENSOR_NAME_BYTES];
     enum ms_dtype dtype;
     int dims;
     int64_t shape[MS_TENSOR_MAX_DIMS];
@@ -50,25 +18,25 @@ struct ms_weight {
     const void *data;
 };
 
-/* All weights of one network file. Look-up by name; NULL when it is not there. */
+/* All weights of one network. Immutable once read; any thread. */
 struct ms_weights;
-void ms_weights_free(struct ms_weights *weights);
+/* Makes weights of `count` items, allocated ones, which belong to the call in all cases. MS_EMODEL:
+ * two of one name. */
+MS_MUST_CHECK int ms_weights_new(struct ms_weight *items, size_t count, struct ms_weights **out,
+                                 struct ms_error *err);
+/* The weights own the mapping in which they lie from now on: freeing them closes it. */
+struct ms_mapped;
+void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file);
+void ms_weights_free(struct ms_weights *weights); /* NULL is fine */
+/* NULL where there is none of that name. */
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name);
+size_t ms_weights_count(const struct ms_weights *weights);
+/* In the order of their names. */
+const struct ms_weight *ms_weights_at(const struct ms_weights *weights, size_t index);
 
-/* Refuses (MS_EMODEL, naming the hyper-parameter) what the network cannot be built of: values out
- * of range or that do not go together, and sizes without reason. Whoever reads hyper-parameters
- * from outside calls it first. */
-MS_MUST_CHECK int ms_hyper_check(const struct ms_hyper *hyper, struct ms_error *err);
-
-/* Width of the transformer: bottom_channels or, where that is 0, the innermost layer's channels. */
-int ms_hyper_transformer_channels(const struct ms_hyper *hyper);
-
-/* Every tensor that a network of these hyper-parameters has, in a fixed order: calls visit for each
- * until it returns non-zero, and returns that (0 at the end). Implemented in spec.c; the published
- * file has exactly these 533. */
-int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
-                           int (*visit)(void *context, const char *name, int dims,
-                                        const int64_t *shape),
-                           void *context);
+/* That the weights are exactly the tensors that the hyper-parameters give, each in its shape.
+ * MS_EMODEL. */
+MS_MUST_CHECK int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
+                                   struct ms_error *err);
 
 #endif

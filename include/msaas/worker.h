@@ -15,24 +15,26 @@
 struct ms_worker_options {
     const char *queue_url;
     struct ms_store_options store;
-    /* The model that it serves: a job that asks for another is `failed`, code "model"; one that
-     * asks for another precision has it loaded in that. */
+    /* The model that the worker serves. A job that asks for another model fails with code "model".
+     * For a job that asks for another precision the model is loaded in it. */
     struct ms_engine *engine;
-    /* for songs, spools and stems of the job at work; emptied of leftovers of its own */
+    /* folder for the song, spools and stems of the job at work; leftovers of dead workers are
+     * removed */
     const char *scratch_dir;
     int64_t lease_ms; /* renewed every third of it */
-    /* A job that has not moved for so long (longer where much is to be read or sent) ends the
-     * process, with the code MS_WORKER_STALLED: what hangs in another's code cannot be ended alone.
-     * Past grace_ms by much, a job that does not end does so too. */
+    /* When a job has not moved for so long (longer where much is to be read or sent), the process
+     * ends with exit code MS_WORKER_STALLED, because a thread that hangs in a library cannot be
+     * ended. The same happens when a job does not end long after grace_ms. */
     double stall_s;
-    double max_song_s; /* longer songs are `failed`, code "input" */
-    int64_t grace_ms;  /* after `stop`: finish the job if it can within so long, else put it back */
+    double max_song_s;          /* longer songs fail with code "input" */
+    int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
     /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
     const char *callback_allow;
     const atomic_bool *stop; /* SIGTERM */
 };
-/* Until stop; 0 then. Waits for ever for queue and store (backoff, log lines). */
+/* Returns 0 after `stop`. Waits for queue and store as long as it takes, with backoff and log
+ * lines. */
 MS_MUST_CHECK int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err);
 
 /* For /metrics and /healthz of the worker's listener: whether the loop has moved within stall_s (a

@@ -67,8 +67,7 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
     int rc = av_channel_layout_copy(&converter->layout, layout);
     if (rc < 0)
         goto out;
-    /* Which speaker a channel is for matters to the matrix only; libswresample is told a plain
-     * layout. */
+    /* Only the matrix needs to know the channels' speakers; libswresample gets a plain layout. */
     av_channel_layout_default(&plain, channels);
     if (plain.nb_channels != channels) { /* no layout is known for this number */
         plain.order = AV_CHANNEL_ORDER_UNSPEC;
@@ -78,18 +77,23 @@ int ms_converter_open(struct ms_converter *converter, const char *name,
                              format, in_rate_hz, 0, NULL);
     if (rc < 0)
         goto out;
-    if ((rc = av_opt_set_sample_fmt(converter->swr, "internal_sample_fmt", AV_SAMPLE_FMT_FLTP, 0)) <
-            0 ||
-        (rc = av_opt_set_int(converter->swr, "filter_size", FILTER_TAPS, 0)) < 0 ||
-        (rc = av_opt_set_int(converter->swr, "exact_rational", 1, 0)) < 0 ||
-        (rc = av_opt_set_int(converter->swr, "linear_interp", 1, 0)) < 0)
+    rc = av_opt_set_sample_fmt(converter->swr, "internal_sample_fmt", AV_SAMPLE_FMT_FLTP, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "filter_size", FILTER_TAPS, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "exact_rational", 1, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(converter->swr, "linear_interp", 1, 0);
+    if (rc < 0)
         goto out;
     if (channels != MS_AUDIO_CHANNELS) {
         downmix_matrix(layout->order == AV_CHANNEL_ORDER_UNSPEC ? &plain : layout, matrix);
-        if ((rc = swr_set_matrix(converter->swr, matrix, channels)) < 0)
+        rc = swr_set_matrix(converter->swr, matrix, channels);
+        if (rc < 0)
             goto out;
     }
-    if ((rc = swr_init(converter->swr)) < 0)
+    rc = swr_init(converter->swr);
+    if (rc < 0)
         goto out;
     int64_t most = av_rescale_rnd(MS_CONVERT_MAX_FRAMES + 2 * FILTER_TAPS, out_rate_hz, in_rate_hz,
                                   AV_ROUND_UP);
@@ -138,7 +142,7 @@ int ms_converter_drain(struct ms_converter *converter, int *count, struct ms_err
     int rc = convert(converter, NULL, 0, count, err);
     if (rc < 0)
         return rc;
-    if (*count == 0) { /* the filter's tail may end a frame before the song does */
+    if (*count == 0) { /* the filter's tail may be a frame short */
         *count = (int)(left < converter->capacity ? left : converter->capacity);
         for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
             memset(converter->stage[c], 0, (size_t)*count * sizeof(float));

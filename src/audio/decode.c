@@ -1,5 +1,5 @@
 /* Any file -> planar stereo float at the rate asked for, by blocks. Owns the open input, FFmpeg's
- * packet and frame, and the converter; memory is theirs, whatever the file's length. Runs on the
+ * packet and frame, and the converter; no other memory, whatever the file's length. Runs on the
  * caller's thread.
  *
  * A read walks: packet -> decoder -> frame -> (in pieces) converter -> stage -> the caller's
@@ -20,14 +20,12 @@
 #include "tags.h"
 
 #define MAX_PACKET_BYTES (16 << 20)
-#define MAX_BARREN_PACKETS 10000 /* in a row that give no audio: minutes of it */
+#define MAX_BARREN_PACKETS 10000 /* in a row without audio: minutes of a song */
 
 struct ms_decoder {
     struct ms_input input;
-    struct ms_audio_info info;
     struct ms_audio_tags *tags;
     int rate_hz; /* of the output */
-
     AVPacket *packet;
     AVFrame *frame;
     int frame_at;          /* frames of `frame` already converted */
@@ -37,7 +35,7 @@ struct ms_decoder {
     int decode_error;      /* FFmpeg's last one */
     bool any_packet, flushing, decoded_all, ended, damaged;
 
-    struct ms_converter converter; /* of the frames' present format; swr == NULL: none yet */
+    struct ms_converter converter; /* of the current frames' format; swr == NULL: none yet */
     int stage_at, stage_count;     /* converted, not yet given to the caller */
     int64_t given_frames;
 };
@@ -66,7 +64,7 @@ static int feed(struct ms_decoder *decoder, struct ms_error *err) {
                               strerror(input->read_errno));
     if (rc == AVERROR(EAGAIN))
         return 0;
-    if (rc < 0) { /* the end, or a place from which the demuxer does not find on */
+    if (rc < 0) { /* the end, or a place after which the demuxer finds nothing */
         if (rc != AVERROR_EOF) {
             decoder->damaged = true;
             decoder->decode_error = rc;
@@ -135,11 +133,13 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
             if (rc != AVERROR(EAGAIN)) {
                 decoder->damaged = true;
                 decoder->decode_error = rc;
-            } else if (decoder->flushing) { /* a decoder that neither ends nor gives */
+            } else if (decoder->flushing) { /* the decoder neither ends nor gives a frame */
                 decoder->decoded_all = true;
                 return 0;
-            } else if ((rc = feed(decoder, err)) < 0) {
-                return rc;
+            } else {
+                rc = feed(decoder, err);
+                if (rc < 0)
+                    return rc;
             }
             continue;
         }
@@ -152,7 +152,8 @@ static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
             decoder->barren++;
             continue;
         }
-        if ((rc = check_frame(decoder, err)) < 0)
+        rc = check_frame(decoder, err);
+        if (rc < 0)
             return rc;
         decoder->barren = 0;
         decoder->source_frames += frame->nb_samples;
@@ -167,8 +168,8 @@ static bool converter_fits(const struct ms_decoder *decoder) {
            av_channel_layout_compare(&converter->layout, &frame->ch_layout) == 0;
 }
 
-/* Whether a file that says how long it is broke off early. Matroska knows the whole file's length
- * only, which is the audio's where there is nothing else. */
+/* Whether a file that states its length ended early. Matroska states only the length of the whole
+ * file, which is the audio's where there is no other stream. */
 static bool is_short(const struct ms_decoder *decoder) {
     const AVFormatContext *format = decoder->input.format;
     const AVStream *stream = decoder->input.stream;
@@ -195,7 +196,7 @@ static int refill(struct ms_decoder *decoder, struct ms_error *err) {
             (rc = next_frame(decoder, err)) < 0)
             return rc;
         if (decoder->decoded_all || (converter->swr != NULL && !converter_fits(decoder))) {
-            /* Everything of the present format is in: out with what the filter still holds. */
+            /* All frames of this format are in: take what the filter still holds. */
             if (converter->swr != NULL &&
                 (rc = ms_converter_drain(converter, &decoder->stage_count, err)) < 0)
                 return rc;
@@ -224,7 +225,8 @@ static int refill(struct ms_decoder *decoder, struct ms_error *err) {
         int left = frame->nb_samples - decoder->frame_at;
         int piece = left < MS_CONVERT_MAX_FRAMES ? left : MS_CONVERT_MAX_FRAMES;
         decoder->frame_at += piece;
-        if ((rc = ms_converter_push(converter, planes, piece, &decoder->stage_count, err)) < 0)
+        rc = ms_converter_push(converter, planes, piece, &decoder->stage_count, err);
+        if (rc < 0)
             return rc;
     }
     return 0;
@@ -262,30 +264,6 @@ static int start(struct ms_decoder *decoder, struct ms_error *err) {
     return rc < 0 ? rc : ensure_stage(decoder, err);
 }
 
-static void fill_info(struct ms_decoder *decoder) {
-    const struct ms_input *input = &decoder->input;
-    struct ms_audio_info *info = &decoder->info;
-    const AVCodecParameters *parameters = input->stream->codecpar;
-    av_strlcpy(info->container, input->container->name, sizeof info->container);
-    info->container[strcspn(info->container, ",")] = '\0';
-    av_strlcpy(info->codec, avcodec_get_name(parameters->codec_id), sizeof info->codec);
-    info->sample_rate_hz =
-        decoder->frame->sample_rate > 0 ? decoder->frame->sample_rate : parameters->sample_rate;
-    info->channels = parameters->ch_layout.nb_channels;
-    info->frames_estimate = -1;
-    int64_t duration = input->stream->duration;
-    AVRational base = input->stream->time_base;
-    if (decoder->end_frames >= 0) {
-        duration = decoder->end_frames;
-        base = (AVRational){1, info->sample_rate_hz};
-    } else if (duration == AV_NOPTS_VALUE) {
-        duration = input->format->duration;
-        base = AV_TIME_BASE_Q;
-    }
-    if (duration != AV_NOPTS_VALUE && duration > 0)
-        info->frames_estimate = av_rescale_q(duration, base, (AVRational){1, decoder->rate_hz});
-}
-
 int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **out,
                     struct ms_error *err) {
     struct ms_decoder *decoder = calloc(1, sizeof *decoder);
@@ -302,7 +280,8 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
         rc = ms_error_about(err, MS_ENOMEM, path, "out of memory");
         goto out;
     }
-    if ((rc = start(decoder, err)) < 0)
+    rc = start(decoder, err);
+    if (rc < 0)
         goto out;
     if (decoder->ended) {
         rc = decoder->decode_error != 0
@@ -311,7 +290,6 @@ int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **ou
                  : ms_error_about(err, MS_EINPUT, path, "holds no audio (zero samples)");
         goto out;
     }
-    fill_info(decoder);
     rc = ms_tags_read(decoder->input.format, decoder->input.stream, &decoder->tags, err);
 out:
     if (rc < 0) {
@@ -333,10 +311,6 @@ void ms_decoder_free(struct ms_decoder *decoder) {
     free(decoder);
 }
 
-const struct ms_audio_info *ms_decoder_info(const struct ms_decoder *decoder) {
-    return &decoder->info;
-}
-
 const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder) {
     return decoder->tags;
 }
@@ -347,8 +321,8 @@ bool ms_decoder_was_damaged(const struct ms_decoder *decoder) {
 
 int ms_decoder_read(struct ms_decoder *decoder, float *const planes[MS_AUDIO_CHANNELS],
                     size_t capacity, size_t *frames, struct ms_error *err) {
-    size_t done = 0;
     *frames = 0;
+    size_t done = 0;
     while (done < capacity) {
         int rc = ensure_stage(decoder, err);
         if (rc < 0)

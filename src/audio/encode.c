@@ -22,7 +22,7 @@
 
 #define OPUS_RATE_HZ 48000
 #define PCM_BLOCK_FRAMES 4096
-#define MP3_PRESET 7 /* the fastest, and nearest to the stem: docs/speed.md */
+#define MP3_PRESET 7 /* the fastest and the nearest to the stem, see docs/speed.md */
 
 struct format {
     const char *name; /* also the file's extension */
@@ -45,7 +45,6 @@ struct ms_encoder {
     const struct format *format;
     struct ms_encode_options options;
     int rate_hz; /* of what _write brings */
-
     AVFormatContext *muxer;
     AVStream *stream;
     AVCodecContext *codec;
@@ -69,8 +68,8 @@ int ms_audio_format_parse(const char *name, enum ms_audio_format *out, struct ms
             return 0;
         }
     }
-    return ms_error_set(err, MS_EUSAGE, "\"%s\" is no output format; wav, mp3, flac, opus, m4a are",
-                        name);
+    return ms_error_set(err, MS_EUSAGE,
+                        "\"%s\" is not an output format; choose wav, mp3, flac, opus or m4a", name);
 }
 
 static int encode_error(struct ms_encoder *encoder, int av_error, const char *what,
@@ -90,13 +89,13 @@ static int check_options(const struct ms_encode_options *options, const char *pa
     const struct format *format = &formats[options->format];
     if (format->max_kbps > 0 && options->bitrate_kbps != 0 &&
         (options->bitrate_kbps < format->min_kbps || options->bitrate_kbps > format->max_kbps))
-        return ms_error_about(err, MS_EUSAGE, path, "a bit rate of %d kbit/s; %s takes %d to %d",
-                              options->bitrate_kbps, format->name, format->min_kbps,
-                              format->max_kbps);
+        return ms_error_about(
+            err, MS_EUSAGE, path, "a bit rate of %d kbit/s is not possible; %s takes %d to %d",
+            options->bitrate_kbps, format->name, format->min_kbps, format->max_kbps);
     if (options->format == MS_FORMAT_MP3 && options->mp3_preset != 0 &&
         (options->mp3_preset < 2 || options->mp3_preset > 7))
         return ms_error_about(err, MS_EUSAGE, path,
-                              "MP3 preset %d; 2 (slowest) to 7 (fastest) are known",
+                              "MP3 preset %d is not possible; choose 2 (slowest) to 7 (fastest)",
                               options->mp3_preset);
     if (options->format == MS_FORMAT_FLAC && options->sample_type == MS_SAMPLE_FLOAT32)
         return ms_error_about(err, MS_EUSAGE, path, "FLAC holds 16- or 24-bit integers, not float");
@@ -137,7 +136,7 @@ static int open_codec(struct ms_encoder *encoder, struct ms_error *err) {
     const AVCodec *codec = avcodec_find_encoder_by_name(name);
     if (codec == NULL)
         return ms_error_about(err, MS_EUNSUPPORTED, encoder->sink.path,
-                              "FFmpeg here was built without %s", name);
+                              "this FFmpeg was built without %s", name);
     AVCodecContext *context = encoder->codec = avcodec_alloc_context3(codec);
     if (context == NULL)
         return encode_error(encoder, AVERROR(ENOMEM), "cannot be encoded", err);
@@ -185,7 +184,8 @@ static int open_muxer(struct ms_encoder *encoder, const struct ms_audio_tags *ta
     if (rc < 0)
         goto out;
     stream->time_base = encoder->codec->time_base;
-    if ((rc = avcodec_parameters_from_context(stream->codecpar, encoder->codec)) < 0)
+    rc = avcodec_parameters_from_context(stream->codecpar, encoder->codec);
+    if (rc < 0)
         goto out;
     rc = ms_tags_write(tags, encoder->options.format, muxer, stream, &cover, err);
     if (rc < 0)
@@ -197,7 +197,7 @@ static int open_muxer(struct ms_encoder *encoder, const struct ms_audio_tags *ta
     case MS_FORMAT_MP3: /* 2.3 is what every player reads */
         rc = av_dict_set(&options, "id3v2_version", "3", 0);
         break;
-    case MS_FORMAT_M4A: /* so that the edit list can end at any frame */
+    case MS_FORMAT_M4A: /* lets the edit list end at any frame */
         rc = av_dict_set_int(&options, "movie_timescale", encoder->rate_hz, 0);
         break;
     case MS_FORMAT_FLAC:
@@ -226,7 +226,8 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     encoder->options = *options;
     encoder->format = &formats[options->format];
     encoder->rate_hz = sample_rate_hz;
-    if ((rc = ms_sink_open(&encoder->sink, path, err)) < 0)
+    rc = ms_sink_open(&encoder->sink, path, err);
+    if (rc < 0)
         goto out;
     encoder->packet = av_packet_alloc();
     encoder->frame = av_frame_alloc();
@@ -237,7 +238,8 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     }
     encoder->muxer->pb = encoder->sink.io;
     encoder->muxer->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
-    if ((rc = open_codec(encoder, err)) < 0)
+    rc = open_codec(encoder, err);
+    if (rc < 0)
         goto out;
     rc = open_muxer(encoder, tags, err);
 out:
@@ -249,9 +251,9 @@ out:
     return 0;
 }
 
-/* LAME may pad by more than its last packet holds, which FFmpeg does not count. The muxer writes
- * down what the last packet says, so each packet of the flush says how much the stream up to it has
- * too much. */
+/* LAME may pad by more frames than its last packet holds, which FFmpeg does not count. The muxer
+ * records the padding that the last packet names, so each packet of the flush names all the padding
+ * up to itself. */
 static int tell_padding(struct ms_encoder *encoder) {
     int64_t excess = encoder->packets * encoder->codec->frame_size -
                      encoder->codec->initial_padding - encoder->pts;
@@ -269,7 +271,7 @@ static int tell_padding(struct ms_encoder *encoder) {
     return 0;
 }
 
-/* frame == NULL: the end. */
+/* Encodes a frame; NULL: the end. */
 static int send(struct ms_encoder *encoder, const AVFrame *frame, struct ms_error *err) {
     int rc = avcodec_send_frame(encoder->codec, frame);
     while (rc >= 0) {
@@ -291,7 +293,7 @@ static int send(struct ms_encoder *encoder, const AVFrame *frame, struct ms_erro
     return encode_error(encoder, rc, "cannot be encoded", err);
 }
 
-/* The gathered frames, all the block or the last part of one, go to the codec. */
+/* Sends the gathered frames to the codec: a full block, or the last part of one. */
 static int send_block(struct ms_encoder *encoder, struct ms_error *err) {
     encoder->frame->nb_samples = encoder->filled;
     encoder->frame->pts = encoder->pts;
@@ -306,13 +308,13 @@ static int send_block(struct ms_encoder *encoder, struct ms_error *err) {
     return rc < 0 ? encode_error(encoder, rc, "cannot be encoded", err) : 0;
 }
 
-/* To the nearest of the integers -scale .. scale - 1. */
+/* Rounds to the nearest of the integers -scale .. scale - 1. */
 static int32_t quantise(float sample, float scale) {
     float scaled = sample * scale;
     return (int32_t)lrintf(fminf(fmaxf(scaled, -scale), scale - 1));
 }
 
-/* Frames of two planes into the block from `filled` on, in the codec's format. */
+/* Copies frames of two planes into the block, from `filled` on, in the codec's format. */
 static void gather(struct ms_encoder *encoder, const float *const planes[MS_AUDIO_CHANNELS],
                    size_t from, size_t frames) {
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
@@ -398,7 +400,8 @@ int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error *err) {
     }
     if (encoder->filled > 0 && (rc = send_block(encoder, err)) < 0)
         return rc;
-    if ((rc = send(encoder, NULL, err)) < 0)
+    rc = send(encoder, NULL, err);
+    if (rc < 0)
         return rc;
     rc = av_write_trailer(encoder->muxer);
     if (rc < 0)
@@ -416,7 +419,7 @@ void ms_encoder_free(struct ms_encoder *encoder) {
         return;
     ms_converter_close(&encoder->converter);
     avcodec_free_context(&encoder->codec);
-    avformat_free_context(encoder->muxer); /* the sink's I/O is not its own */
+    avformat_free_context(encoder->muxer); /* it does not own the sink's I/O */
     av_packet_free(&encoder->packet);
     av_frame_free(&encoder->frame);
     ms_sink_discard(&encoder->sink);

@@ -9,8 +9,7 @@
  * thread. */
 void ms_ffmpeg_init(void);
 
-/* Forgets the lines caught on this thread, so that the next error is told with its own cause only.
- */
+/* Forgets the lines caught on this thread, so that the next error names only its own cause. */
 void ms_ffmpeg_forget_log(void);
 
 /* Records an error about `subject` (NULL: none): the given text, what FFmpeg calls `av_error` (0:

@@ -1,7 +1,6 @@
-/* From a path to a demuxer and a decoder, in hostile company: the file is opened here, once, and
- * FFmpeg only ever sees its bytes through read_bytes, so that nothing in it can make FFmpeg open
- * another file or the network. What containers and codecs are accepted stands in the two lists
- * below. */
+/* From a path to a demuxer and a decoder, for hostile files. The file is opened here, once, and
+ * FFmpeg sees only its bytes through read_bytes, so that nothing in it can make FFmpeg open another
+ * file or the network. The two lists below name the accepted containers and codecs. */
 #include "input.h"
 
 #include <errno.h>
@@ -25,7 +24,7 @@
 #define MAX_STREAMS 64
 #define MAX_ID3_TAGS 8
 #define MAX_OPEN_S 2            /* of processor time; any honest file takes milliseconds */
-#define MAX_PRIMING_FRAMES 8192 /* no encoder delays its audio by more */
+#define MAX_PRIMING_FRAMES 8192 /* encoders delay audio by less */
 
 /* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls,
  * concat, dash, sdp, image2 ...), devices, and formats of text. */
@@ -44,15 +43,15 @@ static double thread_cpu_s(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* FFmpeg keeps tags in a list that it searches for each one more: 50,000 of them take minutes, out
- * of anybody's reach but for its next read. */
+/* FFmpeg searches its list of tags for every new one, so that 50,000 tags take minutes. Only its
+ * next read can stop it. */
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
-    ssize_t got;
     if (input->open_until_s > 0 && thread_cpu_s() > input->open_until_s)
         input->open_too_long = true;
     if (input->open_too_long)
         return AVERROR_EXIT;
+    ssize_t got;
     do
         got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
     while (got < 0 && errno == EINTR);
@@ -129,19 +128,19 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
     return 0;
 }
 
-/* The container is told by the bytes alone; the file's name says nothing. ID3v2 tags are stepped
- * over first: with a large cover picture in them the audio begins behind any window that one would
- * want to read. */
+/* Finds the container by the bytes alone; the file's name does not count. Skips ID3v2 tags first,
+ * since a large cover picture in them puts the audio behind the part that is read. */
 static int find_container(struct ms_input *input, struct ms_error *err) {
-    int rc = 0;
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
     if (window == NULL)
         return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
     int64_t at = 0;
     int got = 0;
+    int rc = 0;
     for (int tags = 0; tags < MAX_ID3_TAGS; tags++) {
         uint8_t head[10];
-        if ((rc = read_at(input, at, head, (int)sizeof head, &got, err)) < 0)
+        rc = read_at(input, at, head, (int)sizeof head, &got, err);
+        if (rc < 0)
             goto out;
         if (got < (int)sizeof head || memcmp(head, "ID3", 3) != 0)
             break;
@@ -150,7 +149,8 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
         int64_t footer = (head[5] & 0x10) != 0 ? 10 : 0;
         at += (int64_t)sizeof head + length + footer;
     }
-    if ((rc = read_at(input, at, window, PROBE_BYTES, &got, err)) < 0)
+    rc = read_at(input, at, window, PROBE_BYTES, &got, err);
+    if (rc < 0)
         goto out;
     AVProbeData probe = {.filename = "", .buf = window, .buf_size = got};
     int score = 0;
@@ -184,7 +184,7 @@ static void close_demuxer(struct ms_input *input) {
     avio_context_free(&input->io);
 }
 
-/* What went wrong while FFmpeg read: the disk's fault before the file's. */
+/* The error of a failed read. An error of the disk comes before a fault of the file. */
 static int read_error(struct ms_input *input, int av_error, const char *what,
                       struct ms_error *err) {
     if (input->open_too_long)
@@ -204,7 +204,6 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     input->at_bytes = 0;
     input->open_too_long = false;
     input->open_until_s = thread_cpu_s() + MAX_OPEN_S;
-    AVDictionary *options = NULL;
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
         input->io =
@@ -224,8 +223,9 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     int rc = av_opt_set(format, "format_whitelist", containers, 0);
     if (rc >= 0)
         rc = av_opt_set(format, "codec_whitelist", codecs, 0);
-    if (rc >= 0) /* no protocol has this name: none is allowed */
+    if (rc >= 0) /* no protocol has this name, so none is allowed */
         rc = av_opt_set(format, "protocol_whitelist", "none", 0);
+    AVDictionary *options = NULL;
     if (rc >= 0 && strncmp(input->container->name, "mov", 3) == 0) {
         rc = av_dict_set_int(&options, "advanced_editlist", advanced_edits, 0);
         if (rc >= 0)
@@ -243,12 +243,12 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
         goto out;
     }
     input->format = format;
-    /* No other stream is ever looked into. */
+    /* Other streams are never read. */
     for (unsigned i = 0; i < format->nb_streams; i++)
         if (format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
             format->streams[i]->discard = AVDISCARD_ALL;
     rc = avformat_find_stream_info(format, NULL);
-    if (rc < 0 || input->open_too_long) { /* which to some demuxers is the end of the file */
+    if (rc < 0 || input->open_too_long) { /* some demuxers take it for the end of the file */
         rc = read_error(input, rc, "cannot be read as audio", err);
         goto out;
     }
@@ -293,10 +293,10 @@ static int64_t itunes_frames(const AVFormatContext *format) {
     return field > 0 && field <= INT64_MAX ? (int64_t)field : -1;
 }
 
-/* AAC in MP4 comes in whole packets; its true end stands in the track's duration (exact, priming
- * included) and in its edit list (cut to the movie's coarse time scale, which may even drop the
- * last packet). Where the edit list does nothing but cut priming and padding, the file is therefore
- * read without it and cut in decode.c. */
+/* AAC in MP4 comes in whole packets. Its true end is in the track's duration (exact, with priming)
+ * and in its edit list (rounded to the movie's coarse time scale, which may even drop the last
+ * packet). So where the edit list only cuts priming and padding, the file is read without it and
+ * cut in decode.c. */
 static int choose_edits(struct ms_input *input, struct ms_error *err) {
     input->track_frames = -1;
     if (strncmp(input->container->name, "mov", 3) != 0 ||
@@ -325,7 +325,7 @@ int64_t ms_input_end(const struct ms_input *input, const AVPacket *first) {
     const uint8_t *skip = av_packet_get_side_data(first, AV_PKT_DATA_SKIP_SAMPLES, &size);
     int64_t priming = skip != NULL && size >= 4 ? (int64_t)AV_RL32(skip) : 0;
     int64_t end = input->track_frames - priming;
-    /* The same but for the edit list's rounding: then the exact one. */
+    /* Where both agree but for the edit list's rounding, the track's duration is the exact one. */
     int64_t rounding = input->stream->codecpar->sample_rate / 300;
     if (end > input->edited_frames + rounding || end < input->edited_frames - rounding)
         end = input->edited_frames;

@@ -17,8 +17,8 @@ struct ms_input {
     int64_t size_bytes;
     int64_t at_bytes; /* where FFmpeg reads next */
     int read_errno;   /* why the disk failed; 0: it did not */
-    /* Processor time of this thread at which opening, which some tags and indices make quadratic
-     * work, is given up. */
+    /* Processor time of this thread at which opening is given up: some tags and indices make it
+     * quadratic work. */
     double open_until_s; /* 0: not opening */
     bool open_too_long;
     const AVInputFormat *container;
@@ -34,13 +34,13 @@ struct ms_input {
     int64_t track_frames, edited_frames;
 };
 
-/* Opens the regular file and finds out its container. `path` is copied. After a failure only _close
- * is allowed. */
+/* Opens the file, which must be a regular one, and finds its container. `path` is copied. After a
+ * failure only _close is allowed. */
 MS_MUST_CHECK int ms_input_open(struct ms_input *input, const char *path, struct ms_error *err);
 /* Sets demuxer and decoder to the first frame of the best audio stream. */
 MS_MUST_CHECK int ms_input_start(struct ms_input *input, struct ms_error *err);
-/* After how many frames the audio ends, by the first packet read since _start; -1: when the decoder
- * has no more. */
+/* After how many frames the audio ends; -1: when the decoder has no more. first: the first packet
+ * read since _start. */
 int64_t ms_input_end(const struct ms_input *input, const AVPacket *first);
 void ms_input_stop(struct ms_input *input);
 void ms_input_close(struct ms_input *input);

@@ -68,7 +68,7 @@ static int create_temporary(struct ms_sink *sink) {
         uint64_t unique;
         if (getrandom(&unique, sizeof unique, 0) != (ssize_t)sizeof unique)
             return errno;
-        /* The name is cut so that the temporary one is not longer than a name may be. */
+        /* Cuts the name, so that the temporary one is not too long. */
         char *temporary = av_asprintf("%.*s.%.200s.%012llx.part", folder_bytes, sink->path, name,
                                       (unsigned long long)(unique & 0xffffffffffffu));
         if (temporary == NULL)
@@ -122,7 +122,7 @@ static void free_io(struct ms_sink *sink) {
 int ms_sink_finish(struct ms_sink *sink, struct ms_error *err) {
     avio_flush(sink->io);
     free_io(sink);
-    /* Disks with quotas and those of the network may refuse only here. */
+    /* Network disks and disks with quotas may fail only here. */
     if (close(sink->fd) != 0 && errno != EINTR && sink->write_errno == 0)
         sink->write_errno = errno;
     sink->fd = -1;

@@ -1,6 +1,6 @@
-/* Title, artist, album ... and one cover picture, from FFmpeg's metadata and back into it.
- * Everything here was written by somebody else: texts are bounded and must be UTF-8, the picture
- * must be the JPEG or PNG that it says it is. */
+/* Title, artist, album ... and one cover picture, from FFmpeg's metadata and back into it. All of
+ * it comes from outside: texts are bounded and must be UTF-8, and the picture must be the JPEG or
+ * PNG that it claims to be. */
 #include "tags.h"
 
 #include <string.h>

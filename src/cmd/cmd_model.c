@@ -9,7 +9,7 @@
 #include "msaas/cmd.h"
 #include "msaas/http_client.h"
 #include "msaas/json.h"
-#include "msaas/manifest.h"
+#include "msaas/model_import.h"
 #include "msaas/sys.h"
 
 static const char usage[] =

@@ -18,8 +18,7 @@ static void load(void) {
     if (backend == NULL)
         (void)ms_error_set(
             &failure, MS_EUNSUPPORTED,
-            "networks cannot be run, because the library that computes them cannot be "
-            "loaded: %s; is libtorch installed?",
+            "cannot load the library that computes networks: %s; is libtorch installed?",
             dlerror());
 }
 

@@ -1,6 +1,6 @@
 /* What computes networks, behind a table of functions: the library libmsaas_torch.so (src/tensor,
- * network), loaded when the first network is made. So commands that run none neither load libtorch
- * (160 MB, a second) nor need it installed.
+ * network). It is loaded when the first network is made, so that commands which run none neither
+ * load libtorch (160 MB, a second) nor need it installed.
  *
  * Nothing of libtorch crosses this line, and no exception. */
 #ifndef MSAAS_DEMUCS_BACKEND_H
@@ -15,11 +15,12 @@ struct ms_runner; /* runs networks on one thread; owns their activations */
 
 struct ms_backend {
     const char *(*version)(void);
-    /* What a network on this device computes in when it was asked for that: never AUTO.
-     * MS_EUNSUPPORTED, MS_EUSAGE: there is no such device. */
+    /* The precision that a network on this device computes in when `asked` is asked for; never
+     * AUTO. MS_EUNSUPPORTED, MS_EUSAGE: there is no such device. */
     int (*resolve)(const char *device, enum ms_precision asked, enum ms_precision *out,
                    struct ms_error *err);
-    /* precision: as `resolve` gave it. */
+    /* hyper: has passed ms_hyper_check; weights: ms_weights_check. precision: as `resolve` gave
+     * it. The member keeps nothing of the arguments. */
     int (*member_new)(const struct ms_hyper *hyper, const struct ms_weights *weights,
                       const char *device, enum ms_precision precision, struct ms_member **out,
                       struct ms_error *err);

@@ -1,6 +1,6 @@
-/* Opens a Demucs model: its files are mapped and checked one after the other; each becomes a member
- * ready to run when it is first needed, so that a song which needs one stem of a bag costs one
- * network. Owns the members; any thread. */
+/* Opens a Demucs model. Opening maps and checks every file. A file becomes a member, ready to run,
+ * when the member is first needed: a song that needs one stem of a bag costs one network. Owns the
+ * mapped files and the members; any thread. */
 #include "demucs.h"
 
 #include <pthread.h>
@@ -15,8 +15,10 @@ struct demucs {
     struct ms_model_json json;
     const struct ms_backend *backend;
     char *json_path, *device;
-    pthread_mutex_t lock;                            /* guards: */
-    struct ms_member *members[MS_MODEL_MAX_MEMBERS]; /* made when they are first needed */
+    /* Guards the two below. A file is mapped until its member is made. */
+    pthread_mutex_t lock;
+    struct ms_weights *weights[MS_MODEL_MAX_MEMBERS];
+    struct ms_member *members[MS_MODEL_MAX_MEMBERS];
 };
 
 struct ms_session {
@@ -24,48 +26,44 @@ struct ms_session {
     struct ms_runner *runner; /* made with the first member */
 };
 
-/* Maps and checks one file; makes its member where `out` is not NULL. */
-static int read_member(const struct demucs *demucs, int index, struct ms_member **out,
-                       struct ms_error *err) {
-    struct ms_weights *weights;
-    int rc = ms_model_json_map(demucs->json_path, &demucs->json, index, &weights, err);
-    if (rc != 0)
-        return rc;
-    if (out != NULL)
-        rc = demucs->backend->member_new(&demucs->json.hyper, weights, demucs->device,
-                                         demucs->network.precision, out, err);
-    ms_weights_free(weights);
-    return rc;
-}
-
-/* Borrowed; any thread. */
+/* Makes the member when it is first asked for. *out is borrowed; any thread. */
 static int get_member(struct demucs *demucs, int index, const struct ms_member **out,
                       struct ms_error *err) {
-    int rc = 0;
     pthread_mutex_lock(&demucs->lock);
-    if (demucs->members[index] == NULL)
-        rc = read_member(demucs, index, &demucs->members[index], err);
+    int rc = 0;
+    if (demucs->members[index] == NULL) {
+        rc =
+            demucs->backend->member_new(&demucs->json.hyper, demucs->weights[index], demucs->device,
+                                        demucs->network.precision, &demucs->members[index], err);
+        if (rc == 0) {
+            ms_weights_free(demucs->weights[index]);
+            demucs->weights[index] = NULL;
+        }
+    }
     *out = demucs->members[index];
     pthread_mutex_unlock(&demucs->lock);
     return rc;
 }
 
-/* All files are checked now. An only member is made now, too: its faults belong to the start. */
-static int check_members(struct demucs *demucs, struct ms_error *err) {
+/* Maps and checks all files. An only member is made at once: every song needs it. */
+static int open_members(struct demucs *demucs, struct ms_error *err) {
     const int count = demucs->json.info.member_count;
-    const struct ms_member *only = NULL;
     int rc = 0;
-    if (count == 1)
-        return get_member(demucs, 0, &only, err);
     for (int i = 0; i < count && rc == 0; i++)
-        rc = read_member(demucs, i, NULL, err);
+        rc = ms_model_json_map(demucs->json_path, &demucs->json, i, &demucs->weights[i], err);
+    const struct ms_member *only;
+    if (rc == 0 && count == 1)
+        rc = get_member(demucs, 0, &only, err);
     return rc;
 }
 
 static void demucs_free(struct ms_network *network) {
     struct demucs *demucs = (struct demucs *)network;
-    for (int i = 0; demucs->backend != NULL && i < MS_MODEL_MAX_MEMBERS; i++)
-        demucs->backend->member_free(demucs->members[i]);
+    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
+        ms_weights_free(demucs->weights[i]);
+        if (demucs->members[i] != NULL)
+            demucs->backend->member_free(demucs->members[i]);
+    }
     pthread_mutex_destroy(&demucs->lock);
     free(demucs->json_path);
     free(demucs->device);
@@ -121,7 +119,7 @@ int ms_demucs_open(const char *path, const char *device, enum ms_precision preci
     if (rc == 0)
         rc = demucs->backend->resolve(device, precision, &demucs->network.precision, err);
     if (rc == 0)
-        rc = check_members(demucs, err);
+        rc = open_members(demucs, err);
     if (rc == 0) {
         demucs->network.info = demucs->json.info;
         demucs->network.libtorch = demucs->backend->version();

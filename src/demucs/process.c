@@ -12,16 +12,16 @@
 /* Below M_TRIM_THRESHOLD, lest it go back to the kernel when it is freed. */
 #define HUGE_PAGES_BYTES ((size_t)7 << 28)
 
-/* Memory that goes back to the kernel comes back as page faults. One heap serves all lanes, so that
- * what one has freed another can use; their activations lie in arenas of their own. */
+/* Memory that goes back to the kernel costs page faults later. One heap serves all lanes, so that
+ * one can use what another has freed. Activations lie in arenas of their own. */
 static void keep_memory(void) {
     (void)mallopt(M_MMAP_MAX, 0);
     (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
     (void)mallopt(M_TOP_PAD, 16 << 20);
     (void)mallopt(M_ARENA_MAX, 1);
-    /* Room for the weights and a few lanes, asked for and given back, so that the kernel knows:
-     * huge pages there. Nothing of it is touched; where the kernel has no such pages, or no such
-     * room, all goes on without. */
+    /* Asks for room for the weights and a few lanes and frees it again, so that the kernel uses
+     * huge pages there. The memory is not touched. Without huge pages or so much room nothing
+     * changes. */
     char *room = malloc(HUGE_PAGES_BYTES);
     if (room == NULL)
         return;

@@ -1,4 +1,4 @@
-/* The signature of version 2 callbacks: one function, apart so that a test can give it a time. */
+/* The signature of a callback of version 2, as https://www.standardwebhooks.com/ defines it. */
 #ifndef MSAAS_NOTIFY_SIGN_H
 #define MSAAS_NOTIFY_SIGN_H
 

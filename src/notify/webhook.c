@@ -1,7 +1,7 @@
-/* A job's last step: telling whoever asked to be told. Owns an HTTP client; one delivery at a time
- * on the caller's thread, which is not the one that works on jobs. Version 1 is the course's, to
- * any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since its
- * URLs come from anybody. */
+/* A job's last step: it calls back whoever asked for it. Owns an HTTP client; one delivery at a
+ * time on the caller's thread, which is not the one that works on jobs. Version 1 is the course's,
+ * to any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since
+ * its URLs come from anybody. */
 #include "msaas/webhook.h"
 
 #include <stdio.h>
@@ -12,7 +12,6 @@
 
 #include "address.h"
 #include "msaas/base64.h"
-#include "msaas/digest.h"
 #include "msaas/http_client.h"
 #include "msaas/sys.h"
 #include "msaas/url.h"
@@ -29,7 +28,7 @@ struct ms_webhook {
     const atomic_bool *cancel;
     unsigned char *secret;
     size_t secret_bytes;
-    bool refused; /* by allow_address, in the delivery in hand */
+    bool refused; /* allow_address refused an address in this delivery */
 };
 
 /* ---- the object ---- */
@@ -38,7 +37,6 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
     static const char prefix[] = "whsec_";
     const size_t prefix_length = sizeof prefix - 1;
     char *bytes;
-
     if (strncmp(secret, prefix, prefix_length) == 0) {
         bytes = strdup(secret + prefix_length);
         if (bytes != NULL && (ms_base64_decode(bytes, strlen(bytes), MAX_SECRET_BYTES,
@@ -46,11 +44,10 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
                               webhook->secret_bytes == 0)) {
             explicit_bzero(bytes, strlen(secret + prefix_length));
             free(bytes);
-            return ms_error_set(
-                err, MS_EUSAGE,
-                "the secret of callbacks begins with whsec_, but what follows is not "
-                "1 to %d bytes in base64",
-                MAX_SECRET_BYTES);
+            return ms_error_set(err, MS_EUSAGE,
+                                "the secret of callbacks begins with whsec_, but the rest is not "
+                                "base64 of 1 to %d bytes",
+                                MAX_SECRET_BYTES);
         }
     } else {
         webhook->secret_bytes = strlen(secret);
@@ -68,13 +65,11 @@ static int set_secret(struct ms_webhook *webhook, const char *secret, struct ms_
 int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *cancel,
                    struct ms_webhook **out, struct ms_error *err) {
     struct ms_webhook *webhook = calloc(1, sizeof *webhook);
-    int rc;
-
     *out = NULL;
     if (webhook == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for callbacks");
     webhook->cancel = cancel;
-    rc = ms_networks_parse(allow, &webhook->allowed, err);
+    int rc = ms_networks_parse(allow, &webhook->allowed, err);
     if (rc == 0 && secret != NULL)
         rc = set_secret(webhook, secret, err);
     if (rc == 0)
@@ -105,36 +100,12 @@ struct headers {
     const char *list[6];
 };
 
-int ms_webhook_sign(const void *secret, size_t secret_bytes, const char *id, int64_t timestamp_s,
-                    const char *body, char signature[MS_WEBHOOK_SIGNATURE_MAX],
-                    struct ms_error *err) {
-    char *text = ms_strdupf("%s.%lld.%s", id, (long long)timestamp_s, body);
-    unsigned char mac[MS_SHA256_BYTES];
-    char *encoded = NULL;
-    int rc;
-
-    if (text == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a signature");
-    rc = ms_hmac_sha256(secret, secret_bytes, text, strlen(text), mac, err);
-    if (rc == 0) {
-        encoded = ms_base64_encode(mac, sizeof mac);
-        if (encoded == NULL)
-            rc = ms_error_set(err, MS_ENOMEM, "no memory for a signature");
-    }
-    if (rc == 0)
-        (void)snprintf(signature, MS_WEBHOOK_SIGNATURE_MAX, "v1,%s", encoded);
-    free(encoded);
-    free(text);
-    return rc;
-}
-
-/* Those of version 2:
+/* Version 2 has the headers of
  * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
 static int make_headers(const struct ms_webhook *webhook, const struct ms_callback_due *due,
                         const char *body, struct headers *headers, struct ms_error *err) {
     const int64_t now_s = (int64_t)time(NULL);
     int count = 0;
-
     headers->list[count++] = "Content-Type: application/json";
     if (due->job.callback.version == 2) {
         (void)snprintf(headers->id, sizeof headers->id, "webhook-id: %s", due->webhook_id);
@@ -144,10 +115,8 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
         headers->list[count++] = headers->timestamp;
         if (webhook->secret != NULL) {
             char signature[MS_WEBHOOK_SIGNATURE_MAX];
-            int rc;
-
-            rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id, now_s,
-                                 body, signature, err);
+            const int rc = ms_webhook_sign(webhook->secret, webhook->secret_bytes, due->webhook_id,
+                                           now_s, body, signature, err);
             if (rc != 0)
                 return rc;
             (void)snprintf(headers->signature, sizeof headers->signature, "webhook-signature: %s",
@@ -162,12 +131,11 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
 static bool allow_address(void *context, const struct sockaddr *address) {
     struct ms_webhook *webhook = context;
     const bool allowed = ms_address_may_be_called(address, webhook->allowed);
-
     webhook->refused |= !allowed;
     return allowed;
 }
 
-/* What the receiver says is of no interest. */
+/* Ignores the receiver's answer. */
 static int drop(void *context, const void *bytes, size_t size, struct ms_error *err) {
     (void)context;
     (void)bytes;
@@ -179,8 +147,6 @@ static int drop(void *context, const void *bytes, size_t size, struct ms_error *
 static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, const char *body,
                 bool *give_up, struct ms_error *err) {
     struct headers headers;
-    struct ms_http_response response;
-    char shown[300];
     struct ms_http_request request = {
         .method = "POST",
         .url = due->job.callback.url,
@@ -196,20 +162,21 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
         .cancel = webhook->cancel,
     };
     int rc = make_headers(webhook, due, body, &headers, err);
-
     if (rc != 0)
         return rc;
     if (due->job.callback.version == 2)
         request.allow_address = allow_address;
     webhook->refused = false;
+    struct ms_http_response response;
     rc = ms_http_send(webhook->client, &request, &response, err);
     *give_up = rc == MS_EUSAGE || (rc == MS_EDENIED && webhook->refused);
-    /* An answer that is too long came after its status. */
+    /* The status arrived before an answer that is too long. */
     if ((rc != 0 && rc != MS_ETOOLARGE) || (response.status >= 200 && response.status < 300))
         return rc == MS_ETOOLARGE ? 0 : rc;
-    /* Gone is the one status that takes the request back; any other may be a receiver that is not
+    /* Only 410 Gone takes the callback back. Any other status may come from a receiver that is not
      * set up yet. */
     *give_up = response.status == 410;
+    char shown[300];
     ms_url_origin(due->job.callback.url, shown, sizeof shown);
     return ms_error_about(err, MS_ENET, shown, "answered with status %d", response.status);
 }
@@ -217,14 +184,13 @@ static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, c
 int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,
                        struct ms_error *err) {
     const struct ms_job_callback *callback = &due->job.callback;
-    char *made = NULL;
-    int rc = 0;
-
     *give_up = false;
     if (callback->url == NULL || callback->version < 1 || callback->version > 2) {
         *give_up = true;
         return ms_error_set(err, MS_EUSAGE, "job %s has no callback", due->job.id);
     }
+    char *made = NULL;
+    int rc = 0;
     if (callback->version == 2)
         rc = ms_job_to_public_json(&due->job, &made, err);
     if (rc == 0)
@@ -245,12 +211,10 @@ int64_t ms_webhook_again_ms(int version, int attempt) {
     const int64_t *delays_s = version == 1 ? v1_s : v2_s;
     const int count =
         version == 1 ? (int)(sizeof v1_s / sizeof *v1_s) : (int)(sizeof v2_s / sizeof *v2_s);
-    uint32_t random = 0;
-    int64_t most_ms;
-
     if (attempt < 0 || attempt >= count)
         return -1;
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* without luck: no jitter */
-    most_ms = delays_s[attempt] * 1000;
+    uint32_t random = 0;
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* no random numbers: no jitter */
+    const int64_t most_ms = delays_s[attempt] * 1000;
     return most_ms - most_ms / 5 * (int64_t)random / UINT32_MAX;
 }

@@ -37,9 +37,9 @@ void ms_grid_init(struct ms_grid *grid, int64_t song_frames, int64_t segment_fra
         grid->start[run] = shifts > 0 ? random_up_to(&state, max_shift) - max_shift : 0;
         grid->next[run] = grid->start[run];
     }
-    /* Every chunk before a frame exists, whether the song goes on after it or not: the sum
-     * depends on the distance from the run's start alone, and repeats by the stride from
-     * segment_frames - stride_frames on. */
+    /* The chunks before a frame exist whether or not the song goes on after it. So the sum depends
+     * only on the distance from the run's start, and from segment_frames - stride_frames on it
+     * repeats with the stride. */
     grid->cover = cover;
     for (int64_t i = 0; i < segment_frames; i++)
         cover[i] =
@@ -80,8 +80,9 @@ bool ms_grid_next(struct ms_grid *grid, struct ms_chunk *chunk) {
 }
 
 void ms_grid_gain(const struct ms_grid *grid, const struct ms_chunk *chunk, float *gain) {
-    int64_t segment = grid->segment_frames, steady = segment - grid->stride_frames,
-            at = chunk->since;
+    int64_t segment = grid->segment_frames;
+    int64_t steady = segment - grid->stride_frames;
+    int64_t at = chunk->since;
     if (at >= segment)
         at = steady + (at - steady) % grid->stride_frames;
     for (int64_t i = 0; i < chunk->length; i++) {

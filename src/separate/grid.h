@@ -22,8 +22,8 @@ struct ms_chunk {
 struct ms_grid {
     int64_t song_frames, segment_frames, stride_frames;
     int runs;
-    int64_t start[MS_GRID_MAX_RUNS],
-        next[MS_GRID_MAX_RUNS]; /* of each run; next: chunk not yet given */
+    int64_t start[MS_GRID_MAX_RUNS]; /* of each run */
+    int64_t next[MS_GRID_MAX_RUNS];  /* of each run, position of its next chunk */
     /* [segment_frames], borrowed: sum of the weights at each frame since a run's start */
     double *cover;
 };
@@ -35,15 +35,16 @@ void ms_grid_init(struct ms_grid *grid, int64_t song_frames, int64_t segment_fra
                   int64_t stride_frames, int shifts, int64_t max_shift, uint64_t seed,
                   double *cover);
 
-/* Position of the first chunk, before any was given. */
+/* Position of the first chunk. Call it before ms_grid_next. */
 int64_t ms_grid_first(const struct ms_grid *grid);
 int64_t ms_grid_chunks(const struct ms_grid *grid); /* of all runs together */
 
 /* The next chunk by position; false after the last. */
 bool ms_grid_next(struct ms_grid *grid, struct ms_chunk *chunk);
 
-/* gain[0..chunk->length): what each frame of the chunk counts in the result: its triangular
- * weight by the sum of the weights of all chunks of its run there, by the number of runs. */
+/* gain[0..chunk->length): the share of each frame of the chunk in the result, which is its
+ * triangular weight divided by the sum of the weights of its run's chunks there, and by the number
+ * of runs. */
 void ms_grid_gain(const struct ms_grid *grid, const struct ms_chunk *chunk, float *gain);
 
 #endif

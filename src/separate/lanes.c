@@ -1,10 +1,10 @@
 /* Between separate.c and the network: segments go to whichever lane is free, a batch at a time, and
  * come back in order.
  *
- * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is
- * made, used and freed on its lane's thread. Slots form a ring: submitted at its head, collected
- * at its tail. Their buffers lie one behind the other, so that a batch, slots in a row, is one
- * piece of memory: it is never copied together. */
+ * Owns the lane threads, their sessions and the slots' buffers, all made once. A session is made,
+ * used and freed on its lane's thread. Slots form a ring: submitted at its head, collected at its
+ * tail. Their buffers lie one behind the other, so that a batch, which is slots in a row, is one
+ * piece of memory and needs no copy. */
 #include "lanes.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ struct lane {
     struct ms_lanes *owner;
     pthread_t thread;
     struct ms_session *session;
-    float *scratch;      /* as a batch's stems: one network's output, where several are joined */
+    float *scratch;      /* one network's output, like a batch's stems, where several are joined */
     struct ms_error err; /* of making the session */
     bool started;        /* guarded by the owner's lock */
 };
@@ -38,16 +38,14 @@ struct ms_lanes {
     struct ms_slot *slots;
     int slot_count;
     float *windows, *stems; /* of all slots */
-
     /* What to run; written while nothing is in flight. */
     int needed[MS_MODEL_MAX_MEMBERS], needed_count;
     float share[MS_MODEL_MAX_MEMBERS][MS_MODEL_MAX_STEMS]; /* 0 where the stem is not wanted */
-
     pthread_mutex_t lock;
     pthread_cond_t to_lanes, to_caller;
     bool locks_made;
     int64_t submitted, begun, collected; /* slot of number n: slots[n % slot_count] */
-    int64_t flushed; /* segments before this one begin in batches that are not full, too */
+    int64_t flushed; /* segments before this one also run in batches that are not full */
     int running;     /* batches */
     bool dropping, ending;
 };
@@ -80,7 +78,7 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
                    struct ms_error *err) {
     struct ms_lanes *lanes = lane->owner;
     const struct ms_network_ops *ops = lanes->network->ops;
-    double seconds[MS_STAGE_COUNT] = {0}; /* nobody asks */
+    double seconds[MS_STAGE_COUNT] = {0}; /* not used */
     if (lanes->needed_count == 1)
         return ops->forward(lane->session, lanes->needed[0], count, windows, stems, seconds, err);
     size_t pair = plane_pair_floats(lanes);
@@ -90,10 +88,10 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
         if (n > 0 && is_dropping(lanes))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         const float *share = lanes->share[lanes->needed[n]];
-        int code = ops->forward(lane->session, lanes->needed[n], count, windows, lane->scratch,
-                                seconds, err);
-        if (code != 0)
-            return code;
+        int rc = ops->forward(lane->session, lanes->needed[n], count, windows, lane->scratch,
+                              seconds, err);
+        if (rc != 0)
+            return rc;
         for (int s = 0; s < count * stem_count; s++)
             if (share[s % stem_count] != 0.0f)
                 add_scaled(stems + (size_t)s * pair, lane->scratch + (size_t)s * pair,
@@ -102,9 +100,8 @@ static int forward(struct lane *lane, int count, const float *windows, float *st
     return 0;
 }
 
-/* Takes the segments of the next batch, slots in a row from *first on; returns how many, 0: a
- * fuller one will come. As long as the caller does not wait for a lane it will submit more, or
- * flush. */
+/* Takes the next batch: slots in a row from *first on. Returns how many; 0: a fuller batch will
+ * come, since a caller that does not wait submits more, or flushes. */
 static int take_batch(struct ms_lanes *lanes, int *first) {
     int64_t waiting = lanes->submitted - lanes->begun;
     if (waiting < lanes->batch && lanes->begun >= lanes->flushed)
@@ -154,24 +151,24 @@ static void *lane_main(void *argument) {
 /* ---- on the caller's thread ---- */
 
 static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
-    int code = pthread_mutex_init(&lanes->lock, NULL);
-    if (code == 0 && (code = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
-        code = ms_cond_init(&lanes->to_caller);
-    if (code != 0)
-        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(code));
+    int rc = pthread_mutex_init(&lanes->lock, NULL);
+    if (rc == 0 && (rc = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
+        rc = ms_cond_init(&lanes->to_caller);
+    if (rc != 0)
+        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(rc));
     lanes->locks_made = true;
     return 0;
 }
 
 static int start_threads(struct ms_lanes *lanes, struct ms_error *err) {
-    int code = 0;
-    for (; code == 0 && lanes->threads < lanes->lane_count; lanes->threads += code == 0) {
+    int rc = 0;
+    for (; rc == 0 && lanes->threads < lanes->lane_count; lanes->threads += rc == 0) {
         struct lane *lane = &lanes->lane[lanes->threads];
-        code = ms_thread_start(&lane->thread, LANE_STACK_BYTES, lane_main, lane);
+        rc = ms_thread_start(&lane->thread, LANE_STACK_BYTES, lane_main, lane);
     }
-    if (code != 0)
+    if (rc != 0)
         return ms_error_set(err, MS_ENOMEM, "cannot start lane %d of %d: %s", lanes->threads + 1,
-                            lanes->lane_count, strerror(code));
+                            lanes->lane_count, strerror(rc));
 
     pthread_mutex_lock(&lanes->lock);
     for (int i = 0; i < lanes->threads; i++)
@@ -191,7 +188,7 @@ int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lan
         return ms_error_set(err, MS_EUSAGE, "batch: %d is not in 1..%d", batch, MS_BATCH_MAX);
     if (lanes < 1 || lanes > MS_LANES_MAX)
         return ms_error_set(err, MS_EUSAGE, "lanes: %d is not in 1..%d", lanes, MS_LANES_MAX);
-    int code = 0;
+    int rc = 0;
     struct ms_lanes *made = calloc(1, sizeof *made);
     if (made == NULL)
         goto no_memory;
@@ -221,17 +218,20 @@ int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lan
                 goto no_memory;
         }
     }
-    if ((code = make_locks(made, err)) != 0 || (code = start_threads(made, err)) != 0)
+    rc = make_locks(made, err);
+    if (rc == 0)
+        rc = start_threads(made, err);
+    if (rc != 0)
         goto out;
     *out = made;
     made = NULL;
     goto out;
 no_memory:
-    code = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes with batches of %d",
-                        lanes, batch);
+    rc = ms_error_set(err, MS_ENOMEM, "no memory for the buffers of %d lanes with batches of %d",
+                      lanes, batch);
 out:
     ms_lanes_free(made);
-    return code;
+    return rc;
 }
 
 void ms_lanes_free(struct ms_lanes *lanes) {
@@ -273,8 +273,9 @@ int ms_lanes_want(struct ms_lanes *lanes, const bool *wanted, struct ms_error *e
         for (int n = 0; n < info->member_count; n++)
             total += info->weights[n][s];
         if (wanted[s] && !(total > 0.0))
-            return ms_error_set(err, MS_EMODEL, "model %s: no network gives the stem %s",
-                                info->name, info->stems[s]);
+            return ms_error_set(err, MS_EMODEL,
+                                "model %s: no network has a weight above 0 for stem %s", info->name,
+                                info->stems[s]);
         for (int n = 0; n < info->member_count; n++) {
             lanes->share[n][s] = wanted[s] ? (float)(info->weights[n][s] / total) : 0.0f;
             serves[n] = serves[n] || lanes->share[n][s] != 0.0f;
@@ -325,27 +326,26 @@ const struct ms_slot *ms_lanes_oldest(const struct ms_lanes *lanes) {
 int ms_lanes_collect(struct ms_lanes *lanes, const atomic_bool *cancel, struct ms_slot **out,
                      struct ms_error *err) {
     struct ms_slot *slot = &lanes->slots[lanes->collected % lanes->slot_count];
-    int code = 0;
     pthread_mutex_lock(&lanes->lock);
+    int rc = 0;
     for (;;) {
         if (cancel != NULL && atomic_load(cancel)) {
-            code = ms_error_set(err, MS_ECANCELED, "canceled");
+            rc = ms_error_set(err, MS_ECANCELED, "canceled");
             break;
         }
         if (slot->done) {
             if (slot->err.code != 0)
-                code = ms_error_copy(err, &slot->err);
+                rc = ms_error_copy(err, &slot->err);
             break;
         }
-        flush(lanes); /* nothing more will come before this one is done */
-        /* The flag is set by a signal's handler or another thread, neither of which can wake
-         * this one. */
+        flush(lanes); /* the caller submits nothing before this one is done */
+        /* A signal handler or another thread sets the flag, and neither can wake this thread. */
         (void)ms_cond_wait_until(&lanes->to_caller, &lanes->lock,
                                  ms_monotonic_s() + CANCEL_POLL_MS / 1000.0);
     }
     pthread_mutex_unlock(&lanes->lock);
     *out = slot;
-    return code;
+    return rc;
 }
 
 void ms_lanes_release(struct ms_lanes *lanes) {
@@ -358,8 +358,8 @@ void ms_lanes_drain(struct ms_lanes *lanes) {
     lanes->begun = lanes->submitted;
     while (lanes->running > 0)
         pthread_cond_wait(&lanes->to_caller, &lanes->lock);
-    /* The next song begins at the ring's start: full batches, of which slot_count is a multiple,
-     * then end at its end. */
+    /* The next song begins at the ring's start. slot_count is a multiple of the batch, so that full
+     * batches do not wrap around. */
     lanes->submitted = lanes->begun = lanes->collected = lanes->flushed = 0;
     lanes->dropping = false;
     pthread_mutex_unlock(&lanes->lock);

@@ -7,8 +7,8 @@
 void ms_level_add(struct ms_level *level, const float *left, const float *right, size_t frames) {
     if (frames == 0)
         return;
-    /* Two passes over the block, then Chan's rule to join it: nothing cancels, however long or
-     * offset the song. */
+    /* Two passes over the block, then Chan's rule to join it: no cancellation, however long the
+     * song or large its offset. */
     double sum = 0.0;
     for (size_t i = 0; i < frames; i++)
         sum += ((double)left[i] + (double)right[i]) * 0.5;

@@ -1,11 +1,10 @@
 /* decode -> SEPARATE -> encode: the mix comes in by blocks, segments go through the lanes, stems go
  * out by blocks.
  *
- * Everything but the forwards happens on the caller's thread, in the order of the grid: what
- * comes out does not depend on the number of lanes or on their batches. Owns the stretch of the
- * mix that is still needed (history) and, for every stem, the one segment that later chunks
- * still add to (tail). Both have their size from the model and what the lanes take, none from
- * the song. */
+ * Everything but the forwards happens on the caller's thread, in the order of the grid: what comes
+ * out does not depend on the number of lanes or on their batches. Owns the stretch of the mix that
+ * is still needed (history) and, for every stem, the one segment that later chunks still add to
+ * (tail). Their sizes depend on the model and the lanes, not on the song. */
 #include "msaas/separate.h"
 
 #include <math.h>
@@ -16,7 +15,7 @@
 #include "lanes.h"
 #include "normalise.h"
 
-/* So loud that stems could pass what a float holds. */
+/* Louder, stems could exceed what a float holds. */
 #define MAX_LEVEL 1e30f
 
 struct ms_separator {
@@ -60,24 +59,25 @@ static int measure(struct job *job, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
     struct ms_level level = {0};
     for (;;) {
-        int code = check_cancel(job, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc != 0)
+            return rc;
         size_t frames = 0;
-        if ((code = job->source->read(job->source->context, separator->history,
-                                      MS_STEM_BLOCK_FRAMES, &frames, err)) != 0)
-            return code;
+        rc = job->source->read(job->source->context, separator->history, MS_STEM_BLOCK_FRAMES,
+                               &frames, err);
+        if (rc != 0)
+            return rc;
         if (frames == 0)
             break;
         ms_level_add(&level, separator->history[0], separator->history[1], frames);
     }
     if (level.frames == 0)
-        return ms_error_set(err, MS_EINPUT, "no audio samples");
+        return ms_error_set(err, MS_EINPUT, "the audio has no samples");
     job->song_frames = level.frames;
     job->mean = (float)level.mean;
     job->deviation = (float)ms_level_deviation(&level);
     if (!(fabsf(job->mean) < MAX_LEVEL && job->deviation < MAX_LEVEL))
-        return ms_error_set(err, MS_EINPUT, "the audio's level is beyond every measure");
+        return ms_error_set(err, MS_EINPUT, "the audio is too loud to be separated");
     return job->source->rewind(job->source->context, err);
 }
 
@@ -96,17 +96,18 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
         job->history_first = first;
     }
     while (job->history_end < end) {
-        int code = check_cancel(job, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc != 0)
+            return rc;
         float *planes[MS_MIX_CHANNELS];
         for (int c = 0; c < MS_MIX_CHANNELS; c++)
             planes[c] = separator->history[c] + (job->history_end - job->history_first);
         int64_t missing = end - job->history_end;
-        size_t frames = 0,
-               capacity = missing < MS_STEM_BLOCK_FRAMES ? (size_t)missing : MS_STEM_BLOCK_FRAMES;
-        if ((code = job->source->read(job->source->context, planes, capacity, &frames, err)) != 0)
-            return code;
+        size_t frames = 0;
+        size_t capacity = missing < MS_STEM_BLOCK_FRAMES ? (size_t)missing : MS_STEM_BLOCK_FRAMES;
+        rc = job->source->read(job->source->context, planes, capacity, &frames, err);
+        if (rc != 0)
+            return rc;
         if (frames == 0)
             return ms_error_set(err, MS_EINPUT,
                                 "the audio had %lld frames when it was read first, now it has %lld",
@@ -116,15 +117,15 @@ static int read_until(struct job *job, int64_t first, int64_t end, struct ms_err
     return 0;
 }
 
-/* At the song's end: the second pass must not have more than the first. */
+/* At the song's end: the second pass must not have more frames than the first. */
 static int check_end(struct job *job, struct ms_error *err) {
     size_t frames = 0;
-    int code = job->source->read(job->source->context, job->separator->history, 1, &frames, err);
-    if (code == 0 && frames > 0)
-        code = ms_error_set(err, MS_EINPUT,
-                            "the audio had %lld frames when it was read first, now it has more",
-                            (long long)job->song_frames);
-    return code;
+    int rc = job->source->read(job->source->context, job->separator->history, 1, &frames, err);
+    if (rc == 0 && frames > 0)
+        rc = ms_error_set(err, MS_EINPUT,
+                          "the audio had %lld frames when it was read first, now it has more",
+                          (long long)job->song_frames);
+    return rc;
 }
 
 /* window [2][segment_frames of the model]: the normalised mix from chunk->window on; zeros
@@ -132,10 +133,10 @@ static int check_end(struct job *job, struct ms_error *err) {
  * segment. */
 static void fill_window(const struct job *job, const struct ms_chunk *chunk, float *window) {
     const struct ms_separator *separator = job->separator;
-    int64_t frames = separator->info->segment_frames,
-            end = chunk->window + job->grid.segment_frames;
-    int64_t from = chunk->window > 0 ? chunk->window : 0,
-            to = end < job->song_frames ? end : job->song_frames;
+    int64_t frames = separator->info->segment_frames;
+    int64_t end = chunk->window + job->grid.segment_frames;
+    int64_t from = chunk->window > 0 ? chunk->window : 0;
+    int64_t to = end < job->song_frames ? end : job->song_frames;
     float mean = job->mean, scale = job->deviation + 1e-8f;
     memset(window, 0, (size_t)(MS_MIX_CHANNELS * frames) * sizeof *window);
     for (int c = 0; c < MS_MIX_CHANNELS; c++) {
@@ -156,14 +157,14 @@ static int feed(struct job *job, bool *more, struct ms_error *err) {
             ms_lanes_flush(lanes);
             break;
         }
-        /* Windows start in the order of their chunks, even those that reach back; stems from
-         * tail_first on are still to go out. */
+        /* Windows start in the order of their chunks, even those that reach back. Stems from
+         * tail_first on are not yet handed out. */
         int64_t first = slot->chunk.window, end = slot->chunk.position + slot->chunk.length;
         if (first > job->tail_first)
             first = job->tail_first;
-        int code = read_until(job, first > 0 ? first : 0, end, err);
-        if (code != 0)
-            return code;
+        int rc = read_until(job, first > 0 ? first : 0, end, err);
+        if (rc != 0)
+            return rc;
         fill_window(job, &slot->chunk, slot->window);
         ms_lanes_submit(lanes);
     }
@@ -178,11 +179,12 @@ static void multiply_add(float *restrict to, const float *restrict gain, const f
         to[i] += gain[i] * from[i];
 }
 
-/* Adds a chunk, the tail's first frame being the chunk's: the middle of what its window gave. */
+/* Adds a chunk to the tail, which begins at the chunk's first frame. The chunk is the middle of its
+ * window's output. */
 static void accumulate(struct job *job, const struct ms_slot *slot) {
     struct ms_separator *separator = job->separator;
-    int64_t frames = separator->info->segment_frames,
-            skip = slot->chunk.position - slot->chunk.window;
+    int64_t frames = separator->info->segment_frames;
+    int64_t skip = slot->chunk.position - slot->chunk.window;
     ms_grid_gain(&job->grid, &slot->chunk, separator->gain);
     for (int s = 0; s < separator->info->stem_count; s++)
         for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++)
@@ -191,15 +193,14 @@ static void accumulate(struct job *job, const struct ms_slot *slot) {
                          slot->chunk.length);
 }
 
-/* Hands out what no later chunk adds to: the frames before `end`, those before the song left
- * out. */
+/* Hands out the frames before `end`, to which no later chunk adds. Leaves out those before the
+ * song. */
 static int emit(struct job *job, int64_t end, struct ms_error *err) {
     struct ms_separator *separator = job->separator;
     int64_t at = job->tail_first > 0 ? job->tail_first : 0;
     for (int64_t count; at < end; at += count) {
         count = end - at < MS_STEM_BLOCK_FRAMES ? end - at : MS_STEM_BLOCK_FRAMES;
         const float *stems[MS_MODEL_MAX_STEMS][MS_MIX_CHANNELS] = {{NULL}};
-        const float *mix[MS_MIX_CHANNELS];
         for (int s = 0; s < separator->info->stem_count; s++)
             for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++) {
                 float *plane = tail_plane(separator, s, c) + (at - job->tail_first);
@@ -207,19 +208,19 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
                     plane[i] = plane[i] * job->deviation + job->mean;
                 stems[s][c] = plane;
             }
+        const float *mix[MS_MIX_CHANNELS];
         for (int c = 0; c < MS_MIX_CHANNELS; c++)
             mix[c] = separator->history[c] + (at - job->history_first);
-        int code = check_cancel(job, err);
-        if (code == 0)
-            code =
-                job->sink->write(job->sink->context, (const float *const(*)[MS_MIX_CHANNELS])stems,
-                                 mix, (size_t)count, err);
-        if (code != 0)
-            return code;
+        int rc = check_cancel(job, err);
+        if (rc == 0)
+            rc = job->sink->write(job->sink->context, (const float *const(*)[MS_MIX_CHANNELS])stems,
+                                  mix, (size_t)count, err);
+        if (rc != 0)
+            return rc;
     }
 
-    size_t gone = (size_t)(end - job->tail_first),
-           kept = (size_t)separator->info->segment_frames - gone;
+    size_t gone = (size_t)(end - job->tail_first);
+    size_t kept = (size_t)separator->info->segment_frames - gone;
     for (int s = 0; s < separator->info->stem_count; s++)
         for (int c = 0; job->options->wanted[s] && c < MS_MIX_CHANNELS; c++) {
             float *plane = tail_plane(separator, s, c);
@@ -230,18 +231,19 @@ static int emit(struct job *job, int64_t end, struct ms_error *err) {
     return 0;
 }
 
-/* The oldest segment in flight goes out; the lanes go on with the next while its frames are
- * written. */
+/* Collects the oldest segment in flight and hands out its frames, while the lanes work on the
+ * next. */
 static int finish_oldest(struct job *job, bool *more, struct ms_error *err) {
     struct ms_lanes *lanes = job->separator->lanes;
     struct ms_slot *slot;
-    int code = ms_lanes_collect(lanes, job->cancel, &slot, err);
-    if (code != 0)
-        return code;
+    int rc = ms_lanes_collect(lanes, job->cancel, &slot, err);
+    if (rc != 0)
+        return rc;
     accumulate(job, slot);
     ms_lanes_release(lanes);
-    if ((code = feed(job, more, err)) != 0)
-        return code;
+    rc = feed(job, more, err);
+    if (rc != 0)
+        return rc;
     const struct ms_slot *next = ms_lanes_oldest(lanes);
     return emit(job, next != NULL ? next->chunk.position : job->song_frames, err);
 }
@@ -250,17 +252,17 @@ static int separate(struct job *job, const struct ms_separate_hooks *hooks, stru
     struct ms_separate_progress progress = {.segments_total = ms_grid_chunks(&job->grid),
                                             .frames_total = job->song_frames};
     bool more = true;
-    int code = feed(job, &more, err);
-    while (code == 0) {
+    int rc = feed(job, &more, err);
+    while (rc == 0) {
         if (hooks != NULL && hooks->progress != NULL)
             hooks->progress(hooks->context, &progress);
         if (progress.segments_done == progress.segments_total)
             break;
-        code = finish_oldest(job, &more, err);
+        rc = finish_oldest(job, &more, err);
         progress.segments_done++;
         progress.frames_done = job->tail_first > 0 ? job->tail_first : 0;
     }
-    return code;
+    return rc;
 }
 
 /* ---- a job ---- */
@@ -300,19 +302,19 @@ int ms_separator_run(struct ms_separator *separator, const struct ms_mix_source 
                       .options = options,
                       .cancel = hooks != NULL ? hooks->cancel : NULL};
     int64_t segment_frames = 0, stride_frames = 0;
-    int code = check_options(info, options, &segment_frames, &stride_frames, err);
-    if (code != 0 || (code = ms_lanes_want(separator->lanes, options->wanted, err)) != 0 ||
-        (code = measure(&job, err)) != 0)
-        return code;
+    int rc = check_options(info, options, &segment_frames, &stride_frames, err);
+    if (rc != 0 || (rc = ms_lanes_want(separator->lanes, options->wanted, err)) != 0 ||
+        (rc = measure(&job, err)) != 0)
+        return rc;
     ms_grid_init(&job.grid, job.song_frames, segment_frames, stride_frames, options->shifts,
                  info->sample_rate_hz / 2, options->seed, separator->cover);
     job.tail_first = ms_grid_first(&job.grid);
     memset(separator->tail, 0,
            (size_t)(info->stem_count * MS_MIX_CHANNELS) * (size_t)info->segment_frames *
                sizeof(float));
-    code = separate(&job, hooks, err);
+    rc = separate(&job, hooks, err);
     ms_lanes_drain(separator->lanes);
-    return code != 0 ? code : check_end(&job, err);
+    return rc != 0 ? rc : check_end(&job, err);
 }
 
 int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms_separator **out,
@@ -322,11 +324,11 @@ int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms
     if (made == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a separator");
     made->info = &network->info;
-    int code = ms_lanes_new(network, lanes, batch, &made->lanes, err);
-    if (code != 0)
+    int rc = ms_lanes_new(network, lanes, batch, &made->lanes, err);
+    if (rc != 0)
         goto out;
-    /* From the oldest chunk, whose stems are still to go out, over those in flight to the end of
-     * the newest. */
+    /* From the oldest chunk, whose stems are not yet handed out, to the end of the newest in
+     * flight. */
     size_t segment = (size_t)made->info->segment_frames;
     made->history_capacity =
         (int64_t)segment * (ms_lanes_slots(made->lanes) + 2) + MS_STEM_BLOCK_FRAMES;
@@ -338,14 +340,14 @@ int ms_separator_new(struct ms_network *network, int lanes, int batch, struct ms
     made->cover = malloc(segment * sizeof(double));
     if (made->history[0] == NULL || made->history[1] == NULL || made->tail == NULL ||
         made->gain == NULL || made->cover == NULL) {
-        code = ms_error_set(err, MS_ENOMEM, "no memory for a separator's buffers");
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a separator's buffers");
         goto out;
     }
     *out = made;
     made = NULL;
 out:
     ms_separator_free(made);
-    return code;
+    return rc;
 }
 
 void ms_separator_free(struct ms_separator *separator) {

@@ -62,9 +62,9 @@ int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeli
                        struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS], int *count,
                        struct ms_error *err) {
     struct plan plan;
-    int code = make_plan(model, options, &plan, err);
-    if (code != 0)
-        return code;
+    int rc = make_plan(model, options, &plan, err);
+    if (rc != 0)
+        return rc;
     for (int i = 0; i < plan.count; i++) {
         outputs[i].path = NULL;
         ms_stem_label(plan.outputs[i].part, model->stems[plan.outputs[i].stem], outputs[i].label);
@@ -79,7 +79,7 @@ struct output {
     struct ms_encoder *encoder;
     struct ms_spool *spool; /* NULL where blocks go straight to the encoder */
     bool published;
-    struct ms_error err; /* why it could not be finished */
+    struct ms_error err; /* why it failed; code 0: it did not */
 };
 
 struct run {
@@ -105,26 +105,27 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
                     size_t *frames, struct ms_error *err) {
     struct run *run = context;
     double begin_s = ms_monotonic_s();
-    int code = ms_decoder_read(run->decoder, planes, capacity, frames, err);
+    int rc = ms_decoder_read(run->decoder, planes, capacity, frames, err);
     run->stats.decode_s += ms_monotonic_s() - begin_s;
-    run->decoder_failed = code != 0;
+    run->decoder_failed = rc != 0;
     ms_fault_point("mid-decode");
-    if (code != 0)
-        return code;
+    if (rc != 0)
+        return rc;
     run->mix_frames += (int64_t)*frames;
     const double max_s = run->options->max_seconds;
     if (max_s > 0 && (double)run->mix_frames > max_s * run->model->sample_rate_hz)
         return ms_error_set(err, MS_EINPUT,
-                            "is longer than %g minutes, the most that is taken here", max_s / 60);
+                            "is longer than %g minutes, the longest song that is accepted",
+                            max_s / 60);
     return 0;
 }
 
 static int rewind_mix(void *context, struct ms_error *err) {
     struct run *run = context;
-    int code = ms_decoder_rewind(run->decoder, err);
+    int rc = ms_decoder_rewind(run->decoder, err);
     run->mix_frames = 0;
-    run->decoder_failed = code != 0;
-    return code;
+    run->decoder_failed = rc != 0;
+    return rc;
 }
 
 /* The planes of output `number`: a stem's own, or what is made of several in scratch. */
@@ -164,75 +165,75 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
                        struct ms_error *err) {
     struct run *run = context;
     double begin_s = ms_monotonic_s();
-    int code = 0;
-    for (int i = 0; code == 0 && i < run->plan.count; i++) {
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < run->plan.count; i++) {
         const float *planes[MS_MIX_CHANNELS];
         make_content(run, i, stems, mix, frames, planes);
         if (run->options->clip == MS_CLIP_CLAMP)
             clamp(run, planes, frames);
-        code = run->outputs[i].spool != NULL
-                   ? ms_spool_write(run->outputs[i].spool, planes, frames, err)
-                   : ms_encoder_write(run->outputs[i].encoder, planes, frames, err);
+        rc = run->outputs[i].spool != NULL
+                 ? ms_spool_write(run->outputs[i].spool, planes, frames, err)
+                 : ms_encoder_write(run->outputs[i].encoder, planes, frames, err);
     }
     run->stats.frames += (int64_t)frames;
     run->stats.encode_s += ms_monotonic_s() - begin_s;
-    return code;
+    return rc;
 }
 
 /* ---- encoding what was spooled ---- */
 
-/* Demucs' prevent_clip: quieter by what the peak and a hundredth are over full scale, if they are.
- */
+/* Demucs' prevent_clip: where 1.01 times the peak is over full scale, divides by it. */
 static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
-    int code = ms_spool_rewind(output->spool, err);
-    while (code == 0) {
-        float *planes[MS_AUDIO_CHANNELS];
-        size_t frames;
+    int rc = ms_spool_rewind(output->spool, err);
+    while (rc == 0) {
         if (is_canceled(run) || atomic_load(&run->faulted) < number)
             return ms_error_set(err, MS_ECANCELED, "canceled");
-        if ((code = ms_spool_read(output->spool, planes, &frames, err)) != 0 || frames == 0)
+        float *planes[MS_AUDIO_CHANNELS];
+        size_t frames;
+        rc = ms_spool_read(output->spool, planes, &frames, err);
+        if (rc != 0 || frames == 0)
             break;
         for (int c = 0; divisor > 1.0f && c < MS_AUDIO_CHANNELS; c++)
             for (size_t i = 0; i < frames; i++)
                 planes[c][i] /= divisor;
         const float *const scaled[MS_AUDIO_CHANNELS] = {planes[0], planes[1]};
-        code = ms_encoder_write(output->encoder, scaled, frames, err);
+        rc = ms_encoder_write(output->encoder, scaled, frames, err);
     }
-    return code;
+    return rc;
 }
 
-/* Only the outputs after one that failed stop because of it, so that the fault told is the same
- * whichever came first. */
+/* Only outputs after a failed one stop, so that the error reported does not depend on the threads'
+ * order. */
 static void note_fault(struct run *run, int number) {
     int first = atomic_load(&run->faulted);
     while (number < first && !atomic_compare_exchange_weak(&run->faulted, &first, number))
         continue;
 }
 
-/* Takes outputs, one at a time, until none is left: each is whole under its temporary name, or has
- * its error. */
+/* Takes outputs, one at a time, until none is left. Afterwards each is complete under its temporary
+ * name or has an error. */
 static void *finish_outputs(void *context) {
     struct run *run = context;
     for (int i; (i = atomic_fetch_add(&run->next, 1)) < run->plan.count;) {
         struct output *output = &run->outputs[i];
-        int code = output->spool != NULL ? encode_spooled(run, i, &output->err) : 0;
-        if (code == 0)
-            code = ms_encoder_finish(output->encoder, &output->err);
-        if (code != 0)
+        int rc = output->spool != NULL ? encode_spooled(run, i, &output->err) : 0;
+        if (rc == 0)
+            rc = ms_encoder_finish(output->encoder, &output->err);
+        if (rc != 0)
             note_fault(run, i);
-        ms_spool_free(output->spool); /* the disk's space, as early as can be */
+        ms_spool_free(output->spool); /* frees the disk's space as early as possible */
         output->spool = NULL;
     }
     return NULL;
 }
 
 static int finish_all(struct run *run, int threads, struct ms_error *err) {
+    atomic_store(&run->faulted, run->plan.count);
     pthread_t helpers[MS_PIPELINE_MAX_OUTPUTS];
     int helper_count = 0;
-    atomic_store(&run->faulted, run->plan.count);
-    /* A thread that cannot be had is no fault: the others do its part. */
+    /* A thread that cannot be started is no error: the others do its work. */
     while (helper_count + 1 < threads && helper_count + 1 < run->plan.count &&
            ms_thread_start(&helpers[helper_count], 0, finish_outputs, run) == 0)
         helper_count++;
@@ -248,37 +249,37 @@ static int finish_all(struct run *run, int threads, struct ms_error *err) {
 
 static int publish_all(struct run *run, const struct ms_pipeline_output *outputs,
                        struct ms_error *err) {
-    int code = 0;
-    for (int i = 0; code == 0 && i < run->plan.count; i++) {
-        code = ms_encoder_publish(run->outputs[i].encoder, err);
-        run->outputs[i].published = code == 0;
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < run->plan.count; i++) {
+        rc = ms_encoder_publish(run->outputs[i].encoder, err);
+        run->outputs[i].published = rc == 0;
     }
-    for (int i = 0; code != 0 && i < run->plan.count; i++)
+    for (int i = 0; rc != 0 && i < run->plan.count; i++)
         if (run->outputs[i].published)
             (void)unlink(outputs[i].path);
-    return code;
+    return rc;
 }
 
 /* ---- the whole way ---- */
 
-/* Encoders are opened before the separation: a folder that cannot be written to is found at once.
- */
+/* Opens the encoders before the separation, so that a folder that cannot be written to is found at
+ * once. */
 static int open_all(struct run *run, const char *input, const struct ms_pipeline_output *outputs,
                     const char *spool_dir, struct ms_error *err) {
     int rate_hz = run->model->sample_rate_hz;
-    int code = ms_decoder_open(input, rate_hz, &run->decoder, err);
-    for (int i = 0; code == 0 && i < run->plan.count; i++) {
+    int rc = ms_decoder_open(input, rate_hz, &run->decoder, err);
+    for (int i = 0; rc == 0 && i < run->plan.count; i++) {
         for (int k = 0; k < i; k++)
             if (strcmp(outputs[i].path, outputs[k].path) == 0)
                 return ms_error_about(err, MS_EUSAGE, outputs[i].path,
                                       "both %s and %s would be written there", outputs[k].label,
                                       outputs[i].label);
-        code = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
-                               ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
-        if (code == 0 && run->options->clip == MS_CLIP_RESCALE)
-            code = ms_spool_new(spool_dir, &run->outputs[i].spool, err);
+        rc = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
+                             ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
+        if (rc == 0 && run->options->clip == MS_CLIP_RESCALE)
+            rc = ms_spool_new(spool_dir, &run->outputs[i].spool, err);
     }
-    return code;
+    return rc;
 }
 
 static int separate_all(struct run *run, struct ms_separator *separator, const char *input,
@@ -295,11 +296,11 @@ static int separate_all(struct run *run, struct ms_separator *separator, const c
     struct ms_mix_source source = {run, read_mix, rewind_mix};
     struct ms_stem_sink sink = {run, write_stems};
     double begin_s = ms_monotonic_s();
-    int code = ms_separator_run(separator, &source, &sink, &options, run->hooks, err);
+    int rc = ms_separator_run(separator, &source, &sink, &options, run->hooks, err);
     run->stats.separate_s = ms_monotonic_s() - begin_s - run->stats.decode_s - run->stats.encode_s;
-    if (code == MS_EINPUT && !run->decoder_failed && err != NULL)
+    if (rc == MS_EINPUT && !run->decoder_failed && err != NULL)
         return ms_error_prefix(err, "%s", input);
-    return code;
+    return rc;
 }
 
 int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
@@ -309,28 +310,32 @@ int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *
                     struct ms_pipeline_stats *stats, struct ms_error *err) {
     double begin_s = ms_monotonic_s();
     struct run run = {.model = model, .options = options, .hooks = hooks};
-    int code = make_plan(model, options, &run.plan, err);
-    if (code != 0)
-        return code;
+    int rc = make_plan(model, options, &run.plan, err);
+    if (rc != 0)
+        return rc;
     if (run.plan.count != output_count)
         return ms_error_set(err, MS_EINTERNAL, "%d outputs named, %d planned", output_count,
                             run.plan.count);
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
         run.scratch[c] = malloc(MS_STEM_BLOCK_FRAMES * sizeof(float));
         if (run.scratch[c] == NULL) {
-            code = ms_error_set(err, MS_ENOMEM, "no memory for a song's buffers");
+            rc = ms_error_set(err, MS_ENOMEM, "no memory for a song's buffers");
             goto out;
         }
     }
-    if ((code = open_all(&run, input, outputs, spool_dir, err)) != 0 ||
-        (code = separate_all(&run, separator, input, err)) != 0)
+    rc = open_all(&run, input, outputs, spool_dir, err);
+    if (rc == 0)
+        rc = separate_all(&run, separator, input, err);
+    if (rc != 0)
         goto out;
     double encode_begin_s = ms_monotonic_s();
-    if ((code = finish_all(&run, ms_separator_lanes(separator), err)) != 0)
+    rc = finish_all(&run, ms_separator_lanes(separator), err);
+    if (rc != 0)
         goto out;
     run.stats.encode_s += ms_monotonic_s() - encode_begin_s;
     run.stats.damaged = ms_decoder_was_damaged(run.decoder);
-    if ((code = publish_all(&run, outputs, err)) != 0)
+    rc = publish_all(&run, outputs, err);
+    if (rc != 0)
         goto out;
     run.stats.total_s = ms_monotonic_s() - begin_s;
     if (stats != NULL)
@@ -343,5 +348,5 @@ out:
     ms_decoder_free(run.decoder);
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
         free(run.scratch[c]);
-    return code;
+    return rc;
 }

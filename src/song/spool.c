@@ -30,7 +30,6 @@ static int fail(const struct ms_spool *spool, int cause, struct ms_error *err) {
 
 int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err) {
     *out = NULL;
-    int code = 0;
     char *name = ms_strdupf("%s/.msaas-spool-XXXXXX", folder);
     struct ms_spool *made = calloc(1, sizeof *made);
     if (made != NULL) {
@@ -39,14 +38,15 @@ int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err
         for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
             made->block[c] = malloc(BLOCK_FRAMES * sizeof(float));
     }
+    int rc = 0;
     if (name == NULL || made == NULL || made->folder == NULL || made->block[0] == NULL ||
         made->block[1] == NULL) {
-        code = ms_error_set(err, MS_ENOMEM, "no memory for a temporary file's buffers");
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a temporary file's buffers");
         goto out;
     }
     made->file = mkostemp(name, O_CLOEXEC);
     if (made->file < 0) {
-        code = fail(made, errno, err);
+        rc = fail(made, errno, err);
         goto out;
     }
     (void)unlink(name);
@@ -55,7 +55,7 @@ int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err
 out:
     free(name);
     ms_spool_free(made);
-    return code;
+    return rc;
 }
 
 void ms_spool_free(struct ms_spool *spool) {
@@ -90,12 +90,12 @@ static int put_plane(struct ms_spool *spool, const float *plane, size_t frames,
 }
 
 static int put_block(struct ms_spool *spool, struct ms_error *err) {
-    int code = 0;
-    for (int c = 0; code == 0 && c < MS_AUDIO_CHANNELS; c++)
-        code = put_plane(spool, spool->block[c], spool->filled, err);
+    int rc = 0;
+    for (int c = 0; rc == 0 && c < MS_AUDIO_CHANNELS; c++)
+        rc = put_plane(spool, spool->block[c], spool->filled, err);
     spool->frames += (int64_t)spool->filled;
     spool->filled = 0;
-    return code;
+    return rc;
 }
 
 int ms_spool_write(struct ms_spool *spool, const float *const planes[MS_AUDIO_CHANNELS],
@@ -109,18 +109,18 @@ int ms_spool_write(struct ms_spool *spool, const float *const planes[MS_AUDIO_CH
             memcpy(spool->block[c] + spool->filled, planes[c] + at, count * sizeof(float));
         spool->filled += count;
         at += count;
-        int code = spool->filled == BLOCK_FRAMES ? put_block(spool, err) : 0;
-        if (code != 0)
-            return code;
+        int rc = spool->filled == BLOCK_FRAMES ? put_block(spool, err) : 0;
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
 
 int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err) {
-    int code = put_block(spool, err);
+    int rc = put_block(spool, err);
     spool->left = spool->frames;
     spool->at = 0;
-    return code;
+    return rc;
 }
 
 static int get_plane(struct ms_spool *spool, float *plane, size_t frames, struct ms_error *err) {
@@ -144,12 +144,12 @@ int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size
     off_t before = spool->at;
     for (int c = 0; c < MS_AUDIO_CHANNELS; c++) {
         planes[c] = spool->block[c];
-        int code = get_plane(spool, planes[c], *frames, err);
-        if (code != 0)
-            return code;
+        int rc = get_plane(spool, planes[c], *frames, err);
+        if (rc != 0)
+            return rc;
     }
     spool->left -= (int64_t)*frames;
-    /* Nobody reads it again: its pages need not push others out of memory. */
+    /* It is not read again: lets the kernel drop its pages first. */
     (void)posix_fadvise(spool->file, before, spool->at - before, POSIX_FADV_DONTNEED);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* A spool: planar stereo put on disk in order and read back once, its peak measured on the way. One
- * thread. */
+/* A spool: planar stereo written to disk in order and read back once. Measures the peak as it is
+ * written. One thread. */
 #ifndef MSAAS_SONG_SPOOL_H
 #define MSAAS_SONG_SPOOL_H
 
@@ -7,7 +7,7 @@
 
 struct ms_spool;
 
-/* Its file stands in `folder` without a name: it is gone with the spool, whatever happens. */
+/* Its file lies in `folder` without a name, so that it is gone with the process in any case. */
 MS_MUST_CHECK int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err);
 void ms_spool_free(struct ms_spool *spool);
 

@@ -1,11 +1,11 @@
 /* The store in a folder: DIR/BUCKET/KEY are the objects, plain files that any program can read.
  * SHA-256 and content type are attributes of the file itself (user.msaas.sha256, user.mime_type),
- * so that they come and go with its bytes in one rename; a file system without attributes keeps
- * neither, and what is read from it goes unchecked.
+ * so that one rename replaces them with the bytes. A file system without attributes keeps neither;
+ * objects read from it are not checked.
  *
  * Owns DIR/.tmp, where objects grow before they get their names. Several processes may use one DIR.
- * Runs on the caller's thread. Every folder on the way is opened by itself and may be no symbolic
- * link: no name leads out of DIR. */
+ * Runs on the caller's thread. Every folder of a path is opened by itself and must not be a
+ * symbolic link, so that no key leads out of DIR. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,11 @@
 #define TEMPORARY_MAX 33 /* of a name in it */
 #define SHA256_ATTRIBUTE "user.msaas.sha256"
 #define TYPE_ATTRIBUTE "user.mime_type"
-#define LEFTOVER_S 86400 /* what nobody has written to for so long was left by a crash */
+#define LEFTOVER_S 86400 /* a temporary file of this age was left by a crash */
 
 struct fs {
     struct ms_store store;
-    int root, temporary; /* DIR, DIR/.tmp */
+    int root, temporary; /* descriptors of DIR and DIR/.tmp */
     bool create_buckets;
     char *path; /* DIR */
 };
@@ -46,22 +46,21 @@ static int not_found(const char *bucket, const char *key, struct ms_error *err) 
 
 /* ---- the way to an object ---- */
 
-/* The folder that holds the object, and the object's name in it. -1 and errno. */
+/* Opens the folder that holds the object; *name is the object's name in it. On failure -1 and
+ * errno. */
 static int open_folder(const struct fs *fs, const char *bucket, const char *key, bool create,
                        const char **name) {
-    char part[256]; /* store.c has seen to it that none is longer */
+    char part[256]; /* store.c has checked the length */
     const char *rest = key;
-    int folder = fs->root, next;
+    int folder = fs->root;
     size_t size = strlen(bucket);
-
     memcpy(part, bucket, size + 1);
     for (bool is_bucket = true;; is_bucket = false) {
         if (create && (!is_bucket || fs->create_buckets) && mkdirat(folder, part, 0750) == 0)
             (void)fsync(folder);
-        next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        const int next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (folder != fs->root) {
             const int error = errno;
-
             (void)close(folder);
             errno = error;
         }
@@ -78,16 +77,14 @@ static int open_folder(const struct fs *fs, const char *bucket, const char *key,
 }
 
 static void describe(int fd, const struct stat *status, struct ms_object_info *info) {
-    ssize_t size;
-
     *info = (struct ms_object_info){
         .bytes = status->st_size,
         .modified_ms = (int64_t)status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000,
     };
-    size = fgetxattr(fd, SHA256_ATTRIBUTE, info->sha256, MS_SHA256_HEX - 1);
+    const ssize_t size = fgetxattr(fd, SHA256_ATTRIBUTE, info->sha256, MS_SHA256_HEX - 1);
     info->sha256[size == MS_SHA256_HEX - 1 ? size : 0] = '\0';
     if (strspn(info->sha256, "0123456789abcdef") != MS_SHA256_HEX - 1)
-        info->sha256[0] = '\0'; /* none of ours */
+        info->sha256[0] = '\0'; /* not written by this program */
     if (info->sha256[0] != '\0')
         snprintf(info->etag, sizeof info->etag, "\"%.32s\"", info->sha256);
     else
@@ -98,10 +95,8 @@ static void describe(int fd, const struct stat *status, struct ms_object_info *i
 
 static int open_object(const struct fs *fs, const char *bucket, const char *key, int *fd,
                        struct ms_object_info *info, struct ms_error *err) {
-    struct stat status;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
-
     *fd = -1;
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? not_found(bucket, key, err)
@@ -109,16 +104,16 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
     *fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) {
         const int error = errno;
-
         (void)close(folder);
         errno = error;
         return error == ENOENT ? not_found(bucket, key, err) : disk_error(fs, bucket, key, err);
     }
     (void)close(folder);
+    struct stat status;
     if (fstat(*fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(*fd);
         *fd = -1;
-        return not_found(bucket, key, err); /* a folder is no object */
+        return not_found(bucket, key, err); /* a folder is not an object */
     }
     describe(*fd, &status, info);
     return 0;
@@ -126,14 +121,12 @@ static int open_object(const struct fs *fs, const char *bucket, const char *key,
 
 /* ---- writing ---- */
 
-/* The descriptor, or MS_E... */
+/* Returns the descriptor, or MS_E... */
 static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct ms_error *err) {
-    int fd;
     const int rc = ms_random_hex(name, TEMPORARY_MAX - 1, err);
-
     if (rc != 0)
         return rc;
-    fd = openat(fs->temporary, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    const int fd = openat(fs->temporary, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return ms_error_set(err, MS_EIO, "%s/" TEMPORARY ": %s", fs->path, strerror(errno));
     return fd;
@@ -142,16 +135,13 @@ static int open_temporary(const struct fs *fs, char name[TEMPORARY_MAX], struct 
 static int copy(const struct fs *fs, const struct ms_store_source *source, int fd,
                 char hex[MS_SHA256_HEX], struct ms_error *err) {
     char *block = malloc(BLOCK_BYTES);
-    struct ms_sha256 *digest = NULL;
-    int rc;
-
     if (block == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to store an object");
-    rc = ms_sha256_new(&digest, err);
+    struct ms_sha256 *digest = NULL;
+    int rc = ms_sha256_new(&digest, err);
     for (int64_t done = 0; rc == 0 && done < source->size;) {
         const size_t size =
             source->size - done < BLOCK_BYTES ? (size_t)(source->size - done) : BLOCK_BYTES;
-
         if (ms_store_canceled(&fs->store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else
@@ -161,7 +151,6 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
         ms_sha256_update(digest, block, size);
         for (size_t written = 0; rc == 0 && written < size;) {
             const ssize_t some = write(fd, block + written, size - written);
-
             if (some >= 0)
                 written += (size_t)some;
             else if (errno != EINTR)
@@ -178,7 +167,7 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
     return rc;
 }
 
-/* False: the disk failed; a file system that has no attributes is fine. */
+/* False: the disk failed. True also where the file system has no attributes. */
 static bool set_attribute(int fd, const char *name, const char *value) {
     return value[0] == '\0' || fsetxattr(fd, name, value, strlen(value), 0) == 0 ||
            errno == ENOTSUP || errno == EPERM;
@@ -188,30 +177,30 @@ static int fs_put(struct ms_store *store, const char *bucket, const char *key,
                   const struct ms_store_source *source, struct ms_object_info *info,
                   struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
-    char temporary[TEMPORARY_MAX], hex[MS_SHA256_HEX];
-    struct stat status;
-    const char *name;
-    int folder = -1, fd, rc;
-
-    fd = open_temporary(fs, temporary, err);
+    char temporary[TEMPORARY_MAX];
+    const int fd = open_temporary(fs, temporary, err);
     if (fd < 0)
         return fd;
-    folder = open_folder(fs, bucket, key, true, &name);
+    const char *name;
+    const int folder = open_folder(fs, bucket, key, true, &name);
+    int rc;
     if (folder < 0) {
         rc = errno == ENOENT ? ms_error_set(err, MS_ENOTFOUND, "there is no bucket %s", bucket)
                              : disk_error(fs, bucket, key, err);
         goto out;
     }
+    char hex[MS_SHA256_HEX];
     rc = copy(fs, source, fd, hex, err);
     if (rc != 0)
         goto out;
+    struct stat status;
     if (!set_attribute(fd, SHA256_ATTRIBUTE, hex) ||
         !set_attribute(fd, TYPE_ATTRIBUTE, source->content_type) || fsync(fd) != 0 ||
         fstat(fd, &status) != 0 || renameat(fs->temporary, temporary, folder, name) != 0) {
         rc = disk_error(fs, bucket, key, err);
         goto out;
     }
-    temporary[0] = '\0'; /* it has its name */
+    temporary[0] = '\0'; /* it has its final name */
     describe(fd, &status, info);
     if (fsync(folder) != 0)
         rc = disk_error(fs, bucket, key, err);
@@ -230,7 +219,6 @@ static int fs_head(struct ms_store *store, const char *bucket, const char *key,
                    struct ms_object_info *info, struct ms_error *err) {
     int fd;
     const int rc = open_object((struct fs *)store, bucket, key, &fd, info, err);
-
     if (rc == 0)
         (void)close(fd);
     return rc;
@@ -239,14 +227,13 @@ static int fs_head(struct ms_store *store, const char *bucket, const char *key,
 static int fs_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
                   int64_t last, const struct ms_store_sink *sink, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
-    struct ms_sha256 *digest = NULL;
-    char *block = NULL, hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
-    int fd, rc;
-
-    rc = open_object(fs, bucket, key, &fd, sink->info, err);
+    char *block = NULL;
+    int fd;
+    int rc = open_object(fs, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
     rc = ms_store_range(sink->info->bytes, first, &last, err);
+    struct ms_sha256 *digest = NULL;
     if (rc == 0)
         rc = ms_sha256_new(&digest, err);
     if (rc != 0)
@@ -256,11 +243,11 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
         rc = ms_error_set(err, MS_ENOMEM, "no memory to read an object");
         goto out;
     }
+    char what[MS_STORE_BUCKET_MAX + 520];
     snprintf(what, sizeof what, "%s/%s", bucket, key);
     for (int64_t at = first; at <= last;) {
         const int64_t left = last - at + 1;
         const ssize_t some = pread(fd, block, left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES, at);
-
         if (ms_store_canceled(store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else if (some < 0 && errno == EINTR)
@@ -276,6 +263,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
         ms_sha256_update(digest, block, (size_t)some);
         at += some;
     }
+    char hex[MS_SHA256_HEX];
     if (first == 0 && last == sink->info->bytes - 1 && sink->info->sha256[0] != '\0') {
         ms_sha256_hex(digest, hex);
         if (strcmp(hex, sink->info->sha256) != 0)
@@ -293,10 +281,9 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     struct fs *fs = (struct fs *)store;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
-    int rc = 0;
-
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : disk_error(fs, bucket, key, err);
+    int rc = 0;
     if (unlinkat(folder, name, 0) == 0) {
         if (fsync(folder) != 0)
             rc = disk_error(fs, bucket, key, err);
@@ -307,12 +294,11 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     return rc;
 }
 
-/* A file can be made: the disk is there, writable and not full. */
+/* Makes a file, which shows that the disk is there, writable and not full. */
 static int fs_ping(struct ms_store *store, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
     char name[TEMPORARY_MAX];
     const int fd = open_temporary(fs, name, err);
-
     if (fd < 0)
         return fd;
     (void)close(fd);
@@ -323,7 +309,6 @@ static int fs_ping(struct ms_store *store, struct ms_error *err) {
 
 static void fs_close(struct ms_store *store) {
     struct fs *fs = (struct fs *)store;
-
     if (fs->root >= 0)
         (void)close(fs->root);
     if (fs->temporary >= 0)
@@ -337,14 +322,14 @@ static void fs_close(struct ms_store *store) {
 static void remove_leftovers(int folder) {
     const int copy_of_it = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = copy_of_it >= 0 ? fdopendir(copy_of_it) : NULL;
-    const struct dirent *entry;
-    struct stat status;
 
     if (entries == NULL) {
         if (copy_of_it >= 0)
             (void)close(copy_of_it);
         return;
     }
+    const struct dirent *entry;
+    struct stat status;
     while ((entry = readdir(entries)) != NULL) { // NOLINT(concurrency-mt-unsafe)
         if (fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             S_ISREG(status.st_mode) && time(NULL) - status.st_mtime > LEFTOVER_S)
@@ -364,14 +349,11 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .remove = fs_remove,
     };
     const char *path = options->url + strlen("file:");
-    struct fs *fs;
-    int rc;
-
     if (strncmp(path, "///", 3) == 0) /* file:///DIR */
         path += 2;
     if (path[0] == '\0' || strncmp(path, "//", 2) == 0)
         return ms_error_set(err, MS_EUSAGE, "the store's URL names no folder: write file:DIR");
-    fs = calloc(1, sizeof *fs);
+    struct fs *fs = calloc(1, sizeof *fs);
     if (fs == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a store");
     fs->store.ops = &ops;
@@ -379,6 +361,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
     fs->root = fs->temporary = -1;
     fs->create_buckets = options->create_buckets;
     fs->path = strdup(path);
+    int rc;
     if (fs->path == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a store");
         goto out;

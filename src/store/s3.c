@@ -1,6 +1,5 @@
-/* The store on S3, and on whatever speaks its language: s3_get.c reads objects, s3_put.c stores
- * them; the rest is here. Owns the HTTP client and a copy of the settings; runs on the caller's
- * thread. */
+/* The store on S3 and compatible servers. s3_get.c reads objects, s3_put.c stores them; the rest is
+ * here. Owns the HTTP client and a copy of the settings; runs on the caller's thread. */
 #include "s3.h"
 
 #include <stdio.h>
@@ -16,7 +15,6 @@
 static int s3_ping(struct ms_store *store, struct ms_error *err) {
     struct ms_s3_call call = {.method = "GET"};
     const int rc = ms_s3_send((struct ms_s3 *)store, &call, err);
-
     if (rc != 0 || (call.status == 403 && strcmp(call.error, "AccessDenied") == 0))
         return rc;
     return ms_s3_status(&call, err);
@@ -26,19 +24,19 @@ static int s3_remove(struct ms_store *store, const char *bucket, const char *key
                      struct ms_error *err) {
     struct ms_s3_call call = {.method = "DELETE", .bucket = bucket, .key = key};
     const int rc = ms_s3_do((struct ms_s3 *)store, &call, err);
-
     return rc == MS_ENOTFOUND ? 0 : rc;
 }
 
 static int s3_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
                       char **url, struct ms_error *err) {
     const struct ms_s3 *s3 = (const struct ms_s3 *)store;
-    char *host = NULL, *path = NULL, *query = NULL, date[17];
+    char *host = NULL, *path = NULL;
     int rc = ms_s3_address(s3, bucket, key, &host, &path, err);
-
     if (rc != 0)
         return rc;
+    char date[17];
     ms_s3_date(date);
+    char *query = NULL;
     rc = ms_sigv4_presign(&(struct ms_sigv4_request){.method = "GET",
                                                      .host = host,
                                                      .path = path,
@@ -64,7 +62,6 @@ static int s3_presign(struct ms_store *store, const char *bucket, const char *ke
 
 static void s3_close(struct ms_store *store) {
     struct ms_s3 *s3 = (struct ms_s3 *)store;
-
     ms_http_client_free(s3->http);
     free(s3->authority);
     free(s3->base_path);
@@ -84,8 +81,6 @@ static void s3_close(struct ms_store *store) {
  * header. */
 static int set_endpoint(struct ms_s3 *s3, const char *endpoint, struct ms_error *err) {
     const char *host, *own_port;
-    size_t size, path;
-
     if (strncasecmp(endpoint, "http://", 7) == 0) {
         s3->scheme = "http";
         own_port = ":80";
@@ -98,8 +93,8 @@ static int set_endpoint(struct ms_s3 *s3, const char *endpoint, struct ms_error 
         return ms_error_set(err, MS_EUSAGE,
                             "the endpoint of S3 must be an http:// or https:// URL");
     }
-    size = strcspn(host, "/?#");
-    path = strlen(host + size);
+    size_t size = strcspn(host, "/?#");
+    size_t path = strlen(host + size);
     while (path > 0 && host[size + path - 1] == '/')
         path--;
     if (size == 0 ||
@@ -144,7 +139,6 @@ static int copy_settings(struct ms_s3 *s3, const struct ms_store_options *option
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         const int rc = copy(settings[i].from, settings[i].to, err);
-
         if (rc != 0)
             return rc;
     }
@@ -168,16 +162,12 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
     };
     const char *prefix = options->url + strlen("s3:");
     char *amazon = NULL;
-    struct ms_s3 *s3;
-    struct timespec now;
-    int rc;
-
     if (strncmp(prefix, "//", 2) != 0 || strlen(prefix) > MS_STORE_BUCKET_MAX ||
         strspn(prefix + 2, "abcdefghijklmnopqrstuvwxyz0123456789.-") != strlen(prefix + 2))
         return ms_error_set(err, MS_EUSAGE,
                             "the store's URL must be s3:// or s3://PREFIX, where PREFIX begins "
                             "the buckets' names");
-    s3 = calloc(1, sizeof *s3);
+    struct ms_s3 *s3 = calloc(1, sizeof *s3);
     if (s3 == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a store");
     s3->store.ops = &ops;
@@ -188,9 +178,10 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
     s3->attempts = options->attempts > 0 ? options->attempts : 6;
     s3->backoff_ms = options->backoff_ms > 0 ? options->backoff_ms : 250;
     s3->stall_timeout_s = options->stall_timeout_s > 0 ? options->stall_timeout_s : 30;
+    struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     s3->random = ((uint32_t)now.tv_nsec ^ (uint32_t)getpid() << 16) | 1;
-    rc = copy_settings(s3, options, err);
+    int rc = copy_settings(s3, options, err);
     if (rc != 0)
         goto out;
     if (options->endpoint == NULL || options->endpoint[0] == '\0') {

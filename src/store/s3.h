@@ -1,13 +1,13 @@
-/* The files of the S3 backend among themselves: s3_call.c sends one signed request, s3_put.c
- * stores, s3.c does the rest. */
+/* What the files of the S3 backend share. s3_call.c sends one signed request, s3_get.c reads
+ * objects, s3_put.c stores them, s3.c does the rest. */
 #ifndef MSAAS_STORE_S3_H
 #define MSAAS_STORE_S3_H
 
 #include "msaas/http_client.h"
 #include "store_ops.h"
 
-#define MS_S3_REPLY_MAX                                                                            \
-    8192 /* of a reply that isn't an object: XML that holds an id, a tag or an error */
+/* Bytes kept of a reply that is not an object: XML with an id, a tag or an error. */
+#define MS_S3_REPLY_MAX 8192
 #define MS_S3_EXTRA_HEADERS 4
 
 struct ms_s3 {
@@ -34,52 +34,55 @@ struct ms_s3_call {
     const struct ms_store_source *body; /* NULL: none */
     int64_t body_first, body_bytes;
     const char *body_sha256; /* NULL only without body */
-    /* Of a reply with status 2xx: head() before its first byte, write() takes them instead of
-     * `reply`. May be NULL. */
+    /* Called for a reply with status 2xx: head() before the first byte, then write() with the
+     * bytes, which then do not go to `reply`. Either may be NULL. */
     int (*head)(void *context, const struct ms_http_response *response, struct ms_error *err);
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
     void *context;
-    bool closing; /* cleans up after a failure: few attempts, no regard to cancel */
+    bool closing; /* cleans up after a failure: few attempts, cancel is ignored */
 
     int status;
     char etag[80];
-    char reply[MS_S3_REPLY_MAX]; /* its beginning, NUL-terminated; printable or not */
+    char reply[MS_S3_REPLY_MAX]; /* its beginning, NUL-terminated, perhaps not printable */
     size_t reply_bytes;
     char error[48]; /* S3's name of the error: "NoSuchKey"; "" none */
 
-    int64_t given;     /* inner matters of s3_call.c from here on */
-    bool ours;         /* head(), write() or the body failed: not the network */
+    /* From here on s3_call.c's own. */
+    int64_t given;     /* bytes of the body sent so far */
+    bool ours;         /* head(), write() or the body failed, not the network */
     bool may_retry;    /* another attempt may bring another result */
     int retry_after_s; /* what the server asked for */
 };
 
-/* One attempt. 0: there is an answer, whatever its status. call->may_retry tells the rest. */
-int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
-/* Waits before attempt `number` (the first is 0); `rc` is what the last came to. 0: go on. Else
- * it's over: rc. */
-int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
-                struct ms_error *err);
-/* As many attempts as it takes and is allowed. 0: any status but those that are tried again. */
-int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
-/* ms_s3_send, and 0 for status 2xx only. */
-int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
-/* The error that the status of a call is; 0 for 2xx. */
-int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err);
+/* One attempt. 0: S3 answered, with whatever status. call->may_retry says whether another attempt
+ * may help. */
+MS_MUST_CHECK int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+/* Waits before the next attempt. `number` attempts were made; the last returned `rc`. 0: try again.
+ * Otherwise the attempts are over and this is their error. */
+MS_MUST_CHECK int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
+                              struct ms_error *err);
+/* Tries as often as allowed. 0: S3 answered with a status that another attempt would not change. */
+MS_MUST_CHECK int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+/* ms_s3_send; every status but 2xx is an error. */
+MS_MUST_CHECK int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+/* The error that a call's status stands for; 0 for 2xx. */
+MS_MUST_CHECK int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err);
 
-/* https or http, host, path of an object (key NULL: a bucket; bucket NULL: the service). The caller
- * frees both. */
-int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, char **host,
-                  char **path, struct ms_error *err);
+/* Host and path of an object; of a bucket where key is NULL, of the service where bucket is NULL.
+ * The caller frees both. */
+MS_MUST_CHECK int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key,
+                                char **host, char **path, struct ms_error *err);
 void ms_s3_date(char date[17]); /* now: "20130524T000000Z" */
-/* The text of the first element of that name; false: none that fits. */
+/* Copies the text of the first element of that name. False: there is none, or it does not fit. */
 bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity);
 
-int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
-               struct ms_object_info *info, struct ms_error *err);
-int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
-              int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
-int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
-              const struct ms_store_source *source, struct ms_object_info *info,
-              struct ms_error *err);
+MS_MUST_CHECK int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
+                             struct ms_object_info *info, struct ms_error *err);
+MS_MUST_CHECK int ms_s3_get(struct ms_store *store, const char *bucket, const char *key,
+                            int64_t first, int64_t last, const struct ms_store_sink *sink,
+                            struct ms_error *err);
+MS_MUST_CHECK int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
+                            const struct ms_store_source *source, struct ms_object_info *info,
+                            struct ms_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* One signed request to S3, and another attempt where that may help. Between the store's operations
- * and the HTTP client. Owns nothing beyond a call; runs on the caller's thread. */
+/* One signed request to S3, repeated where that may help. Stands between the store's operations and
+ * the HTTP client. Owns nothing beyond a call; runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,8 @@
 
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define MAX_PAUSE_MS 20000
-#define UPLOAD_STALL_S                                                                             \
-    10 /* at least: a server that has all bytes writes them before it answers   \
-                           */
+/* Uploads may stall for at least so long: a server writes everything to disk before it answers. */
+#define UPLOAD_STALL_S 10
 #define CLOSING_ATTEMPTS 2
 #define CLOSING_TIMEOUT_S 10
 
@@ -24,7 +23,6 @@ int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, c
                   char **path, struct ms_error *err) {
     const bool in_host = s3->virtual_host && bucket != NULL;
     char *encoded = ms_percent_encode(key != NULL ? key : "", true);
-
     *host = in_host ? ms_strdupf("%s.%s", bucket, s3->authority) : strdup(s3->authority);
     *path = NULL;
     if (encoded != NULL)
@@ -43,7 +41,6 @@ int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key, c
 void ms_s3_date(char date[17]) {
     const time_t now = time(NULL);
     struct tm utc;
-
     gmtime_r(&now, &utc);
     (void)strftime(date, 17, "%Y%m%dT%H%M%SZ", &utc);
 }
@@ -55,22 +52,20 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     } entities[] = {{"&quot;", '"'}, {"&amp;", '&'},   {"&lt;", '<'},
                     {"&gt;", '>'},   {"&apos;", '\''}, {"&#34;", '"'}};
     char tag[64];
-    const char *at, *end;
-    size_t size = 0;
 
     snprintf(tag, sizeof tag, "<%s>", element);
-    at = strstr(xml, tag);
+    const char *at = strstr(xml, tag);
     if (at == NULL)
         return false;
     at += strlen(tag);
     snprintf(tag, sizeof tag, "</%s>", element);
-    end = strstr(at, tag);
+    const char *end = strstr(at, tag);
     if (end == NULL)
         return false;
+    size_t size = 0;
     while (at < end) {
         size_t step = 1;
         char byte = *at;
-
         for (size_t i = 0; i < sizeof entities / sizeof *entities; i++) {
             if (strncmp(at, entities[i].entity, strlen(entities[i].entity)) == 0) {
                 byte = entities[i].byte;
@@ -96,7 +91,6 @@ static int give_body(void *context, void *buffer, size_t capacity, size_t *size,
     const size_t some = (int64_t)capacity < left ? capacity : (size_t)left;
     const int rc =
         ms_store_source_read(call->body, call->body_first + call->given, buffer, some, err);
-
     if (rc != 0) {
         call->ours = true;
         return rc;
@@ -119,27 +113,24 @@ static int see_head(void *context, const struct ms_http_response *response, stru
     struct ms_s3_call *call = context;
     const char *etag = ms_http_response_header(response, "ETag");
     const char *retry_after = ms_http_response_header(response, "Retry-After");
-    int rc = 0;
-
     call->status = response->status;
     if (etag != NULL && strlen(etag) < sizeof call->etag)
         memcpy(call->etag, etag, strlen(etag) + 1);
     if (retry_after != NULL) {
-        const long seconds = strtol(retry_after, NULL, 10); /* a date counts as none */
-
+        const long seconds = strtol(retry_after, NULL, 10); /* 0 for a date */
         call->retry_after_s = seconds > 0 && seconds < 1000 ? (int)seconds : 0;
     }
+    int rc = 0;
     if (succeeded(call) && call->head != NULL)
         rc = call->head(call->context, response, err);
     call->ours = rc != 0;
     return rc;
 }
 
-/* The beginning of a reply is enough for all that S3 says in XML. */
+/* The beginning of a reply holds all that is read from S3's XML. */
 static void keep_reply(struct ms_s3_call *call, const void *bytes, size_t size) {
     const size_t room = sizeof call->reply - 1 - call->reply_bytes;
     const size_t some = size < room ? size : room;
-
     memcpy(call->reply + call->reply_bytes, bytes, some);
     call->reply_bytes += some;
     call->reply[call->reply_bytes] = '\0';
@@ -148,7 +139,6 @@ static void keep_reply(struct ms_s3_call *call, const void *bytes, size_t size) 
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct ms_s3_call *call = context;
     int rc = 0;
-
     if (succeeded(call) && call->write != NULL)
         rc = call->write(call->context, bytes, size, err);
     else
@@ -167,11 +157,11 @@ struct lines {
     size_t signed_count;
 };
 
-/* The headers; authorization comes last, in front of it what it signs. */
+/* Makes the headers: first those that are signed, then the signature and the host. */
 static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, const char *host,
                         const char *path, struct lines *lines, struct ms_error *err) {
     const char *payload = call->body_sha256 != NULL ? call->body_sha256 : EMPTY_SHA256;
-    char authorization[MS_SIGV4_AUTHORIZATION_MAX], date[17];
+    char date[17];
     struct ms_sigv4_request request = {
         .method = call->method,
         .host = host,
@@ -186,14 +176,13 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
         .session_token = s3->session_token,
         .amz_date = date,
     };
-    size_t own = 0, count = 0;
-    int rc;
-
     ms_s3_date(date);
+    size_t own = 0;
     lines->own[own++] = ms_strdupf("x-amz-date: %s", date);
     lines->own[own++] = ms_strdupf("x-amz-content-sha256: %s", payload);
     if (s3->session_token != NULL)
         lines->own[own++] = ms_strdupf("x-amz-security-token: %s", s3->session_token);
+    size_t count = 0;
     for (size_t i = 0; i < own; i++) {
         if (lines->own[i] == NULL)
             goto no_memory;
@@ -201,7 +190,8 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
     }
     for (size_t i = 0; i < MS_S3_EXTRA_HEADERS && call->headers[i] != NULL; i++)
         lines->all[count++] = call->headers[i];
-    rc = ms_sigv4_authorization(&request, authorization, err);
+    char authorization[MS_SIGV4_AUTHORIZATION_MAX];
+    const int rc = ms_sigv4_authorization(&request, authorization, err);
     if (rc != 0)
         return rc;
     lines->own[3] = ms_strdupf("Authorization: %s", authorization);
@@ -210,15 +200,14 @@ static int make_headers(const struct ms_s3 *s3, const struct ms_s3_call *call, c
         goto no_memory;
     lines->all[count++] = lines->own[3];
     lines->all[count++] = lines->own[4];
-    lines->all[count] =
-        "Expect:"; /* not asked first: a second lost with servers that don't answer that */
+    /* No "Expect: 100-continue": a server that does not answer it costs a second. */
+    lines->all[count] = "Expect:";
     return 0;
 no_memory:
     return ms_error_set(err, MS_ENOMEM, "no memory for a request to S3");
 }
 
-/* Whether the answer may be another one next time. An upload can fail at its end, with status 200.
- */
+/* Whether another attempt may get another answer. The end of an upload can fail with status 200. */
 static bool passes(const struct ms_s3_call *call) {
     switch (call->status) {
     case 429:
@@ -240,18 +229,16 @@ static int stall_timeout_s(const struct ms_s3 *s3, const struct ms_s3_call *call
 }
 
 int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
-    char *host = NULL, *path = NULL, *url = NULL;
+    char *url = NULL;
     struct lines lines = {0};
-    struct ms_http_response response;
     const bool has_body = strcmp(call->method, "PUT") == 0 || strcmp(call->method, "POST") == 0;
-    int rc;
-
     call->status = call->retry_after_s = 0;
     call->etag[0] = call->reply[0] = call->error[0] = '\0';
     call->reply_bytes = 0;
     call->given = 0;
     call->ours = call->may_retry = false;
-    rc = ms_s3_address(s3, call->bucket, call->key, &host, &path, err);
+    char *host = NULL, *path = NULL;
+    int rc = ms_s3_address(s3, call->bucket, call->key, &host, &path, err);
     if (rc != 0)
         goto out;
     url = ms_strdupf("%s://%s%s%s%s", s3->scheme, host, path, call->query != NULL ? "?" : "",
@@ -263,6 +250,7 @@ int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *er
     rc = make_headers(s3, call, host, path, &lines, err);
     if (rc != 0)
         goto out;
+    struct ms_http_response response;
     rc = ms_http_send(s3->http,
                       &(struct ms_http_request){
                           .method = call->method,
@@ -297,9 +285,9 @@ out:
 
 /* ---- attempts ---- */
 
+/* xorshift: enough to keep clients from returning all at once. */
 static int random_below(struct ms_s3 *s3, int limit) {
-    s3->random ^=
-        s3->random << 13; /* xorshift: enough to keep clients from coming back all at once */
+    s3->random ^= s3->random << 13;
     s3->random ^= s3->random >> 17;
     s3->random ^= s3->random << 5;
     return (int)(s3->random % (uint32_t)limit);
@@ -310,8 +298,6 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
     const struct timespec slice = {.tv_nsec = 50000000};
     const int attempts = call->closing ? CLOSING_ATTEMPTS : s3->attempts;
     int64_t pause_ms = s3->backoff_ms;
-    double end;
-
     if (!call->may_retry)
         return rc;
     if (number >= attempts && rc != 0) {
@@ -330,7 +316,7 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
         pause_ms = (int64_t)call->retry_after_s * 1000;
     if (pause_ms > MAX_PAUSE_MS)
         pause_ms = MAX_PAUSE_MS;
-    end = ms_monotonic_s() + (double)pause_ms / 1000;
+    const double end = ms_monotonic_s() + (double)pause_ms / 1000;
     while (ms_monotonic_s() < end) {
         if (!call->closing && ms_store_canceled(&s3->store))
             return ms_error_set(err, MS_ECANCELED, "canceled");
@@ -342,7 +328,6 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
 int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     for (int number = 1;; number++) {
         int rc = ms_s3_attempt(s3, call, err);
-
         if (!call->may_retry)
             return rc;
         rc = ms_s3_pause(s3, call, number, rc, err);
@@ -353,7 +338,6 @@ int ms_s3_send(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) 
 
 int ms_s3_do(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err) {
     const int rc = ms_s3_send(s3, call, err);
-
     return rc != 0 ? rc : ms_s3_status(call, err);
 }
 
@@ -363,17 +347,16 @@ static bool error_is(const struct ms_s3_call *call, const char *name) {
 
 int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
     char what[700];
-    int code = MS_EINTERNAL;
-    const char *remedy = "";
-
+    int rc = MS_EINTERNAL;
     snprintf(what, sizeof what, "%s%s%s", call->bucket != NULL ? call->bucket : "S3",
              call->key != NULL ? "/" : "", call->key != NULL ? call->key : "");
     if (succeeded(call) && call->error[0] == '\0')
         return 0;
+    const char *remedy = "";
     if (call->status == 404) {
-        code = MS_ENOTFOUND;
+        rc = MS_ENOTFOUND;
     } else if (call->status == 401 || call->status == 403) {
-        code = MS_EDENIED;
+        rc = MS_EDENIED;
         if (error_is(call, "RequestTimeTooSkewed"))
             remedy = ": set this machine's clock";
         else if (error_is(call, "SignatureDoesNotMatch") || error_is(call, "InvalidAccessKeyId"))
@@ -381,21 +364,21 @@ int ms_s3_status(const struct ms_s3_call *call, struct ms_error *err) {
         else if (error_is(call, "ExpiredToken"))
             remedy = ": the session token has expired";
     } else if (error_is(call, "XAmzContentSHA256Mismatch") || error_is(call, "BadDigest")) {
-        code = MS_ECORRUPT;
+        rc = MS_ECORRUPT;
         remedy = ": the bytes that arrived are not those that were signed";
     } else if (call->status == 408 || error_is(call, "RequestTimeout") || succeeded(call)) {
-        code = MS_ENET;
+        rc = MS_ENET;
     } else if (call->status == 409 || call->status == 412) {
-        code = MS_ECONFLICT;
+        rc = MS_ECONFLICT;
     } else if (call->status == 413 || error_is(call, "EntityTooLarge")) {
-        code = MS_ETOOLARGE;
+        rc = MS_ETOOLARGE;
     } else if (call->status == 416) {
-        code = MS_EUSAGE;
+        rc = MS_EUSAGE;
         remedy = ": there are no such bytes";
     } else if (call->status / 100 == 3 || error_is(call, "AuthorizationHeaderMalformed")) {
-        code = MS_EUSAGE;
-        remedy = ": is that bucket in another region?";
+        rc = MS_EUSAGE;
+        remedy = ": the bucket may be in another region";
     }
-    return ms_error_about(err, code, what, "S3 answered %d%s%s%s", call->status,
+    return ms_error_about(err, rc, what, "S3 answered %d%s%s%s", call->status,
                           call->error[0] != '\0' ? " " : "", call->error, remedy);
 }

@@ -1,4 +1,4 @@
-/* Objects of S3, read and described. A download goes on where an attempt broke off. The digest of
+/* Objects of S3, read and described. A download continues where an attempt broke off. The digest of
  * an object is kept with it, as x-amz-meta-sha256. Owns nothing; runs on the caller's thread. */
 #include "s3.h"
 
@@ -8,12 +8,11 @@
 #include <time.h>
 
 #define DIGEST_HEADER "x-amz-meta-sha256"
-#define MAX_ATTEMPTS 100 /* of a download that goes on a bit each time */
+#define MAX_ATTEMPTS 100 /* of a download that makes some progress each time */
 
 static int64_t number_or(const char *text, int64_t otherwise) {
     char *end;
     const long long value = text != NULL ? strtoll(text, &end, 10) : 0;
-
     return text != NULL && end != text && value >= 0 ? value : otherwise;
 }
 
@@ -22,13 +21,11 @@ static int64_t http_date_ms(const char *text) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct tm utc = {0};
     char month[4] = "";
-    const char *found;
-
     // NOLINTNEXTLINE(cert-err34-c): what is too large makes a wrong date, of no harm
     if (text == NULL || sscanf(text, "%*3s, %2d %3s %4d %2d:%2d:%2d", &utc.tm_mday, month,
                                &utc.tm_year, &utc.tm_hour, &utc.tm_min, &utc.tm_sec) != 6)
         return 0;
-    found = strstr(months, month);
+    const char *found = strstr(months, month);
     if (found == NULL || strlen(month) != 3 || (found - months) % 3 != 0)
         return 0;
     utc.tm_mon = (int)(found - months) / 3;
@@ -41,7 +38,6 @@ static void describe(const struct ms_http_response *response, struct ms_object_i
     const char *digest = ms_http_response_header(response, DIGEST_HEADER);
     const char *range = ms_http_response_header(response, "Content-Range");
     const char *total = range != NULL ? strchr(range, '/') : NULL;
-
     *info = (struct ms_object_info){
         .bytes = total != NULL ? number_or(total + 1, -1)
                                : number_or(ms_http_response_header(response, "Content-Length"), -1),
@@ -56,27 +52,25 @@ static void describe(const struct ms_http_response *response, struct ms_object_i
 
 static int see_info(void *context, const struct ms_http_response *response, struct ms_error *err) {
     struct ms_object_info *info = context;
-
     describe(response, info);
     return info->bytes >= 0
                ? 0
-               : ms_error_set(err, MS_ENET, "S3's answer does not say how long the object is");
+               : ms_error_set(err, MS_ENET, "S3's answer does not give the object's length");
 }
 
 int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
                struct ms_object_info *info, struct ms_error *err) {
     struct ms_s3_call call = {
         .method = "HEAD", .bucket = bucket, .key = key, .head = see_info, .context = info};
-
     return ms_s3_do((struct ms_s3 *)store, &call, err);
 }
 
-/* A download, over several attempts: each goes on where the last broke off. */
+/* A download over several attempts: each continues where the last broke off. */
 struct download {
     const struct ms_store_sink *sink;
     int64_t first, last; /* as asked for; known to lie in the object once `known` */
     int64_t next;        /* the next byte that is wanted */
-    bool known;          /* sink->info is there */
+    bool known;          /* sink->info is filled */
     struct ms_sha256 *digest;
 };
 
@@ -84,18 +78,17 @@ static int see_object(void *context, const struct ms_http_response *response,
                       struct ms_error *err) {
     struct download *download = context;
     const char *range = ms_http_response_header(response, "Content-Range");
-    int64_t begin = 0;
-    int rc;
-
     if (response->status == 206 && (range == NULL || strncmp(range, "bytes ", 6) != 0))
         return ms_error_set(err, MS_ENET, "S3 sent a part of an object without saying which");
+    int64_t begin = 0;
     if (response->status == 206)
         begin = number_or(range + 6, -1);
     if (begin != download->next)
-        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent another part than asked for");
+        return ms_error_set(err, MS_EUNSUPPORTED,
+                            "the server sent another part of the object than was asked for");
     if (download->known)
         return 0;
-    rc = see_info(download->sink->info, response, err);
+    int rc = see_info(download->sink->info, response, err);
     if (rc == 0)
         rc = ms_store_range(download->sink->info->bytes, download->first, &download->last, err);
     download->known = rc == 0;
@@ -104,11 +97,9 @@ static int see_object(void *context, const struct ms_http_response *response,
 
 static int take_object(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct download *download = context;
-    int rc;
-
     if ((int64_t)size > download->last - download->next + 1)
-        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more than was asked for");
-    rc = download->sink->write(download->sink->context, bytes, size, err);
+        return ms_error_set(err, MS_EUNSUPPORTED, "the server sent more bytes than were asked for");
+    const int rc = download->sink->write(download->sink->context, bytes, size, err);
     if (rc != 0)
         return rc;
     ms_sha256_update(download->digest, bytes, size);
@@ -118,9 +109,8 @@ static int take_object(void *context, const void *bytes, size_t size, struct ms_
 
 static int attempt_download(struct ms_s3 *s3, struct ms_s3_call *call, struct download *download,
                             struct ms_error *err) {
-    char range[80], match[100];
-
     memset(call->headers, 0, sizeof call->headers);
+    char range[80];
     if (download->next > 0 || download->last >= 0) {
         if (download->last >= 0)
             snprintf(range, sizeof range, "range: bytes=%lld-%lld", (long long)download->next,
@@ -129,6 +119,7 @@ static int attempt_download(struct ms_s3 *s3, struct ms_s3_call *call, struct do
             snprintf(range, sizeof range, "range: bytes=%lld-", (long long)download->next);
         call->headers[0] = range;
     }
+    char match[100];
     if (download->known && download->sink->info->etag[0] != '\0') {
         snprintf(match, sizeof match, "if-match: %s", download->sink->info->etag);
         call->headers[1] = match;
@@ -146,23 +137,20 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
                               .head = see_object,
                               .write = take_object,
                               .context = &download};
-    char hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
     int rc = ms_sha256_new(&download.digest, err);
-
     for (int number = 1, fruitless = 1; rc == 0; number++, fruitless++) {
         const int64_t before = download.next;
-
         rc = attempt_download(s3, &call, &download, err);
         if (download.known && download.next == download.last + 1)
-            break; /* also where the connection broke behind the last byte */
+            break; /* also where the connection broke after the last byte */
         if (rc == 0 && !call.may_retry) {
-            if (call.status == 416 && first == 0) { /* no byte of it exists: it is empty */
+            if (call.status == 416 && first == 0) { /* the object is empty */
                 rc = ms_s3_head(store, bucket, key, sink->info, err);
                 break;
             }
             rc = ms_s3_status(&call, err);
             if (rc == 0)
-                rc = ms_error_set(err, MS_ENET, "S3 sent less than the object has");
+                rc = ms_error_set(err, MS_ENET, "S3 sent fewer bytes than the object has");
             break;
         }
         if (download.next > before && number < MAX_ATTEMPTS)
@@ -171,6 +159,7 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
     }
     if (download.known && download.next == download.last + 1 && !call.ours)
         rc = 0;
+    char hex[MS_SHA256_HEX], what[MS_STORE_BUCKET_MAX + 520];
     if (rc == 0 && download.first == 0 && download.last == sink->info->bytes - 1 &&
         sink->info->sha256[0] != '\0') {
         ms_sha256_hex(download.digest, hex);

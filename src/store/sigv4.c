@@ -18,7 +18,7 @@
 #define MAX_HEADERS 32
 #define MAX_TEXT_BYTES (1 << 20)
 
-/* A text that grows. Once it failed it stays failed: looked at once, at the end. */
+/* A text that grows. A failure sticks, so that it is checked once, at the end. */
 struct text {
     char *bytes;
     size_t size, capacity;
@@ -29,7 +29,6 @@ static void add_bytes(struct text *text, const char *bytes, size_t size) {
     if (!text->failed && text->size + size + 1 > text->capacity) {
         const size_t capacity = 2 * (text->size + size + 1);
         char *grown = capacity <= MAX_TEXT_BYTES ? realloc(text->bytes, capacity) : NULL;
-
         text->failed = grown == NULL;
         if (grown != NULL) {
             text->bytes = grown;
@@ -49,7 +48,6 @@ static void add(struct text *text, const char *string) {
 
 static void add_encoded(struct text *text, const char *string) {
     char *encoded = ms_percent_encode(string, false);
-
     if (encoded == NULL)
         text->failed = true;
     else
@@ -66,26 +64,23 @@ struct pair {
 
 static int compare_bytes(const char *a, size_t a_size, const char *b, size_t b_size) {
     const int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
 }
 
 static int compare_pairs(const void *left, const void *right) {
     const struct pair *a = left, *b = right;
     const int order = compare_bytes(a->name, a->name_size, b->name, b->name_size);
-
     return order != 0 ? order : compare_bytes(a->value, a->value_size, b->value, b->value_size);
 }
 
-/* Sorted by name, then by value: not as whole strings, where '=' would come behind '%' and '-'. */
+/* Sorted by name, then by value. Whole strings would sort otherwise, since '=' comes after '%' and
+ * '-'. */
 static int add_query(struct text *out, const char *query, struct ms_error *err) {
     struct pair pairs[MAX_PARAMETERS];
     size_t count = 0;
-
     while (*query != '\0') {
         const size_t size = strcspn(query, "&");
         const char *equals = memchr(query, '=', size);
-
         if (size > 0) {
             if (count == MAX_PARAMETERS)
                 return ms_error_set(err, MS_EUSAGE, "over %d parameters in a query to be signed",
@@ -120,13 +115,11 @@ static int compare_headers(const void *left, const void *right) {
     return strcmp(((const struct header *)left)->name, ((const struct header *)right)->name);
 }
 
-/* White space around a value is dropped, inside it becomes one space. */
+/* Drops white space around a value; within it, white space becomes one space. */
 static void add_value(struct text *out, const char *value) {
     const size_t start = out->size;
-
     while (*value != '\0') {
         const size_t space = strspn(value, " \t"), word = strcspn(value + space, " \t");
-
         if (space > 0 && word > 0 && out->size > start)
             add(out, " ");
         add_bytes(out, value + space, word);
@@ -134,17 +127,15 @@ static void add_value(struct text *out, const char *value) {
     }
 }
 
-/* The headers' block and the list of their names. */
+/* Writes the block of headers and the list of their names. */
 static int add_headers(const struct ms_sigv4_request *request, struct text *block,
                        struct text *names, struct ms_error *err) {
     struct header headers[MAX_HEADERS];
     size_t count = 0;
-    int rc = 0;
-
     headers[count++] = (struct header){.name = strdup("host"), .value = request->host};
+    int rc = 0;
     for (const char *const *line = request->headers; line != NULL && *line != NULL; line++) {
         const size_t size = strcspn(*line, ":");
-
         if ((*line)[size] != ':' || size == 0 || count == MAX_HEADERS) {
             rc = ms_error_set(err, MS_EUSAGE, "a header to be signed is none, or one of over %d",
                               MAX_HEADERS);
@@ -196,12 +187,10 @@ static int add_scope(struct text *out, const struct ms_sigv4_request *request,
 static int sign(const struct ms_sigv4_request *request, const char *scope, const char *canonical,
                 size_t canonical_size, char signature[MS_SHA256_HEX], struct ms_error *err) {
     const char *const steps[] = {request->region, request->service, "aws4_request"};
-    unsigned char key[MS_SHA256_BYTES];
     char hash[MS_SHA256_HEX];
     char *secret = ms_strdupf("AWS4%s", request->secret_key);
     char *text = NULL;
     int rc = ms_sha256_of(canonical, canonical_size, hash, err);
-
     if (rc != 0)
         goto out;
     text = ms_strdupf(ALGORITHM "\n%s\n%s\n%s", request->amz_date, scope, hash);
@@ -209,6 +198,7 @@ static int sign(const struct ms_sigv4_request *request, const char *scope, const
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a request");
         goto out;
     }
+    unsigned char key[MS_SHA256_BYTES];
     rc = ms_hmac_sha256(secret, strlen(secret), request->amz_date, DATE_BYTES, key, err);
     for (int i = 0; rc == 0 && i < 3; i++)
         rc = ms_hmac_sha256(key, sizeof key, steps[i], strlen(steps[i]), key, err);
@@ -227,8 +217,7 @@ out:
     return rc;
 }
 
-/* What is signed, in its canonical form. names: those of the headers, given by the first pass over
- * them. */
+/* Writes the canonical request, which is what is signed. names: of the headers in `block`. */
 static void add_canonical(struct text *out, const struct ms_sigv4_request *request,
                           const struct text *query, const struct text *block,
                           const struct text *names) {
@@ -251,13 +240,11 @@ static void add_canonical(struct text *out, const struct ms_sigv4_request *reque
 
 int ms_sigv4_authorization(const struct ms_sigv4_request *request,
                            char out[MS_SIGV4_AUTHORIZATION_MAX], struct ms_error *err) {
-    struct text query = {0}, block = {0}, names = {0}, scope = {0}, canonical = {0};
-    char signature[MS_SHA256_HEX];
-    int rc, size;
-
-    rc = add_query(&query, request->query, err);
+    struct text query = {0}, block = {0}, names = {0}, canonical = {0};
+    int rc = add_query(&query, request->query, err);
     if (rc == 0)
         rc = add_headers(request, &block, &names, err);
+    struct text scope = {0};
     if (rc == 0)
         rc = add_scope(&scope, request, err);
     if (rc != 0)
@@ -267,12 +254,13 @@ int ms_sigv4_authorization(const struct ms_sigv4_request *request,
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a request");
         goto out;
     }
+    char signature[MS_SHA256_HEX];
     rc = sign(request, scope.bytes, canonical.bytes, canonical.size, signature, err);
     if (rc != 0)
         goto out;
-    size = snprintf(out, MS_SIGV4_AUTHORIZATION_MAX,
-                    ALGORITHM " Credential=%s/%s,SignedHeaders=%s,Signature=%s",
-                    request->access_key, scope.bytes, names.bytes, signature);
+    const int size = snprintf(out, MS_SIGV4_AUTHORIZATION_MAX,
+                              ALGORITHM " Credential=%s/%s,SignedHeaders=%s,Signature=%s",
+                              request->access_key, scope.bytes, names.bytes, signature);
     if (size >= MS_SIGV4_AUTHORIZATION_MAX)
         rc =
             ms_error_set(err, MS_EUSAGE, "the access key or the headers are too long to be signed");
@@ -287,18 +275,18 @@ out:
 
 int ms_sigv4_presign(const struct ms_sigv4_request *request, int expires_s, char **query,
                      struct ms_error *err) {
-    struct text raw = {0}, sorted = {0}, block = {0}, names = {0}, scope = {0}, canonical = {0};
-    char signature[MS_SHA256_HEX], number[16];
-    int rc;
-
+    struct text raw = {0}, sorted = {0}, canonical = {0};
     *query = NULL;
-    rc = add_headers(request, &block, &names, err);
+    struct text block = {0}, names = {0};
+    int rc = add_headers(request, &block, &names, err);
+    struct text scope = {0};
     if (rc == 0)
         rc = add_scope(&scope, request, err);
     if (rc == 0 && (scope.failed || names.failed))
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a URL");
     if (rc != 0)
         goto out;
+    char number[16];
     snprintf(number, sizeof number, "%d", expires_s);
     add(&raw, request->query);
     add(&raw, "&X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
@@ -324,6 +312,7 @@ int ms_sigv4_presign(const struct ms_sigv4_request *request, int expires_s, char
         rc = ms_error_set(err, MS_ENOMEM, "no memory to sign a URL");
         goto out;
     }
+    char signature[MS_SHA256_HEX];
     rc = sign(request, scope.bytes, canonical.bytes, canonical.size, signature, err);
     if (rc != 0)
         goto out;

@@ -1,5 +1,5 @@
 /* The door to the store: songs lie here before a worker takes them, stems afterwards. Checks names
- * and ranges, and hands over to the backend that the scheme says. Runs on the caller's thread. */
+ * and ranges, then calls the backend that the URL's scheme names. Runs on the caller's thread. */
 #include "store_ops.h"
 
 #include <errno.h>
@@ -11,53 +11,25 @@
 #include <unistd.h>
 
 #include "msaas/sys.h"
+#include "msaas/text.h"
 
 #define KEY_MAX_BYTES 512
-#define PART_MAX_BYTES 255 /* between slashes; what file systems take */
+#define PART_MAX_BYTES 255 /* between slashes: the limit of file systems */
 #define WEEK_S 604800
 
 /* ---- names ---- */
 
-/* Bytes of the character that begins at `text`; 0: it is not UTF-8 (RFC 3629), or a control
- * character. */
-static size_t character_bytes(const unsigned char *text) {
-    static const struct {
-        unsigned char first, last, low, high; /* first byte; bounds of the second */
-        size_t bytes;
-    } forms[] = {
-        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
-        {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (*text < forms[i].first || *text > forms[i].last)
-            continue;
-        if (forms[i].bytes > 1 && (text[1] < forms[i].low || text[1] > forms[i].high))
-            return 0;
-        for (size_t j = 2; j < forms[i].bytes; j++) {
-            if (text[j] < 0x80 || text[j] > 0xbf)
-                return 0;
-        }
-        return forms[i].bytes;
-    }
-    return 0;
-}
-
 static bool key_is_good(const char *key) {
     const size_t size = strnlen(key, KEY_MAX_BYTES + 1);
-    size_t part = 0;
-
     if (size == 0 || size > KEY_MAX_BYTES)
         return false;
-    for (size_t i = 0; i < size;) {
-        const size_t bytes = character_bytes((const unsigned char *)key + i);
-
-        if (bytes == 0 || key[i] == '\\')
+    for (size_t i = 0, bytes = 0; i < size; i += bytes) {
+        uint32_t code;
+        bytes = ms_utf8_read(key + i, size - i, &code);
+        if (bytes == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == '\\')
             return false;
-        i += bytes;
     }
+    size_t part = 0;
     for (const char *at = key;; at += part + 1) {
         part = strcspn(at, "/");
         if (part == 0 || part > PART_MAX_BYTES || (part == 1 && at[0] == '.') ||
@@ -71,7 +43,6 @@ static bool key_is_good(const char *key) {
 static bool bucket_is_good(const char *bucket) {
     static const char ends[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     const size_t size = strlen(bucket);
-
     return size >= 3 && size < MS_STORE_BUCKET_MAX && strspn(bucket, ends) > 0 &&
            strchr(ends, bucket[size - 1]) != NULL &&
            strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") == size &&
@@ -82,17 +53,16 @@ static bool bucket_is_good(const char *bucket) {
 static int check_names(const struct ms_store *store, const char *bucket, const char *key,
                        char full[MS_STORE_BUCKET_MAX], struct ms_error *err) {
     const int size = snprintf(full, MS_STORE_BUCKET_MAX, "%s%s", store->prefix, bucket);
-
     if (size >= MS_STORE_BUCKET_MAX || !bucket_is_good(full))
         return ms_error_set(err, MS_EUSAGE,
                             "\"%.80s\" cannot be a bucket: 3 to 63 of a-z, 0-9, '.' and '-'", full);
     if (!key_is_good(key))
-        return ms_error_set(err, MS_EUSAGE, "a key of bucket %s is not one that objects can have",
+        return ms_error_set(err, MS_EUSAGE,
+                            "a key in bucket %s is malformed: 1 to 512 bytes of UTF-8, without "
+                            "control characters, backslashes and empty, \".\" or \"..\" parts",
                             full);
     return 0;
 }
-
-/* ---- for the backends ---- */
 
 /* ---- the contract ---- */
 
@@ -117,8 +87,6 @@ int ms_store_ping(struct ms_store *store, struct ms_error *err) {
 
 static int open_source(const struct ms_object_source *given, struct ms_store_source *source,
                        struct ms_error *err) {
-    struct stat status;
-
     *source = (struct ms_store_source){
         .fd = -1,
         .bytes = given->bytes,
@@ -127,19 +95,24 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
         .content_type = given->content_type != NULL ? given->content_type : "",
         .sha256 = given->sha256,
     };
-    if (strpbrk(source->content_type, "\r\n") != NULL ||
-        (given->sha256 != NULL && strlen(given->sha256) != MS_SHA256_HEX - 1))
-        return ms_error_set(err, MS_EUSAGE, "a content type or SHA-256 to be stored is none");
+    if (strpbrk(source->content_type, "\r\n") != NULL)
+        return ms_error_set(err, MS_EUSAGE, "an object's content type holds a line break");
+    if (given->sha256 != NULL && strlen(given->sha256) != MS_SHA256_HEX - 1)
+        return ms_error_set(err, MS_EUSAGE, "an object's SHA-256 does not have %d digits",
+                            MS_SHA256_HEX - 1);
     if (given->path == NULL)
-        return given->size >= 0 ? 0 : ms_error_set(err, MS_EUSAGE, "bytes of a negative size");
+        return given->size >= 0
+                   ? 0
+                   : ms_error_set(err, MS_EUSAGE, "an object cannot have a negative size");
     source->fd = open(given->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source->fd < 0)
         return ms_error_about(err, errno == ENOENT ? MS_ENOTFOUND : MS_EIO, given->path, "%s",
                               strerror(errno));
+    struct stat status;
     if (fstat(source->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(source->fd);
         source->fd = -1;
-        return ms_error_about(err, MS_EUSAGE, given->path, "no regular file");
+        return ms_error_about(err, MS_EUSAGE, given->path, "not a regular file");
     }
     source->size = status.st_size;
     return 0;
@@ -148,16 +121,15 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
 int ms_store_put(struct ms_store *store, const char *bucket, const char *key,
                  const struct ms_object_source *given, struct ms_object_info *info,
                  struct ms_error *err) {
-    struct ms_object_info unused;
-    struct ms_store_source source;
     char full[MS_STORE_BUCKET_MAX];
     int rc = check_names(store, bucket, key, full, err);
-
     if (rc != 0)
         return rc;
+    struct ms_store_source source;
     rc = open_source(given, &source, err);
     if (rc != 0)
         return rc;
+    struct ms_object_info unused;
     rc = store->ops->put(store, full, key, &source, info != NULL ? info : &unused, err);
     if (source.fd >= 0)
         (void)close(source.fd);
@@ -168,7 +140,6 @@ int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_object_info *info, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     return rc != 0 ? rc : store->ops->head(store, full, key, info, err);
 }
 
@@ -180,11 +151,10 @@ int ms_store_get(struct ms_store *store, const char *bucket, const char *key, in
     const struct ms_store_sink sink = {write, context, info != NULL ? info : &unused};
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     if (rc != 0)
         return rc;
     if (first < 0 || last < -1 || (last >= 0 && last < first))
-        return ms_error_set(err, MS_EUSAGE, "bytes %lld to %lld are no range", (long long)first,
+        return ms_error_set(err, MS_EUSAGE, "bytes %lld to %lld are not a range", (long long)first,
                             (long long)last);
     return store->ops->get(store, full, key, first, last, &sink, err);
 }
@@ -193,7 +163,6 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                     struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
 }
 
@@ -201,15 +170,14 @@ int ms_store_presign(struct ms_store *store, const char *bucket, const char *key
                      char **url, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-
     *url = NULL;
     if (rc != 0)
         return rc;
     if (store->ops->presign == NULL)
-        return ms_error_set(err, MS_EUNSUPPORTED, "this store has no URLs of its own");
+        return ms_error_set(err, MS_EUNSUPPORTED, "presigned URLs need a store on S3");
     if (seconds < 1 || seconds > WEEK_S)
-        return ms_error_set(err, MS_EUSAGE, "a URL can be good for 1 to %d seconds, not %d", WEEK_S,
-                            seconds);
+        return ms_error_set(err, MS_EUSAGE, "a URL can be valid for 1 to %d seconds, not %d",
+                            WEEK_S, seconds);
     return store->ops->presign(store, full, key, seconds, url, err);
 }
 
@@ -223,13 +191,11 @@ struct file_sink {
 
 static int write_file(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct file_sink *sink = context;
-
     if ((int64_t)size > sink->left)
         return ms_error_about(err, MS_ETOOLARGE, sink->path, "the object is larger than allowed");
     sink->left -= (int64_t)size;
     for (size_t done = 0; done < size;) {
         const ssize_t some = write(sink->fd, (const char *)bytes + done, size - done);
-
         if (some < 0 && errno == EINTR)
             continue;
         if (some < 0)
@@ -243,11 +209,10 @@ int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key, 
                    int64_t max_bytes, struct ms_error *err) {
     struct file_sink sink = {.fd = -1, .path = path, .left = max_bytes};
     char *temporary = ms_strdupf("%s.XXXXXX", path);
-    int rc;
-
     if (temporary == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to fetch an object");
     sink.fd = mkostemp(temporary, O_CLOEXEC);
+    int rc;
     if (sink.fd < 0) {
         rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;

@@ -15,7 +15,8 @@ int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error 
     if (*last < 0 || *last >= bytes)
         *last = bytes - 1;
     if (first > *last && first > 0)
-        return ms_error_set(err, MS_EUSAGE, "byte %lld of an object of %lld bytes was asked for",
+        return ms_error_set(err, MS_EUSAGE,
+                            "byte %lld was asked for, but the object has %lld bytes",
                             (long long)first, (long long)bytes);
     return 0;
 }
@@ -34,12 +35,11 @@ int ms_store_source_read(const struct ms_store_source *source, int64_t offset, v
     for (size_t done = 0; done < size;) {
         const ssize_t some =
             pread(source->fd, (char *)buffer + done, size - done, offset + (off_t)done);
-
         if (some < 0 && errno == EINTR)
             continue;
         if (some <= 0)
             return ms_error_about(err, MS_EIO, source->name, "%s",
-                                  some == 0 ? "became shorter while it was stored"
+                                  some == 0 ? "the file became shorter while it was stored"
                                             : strerror(errno));
         done += (size_t)some;
     }
@@ -52,11 +52,9 @@ int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_s
     struct ms_sha256 *digest = NULL;
     char block[BLOCK_BYTES];
     int rc = ms_sha256_new(&digest, err);
-
     for (int64_t done = 0; rc == 0 && done < size;) {
         const size_t some =
             size - done < (int64_t)sizeof block ? (size_t)(size - done) : sizeof block;
-
         if (ms_store_canceled(store))
             rc = ms_error_set(err, MS_ECANCELED, "canceled");
         else

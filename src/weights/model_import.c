@@ -1,6 +1,8 @@
 /* From published weights to a model on disk: check the file, read it, write the network, check what
  * was written, and only then give it its name. Owns the temporary files; runs on the caller's
  * thread. */
+#include "msaas/model_import.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,6 @@
 
 #include "import.h"
 #include "mapped.h"
-#include "msaas/manifest.h"
 #include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
@@ -29,85 +30,20 @@ static int no_memory(struct ms_error *err) {
 
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
-
     return slash != NULL ? slash + 1 : path;
-}
-
-static const struct ms_manifest_source *find_source(const struct ms_manifest *manifest, int network,
-                                                    const char *sha256) {
-    for (int i = 0; i < manifest->networks[network].source_count; i++) {
-        const struct ms_manifest_source *source = &manifest->networks[network].sources[i];
-
-        if (strncmp(source->sha256, sha256, strlen(source->sha256)) == 0)
-            return source;
-    }
-    return NULL;
-}
-
-/* That the file is what the manifest says, before anybody looks inside. */
-static int check_source(const struct ms_manifest *manifest, int network, const char *sha256,
-                        struct ms_error *err) {
-    const struct ms_manifest_network *known = &manifest->networks[network];
-    char expected[300];
-    size_t used = 0;
-
-    if (find_source(manifest, network, sha256) != NULL)
-        return 0;
-    for (int i = 0; i < known->source_count; i++)
-        used +=
-            (size_t)snprintf(expected + used, sizeof expected - used, "%s%.12s (%.40s)",
-                             i > 0 ? " or " : "", known->sources[i].sha256, known->sources[i].file);
-    return ms_error_set(err, MS_ECORRUPT,
-                        "not the published file, or damaged: its SHA-256 begins with %.12s, not %s",
-                        sha256, expected);
-}
-
-int ms_manifest_check_source(const struct ms_manifest *manifest, int network, const char *path,
-                             struct ms_error *err) {
-    char sha256[MS_SHA256_HEX];
-    int rc;
-
-    rc = ms_sha256_of_file(path, sha256, err);
-    if (rc == 0 && (rc = check_source(manifest, network, sha256, err)) != 0)
-        ms_error_prefix(err, "%s", path);
-    return rc;
-}
-
-int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
-                            struct ms_error *err) {
-    struct ms_model_json json;
-    int rc;
-
-    rc = ms_model_verify(path, NULL, err);
-    if (rc == 0)
-        rc = ms_model_json_read(path, &json, err);
-    if (rc != 0)
-        return rc;
-    if (json.info.member_count != manifest->info.member_count)
-        return ms_error_about(err, MS_ECORRUPT, path,
-                              "not the published %s: it has another number of networks",
-                              manifest->info.name);
-    for (int i = 0; i < json.info.member_count; i++)
-        if (manifest->networks[i].sha256[0] != '\0' &&
-            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
-            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
-                                  manifest->info.name);
-    return 0;
 }
 
 /* A manifest that knows the file; *network is -1 where there is none. */
 static int recognise(const char *sha256, struct ms_manifest *out, int *network,
                      struct ms_error *err) {
-    const char *name;
-
     *network = -1;
+    const char *name;
     for (int i = 0; (name = ms_manifest_name(i)) != NULL; i++) {
         const int rc = ms_manifest_open(name, out, err);
-
         if (rc != 0)
             return rc;
         for (int j = 0; j < out->info.member_count; j++) {
-            if (find_source(out, j, sha256) != NULL) {
+            if (ms_manifest_has_source(out, j, sha256)) {
                 *network = j;
                 return 0;
             }
@@ -120,18 +56,15 @@ static int recognise(const char *sha256, struct ms_manifest *out, int *network,
 /* Every tensor of the written file against its published digest. */
 static int check_tensors(const struct ms_weights *weights, const struct ms_json *tensors,
                          struct ms_error *err) {
-    char sha256[MS_SHA256_HEX];
-
     for (size_t i = 0; i < ms_weights_count(weights); i++) {
         const struct ms_weight *weight = ms_weights_at(weights, i);
         const char *expected = ms_json_string(ms_json_get(tensors, weight->name));
         size_t bytes = 2;
-        int rc;
-
         for (int j = 0; j < weight->dims; j++)
             bytes *= (size_t)weight->shape[j];
-        rc = ms_sha256_of(weight->data, weight->dtype == MS_DTYPE_F16 ? bytes : 2 * bytes, sha256,
-                          err);
+        char sha256[MS_SHA256_HEX];
+        const int rc = ms_sha256_of(weight->data, weight->dtype == MS_DTYPE_F16 ? bytes : 2 * bytes,
+                                    sha256, err);
         if (rc != 0)
             return rc;
         if (expected == NULL || strcmp(expected, sha256) != 0)
@@ -148,9 +81,7 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
                          struct ms_error *err) {
     struct ms_weights *weights = NULL;
     struct ms_mapped mapped;
-    int rc;
-
-    rc = ms_mapped_open(&mapped, work->temporary[index], MAX_SOURCE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, work->temporary[index], MAX_SOURCE_BYTES, err);
     if (rc == 0)
         rc = ms_safetensors_parse(mapped.bytes, mapped.size, &weights, err);
     if (rc == 0)
@@ -159,10 +90,10 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
         rc = check_tensors(weights, known->tensors, err);
     if (rc == 0 && known != NULL && known->sha256[0] != '\0' &&
         strcmp(known->sha256, work->json.networks[index].sha256) != 0)
-        rc = ms_error_set(
-            err, MS_ECORRUPT,
-            "the weights became another file than they should: SHA-256 %.12s, not %.12s",
-            work->json.networks[index].sha256, known->sha256);
+        rc = ms_error_set(err, MS_ECORRUPT,
+                          "the file made of the weights is not the published one: its SHA-256 "
+                          "begins with %.12s, not %.12s",
+                          work->json.networks[index].sha256, known->sha256);
     ms_weights_free(weights);
     ms_mapped_close(&mapped);
     return rc;
@@ -175,7 +106,6 @@ static int take_form(struct work *work, int index, const struct ms_imported *imp
     const struct ms_hyper *hyper = &imported->tensors->hyper;
     struct ms_model_info *info = &work->json.info;
     const struct ms_manifest *manifest = work->import->manifest;
-
     if (index == 0) {
         work->json.hyper = *hyper;
         info->sample_rate_hz = hyper->samplerate;
@@ -186,12 +116,13 @@ static int take_form(struct work *work, int index, const struct ms_imported *imp
             if (!ms_model_name_is_plain(info->stems[i]))
                 return ms_error_set(
                     err, MS_EMODEL,
-                    "a stem's name has other characters than letters, digits and ._-");
+                    "a stem's name has characters other than letters, digits and ._-");
     }
     if (!ms_hyper_equal(hyper, &work->json.hyper) ||
         memcmp(imported->stems, info->stems, sizeof info->stems) != 0)
-        return ms_error_set(err, MS_EMODEL,
-                            "it has another form than the first network of the bag");
+        return ms_error_set(
+            err, MS_EMODEL,
+            "its hyper-parameters or stems differ from those of the bag's first network");
     if (manifest != NULL && (info->stem_count != manifest->info.stem_count ||
                              memcmp(info->stems, manifest->info.stems, sizeof info->stems) != 0))
         return ms_error_set(err, MS_ECORRUPT, "its stems are not those of %s", manifest->info.name);
@@ -205,7 +136,6 @@ static int choose_name(struct work *work, const char *suggestion, struct ms_erro
     /* A suggestion is a file's name: its extension does not belong to the model's. */
     const size_t length = work->import->name != NULL ? strlen(name) : strcspn(name, ".");
     char *own = work->json.info.name;
-
     if (length < sizeof work->json.info.name) {
         memcpy(own, name, length);
         own[length] = '\0';
@@ -214,7 +144,7 @@ static int choose_name(struct work *work, const char *suggestion, struct ms_erro
     }
     return ms_error_set(
         err, MS_EUSAGE,
-        "'%.100s' does not give a model's name; --name must have letters, digits and ._- only",
+        "'%.100s' cannot be a model's name; give one by --name, of letters, digits and ._- only",
         name);
 }
 
@@ -222,7 +152,6 @@ static void note_source(struct work *work, const char *file, const char *sha256)
     char *source = work->json.source;
     const size_t capacity = sizeof work->json.source;
     const size_t used = strlen(source);
-
     snprintf(source + used, capacity - used, "%s%.60s, SHA-256 %.16s", used > 0 ? "; " : "", file,
              sha256);
     for (char *c = source; *c != '\0'; c++)
@@ -235,7 +164,6 @@ static int write_network(struct work *work, int index, const struct ms_imported 
     struct ms_model_json *json = &work->json;
     const size_t capacity = sizeof json->networks[index].file;
     char name[sizeof json->info.name];
-
     memcpy(name, json->info.name, sizeof name);
     if (work->import->file_count == 1)
         snprintf(json->networks[index].file, capacity, "%s.safetensors", name);
@@ -253,19 +181,17 @@ static int write_network(struct work *work, int index, const struct ms_imported 
 static int import_file(struct work *work, int index, struct ms_error *err) {
     const char *path = work->import->files[index];
     const struct ms_manifest *manifest = work->import->manifest;
-    struct ms_manifest recognised = {0};
     struct ms_imported imported = {0};
     struct ms_mapped mapped;
-    char sha256[MS_SHA256_HEX];
     int network = index;
-    int rc;
-
-    rc = ms_mapped_open(&mapped, path, MAX_SOURCE_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_SOURCE_BYTES, err);
     if (rc != 0)
         return rc; /* the text names the file */
+    char sha256[MS_SHA256_HEX];
     rc = ms_sha256_of(mapped.bytes, mapped.size, sha256, err);
+    struct ms_manifest recognised = {0};
     if (rc == 0 && manifest != NULL)
-        rc = check_source(manifest, index, sha256, err);
+        rc = ms_manifest_check_digest(manifest, index, sha256, err);
     else if (rc == 0)
         rc = recognise(sha256, &recognised, &network, err);
     if (rc != 0)
@@ -277,7 +203,6 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
             work->import->manifest != NULL ||
             (manifest != NULL && manifest->info.member_count == 1 && work->import->file_count == 1);
         const char *name = is_whole ? manifest->info.name : base_name(path);
-
         rc = choose_name(work, name, err);
         snprintf(work->json.info.licence, sizeof work->json.info.licence, "%s",
                  manifest != NULL ? manifest->info.licence
@@ -309,7 +234,6 @@ static int publish(struct work *work, struct ms_error *err) {
     const char *folder = work->import->folder;
     char *path = NULL;
     int rc = 0;
-
     for (int i = 0; i < work->import->file_count && rc == 0; i++) {
         path = ms_strdupf("%s/%s", folder, work->json.networks[i].file);
         if (path == NULL)
@@ -334,20 +258,17 @@ static int publish(struct work *work, struct ms_error *err) {
 
 int ms_model_import(const struct ms_model_import *import, struct ms_model_info *info,
                     struct ms_error *err) {
-    struct work *work;
-    int rc;
-
     if (import->file_count < 1 || import->file_count > MS_MODEL_MAX_MEMBERS)
-        return ms_error_set(err, MS_EUSAGE, "a model has 1 to %d networks, each a file",
+        return ms_error_set(err, MS_EUSAGE, "a model has 1 to %d networks; give one file for each",
                             MS_MODEL_MAX_MEMBERS);
     if (import->manifest != NULL && import->file_count != import->manifest->info.member_count)
         return ms_error_set(err, MS_EUSAGE, "%s is made of %d files, not %d",
                             import->manifest->info.name, import->manifest->info.member_count,
                             import->file_count);
-    rc = ms_make_dirs(import->folder, err);
+    int rc = ms_make_dirs(import->folder, err);
     if (rc != 0)
         return rc;
-    work = calloc(1, sizeof *work);
+    struct work *work = calloc(1, sizeof *work);
     if (work == NULL)
         return no_memory(err);
     work->import = import;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapped.h"
 #include "msaas/json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
@@ -53,7 +54,6 @@ static const struct {
 
 static bool plain_int(const struct ms_json *node, int *out) {
     int64_t value;
-
     if (!ms_json_int(node, &value) || value < 0 || value > INT32_MAX)
         return false;
     *out = (int)value;
@@ -68,7 +68,6 @@ static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, stru
         const struct ms_json *node = ms_json_get(object, fields[i].name);
         void *field = (char *)hyper + fields[i].offset;
         bool ok = false;
-
         switch (fields[i].type) {
         case INT: ok = plain_int(node, field); break;
         case DOUBLE: ok = ms_json_double(node, field); break;
@@ -84,7 +83,6 @@ static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, stru
 bool ms_hyper_equal(const struct ms_hyper *a, const struct ms_hyper *b) {
     static const size_t sizes[] = {
         [INT] = sizeof(int), [DOUBLE] = sizeof(double), [BOOL] = sizeof(bool)};
-
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (memcmp((const char *)a + fields[i].offset, (const char *)b + fields[i].offset,
                    sizes[fields[i].type]) != 0)
@@ -97,7 +95,6 @@ static void write_hyper(struct ms_json_writer *writer, const struct ms_hyper *hy
     ms_json_begin_object(writer, "hyperparameters");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const void *field = (const char *)hyper + fields[i].offset;
-
         switch (fields[i].type) {
         case INT: ms_json_put_int(writer, fields[i].name, *(const int *)field); break;
         case DOUBLE: ms_json_put_double(writer, fields[i].name, *(const double *)field); break;
@@ -121,12 +118,11 @@ bool ms_model_name_is_plain(const char *name) {
 static int read_name(const struct ms_json *node, const char *what, char *out, size_t capacity,
                      struct ms_error *err) {
     const char *name = ms_json_string(node);
-
     if (name == NULL || strlen(name) >= capacity || !ms_model_name_is_plain(name))
-        return ms_error_set(
-            err, MS_EMODEL,
-            "%s is missing, longer than %zu characters or has others than letters, digits and ._-",
-            what, capacity - 1);
+        return ms_error_set(err, MS_EMODEL,
+                            "%s is missing, has more than %zu characters, or characters other than "
+                            "letters, digits and ._-",
+                            what, capacity - 1);
     memcpy(out, name, strlen(name) + 1);
     return 0;
 }
@@ -135,7 +131,6 @@ static int read_name(const struct ms_json *node, const char *what, char *out, si
 static int read_text(const struct ms_json *node, const char *what, char *out, size_t capacity,
                      struct ms_error *err) {
     const char *text = ms_json_string(node);
-
     if (text == NULL || strlen(text) >= capacity)
         return ms_error_set(err, MS_EMODEL, "%s is missing or longer than %zu bytes", what,
                             capacity - 1);
@@ -156,12 +151,11 @@ static int read_stems(const struct ms_json *array, struct ms_model_info *info,
          node = ms_json_next(node)) {
         char *stem = info->stems[info->stem_count];
         int rc = read_name(node, "a stem's name", stem, sizeof info->stems[0], err);
-
         if (rc != 0)
             return rc;
         for (int i = 0; i < info->stem_count; i++)
             if (strcmp(info->stems[i], stem) == 0)
-                return ms_error_set(err, MS_EMODEL, "stem %s stands there twice", stem);
+                return ms_error_set(err, MS_EMODEL, "stem %s is named twice", stem);
         info->stem_count++;
     }
     return 0;
@@ -177,22 +171,19 @@ static int read_network(const struct ms_json *object, struct ms_model_json *out,
     const int index = out->info.member_count;
     const char *sha256 = ms_json_string(ms_json_get(object, "sha256"));
     const struct ms_json *weights = ms_json_get(object, "weights");
-    int stem = 0;
-    int rc;
-
-    rc = read_name(ms_json_get(object, "file"), "a network's file", out->networks[index].file,
-                   sizeof out->networks[index].file, err);
+    const int rc = read_name(ms_json_get(object, "file"), "a network's file",
+                             out->networks[index].file, sizeof out->networks[index].file, err);
     if (rc != 0)
         return rc;
     if (!is_sha256(sha256))
         return ms_error_set(err, MS_EMODEL, "a network's sha256 is not 64 hexadecimal digits");
     memcpy(out->networks[index].sha256, sha256, MS_SHA256_HEX);
     if (!ms_json_is_array(weights) || ms_json_count(weights) != (size_t)out->info.stem_count)
-        return ms_error_set(err, MS_EMODEL, "a network's weights are not one for each stem");
+        return ms_error_set(err, MS_EMODEL, "a network does not have one weight for each stem");
+    int stem = 0;
     for (const struct ms_json *node = ms_json_first(weights); node != NULL;
          node = ms_json_next(node)) {
         double *weight = &out->info.weights[index][stem++];
-
         if (!ms_json_double(node, weight) || !(*weight >= 0 && *weight <= 1000))
             return ms_error_set(err, MS_EMODEL,
                                 "a network's weight is not a number from 0 to 1000");
@@ -210,27 +201,24 @@ static int read_networks(const struct ms_json *array, struct ms_model_json *out,
     for (const struct ms_json *node = ms_json_first(array); node != NULL;
          node = ms_json_next(node)) {
         int rc = read_network(node, out, err);
-
         if (rc != 0)
             return rc;
     }
     for (int stem = 0; stem < out->info.stem_count; stem++) {
         double sum = 0;
-
         for (int i = 0; i < out->info.member_count; i++)
             sum += out->info.weights[i][stem];
         if (!(sum > 0))
-            return ms_error_set(err, MS_EMODEL, "no network gives the stem %s",
+            return ms_error_set(err, MS_EMODEL, "no network has a weight above 0 for stem %s",
                                 out->info.stems[stem]);
     }
     return 0;
 }
 
-/* digest: of the text that this makes without one; NULL: leave it out */
+/* digest: of the text without the digest; NULL: leave it out */
 static struct ms_json_writer *compose(const struct ms_model_json *json, const char *digest) {
     const struct ms_model_info *info = &json->info;
     struct ms_json_writer *writer = ms_json_writer_new();
-
     if (writer == NULL)
         return NULL;
     ms_json_begin_object(writer, NULL);
@@ -268,29 +256,26 @@ static int digest_of(const struct ms_model_json *json, char sha256[MS_SHA256_HEX
     struct ms_json_writer *writer = compose(json, NULL);
     const char *text = NULL;
     size_t size = 0;
-    int rc;
-
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
-    rc = text != NULL ? ms_sha256_of(text, size, sha256, err)
-                      : ms_error_set(err, MS_ENOMEM, "no memory for a model's description");
+    const int rc = text != NULL
+                       ? ms_sha256_of(text, size, sha256, err)
+                       : ms_error_set(err, MS_ENOMEM, "no memory for a model's description");
     ms_json_writer_free(writer);
     return rc;
 }
 
-/* A file written by hand may have no digest. One that has must say what it said when the digest was
- * taken. */
+/* A file written by hand may have no digest. A digest that is there must match the rest of the
+ * file. */
 static int check_digest(const struct ms_json *root, const struct ms_model_json *json,
                         struct ms_error *err) {
     const struct ms_json *digest = ms_json_get(root, "digest");
-    char sha256[MS_SHA256_HEX];
-    int rc;
-
     if (ms_json_count(root) != MEMBERS + (digest != NULL))
         return ms_error_set(err, MS_EMODEL, "it has members that are not known");
     if (digest == NULL)
         return 0;
-    rc = digest_of(json, sha256, err);
+    char sha256[MS_SHA256_HEX];
+    int rc = digest_of(json, sha256, err);
     if (rc == 0 &&
         (!is_sha256(ms_json_string(digest)) || strcmp(ms_json_string(digest), sha256) != 0))
         rc = ms_error_set(
@@ -301,16 +286,13 @@ static int check_digest(const struct ms_json *root, const struct ms_model_json *
 
 int ms_model_json_parse(const char *text, size_t size, struct ms_model_json *out,
                         struct ms_error *err) {
-    struct ms_json *root = NULL;
-    const char *format;
-    int rc;
-
     memset(out, 0, sizeof *out);
-    rc = ms_json_parse(text, size, &root, err);
+    struct ms_json *root = NULL;
+    int rc = ms_json_parse(text, size, &root, err);
     if (rc != 0)
         return ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "%s",
                             err != NULL ? err->text : "");
-    format = ms_json_string(ms_json_get(root, "format"));
+    const char *format = ms_json_string(ms_json_get(root, "format"));
     if (format == NULL || strcmp(format, FORMAT) != 0) {
         rc = ms_error_set(err, MS_EMODEL, "its format is not %s: not a model", FORMAT);
         goto out;
@@ -350,9 +332,7 @@ int ms_model_json_read(const char *path, struct ms_model_json *out, struct ms_er
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
     struct ms_mapped mapped;
-    int rc;
-
-    rc = ms_mapped_open(&mapped, path, MAX_JSON_BYTES, err);
+    int rc = ms_mapped_open(&mapped, path, MAX_JSON_BYTES, err);
     if (rc != 0)
         return rc;
     rc = ms_model_json_parse((const char *)mapped.bytes, mapped.size, out, err);
@@ -371,14 +351,11 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
     char digest[MS_SHA256_HEX];
     const char *text = NULL;
     FILE *file = NULL;
-    size_t size;
-    bool ok;
-    int rc;
-
-    rc = digest_of(json, digest, err);
+    int rc = digest_of(json, digest, err);
     if (rc != 0)
         goto out;
     writer = compose(json, digest);
+    size_t size;
     if (writer != NULL)
         text = ms_json_writer_text(writer, &size);
     if (text == NULL || temporary == NULL) {
@@ -390,8 +367,8 @@ int ms_model_json_write(const char *path, const struct ms_model_json *json, stru
         rc = ms_error_about(err, MS_EIO, temporary, "%s", strerror(errno));
         goto out;
     }
-    ok = fwrite(text, 1, size, file) == size && fputc('\n', file) != EOF && fflush(file) == 0 &&
-         fsync(fileno(file)) == 0;
+    bool ok = fwrite(text, 1, size, file) == size && fputc('\n', file) != EOF &&
+              fflush(file) == 0 && fsync(fileno(file)) == 0;
     ok = fclose(file) == 0 && ok;
     if (!ok || rename(temporary, path) != 0) {
         rc = ms_error_about(err, MS_EIO, path, "cannot write: %s", strerror(errno));
@@ -407,23 +384,21 @@ out:
 
 int ms_model_json_map(const char *json_path, const struct ms_model_json *json, int member,
                       struct ms_weights **weights, struct ms_error *err) {
-    struct ms_mapped mapped = {0};
     const char *slash = strrchr(json_path, '/');
     const int folder = slash != NULL ? (int)(slash + 1 - json_path) : 0;
     const char *expected = json->networks[member].sha256;
     char *path = ms_strdupf("%.*s%s", folder, json_path, json->networks[member].file);
-    char sha256[MS_SHA256_HEX];
-    int rc;
-
     *weights = NULL;
     if (path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = ms_mapped_open(&mapped, path, MAX_NETWORK_BYTES, err);
+    struct ms_mapped mapped = {0};
+    int rc = ms_mapped_open(&mapped, path, MAX_NETWORK_BYTES, err);
     if (rc != 0) {
         rc = ms_error_set(err, rc == MS_ENOTFOUND ? MS_EMODEL : rc, "model %s: %s", json->info.name,
                           err != NULL ? err->text : "");
         goto out;
     }
+    char sha256[MS_SHA256_HEX];
     rc = ms_sha256_of(mapped.bytes, mapped.size, sha256, err);
     if (rc == 0 && strcmp(sha256, expected) != 0)
         rc = ms_error_set(
@@ -438,6 +413,7 @@ int ms_model_json_map(const char *json_path, const struct ms_model_json *json, i
         ms_error_prefix(err, "%s", path);
     else
         ms_weights_own(*weights, &mapped);
+    ms_mapped_rest(&mapped);
 out:
     if (rc != 0) {
         ms_weights_free(*weights);

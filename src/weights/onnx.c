@@ -56,7 +56,6 @@ static bool read_varint(struct slice *in, uint64_t *value) {
     *value = 0;
     for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
         const uint8_t byte = *in->at++;
-
         *value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
             return true;
@@ -66,10 +65,10 @@ static bool read_varint(struct slice *in, uint64_t *value) {
 
 /* 1: a field; 0: the end; -1: malformed. */
 static int next_field(struct slice *in, struct field *field) {
-    uint64_t key, length;
-
+    uint64_t length;
     if (in->at == in->end)
         return 0;
+    uint64_t key;
     if (!read_varint(in, &key) || key >> 3 == 0 || key >> 3 > UINT32_MAX)
         return -1;
     field->number = (uint32_t)(key >> 3);
@@ -82,7 +81,7 @@ static int next_field(struct slice *in, struct field *field) {
         if (!read_varint(in, &length))
             return -1;
         break;
-    default: return -1; /* groups went out of use before ONNX came */
+    default: return -1; /* groups were obsolete before ONNX existed */
     }
     if (length > (uint64_t)(in->end - in->at))
         return -1;
@@ -97,7 +96,6 @@ static struct ms_onnx_text text_of(struct slice slice) {
 
 static int compare_text(struct ms_onnx_text a, struct ms_onnx_text b) {
     const int order = memcmp(a.at, b.at, a.size < b.size ? a.size : b.size);
-
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
@@ -124,18 +122,16 @@ static int malformed(struct ms_error *err) {
 }
 
 static int read_initializer(struct slice in, struct ms_onnx_tensor *tensor, struct ms_error *err) {
+    tensor->name.at = "";
     struct slice values = {0};
     struct field field;
     uint64_t type = 0, location = 0;
-    uint64_t count = 1;
-    uint64_t dim;
     bool ok = true;
     int more;
-
-    tensor->name.at = "";
     while (ok && (more = next_field(&in, &field)) != 0) {
         if (more < 0)
             return malformed(err);
+        uint64_t dim;
         if (field.number == TENSOR_DIMS && field.wire == VARINT)
             ok = add_dim(tensor, field.value);
         else if (field.number == TENSOR_DIMS && field.wire == BYTES)
@@ -151,6 +147,7 @@ static int read_initializer(struct slice in, struct ms_onnx_tensor *tensor, stru
                  field.wire == BYTES)
             values = field.bytes;
     }
+    uint64_t count = 1;
     for (int i = 0; i < tensor->dims && ok; i++) {
         ok = (uint64_t)tensor->shape[i] <= UINT32_MAX / count;
         count *= (uint64_t)tensor->shape[i];
@@ -159,7 +156,7 @@ static int read_initializer(struct slice in, struct ms_onnx_tensor *tensor, stru
         (uint64_t)(values.end - values.at) != 4 * count)
         return ms_error_set(
             err, MS_EMODEL,
-            "ONNX initializer %.*s: only float32 values in the file itself are known",
+            "ONNX initializer %.*s: only float32 values inside the file can be read",
             tensor->name.size < 100 ? (int)tensor->name.size : 100, tensor->name.at);
     tensor->count = (size_t)count;
     tensor->values = values.at;
@@ -167,11 +164,10 @@ static int read_initializer(struct slice in, struct ms_onnx_tensor *tensor, stru
 }
 
 static int read_node(struct slice in, struct node *node, struct ms_error *err) {
-    struct field field;
-    int more;
-
     node->message = in;
     node->name.at = "";
+    struct field field;
+    int more;
     while ((more = next_field(&in, &field)) > 0)
         if (field.number == NODE_NAME && field.wire == BYTES)
             node->name = text_of(field.bytes);
@@ -182,9 +178,7 @@ static int read_graph(struct slice graph, struct ms_onnx *onnx, struct ms_error 
     size_t nodes = 0, initializers = 0;
     struct slice in = graph;
     struct field field;
-    int rc = 0;
     int more;
-
     while ((more = next_field(&in, &field)) > 0) {
         nodes += field.number == GRAPH_NODE;
         initializers += field.number == GRAPH_INITIALIZER;
@@ -200,6 +194,7 @@ static int read_graph(struct slice graph, struct ms_onnx *onnx, struct ms_error 
     if (onnx->nodes == NULL || onnx->initializers == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for an ONNX graph");
     in = graph;
+    int rc = 0;
     while (rc == 0 && next_field(&in, &field) > 0) {
         if (field.wire != BYTES)
             continue;
@@ -222,12 +217,10 @@ static int read_graph(struct slice graph, struct ms_onnx *onnx, struct ms_error 
 
 int ms_onnx_parse(const uint8_t *bytes, size_t size, struct ms_onnx **out, struct ms_error *err) {
     struct slice in = {bytes, bytes + size};
-    struct slice graph = {0};
-    struct ms_onnx *onnx;
-    struct field field;
-    int more, rc;
-
     *out = NULL;
+    struct slice graph = {0};
+    struct field field;
+    int more;
     while (size > 0 && (more = next_field(&in, &field)) != 0) {
         if (more < 0)
             return malformed(err);
@@ -236,10 +229,10 @@ int ms_onnx_parse(const uint8_t *bytes, size_t size, struct ms_onnx **out, struc
     }
     if (graph.at == NULL)
         return malformed(err);
-    onnx = calloc(1, sizeof *onnx);
+    struct ms_onnx *onnx = calloc(1, sizeof *onnx);
     if (onnx == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for an ONNX graph");
-    rc = read_graph(graph, onnx, err);
+    const int rc = read_graph(graph, onnx, err);
     if (rc != 0) {
         ms_onnx_free(onnx);
         return rc;
@@ -261,7 +254,6 @@ void ms_onnx_free(struct ms_onnx *onnx) {
 static const struct ms_onnx_tensor *find_initializer(const struct ms_onnx *onnx,
                                                      struct ms_onnx_text name) {
     const struct ms_onnx_tensor key = {.name = name};
-
     return bsearch(&key, onnx->initializers, onnx->initializer_count, sizeof key, by_tensor_name);
 }
 
@@ -274,28 +266,23 @@ const struct ms_onnx_tensor *ms_onnx_node_initializer(const struct ms_onnx *onnx
     const struct node key = {.name = {name, strlen(name)}};
     const struct node *node =
         bsearch(&key, onnx->nodes, onnx->node_count, sizeof key, by_node_name);
-    struct field field;
-    struct slice in;
-
     if (node == NULL)
         return NULL;
-    in = node->message;
+    struct slice in = node->message;
+    struct field field;
     while (next_field(&in, &field) > 0) {
-        const struct ms_onnx_tensor *tensor;
-
         if (field.number != NODE_INPUT || field.wire != BYTES)
             continue;
-        tensor = find_initializer(onnx, text_of(field.bytes));
+        const struct ms_onnx_tensor *tensor = find_initializer(onnx, text_of(field.bytes));
         if (tensor != NULL)
             return tensor;
     }
     return NULL;
 }
 
-/* The sub-message of that number; empty where there is none. */
+/* The sub-message in field `number`; empty where there is none. */
 static struct slice inside(struct slice in, uint32_t number) {
     struct field field;
-
     while (next_field(&in, &field) > 0)
         if (field.number == number && field.wire == BYTES)
             return field.bytes;
@@ -303,19 +290,17 @@ static struct slice inside(struct slice in, uint32_t number) {
 }
 
 int ms_onnx_input_shape(const struct ms_onnx *onnx, int index, int64_t shape[MS_ONNX_MAX_DIMS]) {
-    struct slice dims;
-    struct field field;
-    int count = 0;
-
     if (index < 0 || (size_t)index >= onnx->input_count)
         return 0;
-    dims = inside(inside(inside(onnx->inputs[index], VALUE_TYPE), TYPE_TENSOR), TENSOR_SHAPE);
+    struct slice dims =
+        inside(inside(inside(onnx->inputs[index], VALUE_TYPE), TYPE_TENSOR), TENSOR_SHAPE);
+    struct field field;
+    int count = 0;
     while (next_field(&dims, &field) > 0) {
         struct slice dim = field.bytes;
-        struct field value;
-
         if (field.number != SHAPE_DIM || field.wire != BYTES)
             continue;
+        struct field value;
         if (count == MS_ONNX_MAX_DIMS || next_field(&dim, &value) <= 0 ||
             value.number != DIM_VALUE || value.wire != VARINT || value.value > INT32_MAX)
             return 0;

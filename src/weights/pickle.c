@@ -1,9 +1,9 @@
 /* The inner shell of upstream's .th files. A stack machine over the few opcodes that such files
  * use. Owns the values; any thread.
  *
- * A pickle is a program; here it can do nothing but build values of the kinds in the header. GLOBAL
- * only notes a name out of a short list, REDUCE knows what each of these would make and makes that,
- * and everything else is refused. */
+ * A pickle is a program. Here it can only build values of the kinds in the header: GLOBAL notes a
+ * name from a short list, REDUCE builds what the named function would make, and everything else is
+ * refused. */
 #include "pickle.h"
 
 #include <stdarg.h>
@@ -59,17 +59,14 @@ static int no_memory(struct ms_pickle *pickle) {
 /* ---- values ---- */
 
 static struct ms_pickle_value *new_value(struct ms_pickle *pickle, enum ms_pickle_type type) {
-    struct ms_pickle_value *value;
-
     if (pickle->chunks == NULL || pickle->chunks->used == CHUNK) {
         struct chunk *chunk;
-
         if (pickle->value_count >= MAX_VALUES || (chunk = calloc(1, sizeof *chunk)) == NULL)
             return NULL;
         chunk->next = pickle->chunks;
         pickle->chunks = chunk;
     }
-    value = &pickle->chunks->values[pickle->chunks->used++];
+    struct ms_pickle_value *value = &pickle->chunks->values[pickle->chunks->used++];
     value->type = type;
     pickle->value_count++;
     return value;
@@ -80,7 +77,6 @@ static bool add_item(struct ms_pickle *pickle, struct ms_pickle_value *to,
     if (to->count == to->capacity) {
         const size_t capacity = to->capacity > 0 ? 2 * to->capacity : 4;
         const struct ms_pickle_value **grown = realloc(to->items, capacity * sizeof(*grown));
-
         if (grown == NULL)
             return false;
         to->items = grown;
@@ -94,15 +90,13 @@ static bool add_item(struct ms_pickle *pickle, struct ms_pickle_value *to,
 
 static bool array_reach(struct array *array, size_t index, size_t limit) {
     size_t capacity = array->capacity > 0 ? array->capacity : 64;
-    struct ms_pickle_value **grown;
-
     if (index >= limit)
         return false;
     while (capacity <= index)
         capacity *= 2;
     if (capacity == array->capacity)
         return true;
-    grown = realloc(array->at, capacity * sizeof(*grown));
+    struct ms_pickle_value **grown = realloc(array->at, capacity * sizeof(*grown));
     if (grown == NULL)
         return false;
     memset(grown + array->capacity, 0, (capacity - array->capacity) * sizeof(*grown));
@@ -156,7 +150,6 @@ static bool take(struct ms_pickle *pickle, size_t size, const uint8_t **out) {
 /* Little-endian, unsigned. */
 static bool take_number(struct ms_pickle *pickle, size_t size, uint64_t *out) {
     const uint8_t *bytes;
-
     if (!take(pickle, size, &bytes))
         return false;
     *out = 0;
@@ -167,7 +160,6 @@ static bool take_number(struct ms_pickle *pickle, size_t size, uint64_t *out) {
 
 static bool take_line(struct ms_pickle *pickle, const char **text, size_t *size) {
     const uint8_t *end = memchr(pickle->at, '\n', (size_t)(pickle->end - pickle->at));
-
     if (end == NULL)
         return false;
     *text = (const char *)pickle->at;
@@ -198,18 +190,15 @@ static bool is_name(const struct ms_pickle_value *value, int name) {
 }
 
 static int global(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const char *module, *name;
     size_t module_size, name_size;
-
     if (!take_line(pickle, &module, &module_size) || !take_line(pickle, &name, &name_size))
         return refuse(pickle, "it is cut off");
+    struct ms_pickle_value *value;
     for (int i = 0; i < NAMES; i++) {
         const size_t size = module_size + 1 + name_size;
-
         if (strlen(known_names[i]) == size && memcmp(known_names[i], module, size) == 0) {
             const int rc = push_new(pickle, MS_PICKLE_NAME, &value);
-
             if (rc == 0) {
                 value->text = module;
                 value->text_size = size;
@@ -217,7 +206,7 @@ static int global(struct ms_pickle *pickle) {
             return rc;
         }
     }
-    return refuse(pickle, "it names %.*s.%.*s", module_size < 60 ? (int)module_size : 60, module,
+    return refuse(pickle, "it uses %.*s.%.*s", module_size < 60 ? (int)module_size : 60, module,
                   name_size < 60 ? (int)name_size : 60, name);
 }
 
@@ -235,24 +224,23 @@ static bool integers(const struct ms_pickle_value *tuple, int64_t *out, int *cou
 
 /* _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks) */
 static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value *args) {
-    struct ms_pickle_value *value;
-    int strides;
-    int rc;
-
     if (args->count < 4 || args->items[0]->type != MS_PICKLE_STORAGE ||
         args->items[1]->type != MS_PICKLE_INT || args->items[1]->integer < 0)
-        return refuse(pickle, "a tensor is not made of what tensors are made of");
-    rc = push_new(pickle, MS_PICKLE_TENSOR, &value);
+        return refuse(pickle, "a tensor has no storage or offset");
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_TENSOR, &value);
     if (rc != 0)
         return rc;
     value->tensor = calloc(1, sizeof *value->tensor);
     if (value->tensor == NULL || !add_item(pickle, value, args->items[0]))
         return no_memory(pickle);
     value->tensor->offset = args->items[1]->integer;
+    int strides;
     if (!integers(args->items[2], value->tensor->shape, &value->tensor->dims) ||
         !integers(args->items[3], value->tensor->stride, &strides) ||
         strides != value->tensor->dims)
-        return refuse(pickle, "a tensor has no shape of at most %d dimensions", MS_PICKLE_MAX_DIMS);
+        return refuse(pickle, "a tensor has no shape, or more than %d dimensions",
+                      MS_PICKLE_MAX_DIMS);
     return 0;
 }
 
@@ -260,12 +248,11 @@ static int rebuild_tensor(struct ms_pickle *pickle, const struct ms_pickle_value
 static bool parse_fraction(const struct ms_pickle_value *text, int64_t *numerator,
                            int64_t *denominator) {
     char copy[48];
-    char *end;
-
     if (text->type != MS_PICKLE_TEXT || text->text_size >= sizeof copy)
         return false;
     memcpy(copy, text->text, text->text_size);
     copy[text->text_size] = '\0';
+    char *end;
     *numerator = strtoll(copy, &end, 10);
     *denominator = 1;
     if (*end == '/')
@@ -276,14 +263,13 @@ static bool parse_fraction(const struct ms_pickle_value *text, int64_t *numerato
 static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args) {
     struct ms_pickle_value *value;
     int rc = push_new(pickle, MS_PICKLE_FRACTION, &value);
-
     if (rc != 0)
         return rc;
     if (args->count == 1 && parse_fraction(args->items[0], &value->integer, &value->denominator))
         return 0;
     if (args->count != 2 || args->items[0]->type != MS_PICKLE_INT ||
         args->items[1]->type != MS_PICKLE_INT || args->items[1]->integer <= 0)
-        return refuse(pickle, "a fraction is not one");
+        return refuse(pickle, "a fraction is malformed");
     value->integer = args->items[0]->integer;
     value->denominator = args->items[1]->integer;
     return 0;
@@ -292,32 +278,29 @@ static int fraction(struct ms_pickle *pickle, const struct ms_pickle_value *args
 static int reduce(struct ms_pickle *pickle) {
     const struct ms_pickle_value *args = pop(pickle);
     const struct ms_pickle_value *callee = pop(pickle);
-    struct ms_pickle_value *value;
-
     if (args == NULL || callee == NULL || args->type != MS_PICKLE_TUPLE)
-        return refuse(pickle, "a call without arguments");
+        return refuse(pickle, "a call has no arguments");
+    struct ms_pickle_value *value;
     if (is_name(callee, ORDERED_DICT) && args->count == 0)
         return push_new(pickle, MS_PICKLE_DICT, &value);
     if (is_name(callee, REBUILD_TENSOR))
         return rebuild_tensor(pickle, args);
     if (is_name(callee, FRACTION))
         return fraction(pickle, args);
-    return refuse(pickle, "it calls what is not known");
+    return refuse(pickle, "it calls an unknown function");
 }
 
 /* ('storage', class, key, device, number of values) */
 static int persistent(struct ms_pickle *pickle) {
     const struct ms_pickle_value *id = pop(pickle);
-    struct ms_pickle_value *value;
-    int rc;
-
     if (id == NULL || id->type != MS_PICKLE_TUPLE || id->count != 5 ||
         !ms_pickle_is_text(id->items[0], "storage") || id->items[2]->type != MS_PICKLE_TEXT ||
         id->items[4]->type != MS_PICKLE_INT || id->items[4]->integer < 0)
-        return refuse(pickle, "it refers to something outside that is no storage");
+        return refuse(pickle, "a persistent id is not a storage");
     if (!is_name(id->items[1], HALF_STORAGE) && !is_name(id->items[1], FLOAT_STORAGE))
         return refuse(pickle, "a storage holds neither float16 nor float32");
-    rc = push_new(pickle, MS_PICKLE_STORAGE, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_STORAGE, &value);
     if (rc != 0)
         return rc;
     value->half = is_name(id->items[1], HALF_STORAGE);
@@ -331,18 +314,15 @@ static int persistent(struct ms_pickle *pickle) {
 
 /* The topmost `count` values become the items of one new value. */
 static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
-    struct ms_pickle_value *value;
-    size_t first;
-
     if (pickle->stack.count < count + marked)
-        return refuse(pickle, "a tuple of what is not there");
-    first = pickle->stack.count - count;
-    value = new_value(pickle, type);
+        return refuse(pickle, "a tuple has more items than the stack");
+    const size_t first = pickle->stack.count - count;
+    struct ms_pickle_value *value = new_value(pickle, type);
     if (value == NULL)
         return no_memory(pickle);
     for (size_t i = first; i < pickle->stack.count; i++) {
         if (pickle->stack.at[i] == NULL)
-            return refuse(pickle, "a tuple of what is not there");
+            return refuse(pickle, "a tuple has more items than the stack");
         if (!add_item(pickle, value, pickle->stack.at[i]))
             return no_memory(pickle);
     }
@@ -353,18 +333,15 @@ static int gather(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
 /* The topmost `count` values (above a mark, where `marked`) are added to the list or dictionary
  * below them. */
 static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t count, bool marked) {
-    struct ms_pickle_value *to;
-    size_t first;
-
     if (pickle->stack.count < count + marked + 1)
-        return refuse(pickle, "items of nothing");
-    first = pickle->stack.count - count;
-    to = pickle->stack.at[first - marked - 1];
+        return refuse(pickle, "items come without a list or dictionary");
+    const size_t first = pickle->stack.count - count;
+    struct ms_pickle_value *to = pickle->stack.at[first - marked - 1];
     if (to == NULL || to->type != type || (type == MS_PICKLE_DICT && count % 2 != 0))
-        return refuse(pickle, "items of what has no items");
+        return refuse(pickle, "items are for a value that is not a list or dictionary");
     for (size_t i = first; i < pickle->stack.count; i++) {
         if (pickle->stack.at[i] == NULL)
-            return refuse(pickle, "items that are not there");
+            return refuse(pickle, "an item is missing on the stack");
         if (!add_item(pickle, to, pickle->stack.at[i]))
             return no_memory(pickle);
     }
@@ -374,7 +351,7 @@ static int extend(struct ms_pickle *pickle, enum ms_pickle_type type, size_t cou
 
 static int put(struct ms_pickle *pickle, uint64_t index) {
     if (top(pickle) == NULL)
-        return refuse(pickle, "it remembers nothing");
+        return refuse(pickle, "it stores a value from an empty stack");
     if (index >= MAX_VALUES || !array_reach(&pickle->memo, (size_t)index, MAX_VALUES))
         return no_memory(pickle);
     pickle->memo.at[index] = top(pickle);
@@ -383,14 +360,13 @@ static int put(struct ms_pickle *pickle, uint64_t index) {
 
 static int get(struct ms_pickle *pickle, uint64_t index) {
     if (index >= pickle->memo.capacity || pickle->memo.at[index] == NULL)
-        return refuse(pickle, "it recalls what was never remembered");
+        return refuse(pickle, "it fetches a value that was never stored");
     return push(pickle, pickle->memo.at[index]);
 }
 
 static int push_int(struct ms_pickle *pickle, int64_t integer) {
     struct ms_pickle_value *value;
     const int rc = push_new(pickle, MS_PICKLE_INT, &value);
-
     if (rc == 0)
         value->integer = integer;
     return rc;
@@ -399,39 +375,34 @@ static int push_int(struct ms_pickle *pickle, int64_t integer) {
 /* LONG1: little-endian two's complement of so many bytes. */
 static int push_long(struct ms_pickle *pickle) {
     uint64_t size, bits;
-
     if (!take_number(pickle, 1, &size) || size > 8 || !take_number(pickle, (size_t)size, &bits))
-        return refuse(pickle, "a number of more than 64 bits");
+        return refuse(pickle, "a number has more than 64 bits");
     if (size > 0 && size < 8 && bits >> (8 * size - 1) != 0)
         bits |= UINT64_MAX << (8 * size);
     return push_int(pickle, (int64_t)bits);
 }
 
 static int push_real(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const uint8_t *bytes;
-    uint64_t bits = 0;
-    int rc;
-
     if (!take(pickle, 8, &bytes))
         return refuse(pickle, "it is cut off");
+    uint64_t bits = 0;
     for (int i = 0; i < 8; i++)
         bits = bits << 8 | bytes[i]; /* the one big-endian thing in a pickle */
-    rc = push_new(pickle, MS_PICKLE_FLOAT, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_FLOAT, &value);
     if (rc == 0)
         memcpy(&value->real, &bits, sizeof bits);
     return rc;
 }
 
 static int push_text(struct ms_pickle *pickle) {
-    struct ms_pickle_value *value;
     const uint8_t *bytes;
     uint64_t size;
-    int rc;
-
     if (!take_number(pickle, 4, &size) || !take(pickle, (size_t)size, &bytes))
         return refuse(pickle, "it is cut off");
-    rc = push_new(pickle, MS_PICKLE_TEXT, &value);
+    struct ms_pickle_value *value;
+    const int rc = push_new(pickle, MS_PICKLE_TEXT, &value);
     if (rc == 0) {
         value->text = (const char *)bytes;
         value->text_size = (size_t)size;
@@ -442,17 +413,16 @@ static int push_text(struct ms_pickle *pickle) {
 static int push_bool(struct ms_pickle *pickle, bool truth) {
     struct ms_pickle_value *value;
     const int rc = push_new(pickle, MS_PICKLE_BOOL, &value);
-
     if (rc == 0)
         value->integer = truth;
     return rc;
 }
 
-/* BUILD: attributes of the object below, as a state dict has its _metadata. Nothing here has any
- * use for them. */
+/* BUILD: attributes of the object below, such as the _metadata of a state dict. They are not
+ * used. */
 static int build(struct ms_pickle *pickle) {
     if (pop(pickle) == NULL || top(pickle) == NULL || top(pickle)->type != MS_PICKLE_DICT)
-        return refuse(pickle, "attributes of what has none");
+        return refuse(pickle, "attributes come without an object");
     return 0;
 }
 
@@ -460,11 +430,10 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
     struct ms_pickle_value *value;
     uint64_t number = 0;
     int64_t above;
-
     switch (opcode) {
     case 0x80: /* PROTO */
         if (!take_number(pickle, 1, &number) || number < 2 || number > 3)
-            return refuse(pickle, "protocol %d", (int)number);
+            return refuse(pickle, "it has protocol %d", (int)number);
         return 0;
     case '(': return push(pickle, NULL);
     case 'N': return push_new(pickle, MS_PICKLE_NONE, &value);
@@ -515,21 +484,20 @@ static int step(struct ms_pickle *pickle, uint8_t opcode) {
     case 'R': return reduce(pickle);
     case 'Q': return persistent(pickle);
     case 'b': return build(pickle);
-    default: return refuse(pickle, "opcode 0x%02x", opcode);
+    default: return refuse(pickle, "it has opcode 0x%02x", opcode);
     }
 }
 
 int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
                     struct ms_error *err) {
     struct ms_pickle *pickle = calloc(1, sizeof *pickle);
-    int rc = 0;
-
     *out = NULL;
     if (pickle == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a pickle");
     pickle->at = bytes;
     pickle->end = bytes + size;
     pickle->err = err;
+    int rc = 0;
     if (size > MAX_BYTES)
         rc = refuse(pickle, "it has %zu bytes", size);
     while (rc == 0 && pickle->root == NULL) {
@@ -554,7 +522,6 @@ void ms_pickle_free(struct ms_pickle *pickle) {
         return;
     while (pickle->chunks != NULL) {
         struct chunk *chunk = pickle->chunks;
-
         for (size_t i = 0; i < chunk->used; i++) {
             free(chunk->values[i].items);
             free(chunk->values[i].tensor);
@@ -577,10 +544,9 @@ bool ms_pickle_is_text(const struct ms_pickle_value *value, const char *text) {
 }
 
 const struct ms_pickle_value *ms_pickle_get(const struct ms_pickle_value *value, const char *key) {
-    const struct ms_pickle_value *found = NULL;
-
     if (value == NULL || value->type != MS_PICKLE_DICT)
         return NULL;
+    const struct ms_pickle_value *found = NULL;
     for (size_t i = 0; i + 1 < value->count; i += 2)
         if (value->items[i]->type == MS_PICKLE_TEXT && ms_pickle_is_text(value->items[i], key))
             found = value->items[i + 1];

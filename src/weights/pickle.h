@@ -50,8 +50,8 @@ struct ms_pickle_value {
 
 struct ms_pickle;
 
-/* Values may contain themselves: do not walk them without a bound. Limits: 16 MiB, 2^20 values,
- * 2^22 items. MS_EMODEL; names that are not known are refused by name. */
+/* Values may contain themselves: walk them only to a limited depth. Limits: 16 MiB, 2^20 values,
+ * 2^22 items. MS_EMODEL; the text names a refused name. */
 MS_MUST_CHECK int ms_pickle_parse(const uint8_t *bytes, size_t size, struct ms_pickle **out,
                                   struct ms_error *err);
 void ms_pickle_free(struct ms_pickle *pickle);

@@ -1,6 +1,5 @@
 /* Model files: read from a mapping (the way to the network), written by the importers. Checks
- * everything that the header says before anyone follows it. Weights own their index, not the bytes;
- * any thread. */
+ * everything that the header says before anyone follows it. Owns nothing; any thread. */
 #include "safetensors.h"
 
 #include <errno.h>
@@ -16,52 +15,13 @@
 #define MAX_TENSORS 8192u
 #define DATA_ALIGNMENT 64u
 
-struct ms_weights {
-    size_t count;
-    struct ms_weight *items; /* sorted by name */
-    struct ms_mapped file;   /* all zeros: the bytes are somebody else's */
-};
-
 static size_t value_bytes(enum ms_dtype dtype) {
     return dtype == MS_DTYPE_F16 ? 2 : 4;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct ms_weight *)a)->name, ((const struct ms_weight *)b)->name);
-}
-
-const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name) {
-    struct ms_weight key;
-
-    if (strlen(name) >= sizeof key.name)
-        return NULL;
-    memcpy(key.name, name, strlen(name) + 1);
-    return bsearch(&key, weights->items, weights->count, sizeof key, by_name);
-}
-
-size_t ms_weights_count(const struct ms_weights *weights) {
-    return weights->count;
-}
-
-const struct ms_weight *ms_weights_at(const struct ms_weights *weights, size_t index) {
-    return &weights->items[index];
-}
-
-void ms_weights_free(struct ms_weights *weights) {
-    if (weights == NULL)
-        return;
-    ms_mapped_close(&weights->file);
-    free(weights->items);
-    free(weights);
-}
-
-void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
-    weights->file = *file;
-}
-
 /* ---- reading ---- */
 
-/* Where one tensor's values end in the file's data; its start is the weight's data. */
+/* Where a tensor's values lie in the file's data. */
 struct extent {
     uint64_t begin, end;
 };
@@ -72,9 +32,6 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
     const struct ms_json *shape = ms_json_get(entry, "shape");
     const struct ms_json *offsets = ms_json_get(entry, "data_offsets");
     const char *dtype = ms_json_string(ms_json_get(entry, "dtype"));
-    uint64_t bytes;
-    int64_t begin, end;
-
     if (strlen(name) == 0 || strlen(name) >= sizeof weight->name)
         return ms_error_set(err, MS_EMODEL, "a tensor's name has %zu bytes", strlen(name));
     memcpy(weight->name, name, strlen(name) + 1);
@@ -84,26 +41,26 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
         weight->dtype = MS_DTYPE_F32;
     else
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s is of type %.20s; only F16 and F32 are known", name,
+                            "tensor %s is of type %.20s; only F16 and F32 can be read", name,
                             dtype != NULL ? dtype : "(none)");
     if (!ms_json_is_array(shape) || ms_json_count(shape) > MS_TENSOR_MAX_DIMS)
-        return ms_error_set(err, MS_EMODEL, "tensor %s has no shape of at most %d dimensions", name,
-                            MS_TENSOR_MAX_DIMS);
-    bytes = value_bytes(weight->dtype);
+        return ms_error_set(err, MS_EMODEL, "tensor %s has no shape, or more than %d dimensions",
+                            name, MS_TENSOR_MAX_DIMS);
+    uint64_t bytes = value_bytes(weight->dtype);
     for (const struct ms_json *dim = ms_json_first(shape); dim != NULL; dim = ms_json_next(dim)) {
         int64_t size;
-
         if (!ms_json_int(dim, &size) || size < 1 || (uint64_t)size > data_bytes / bytes)
             return ms_error_set(err, MS_EMODEL, "tensor %s does not fit in the file", name);
         bytes *= (uint64_t)size; /* at most data_bytes */
         weight->shape[weight->dims++] = size;
     }
+    int64_t begin, end;
     if (!ms_json_is_array(offsets) || ms_json_count(offsets) != 2 ||
         !ms_json_int(ms_json_first(offsets), &begin) ||
         !ms_json_int(ms_json_next(ms_json_first(offsets)), &end) || begin < 0 || end < begin ||
         (uint64_t)end > data_bytes || (uint64_t)(end - begin) != bytes)
         return ms_error_set(err, MS_EMODEL,
-                            "tensor %s: its place in the file does not fit its shape", name);
+                            "tensor %s: its offsets do not fit its shape or the file", name);
     if ((uint64_t)begin % value_bytes(weight->dtype) != 0)
         return ms_error_set(err, MS_EMODEL, "tensor %s is not aligned", name);
     extent->begin = (uint64_t)begin;
@@ -113,40 +70,36 @@ static int read_entry(const struct ms_json *entry, uint64_t data_bytes, struct m
 
 static int by_begin(const void *a, const void *b) {
     const uint64_t x = ((const struct extent *)a)->begin, y = ((const struct extent *)b)->begin;
-
     return (x > y) - (x < y);
 }
 
 static int read_header(const struct ms_json *header, const uint8_t *data, uint64_t data_bytes,
-                       struct ms_weights *weights, struct ms_error *err) {
+                       struct ms_weights **out, struct ms_error *err) {
     const size_t members = ms_json_count(header);
-    struct extent *extents = NULL;
-    uint64_t end = 0;
-    int rc = 0;
-
     if (!ms_json_is_object(header) || members > MAX_TENSORS)
         return ms_error_set(err, MS_EMODEL, "the header is not an object of at most %u tensors",
                             MAX_TENSORS);
-    weights->items = calloc(members + 1, sizeof *weights->items);
-    extents = calloc(members + 1, sizeof *extents);
-    if (weights->items == NULL || extents == NULL) {
+    struct ms_weight *items = calloc(members + 1, sizeof *items);
+    struct extent *extents = calloc(members + 1, sizeof *extents);
+    size_t count = 0;
+    int rc = 0;
+    if (items == NULL || extents == NULL) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for %zu tensors", members);
         goto out;
     }
     for (const struct ms_json *entry = ms_json_first(header); entry != NULL;
          entry = ms_json_next(entry)) {
-        struct ms_weight *weight = &weights->items[weights->count];
-
         if (strcmp(ms_json_name(entry), "__metadata__") == 0)
             continue;
-        rc = read_entry(entry, data_bytes, weight, &extents[weights->count], err);
+        rc = read_entry(entry, data_bytes, &items[count], &extents[count], err);
         if (rc != 0)
             goto out;
-        weight->data = data + extents[weights->count].begin;
-        weights->count++;
+        items[count].data = data + extents[count].begin;
+        count++;
     }
-    qsort(extents, weights->count, sizeof *extents, by_begin);
-    for (size_t i = 0; i < weights->count; i++) {
+    qsort(extents, count, sizeof *extents, by_begin);
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
         if (extents[i].begin != end) {
             rc = ms_error_set(err, MS_EMODEL,
                               "tensors overlap or leave a gap at byte %llu of the data",
@@ -160,27 +113,18 @@ static int read_header(const struct ms_json *header, const uint8_t *data, uint64
                           (unsigned long long)(data_bytes - end));
         goto out;
     }
-    qsort(weights->items, weights->count, sizeof *weights->items, by_name);
-    for (size_t i = 1; i < weights->count; i++) {
-        if (by_name(&weights->items[i - 1], &weights->items[i]) == 0) {
-            rc = ms_error_set(err, MS_EMODEL, "tensor %s stands there twice",
-                              weights->items[i].name);
-            goto out;
-        }
-    }
+    rc = ms_weights_new(items, count, out, err);
+    items = NULL;
 out:
+    free(items);
     free(extents);
     return rc;
 }
 
 int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                          struct ms_error *err) {
-    struct ms_weights *weights = NULL;
-    struct ms_json *header = NULL;
-    uint64_t header_bytes = 0;
-    int rc;
-
     *out = NULL;
+    uint64_t header_bytes = 0;
     for (size_t i = 0; i < 8 && size >= 8; i++)
         header_bytes |= (uint64_t)bytes[i] << (8 * i);
     if (size < 8 || header_bytes > MAX_HEADER || header_bytes > size - 8)
@@ -188,57 +132,13 @@ int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **
     if (header_bytes % 4 != 0)
         return ms_error_set(err, MS_EMODEL, "the header's length, %llu, is not aligned",
                             (unsigned long long)header_bytes);
-    rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
-    if (rc != 0) {
-        rc = ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
-                          err != NULL ? err->text : "");
-        goto out;
-    }
-    weights = calloc(1, sizeof *weights);
-    if (weights == NULL) {
-        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's header");
-        goto out;
-    }
-    rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, weights, err);
-    if (rc == 0) {
-        *out = weights;
-        weights = NULL;
-    }
-out:
-    ms_weights_free(weights);
+    struct ms_json *header = NULL;
+    int rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
+    if (rc != 0)
+        return ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
+                            err != NULL ? err->text : "");
+    rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, out, err);
     ms_json_free(header);
-    return rc;
-}
-
-struct check {
-    const struct ms_weights *weights;
-    struct ms_error *err;
-    size_t seen;
-};
-
-static int check_one(void *context, const char *name, int dims, const int64_t *shape) {
-    struct check *check = context;
-    const struct ms_weight *weight = ms_weights_find(check->weights, name);
-
-    if (weight == NULL)
-        return ms_error_set(check->err, MS_EMODEL, "tensor %s is missing", name);
-    if (weight->dims != dims || memcmp(weight->shape, shape, (size_t)dims * sizeof *shape) != 0)
-        return ms_error_set(check->err, MS_EMODEL,
-                            "tensor %s does not have the shape that the hyper-parameters give",
-                            name);
-    check->seen++;
-    return 0;
-}
-
-int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
-                     struct ms_error *err) {
-    struct check check = {.weights = weights, .err = err};
-    int rc;
-
-    rc = ms_hyper_visit_tensors(hyper, check_one, &check);
-    if (rc == 0 && check.seen != weights->count)
-        rc = ms_error_set(err, MS_EMODEL, "there are %zu tensors; the hyper-parameters give %zu",
-                          weights->count, check.seen);
     return rc;
 }
 
@@ -258,11 +158,9 @@ static int choose_dtype(const struct ms_tensors *tensors, enum ms_dtype *dtype,
                         struct ms_error *err) {
     *dtype = MS_DTYPE_F16;
     for (size_t i = 0; i < tensors->count; i++) {
-        const struct ms_tensor *tensor = &tensors->items[i];
-
+        const struct ms_tensors_item *tensor = &tensors->items[i];
         for (size_t j = 0; j < tensor->count; j++) {
             uint16_t half;
-
             if (ms_half_exact(tensor->values[j], &half))
                 continue;
             if (!isfinite(tensor->values[j]))
@@ -279,18 +177,12 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     static const char spaces[DATA_ALIGNMENT] =
         "                                                                ";
     struct ms_json_writer *writer = ms_json_writer_new();
-    uint8_t length[8];
-    const char *text;
-    size_t size, padding;
-    int64_t offset = 0;
-    bool ok = false;
-
     if (writer == NULL)
         return false;
     ms_json_begin_object(writer, NULL);
+    int64_t offset = 0;
     for (size_t i = 0; i < tensors->count; i++) {
-        const struct ms_tensor *tensor = &tensors->items[i];
-
+        const struct ms_tensors_item *tensor = &tensors->items[i];
         ms_json_begin_object(writer, tensor->name);
         ms_json_put_string(writer, "dtype", dtype == MS_DTYPE_F16 ? "F16" : "F32");
         ms_json_begin_array(writer, "shape");
@@ -305,9 +197,12 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
         ms_json_end_object(writer);
     }
     ms_json_end_object(writer);
-    text = ms_json_writer_text(writer, &size);
+    size_t size;
+    const char *text = ms_json_writer_text(writer, &size);
+    uint8_t length[8];
+    bool ok = false;
     if (text != NULL) {
-        padding = (DATA_ALIGNMENT - (8 + size) % DATA_ALIGNMENT) % DATA_ALIGNMENT;
+        const size_t padding = (DATA_ALIGNMENT - (8 + size) % DATA_ALIGNMENT) % DATA_ALIGNMENT;
         for (size_t i = 0; i < 8; i++)
             length[i] = (uint8_t)((uint64_t)(size + padding) >> (8 * i));
         ok = put(output, length, sizeof length) && put(output, text, size) &&
@@ -317,16 +212,15 @@ static bool put_header(struct output *output, const struct ms_tensors *tensors,
     return ok;
 }
 
-static bool put_values(struct output *output, const struct ms_tensor *tensor, enum ms_dtype dtype) {
-    uint16_t halves[4096];
-    size_t done = 0;
-
+static bool put_values(struct output *output, const struct ms_tensors_item *tensor,
+                       enum ms_dtype dtype) {
     if (dtype == MS_DTYPE_F32)
         return put(output, tensor->values, tensor->count * sizeof *tensor->values);
+    uint16_t halves[4096];
+    size_t done = 0;
     while (done < tensor->count) {
         const size_t left = tensor->count - done;
         const size_t some = left < 4096 ? left : 4096;
-
         for (size_t i = 0; i < some; i++)
             (void)ms_half_exact(tensor->values[done + i], &halves[i]);
         if (!put(output, halves, some * sizeof *halves))
@@ -338,14 +232,11 @@ static bool put_values(struct output *output, const struct ms_tensor *tensor, en
 
 int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                          char sha256[MS_SHA256_HEX], struct ms_error *err) {
-    struct output output = {0};
     enum ms_dtype dtype;
-    bool ok;
-    int rc;
-
-    rc = choose_dtype(tensors, &dtype, err);
+    int rc = choose_dtype(tensors, &dtype, err);
     if (rc != 0)
         return rc;
+    struct output output = {0};
     rc = ms_sha256_new(&output.digest, err);
     if (rc != 0)
         return rc;
@@ -354,7 +245,7 @@ int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
-    ok = put_header(&output, tensors, dtype);
+    bool ok = put_header(&output, tensors, dtype);
     for (size_t i = 0; i < tensors->count && ok; i++)
         ok = put_values(&output, &tensors->items[i], dtype);
     ok = ok && fflush(output.file) == 0 && fsync(fileno(output.file)) == 0;

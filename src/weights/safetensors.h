@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mapped.h"
 #include "msaas/digest.h"
 #include "msaas/weights.h"
 #include "tensors.h"
@@ -16,21 +15,10 @@
  * of 4 MiB, 8,192 tensors. MS_EMODEL. */
 MS_MUST_CHECK int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
                                        struct ms_error *err);
-size_t ms_weights_count(const struct ms_weights *weights);
-const struct ms_weight *ms_weights_at(const struct ms_weights *weights,
-                                      size_t index); /* sorted by name */
 
-/* The weights own the mapping from now on: freeing them closes it. */
-void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file);
-
-/* That the weights are exactly the tensors of the spec, no more, no less, each in its shape.
- * MS_EMODEL. */
-MS_MUST_CHECK int ms_weights_check(const struct ms_weights *weights, const struct ms_hyper *hyper,
-                                   struct ms_error *err);
-
-/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. float16 where
- * every value of every tensor is one exactly, else float32. The same tensors give the same bytes.
- * NaN and infinity are refused. */
+/* Writes `path` (replaced if it is there) and tells the SHA-256 of what it wrote. Writes float16
+ * where it holds every value of every tensor exactly, else float32. The same tensors give the same
+ * bytes. NaN and infinity are refused. */
 MS_MUST_CHECK int ms_safetensors_write(const char *path, const struct ms_tensors *tensors,
                                        char sha256[MS_SHA256_HEX], struct ms_error *err);
 

@@ -1,5 +1,5 @@
-/* The importers' common ground: room for every tensor of a network, and exact float16. Owns the
- * values; any thread. */
+/* What importers share: room for every tensor of a network, and exact float16. Owns the values; any
+ * thread. */
 #include "tensors.h"
 
 #include <stdio.h>
@@ -8,7 +8,6 @@
 
 static size_t product(int dims, const int64_t *shape) {
     size_t count = 1;
-
     for (int i = 0; i < dims; i++)
         count *= (size_t)shape[i];
     return count;
@@ -16,7 +15,6 @@ static size_t product(int dims, const int64_t *shape) {
 
 static int count_one(void *context, const char *name, int dims, const int64_t *shape) {
     size_t *totals = context; /* tensors, values */
-
     (void)name;
     totals[0]++;
     totals[1] += product(dims, shape);
@@ -25,9 +23,8 @@ static int count_one(void *context, const char *name, int dims, const int64_t *s
 
 static int add_one(void *context, const char *name, int dims, const int64_t *shape) {
     struct ms_tensors *tensors = context;
-    struct ms_tensor *tensor = &tensors->items[tensors->count];
-    const struct ms_tensor *before = tensors->count > 0 ? tensor - 1 : NULL;
-
+    struct ms_tensors_item *tensor = &tensors->items[tensors->count];
+    const struct ms_tensors_item *before = tensors->count > 0 ? tensor - 1 : NULL;
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     tensor->dims = dims;
     memcpy(tensor->shape, shape, (size_t)dims * sizeof *shape);
@@ -39,19 +36,16 @@ static int add_one(void *context, const char *name, int dims, const int64_t *sha
 
 int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values, struct ms_tensors **out,
                    struct ms_error *err) {
-    struct ms_tensors *tensors;
     size_t totals[2] = {0, 0};
-    int rc;
-
     *out = NULL;
-    rc = ms_hyper_check(hyper, err);
+    const int rc = ms_hyper_check(hyper, err);
     if (rc != 0)
         return rc;
     (void)ms_hyper_visit_tensors(hyper, count_one, totals);
     if (totals[1] > max_values)
         return ms_error_set(err, MS_EMODEL, "the network's %zu values are more than the file holds",
                             totals[1]);
-    tensors = calloc(1, sizeof *tensors);
+    struct ms_tensors *tensors = calloc(1, sizeof *tensors);
     if (tensors != NULL) {
         tensors->hyper = *hyper;
         tensors->items = calloc(totals[0], sizeof *tensors->items);
@@ -79,8 +73,6 @@ float ms_half_to_float(uint16_t half) {
     uint32_t exponent = (half >> 10) & 0x1fu;
     uint32_t fraction = half & 0x3ffu;
     uint32_t bits;
-    float value;
-
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000u | fraction << 13;
     } else if (exponent != 0) {
@@ -95,20 +87,17 @@ float ms_half_to_float(uint16_t half) {
         }
         bits = sign | exponent << 23 | (fraction & 0x3ffu) << 13;
     }
+    float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
 bool ms_half_exact(float value, uint16_t *half) {
     uint32_t bits;
-    uint32_t fraction;
-    uint16_t sign;
-    int exponent;
-
     memcpy(&bits, &value, sizeof bits);
-    sign = (uint16_t)(bits >> 16 & 0x8000u);
-    exponent = (int)(bits >> 23 & 0xffu) - 127;
-    fraction = (bits & 0x7fffffu) | 0x800000u;
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    const int exponent = (int)(bits >> 23 & 0xffu) - 127;
+    const uint32_t fraction = (bits & 0x7fffffu) | 0x800000u;
     if ((bits & 0x7fffffffu) == 0) {
         *half = sign;
         return true;

@@ -1,5 +1,5 @@
-/* Weights on their way into a model file: every tensor of the spec, in its order, as float32.
- * Importers fill them. */
+/* Weights on their way into a model file: every tensor of the network, in the order of
+ * ms_hyper_visit_tensors, as float32. Importers fill them. */
 #ifndef MSAAS_WEIGHTS_TENSORS_H
 #define MSAAS_WEIGHTS_TENSORS_H
 
@@ -9,8 +9,8 @@
 
 #include "msaas/weights.h"
 
-struct ms_tensor {
-    char name[sizeof((struct ms_weight *)0)->name];
+struct ms_tensors_item {
+    char name[MS_TENSOR_NAME_BYTES];
     int dims;
     int64_t shape[MS_TENSOR_MAX_DIMS];
     size_t count;  /* product of the shape */
@@ -20,19 +20,19 @@ struct ms_tensor {
 struct ms_tensors {
     struct ms_hyper hyper;
     size_t count;
-    struct ms_tensor *items;
+    struct ms_tensors_item *items;
     float *block;
 };
 
-/* All zeros. The hyper-parameters are checked first (ms_hyper_check), and that there are at most
- * max_values values: as many as the file that they come from has room for. */
+/* Makes them, all zeros. Checks the hyper-parameters first (ms_hyper_check), and that there are at
+ * most max_values values, which is what the file that they come from can hold. */
 MS_MUST_CHECK int ms_tensors_new(const struct ms_hyper *hyper, size_t max_values,
                                  struct ms_tensors **out, struct ms_error *err);
 void ms_tensors_free(struct ms_tensors *tensors);
 
 /* IEEE 754 binary16. */
 float ms_half_to_float(uint16_t half);
-/* Whether the value is a binary16 exactly, and that one (NaN and infinity are not). */
+/* Whether a binary16 holds the value exactly; *half is that one. False for NaN and infinity. */
 bool ms_half_exact(float value, uint16_t *half);
 
 #endif

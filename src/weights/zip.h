@@ -20,8 +20,8 @@ struct ms_zip {
     struct ms_zip_entry *entries; /* sorted by name */
 };
 
-/* Borrows the bytes. Refuses compressed and encrypted members, two of one name, members that lie
- * outside the file or beyond 4 GiB (zip64), and more than 65,534. MS_EMODEL. On failure there is
+/* Borrows the bytes. Refuses compressed or encrypted members, two of one name, members outside the
+ * file or beyond 4 GiB (zip64), and more than 65,534 members. MS_EMODEL. On failure there is
  * nothing to free. */
 MS_MUST_CHECK int ms_zip_open(struct ms_zip *zip, const uint8_t *bytes, size_t size,
                               struct ms_error *err);

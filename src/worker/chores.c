@@ -14,8 +14,9 @@
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 
-#define REAP_MS 2000 /* or a third of the lease, where that is shorter; retries wait for it too */
-#define DELIVERERS 4 /* a receiver that hangs takes one for 10 s */
+/* a third of the lease where that is shorter. A retry may start that much late. */
+#define REAP_MS 2000
+#define DELIVERERS 4 /* a receiver that hangs blocks one of them for 10 s */
 #define OUTBOX_IDLE_MS 1000
 #define OUTBOX_HOLD_MS 15000 /* longer than a delivery may take */
 
@@ -37,13 +38,12 @@ struct ms_chores {
     pthread_mutex_t lock;
     pthread_cond_t wake_reaper, wake_deliverer;
     bool due;      /* a callback may have become due since a deliverer looked */
-    double look_s; /* when the next of those that wait looks, if none is due before */
+    double look_s; /* when a waiting deliverer looks at the queue, even if nothing woke it */
 };
 
-/* Waits at most so long, less when the chores end. False: they end. */
+/* Waits for `ms`, or until the chores end. False: they end. */
 static bool wait_ms(struct ms_chores *chores, pthread_cond_t *wake, int64_t ms) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
-
     (void)pthread_mutex_lock(&chores->lock);
     while (!atomic_load(&chores->ending))
         if (!ms_cond_wait_until(wake, &chores->lock, until_s))
@@ -59,16 +59,14 @@ static void *reap(void *user) {
     const int64_t lease_ms = chores->options.lease_ms;
     const int64_t every_ms = lease_ms / 3 < REAP_MS ? lease_ms / 3 : REAP_MS;
     int failures = 0;
-
     do {
         struct ms_error err = {0};
         int count = 0;
         const int rc = ms_queue_reap(chores->reaper_queue, lease_ms, &count, &err);
-
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0 && count > 0) {
             ms_metric_add(MS_METRIC_REAPED, count, NULL, NULL);
-            ms_log(MS_LOG_WARN, "took %d job%s from workers that were lost", count,
+            ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", count,
                    count == 1 ? "" : "s");
         }
     } while (wait_ms(chores, &chores->wake_reaper,
@@ -78,35 +76,32 @@ static void *reap(void *user) {
 
 /* ---- the deliverer of callbacks ---- */
 
-/* Until the queue has heard of it. */
+/* Tells the queue what came of a delivery. Repeats it until the queue has taken it. */
 static void settle(struct deliverer *d, const struct ms_callback_due *due, int64_t again_ms) {
     struct ms_chores *chores = d->chores;
     struct ms_error err = {0};
     int failures = 0;
-
     while (ms_outage_note(chores->options.outage, ms_outbox_settle(d->queue, due, again_ms, &err),
                           &err))
         if (!wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures++)))
-            /* it comes again when its hold is over: callbacks are delivered at least once */
+            /* another deliverer takes it when its hold is over: delivery is at least once */
             return;
 }
 
 static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
+    ms_fault_point("before-callback");
     struct ms_error err = {0};
     bool give_up = false;
-    int64_t again_ms = -1;
-    char shown[300] = "", attempt[16];
-    int rc;
-
-    ms_fault_point("before-callback");
-    rc = ms_webhook_deliver(d->webhook, due, &give_up, &err);
+    const int rc = ms_webhook_deliver(d->webhook, due, &give_up, &err);
     if (rc == MS_ECANCELED) {
         settle(d, due, 0);
         return;
     }
+    char shown[300] = "", attempt[16];
     if (due->job.callback.url != NULL)
         ms_url_origin(due->job.callback.url, shown, sizeof shown);
     (void)snprintf(attempt, sizeof attempt, "%d", due->attempt + 1);
+    int64_t again_ms = -1;
     if (rc != 0 && !give_up)
         again_ms = ms_webhook_again_ms(due->job.callback.version, due->attempt);
     ms_metric_add(MS_METRIC_CALLBACKS, 1,
@@ -123,8 +118,8 @@ static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
     settle(d, due, again_ms);
 }
 
-/* One of those that wait looks each second, and at once when something may be due. False: the
- * chores end. */
+/* Waits until a callback may be due. Each second one of the waiting deliverers looks anyway. False:
+ * the chores end. */
 static bool wait_for_turn(struct ms_chores *chores) {
     (void)pthread_mutex_lock(&chores->lock);
     while (!atomic_load(&chores->ending) && !chores->due && ms_monotonic_s() < chores->look_s)
@@ -139,13 +134,11 @@ static void *deliver_all(void *user) {
     struct deliverer *d = user;
     struct ms_chores *chores = d->chores;
     int failures = 0;
-
     while (failures > 0 ? wait_ms(chores, &chores->wake_deliverer, ms_outage_pause_ms(failures - 1))
                         : wait_for_turn(chores)) {
         struct ms_callback_due due = {0};
         struct ms_error err = {0};
         const int rc = ms_outbox_take(d->queue, OUTBOX_HOLD_MS, &due, &err);
-
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0) {
             ms_chores_wake(chores); /* there may be more: another looks while this one delivers */
@@ -168,11 +161,9 @@ void ms_chores_wake(struct ms_chores *chores) {
 
 static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct ms_error *err) {
     const struct ms_chores_options *options = &chores->options;
-    int rc;
-
     d->chores = chores;
-    rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
-                        &d->webhook, err);
+    int rc = ms_webhook_new(options->webhook_secret, options->callback_allow, &chores->ending,
+                            &d->webhook, err);
     if (rc == 0)
         rc = ms_queue_open(options->queue_url, &d->queue, err);
     if (rc != 0)
@@ -180,24 +171,21 @@ static int start_deliverer(struct ms_chores *chores, struct deliverer *d, struct
     d->has_thread = ms_thread_start(&d->thread, 0, deliver_all, d) == 0;
     return d->has_thread
                ? 0
-               : ms_error_set(err, MS_ENOMEM, "no thread can be had for delivering callbacks");
+               : ms_error_set(err, MS_ENOMEM, "cannot start the thread that delivers callbacks");
 }
 
 static int start_reaper(struct ms_chores *chores, struct ms_error *err) {
     int rc = ms_queue_open(chores->options.queue_url, &chores->reaper_queue, err);
-
     if (rc != 0)
         return rc;
     chores->has_reaper = ms_thread_start(&chores->reaper, 0, reap, chores) == 0;
     return chores->has_reaper ? 0
-                              : ms_error_set(err, MS_ENOMEM, "no thread can be had for the reaper");
+                              : ms_error_set(err, MS_ENOMEM, "cannot start the reaper's thread");
 }
 
 int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
                   struct ms_error *err) {
     struct ms_chores *chores = calloc(1, sizeof *chores);
-    int rc;
-
     *out = NULL;
     if (chores == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the worker's chores");
@@ -205,7 +193,7 @@ int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **ou
     (void)pthread_mutex_init(&chores->lock, NULL);
     (void)ms_cond_init(&chores->wake_reaper);
     (void)ms_cond_init(&chores->wake_deliverer);
-    rc = start_reaper(chores, err);
+    int rc = start_reaper(chores, err);
     for (int i = 0; rc == 0 && i < DELIVERERS; i++)
         rc = start_deliverer(chores, &chores->deliverers[i], err);
     if (rc != 0) {
@@ -228,7 +216,6 @@ void ms_chores_free(struct ms_chores *chores) {
         (void)pthread_join(chores->reaper, NULL);
     for (int i = 0; i < DELIVERERS; i++) {
         struct deliverer *d = &chores->deliverers[i];
-
         if (d->has_thread)
             (void)pthread_join(d->thread, NULL);
         ms_webhook_free(d->webhook);

@@ -1,5 +1,5 @@
-/* What every worker does besides its jobs, on threads of its own: puts back the jobs of dead
- * workers, and delivers callbacks, a few at a time, since some receivers take long. */
+/* What every worker does besides its jobs, on threads of its own: it puts back the jobs of dead
+ * workers, and delivers callbacks, several at a time because some receivers are slow. */
 #ifndef MSAAS_WORKER_CHORES_H
 #define MSAAS_WORKER_CHORES_H
 
@@ -16,13 +16,13 @@ struct ms_chores_options {
 };
 
 struct ms_chores;
-/* MS_EUSAGE: a secret, a network. */
+/* MS_EUSAGE: the secret or the list of networks is malformed. */
 MS_MUST_CHECK int ms_chores_new(const struct ms_chores_options *options, struct ms_chores **out,
                                 struct ms_error *err);
-/* Ends the threads; a delivery under way is broken off and left to the next worker. Accepts NULL.
- */
+/* Ends the threads. A delivery in progress is broken off; another worker repeats it. Accepts
+ * NULL. */
 void ms_chores_free(struct ms_chores *chores);
-/* A callback has just become due. */
+/* Says that a callback has just become due. */
 void ms_chores_wake(struct ms_chores *chores);
 
 #endif

@@ -1,5 +1,5 @@
-/* Between model file and jobs: opens the model in the precision that a job asks for, and keeps it
- * for those that come after. Owns the model and its separator; worker's thread. */
+/* Between model file and jobs: opens the model in the precision that a job asks for and keeps it
+ * open for the jobs that follow. Owns the model and its separator. Worker's thread. */
 #include "msaas/engine.h"
 
 #include <stdlib.h>
@@ -10,11 +10,12 @@
 struct ms_engine {
     struct ms_engine_options options;
     struct ms_model_info info;
-    char sha256[MS_SHA256_HEX]; /* of the file at options.path, which holds the weights' own */
+    /* of the file at options.path, which holds the digests of the weights */
+    char sha256[MS_SHA256_HEX];
     struct ms_network *network; /* NULL: none is loaded */
     struct ms_separator *separator;
-    enum ms_precision asked; /* what the loaded model was opened with: */
-    enum ms_precision usual; /* options.precision, with AUTO for what came of it */
+    enum ms_precision asked; /* what the loaded model was opened with */
+    enum ms_precision usual; /* options.precision; where that is AUTO, what it came to */
 };
 
 static void unload(struct ms_engine *engine) {
@@ -27,7 +28,6 @@ static void unload(struct ms_engine *engine) {
 static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const struct ms_engine_options *options = &engine->options;
     int rc = options->open(options->path, options->device, asked, &engine->network, err);
-
     if (rc == 0)
         rc = ms_separator_new(engine->network, options->lanes, options->batch, &engine->separator,
                               err);
@@ -40,13 +40,11 @@ static int load(struct ms_engine *engine, enum ms_precision asked, struct ms_err
 int ms_engine_new(const struct ms_engine_options *options, struct ms_engine **out,
                   struct ms_error *err) {
     struct ms_engine *engine = calloc(1, sizeof *engine);
-    int rc;
-
     *out = NULL;
     if (engine == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a model");
     engine->options = *options;
-    rc = ms_sha256_of_file(options->path, engine->sha256, err);
+    int rc = ms_sha256_of_file(options->path, engine->sha256, err);
     if (rc == 0)
         rc = load(engine, options->precision, err);
     if (rc != 0) {
@@ -68,20 +66,19 @@ void ms_engine_free(struct ms_engine *engine) {
 
 int ms_engine_use(struct ms_engine *engine, enum ms_precision asked, struct ms_error *err) {
     const enum ms_precision wanted = asked != MS_PRECISION_AUTO ? asked : engine->usual;
-    char sha256[MS_SHA256_HEX];
-    int rc;
-
-    /* What was asked for may not be what the device can do: then it is not loaded again and again.
-     */
+    /* A device may compute in another precision than the one asked for. The model fits both, lest
+     * every such job load it again. */
     if (engine->network != NULL &&
         (wanted == engine->asked || wanted == engine->network->precision))
         return 0;
-    rc = ms_sha256_of_file(engine->options.path, sha256, err);
+    char sha256[MS_SHA256_HEX];
+    const int rc = ms_sha256_of_file(engine->options.path, sha256, err);
     if (rc != 0)
         return rc;
     if (strcmp(sha256, engine->sha256) != 0)
-        return ms_error_about(err, MS_EMODEL, engine->options.path,
-                              "is another model than when this worker was started: start it anew");
+        return ms_error_about(
+            err, MS_EMODEL, engine->options.path,
+            "the model has changed since this worker was started; restart the worker");
     unload(engine);
     return load(engine, wanted, err);
 }

@@ -17,13 +17,13 @@
 #include "msaas/sys.h"
 
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
-/* Where on the way from 0 to 1 separating begins and ends: fetching and decoding before, encoding
- * and uploading after. */
+/* Progress, from 0 to 1, at which the separation begins and ends. Before it come fetching and
+ * decoding, after it encoding and uploading. */
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
-/* How slow things are that nobody can watch, at the very least. */
+/* The slowest pace at which a step without progress of its own still counts as moving. */
 #define DECODE_BYTES_PER_S 100e3
-#define DECODE_SPEED 20 /* seconds of music in one */
+#define DECODE_SPEED 20 /* seconds of music decoded in a second */
 #define TRANSFER_BYTES_PER_S 100e3
 #define MODEL_S 90 /* from a slow disk */
 
@@ -46,9 +46,8 @@ static int stem_index(const struct ms_model_info *model, const char *name, struc
 
 static int choose_stems(const struct ms_job_options *from, const struct ms_model_info *model,
                         struct ms_pipeline_options *to, struct ms_error *err) {
-    int rc = 0;
-
     to->two_stems = -1;
+    int rc = 0;
     if (from->two_stems[0] != '\0') {
         rc = to->two_stems = stem_index(model, from->two_stems, err);
         return rc < 0 ? rc : 0;
@@ -67,7 +66,6 @@ static int choose_stems(const struct ms_job_options *from, const struct ms_model
 static int map_options(const struct ms_job_options *from, const struct ms_model_info *model,
                        struct ms_pipeline_options *to, struct ms_error *err) {
     int rc = ms_job_options_check(from, err);
-
     *to = (struct ms_pipeline_options){
         .separate = {.overlap = from->overlap,
                      .shifts = (int)from->shifts,
@@ -88,7 +86,7 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
 
 /* ---- the steps ---- */
 
-/* Notes whose fault it was. */
+/* Notes whether the store failed. */
 static int of_store(struct run *run, int rc, const struct ms_error *err) {
     run->outcome->store_failed |= ms_outage_note(run->work->store_outage, rc, err);
     return rc;
@@ -96,20 +94,19 @@ static int of_store(struct run *run, int rc, const struct ms_error *err) {
 
 static int fetch(struct run *run, const char *path, struct ms_error *err) {
     const struct ms_job *job = run->job;
-    int rc;
-
     run->work->moved(run->work->context, (double)job->input_bytes / TRANSFER_BYTES_PER_S);
-    rc = of_store(
+    int rc = of_store(
         run, ms_store_fetch(run->work->store, MS_BUCKET_SONGS, job->id, path, MAX_SONG_BYTES, err),
         err);
     if (rc == MS_ENOTFOUND)
-        rc = ms_error_set(err, rc, "the song is not in the store any more: send it again");
-    if (rc == MS_ECONFLICT) /* the same song came again meanwhile */
+        rc = ms_error_set(err, rc, "the song is no longer in the store; send it again");
+    if (rc == MS_ECONFLICT) /* somebody sent the same song again */
         rc = ms_error_set(err, MS_ENET, "the song was replaced while it was fetched");
     return rc;
 }
 
-/* Into the job too: each renewal of the lease says how far it is, whichever thread sends it. */
+/* Sets it in the job too: every renewal of the lease reports progress, whichever thread sends
+ * it. */
 static void tell_progress(struct run *run, double progress, double eta_s) {
     run->job->progress = progress;
     run->job->eta_seconds = eta_s;
@@ -121,14 +118,13 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
     const double rate_hz = run->model->sample_rate_hz;
     const double now_s = ms_monotonic_s();
     const double done = (double)progress->segments_done, total = (double)progress->segments_total;
-    double eta_s = -1;
-
     if (run->separate_begin_s <= 0)
         run->separate_begin_s = now_s;
     run->job->audio_seconds = (double)progress->frames_total / rate_hz;
+    double eta_s = -1;
     if (done > 0)
         eta_s = (now_s - run->separate_begin_s) * (total - done) / done;
-    /* After the last segment comes encoding, which is faster than the song's own time. */
+    /* After the last segment comes encoding, which takes less than the song's own length. */
     run->work->moved(run->work->context, done < total ? 0 : run->job->audio_seconds);
     tell_progress(
         run, SEPARATE_FROM + (SEPARATE_TO - SEPARATE_FROM) * (total > 0 ? done / total : 1), eta_s);
@@ -136,14 +132,13 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
         ms_fault_point("mid-inference");
 }
 
-/* The model in the precision that the job asks for. Clients do not get to see its paths. */
+/* Loads the model in the precision that the job asks for. The error is for clients and names no
+ * path. */
 static int load(struct run *run, struct ms_error *err) {
     const struct ms_job *job = run->job;
     const struct ms_job_work *work = run->work;
-    int rc;
-
     work->moved(work->context, MODEL_S);
-    rc = ms_engine_use(work->engine, job->options.precision, err);
+    const int rc = ms_engine_use(work->engine, job->options.precision, err);
     if (rc == 0)
         return 0;
     ms_log_fields(MS_LOG_ERROR, "the model cannot be loaded", "job", job->id, "error", err->text,
@@ -157,9 +152,6 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
     const struct ms_job_work *work = run->work;
     const struct ms_separate_hooks hooks = {
         .context = run, .progress = on_progress, .cancel = ms_lease_halt(work->lease)};
-    struct ms_pipeline_stats stats = {0};
-    int rc;
-
     for (int i = 0; i < run->output_count; i++) {
         run->outputs[i].path = ms_strdupf("%s/%s.%s", work->folder, run->outputs[i].label,
                                           ms_audio_format_extension(run->options.encode.format));
@@ -171,8 +163,10 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
         decode_s = work->max_song_s / DECODE_SPEED;
     work->moved(work->context, decode_s);
     run->options.max_seconds = work->max_song_s;
-    rc = ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
-                         run->outputs, run->output_count, work->folder, &hooks, &stats, err);
+    struct ms_pipeline_stats stats = {0};
+    const int rc =
+        ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
+                        run->outputs, run->output_count, work->folder, &hooks, &stats, err);
     if (rc == 0)
         run->job->audio_seconds = (double)stats.frames / run->model->sample_rate_hz;
     run->job->receipt.damaged = stats.damaged;
@@ -184,17 +178,16 @@ static int upload(struct run *run, int number, struct ms_error *err) {
     const struct ms_pipeline_output *output = &run->outputs[number];
     struct ms_job_stem *stem = &run->job->stems[number];
     struct ms_object_source source = {.path = output->path, .sha256 = stem->sha256};
-    char key[MS_JOB_KEY_MAX];
-    struct stat status;
     int rc = ms_sha256_of_file(output->path, stem->sha256, err);
-
     if (rc != 0)
         return rc;
+    struct stat status;
     if (stat(output->path, &status) != 0)
         return ms_error_about(err, MS_EIO, output->path, "%s", strerror(errno));
     (void)snprintf(stem->name, sizeof stem->name, "%s", output->label);
     stem->bytes = source.size = (int64_t)status.st_size;
     source.content_type = ms_job_mime(run->job->options.format);
+    char key[MS_JOB_KEY_MAX];
     ms_job_stem_key(run->job, stem->name, key);
     rc = work->confirm(work->context, err);
     if (rc != 0)
@@ -205,7 +198,6 @@ static int upload(struct run *run, int number, struct ms_error *err) {
 
 static int upload_all(struct run *run, struct ms_error *err) {
     int rc = 0;
-
     for (int i = 0; rc == 0 && i < run->output_count; i++) {
         if (i == 1)
             ms_fault_point("between-uploads");
@@ -220,7 +212,6 @@ static int upload_all(struct run *run, struct ms_error *err) {
 /* Clients read the text: our folder is none of their business. */
 static void hide_folder(const char *folder, struct ms_error *err) {
     const size_t length = strlen(folder);
-
     if (err != NULL && strncmp(err->subject, folder, length) == 0)
         ms_error_rename(err, err->subject + length + (err->subject[length] == '/'));
 }
@@ -242,13 +233,11 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
     struct run run = {
         .work = work, .model = ms_engine_info(work->engine), .job = job, .outcome = outcome};
     char *song = ms_strdupf("%s/song", work->folder);
-    int rc;
-
     *outcome = (struct ms_job_outcome){0};
     job->stem_count = 0;
     if (song == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    rc = map_options(&job->options, run.model, &run.options, err);
+    int rc = map_options(&job->options, run.model, &run.options, err);
     if (rc == 0)
         rc = ms_pipeline_labels(run.model, &run.options, run.outputs, &run.output_count, err);
     if (rc == 0)
@@ -272,7 +261,6 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
 
 void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song) {
     char key[MS_JOB_KEY_MAX];
-
     for (int i = 0; i < stems; i++) {
         ms_job_stem_key(job, job->stems[i].name, key);
         (void)!ms_store_remove(store, MS_BUCKET_STEMS, key, NULL);

@@ -1,7 +1,7 @@
 /* The heartbeat of the job at work. Owns a thread with a queue connection of its own, and the flag
- * that ends work early. The thread wakes ten times a second for what is cheap (has the worker been
- * asked to stop?) and renews the lease at least every third of it, but every second where that is
- * longer: as often clients see progress, and a cancel is heard. */
+ * that ends work early. The thread wakes ten times a second to see whether the worker is to stop.
+ * It renews the lease every second, or every third of the lease where that is shorter. With each
+ * renewal clients see progress and the worker learns of a cancel. */
 #include "lease.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #define TICK_MS 100
 #define RENEW_MS 1000
 #define STILL_TICKS 50
-#define STOP_S 20.0 /* for a job that is to be put back, to be put back */
+#define STOP_S 20.0 /* how long putting the job back may take after the grace period */
 
 struct ms_lease {
     struct ms_lease_options options;
@@ -31,7 +31,7 @@ struct ms_lease {
     pthread_cond_t wake;
     bool ending;
     bool has_job;
-    uint64_t number;   /* of the job: a late answer about an earlier one is dropped */
+    uint64_t number;   /* of the job. A late answer about an earlier job is dropped. */
     struct ms_job job; /* owns nothing: id and progress */
     char token[MS_TOKEN_HEX];
     enum ms_lease_end why;
@@ -48,12 +48,11 @@ static void renew(struct ms_lease *lease) {
     const struct ms_job job = lease->job;
     const uint64_t number = lease->number;
     char token[MS_TOKEN_HEX];
-    struct ms_error err = {0};
-    int rc;
-
     memcpy(token, lease->token, sizeof token);
     (void)pthread_mutex_unlock(&lease->lock);
-    rc = ms_queue_change(lease->queue, MS_CHANGE_RENEW, &job, token, lease->options.lease_ms, &err);
+    struct ms_error err = {0};
+    const int rc =
+        ms_queue_change(lease->queue, MS_CHANGE_RENEW, &job, token, lease->options.lease_ms, &err);
     (void)ms_outage_note(lease->options.outage, rc, &err);
     (void)pthread_mutex_lock(&lease->lock);
     if (!lease->has_job || lease->number != number)
@@ -68,11 +67,11 @@ static void wait_tick(struct ms_lease *lease) {
     (void)ms_cond_wait_until(&lease->wake, &lease->lock, ms_monotonic_s() + TICK_MS / 1000.0);
 }
 
-/* A thread that hangs in somebody else's code, for example in a file made to keep FFmpeg busy,
- * cannot be ended: the process can, and whoever started it starts it anew. The job has then crashed
+/* A thread that hangs in a library, for example in FFmpeg on a hostile file, cannot be ended. The
+ * process can, and whatever supervises it starts it again. For the queue the job has crashed
  * once. */
 static void end_process(const struct ms_lease *lease, const char *why) {
-    ms_log_fields(MS_LOG_ERROR, "this worker ends: its job stands still", "job", lease->job.id,
+    ms_log_fields(MS_LOG_ERROR, "this worker ends: its job is stuck", "job", lease->job.id,
                   "reason", why, NULL);
     _exit(MS_WORKER_STALLED);
 }
@@ -82,33 +81,32 @@ static void *beat(void *user) {
     const double every_s =
         (double)(lease->options.lease_ms / 3 < RENEW_MS ? lease->options.lease_ms / 3 : RENEW_MS) /
         1000;
+    int still = 0; /* ticks in a row in which the job did not move as it should */
+    (void)pthread_mutex_lock(&lease->lock);
     double renewed_s = 0, stopped_s = -1;
     uint64_t number = 0;
-    int still = 0; /* ticks in a row in which the job did not move as it should */
-
-    (void)pthread_mutex_lock(&lease->lock);
     while (!lease->ending) {
         const double now_s = ms_monotonic_s();
-
         if (stopped_s < 0 && atomic_load(lease->options.stop))
             stopped_s = now_s;
         if (stopped_s >= 0 &&
             (!lease->has_job || (now_s - stopped_s) * 1000 >= (double)lease->options.grace_ms))
             set_why(lease, MS_LEASE_STOPPED);
-        /* Not at once: a process that was frozen as a whole moves again when it is let go on. */
+        /* Several ticks in a row: a process that was frozen as a whole moves again once it is
+         * resumed. */
         still = lease->has_job && !lease->options.is_alive() ? still + 1 : 0;
         if (still > STILL_TICKS)
-            end_process(lease, "it has not moved for the time of --stall");
+            end_process(lease, "it has not moved for longer than --stall allows");
         if (lease->has_job && stopped_s >= 0 &&
             now_s - stopped_s > (double)lease->options.grace_ms / 1000 + STOP_S)
-            end_process(lease, "it did not end when it was stopped");
+            end_process(lease, "it did not end after the worker was asked to stop");
         if (lease->has_job && lease->number != number) {
             number = lease->number;
-            renewed_s = now_s; /* reserve() gave a fresh one */
+            renewed_s = now_s; /* reserve() gave a fresh lease */
         }
         if (lease->has_job && lease->why != MS_LEASE_LOST && now_s - renewed_s >= every_s) {
             renew(lease);
-            renewed_s = now_s; /* from before the call: that is what the lease counts from */
+            renewed_s = now_s; /* the time before the call, from which the lease may count */
         }
         if (!lease->ending)
             wait_tick(lease);
@@ -120,19 +118,17 @@ static void *beat(void *user) {
 int ms_lease_new(const struct ms_lease_options *options, struct ms_lease **out,
                  struct ms_error *err) {
     struct ms_lease *lease = calloc(1, sizeof *lease);
-    int rc;
-
     *out = NULL;
     if (lease == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a lease");
     lease->options = *options;
     (void)pthread_mutex_init(&lease->lock, NULL);
     (void)ms_cond_init(&lease->wake);
-    rc = ms_queue_open(options->queue_url, &lease->queue, err);
+    int rc = ms_queue_open(options->queue_url, &lease->queue, err);
     if (rc == 0) {
         lease->has_thread = ms_thread_start(&lease->thread, 0, beat, lease) == 0;
         if (!lease->has_thread)
-            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for the lease");
+            rc = ms_error_set(err, MS_ENOMEM, "cannot start the thread that renews the lease");
     }
     if (rc != 0) {
         ms_lease_free(lease);
@@ -166,8 +162,7 @@ void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char
     memcpy(lease->job.id, job->id, sizeof job->id);
     (void)snprintf(lease->token, sizeof lease->token, "%s", token);
     lease->why = MS_LEASE_HELD;
-    atomic_store(&lease->halt,
-                 false); /* a stop that was there before comes again, with its grace */
+    atomic_store(&lease->halt, false); /* An earlier stop is set again after its grace period. */
     (void)pthread_mutex_unlock(&lease->lock);
 }
 
@@ -193,9 +188,8 @@ const atomic_bool *ms_lease_halt(const struct ms_lease *lease) {
 }
 
 enum ms_lease_end ms_lease_why(struct ms_lease *lease) {
-    enum ms_lease_end why;
-
     (void)pthread_mutex_lock(&lease->lock);
+    enum ms_lease_end why;
     why = lease->why;
     (void)pthread_mutex_unlock(&lease->lock);
     return why;

@@ -1,6 +1,6 @@
 /* The lease of the job at work: a thread renews it, carries the job's progress to the queue, and
- * brings back why the work must end. Everything here may be called from the worker's thread while
- * the lease's own thread runs. */
+ * learns why the work must end. Everything here may be called from the worker's thread while the
+ * lease's own thread runs. */
 #ifndef MSAAS_WORKER_LEASE_H
 #define MSAAS_WORKER_LEASE_H
 
@@ -13,7 +13,7 @@
 enum ms_lease_end {
     MS_LEASE_HELD,     /* go on */
     MS_LEASE_CANCELED, /* a client asked for it */
-    MS_LEASE_LOST,     /* somebody else may have the job by now: touch nothing */
+    MS_LEASE_LOST,     /* another worker may have the job: change nothing */
     MS_LEASE_STOPPED,  /* the worker was asked to stop, and its grace is over */
 };
 
@@ -31,19 +31,19 @@ MS_MUST_CHECK int ms_lease_new(const struct ms_lease_options *options, struct ms
                                struct ms_error *err);
 void ms_lease_free(struct ms_lease *lease); /* ends the thread; accepts NULL */
 
-/* From reserve() on. Takes what it needs from the job. */
+/* Call it right after reserve(). Copies what it needs of the job. */
 void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char *token);
-/* When the job has been given up: a renewal that is under way does no harm to the next one. */
+/* Call it when the job is settled. A renewal still in progress does not affect the next job. */
 void ms_lease_end(struct ms_lease *lease);
 
 void ms_lease_progress(struct ms_lease *lease, double progress, double eta_seconds,
                        double audio_seconds);
 
-/* True when work must end: the job's (see ms_lease_why), or all work, while there is no job. For
- * hooks and stores; valid as long as the lease object. */
+/* True when work must end: the job's (ms_lease_why says why) or, while there is no job, all work.
+ * Made for hooks and stores. Lives as long as the lease. */
 const atomic_bool *ms_lease_halt(const struct ms_lease *lease);
 enum ms_lease_end ms_lease_why(struct ms_lease *lease);
-/* What the worker's own changes of the job found: no thread needs to ask again. */
+/* Notes what one of the worker's own changes of the job found out about the lease. */
 void ms_lease_note(struct ms_lease *lease, enum ms_lease_end why);
 
 #endif

@@ -1,5 +1,5 @@
 /* Log lines on their way to the queue. Owns a ring of lines and a thread with a queue connection;
- * whoever logs only touches the ring. Nothing here logs: it would come back here. */
+ * whoever logs only touches the ring. Nothing here logs, as the line would come back here. */
 #include "msaas/logship.h"
 
 #include <pthread.h>
@@ -22,7 +22,6 @@ struct ms_logship {
     pthread_cond_t wake;
     char *lines[MS_LOGSHIP_LINES]; /* count of them from `first` on, wrapping round */
     int first, count;
-    int64_t dropped;
     bool ending;
     double ending_s; /* since when */
 };
@@ -30,40 +29,33 @@ struct ms_logship {
 void ms_logship_line(void *context, const char *line) {
     struct ms_logship *ship = context;
     char *copy = strdup(line);
-
     (void)pthread_mutex_lock(&ship->lock);
     if (copy != NULL && ship->count == MS_LOGSHIP_LINES) {
         free(ship->lines[ship->first]);
         ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
         ship->count--;
-        ship->dropped++;
     }
     if (copy != NULL)
         ship->lines[(ship->first + ship->count++) % MS_LOGSHIP_LINES] = copy;
-    else
-        ship->dropped++;
     (void)pthread_cond_signal(&ship->wake);
     (void)pthread_mutex_unlock(&ship->lock);
 }
 
-/* With the lock: the oldest line, now the caller's; NULL: the end. Waits for one. */
+/* With the lock: waits for a line and hands the oldest to the caller. NULL: the end. */
 static char *take(struct ms_logship *ship) {
-    char *line;
-
     while (ship->count == 0 && !ship->ending)
         (void)pthread_cond_wait(&ship->wake, &ship->lock);
     if (ship->count == 0)
         return NULL;
-    line = ship->lines[ship->first];
+    char *line = ship->lines[ship->first];
     ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
     ship->count--;
     return line;
 }
 
-/* With the lock: whether to try again, after a pause. */
+/* With the lock: waits for the next attempt. False: the end. */
 static bool wait_to_retry(struct ms_logship *ship, int failures) {
     const double until_s = ms_monotonic_s() + (double)ms_outage_pause_ms(failures) / 1000;
-
     while (!ship->ending)
         if (!ms_cond_wait_until(&ship->wake, &ship->lock, until_s))
             break;
@@ -72,24 +64,19 @@ static bool wait_to_retry(struct ms_logship *ship, int failures) {
 
 static void *run(void *user) {
     struct ms_logship *ship = user;
-    char *line;
-
     (void)pthread_mutex_lock(&ship->lock);
+    char *line;
     while ((line = take(ship)) != NULL) {
         bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
-
         for (int failures = 0; !lost; failures++) {
-            int rc;
-
             (void)pthread_mutex_unlock(&ship->lock);
-            rc = ms_loglist_push(ship->queue, line, NULL);
+            const int rc = ms_loglist_push(ship->queue, line, NULL);
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
-            /* What is wrong with the line itself stays wrong. */
+            /* A line that the queue refuses is not sent again. */
             lost = !ms_code_is_transient(rc) || !wait_to_retry(ship, failures);
         }
-        ship->dropped += lost;
         free(line);
     }
     (void)pthread_mutex_unlock(&ship->lock);
@@ -98,18 +85,16 @@ static void *run(void *user) {
 
 int ms_logship_new(const char *queue_url, struct ms_logship **out, struct ms_error *err) {
     struct ms_logship *ship = calloc(1, sizeof *ship);
-    int rc;
-
     *out = NULL;
     if (ship == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for shipping log lines");
     (void)pthread_mutex_init(&ship->lock, NULL);
     (void)ms_cond_init(&ship->wake);
-    rc = ms_queue_open(queue_url, &ship->queue, err);
+    int rc = ms_queue_open(queue_url, &ship->queue, err);
     if (rc == 0) {
         ship->has_thread = ms_thread_start(&ship->thread, 0, run, ship) == 0;
         if (!ship->has_thread)
-            rc = ms_error_set(err, MS_ENOMEM, "no thread can be had for shipping log lines");
+            rc = ms_error_set(err, MS_ENOMEM, "cannot start the thread that ships log lines");
     }
     if (rc != 0) {
         ms_logship_free(ship);
@@ -136,13 +121,4 @@ void ms_logship_free(struct ms_logship *ship) {
     (void)pthread_cond_destroy(&ship->wake);
     (void)pthread_mutex_destroy(&ship->lock);
     free(ship);
-}
-
-int64_t ms_logship_dropped(struct ms_logship *ship) {
-    int64_t dropped;
-
-    (void)pthread_mutex_lock(&ship->lock);
-    dropped = ship->dropped;
-    (void)pthread_mutex_unlock(&ship->lock);
-    return dropped;
 }

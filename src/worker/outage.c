@@ -1,5 +1,5 @@
-/* What the worker's threads found when they spoke to queue and store, put together to two log lines
- * an outage. */
+/* Joins what the worker's threads find when they call queue and store: two log lines for each
+ * outage. */
 #include "outage.h"
 
 #include "msaas/log.h"
@@ -21,16 +21,16 @@ bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err
             atomic_exchange(&outage->lost, false))
             ms_log(MS_LOG_INFO, "%s is back", outage->what);
         return false;
-    case MS_ECANCELED: return false; /* an answer of the queue's, but the store's: of nobody */
+    case MS_ECANCELED: return false; /* says nothing about the server */
     default: break;
     }
     ms_metric_add(outage->errors, 1, NULL, NULL);
-    /* A damaged file fails some calls, and others not: that one works says nothing as long as
-     * others fail. */
+    /* A damaged file fails in some calls and works in others. It is back when none has failed for a
+     * while. */
     if (rc == MS_EIO || rc == MS_ECORRUPT)
         atomic_store(&outage->back_ms, now_ms() + DAMAGED_MS);
     if (!atomic_exchange(&outage->lost, true))
-        ms_log(MS_LOG_WARN, "%s fails, trying again until it works: %s", outage->what, err->text);
+        ms_log(MS_LOG_WARN, "%s fails; trying again until it works: %s", outage->what, err->text);
     return true;
 }
 

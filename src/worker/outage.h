@@ -1,5 +1,4 @@
-/* Whether a server can be reached, told once when it is lost and once when it is back. Any thread.
- */
+/* Logs once when a server is lost and once when it is back. Any thread. */
 #ifndef MSAAS_WORKER_OUTAGE_H
 #define MSAAS_WORKER_OUTAGE_H
 
@@ -13,10 +12,11 @@ struct ms_outage {
     const char *what; /* "the queue" */
     enum ms_metric errors;
     atomic_bool lost;
-    _Atomic int64_t back_ms; /* not told to be back before */
+    _Atomic int64_t back_ms; /* the earliest time to report it as back */
 };
 
-/* Of a call that returned rc: whether the server has failed, not the request. Logs and counts. */
+/* Takes the result of a call. True: the server failed. False: it answered, be it with an error.
+ * Logs and counts failures. */
 bool ms_outage_note(struct ms_outage *outage, int rc, const struct ms_error *err);
 
 /* 0.25 s, doubled each time, at most 10 s: how long to wait after failure number `failures` (from

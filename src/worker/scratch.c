@@ -1,6 +1,5 @@
-/* Folders for songs, spools and stems. Owns one per worker; the kernel lets go of its lock when the
- * worker dies, however it dies, so that the next one to start finds what was left and removes it.
- */
+/* Folders for songs, spools and stems. Each worker has one and holds a lock on it. The kernel
+ * releases the lock when the worker dies, and the next worker that starts removes the folder. */
 #include "scratch.h"
 
 #include <dirent.h>
@@ -31,13 +30,11 @@ static void remove_leftovers(const char *parent) {
     struct dirent *entry;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        char *path;
-        int lock;
-
         if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0)
             continue;
-        path = ms_strdupf("%s/%s", parent, entry->d_name);
-        lock = path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        char *path = ms_strdupf("%s/%s", parent, entry->d_name);
+        const int lock =
+            path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
         if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
             empty(path);
             (void)rmdir(path);
@@ -51,26 +48,23 @@ static void remove_leftovers(const char *parent) {
 }
 
 int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error *err) {
-    int whole = -1, rc;
-
     *out = (struct ms_scratch){.lock = -1};
-    rc = ms_make_dirs(parent, err);
+    int rc = ms_make_dirs(parent, err);
     if (rc != 0)
         return rc;
     out->path = ms_strdupf("%s/" PREFIX "XXXXXX", parent);
     if (out->path == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    /* Nobody looks for leftovers while a folder is new and not yet locked. It takes others but a
-     * moment. */
-    whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Locks the parent until the new folder is locked, so that no other worker takes it for a
+     * leftover. */
+    const int whole = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (whole < 0 || flock(whole, LOCK_EX) != 0) {
         rc = ms_error_about(err, MS_EIO, parent, "%s", strerror(errno));
         goto out;
     }
     remove_leftovers(parent);
     if (mkdtemp(out->path) == NULL) {
-        rc =
-            ms_error_about(err, MS_EIO, parent, "no folder can be made in it: %s", strerror(errno));
+        rc = ms_error_about(err, MS_EIO, parent, "cannot make a folder in it: %s", strerror(errno));
         goto out;
     }
     out->lock = open(out->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -6,11 +6,11 @@
 
 struct ms_scratch {
     char *path;
-    int lock; /* held as long as the worker lives: who finds it free may remove the folder */
+    int lock; /* held as long as the worker lives; whoever gets it may remove the folder */
 };
 
-/* A new folder in `parent` (made if need be), which may be shared by workers; those of dead ones
- * are removed. */
+/* Makes a new folder in `parent`, which workers may share and which is made where it is missing.
+ * Removes the folders of dead workers. */
 MS_MUST_CHECK int ms_scratch_open(const char *parent, struct ms_scratch *out, struct ms_error *err);
 /* Removes what is in it, between jobs. */
 void ms_scratch_empty(const struct ms_scratch *scratch);

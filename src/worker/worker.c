@@ -25,7 +25,7 @@
 
 #define RESERVE_WAIT_MS 500
 #define RETRY_MAX_MS 60000
-/* A worker that stops tries that long to hand its job back to a queue that does not answer. */
+/* How long a worker that stops tries to put its job back while the queue does not answer. */
 #define LAST_WORDS_S 5.0
 
 struct worker {
@@ -53,7 +53,6 @@ static struct worker *alive_workers; /* those of this process, linked by next_al
 
 static void moved(void *context, double allow_s) {
     struct worker *worker = context;
-
     (void)pthread_mutex_lock(&alive_lock);
     worker->alive_until_s = ms_monotonic_s() + worker->options->stall_s + allow_s;
     (void)pthread_mutex_unlock(&alive_lock);
@@ -79,9 +78,8 @@ static void alive_end(struct worker *worker) {
 
 bool ms_worker_is_alive(void) {
     const double now_s = ms_monotonic_s();
-    bool alive = true;
-
     (void)pthread_mutex_lock(&alive_lock);
+    bool alive = true;
     for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
         alive = alive && now_s < worker->alive_until_s;
     (void)pthread_mutex_unlock(&alive_lock);
@@ -94,11 +92,10 @@ static bool stopped(const struct worker *worker) {
     return atomic_load(worker->options->stop);
 }
 
-/* In short naps: `flag` (may be NULL) may be raised by a signal handler, which wakes nobody. */
+/* Sleeps in short naps: a signal handler may set `flag` (may be NULL), and that wakes no thread. */
 static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
     const struct timespec nap = {.tv_nsec = 50000000};
-
     moved(worker, 0);
     while ((flag == NULL || !atomic_load(flag)) && ms_monotonic_s() < until_s)
         (void)nanosleep(&nap, NULL);
@@ -107,10 +104,8 @@ static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag)
 static void wait_for_queue(struct worker *worker) {
     const char *warning = NULL;
     struct ms_error err = {0};
-
     for (int failures = 0; !stopped(worker); failures++) {
         const int rc = ms_queue_ping(worker->queue, &warning, &err);
-
         if (!ms_outage_note(&worker->queue_outage, rc, &err))
             break;
         pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
@@ -121,10 +116,8 @@ static void wait_for_queue(struct worker *worker) {
 
 static void wait_for_store(struct worker *worker) {
     struct ms_error err = {0};
-
     for (int failures = 0; !stopped(worker); failures++) {
         const int rc = ms_store_ping(worker->store, &err);
-
         if (!ms_outage_note(&worker->store_outage, rc, &err))
             break;
         pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
@@ -139,11 +132,9 @@ static void wait_for_store(struct worker *worker) {
  */
 static int change(struct worker *worker, enum ms_queue_change what, struct ms_error *err) {
     double stopped_s = -1;
-
     for (int failures = 0;; failures++) {
         const int rc = ms_queue_change(worker->queue, what, &worker->job, worker->token,
                                        worker->options->lease_ms, err);
-
         if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
@@ -162,15 +153,13 @@ static int change(struct worker *worker, enum ms_queue_change what, struct ms_er
     }
 }
 
-/* See job_run.h. A worker that was frozen finds out here that its job is another's. */
+/* See job_run.h. Here a worker that was frozen learns that another one has its job. */
 static int confirm(void *context, struct ms_error *err) {
     struct worker *worker = context;
     const atomic_bool *halt = ms_lease_halt(worker->lease);
-
     for (int failures = 0; !atomic_load(halt); failures++) {
         const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
                                        worker->options->lease_ms, err);
-
         if (rc == MS_ECONFLICT || rc == MS_ENOTFOUND)
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
@@ -183,28 +172,25 @@ static int confirm(void *context, struct ms_error *err) {
     return ms_error_set(err, MS_ECANCELED, "canceled");
 }
 
-/* 1 s, doubled with each failure, at most a minute; less up to half, so that what failed together
- * does not return together. */
+/* When a failed job runs again: after 1 s, doubled with each failure, at most a minute, less a
+ * random part of up to half, so that jobs which failed together do not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
     char hex[5];
     int64_t random = 0;
-
     if (ms_random_hex(hex, sizeof hex - 1, NULL) == 0)
         random = strtol(hex, NULL, 16);
     return ms_unix_ms() + most_ms - most_ms / 2 * random / 0xffff;
 }
 
-/* Removes objects that no finished job will name; not, if another worker has the job by now: they
- * would be that one's. */
+/* Removes the objects of a job that did not finish. Where another worker has the job by now, the
+ * objects are that worker's and stay. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
-    int rc;
-
     if (outcome->uploaded == 0 && !song)
         return;
-    rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
-                         worker->options->lease_ms, NULL);
+    const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
+                                   worker->options->lease_ms, NULL);
     if (rc != 0 && rc != MS_ECANCELED)
         return;
 
@@ -221,9 +207,8 @@ static void ended(const char *state) {
 static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
     const struct ms_job *job = &worker->job;
     const double speed = outcome->seconds > 0 ? job->audio_seconds / outcome->seconds : 0;
-    char audio[32], took[32], times[32], stems[16];
-
     ms_chores_wake(worker->chores);
+    char audio[32], took[32], times[32], stems[16];
     (void)snprintf(audio, sizeof audio, "%.1f", job->audio_seconds);
     (void)snprintf(took, sizeof took, "%.1f", outcome->seconds);
     (void)snprintf(times, sizeof times, "%.2f", speed);
@@ -236,21 +221,20 @@ static void end_succeeded(struct worker *worker, const struct ms_job_outcome *ou
     ms_metric_set(MS_METRIC_SPEED, speed, NULL);
 }
 
-/* Fails it, or has it tried again, by the code of its error. */
+/* Ends the job as failed, or has it tried again. The error's code decides. */
 static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome, int code,
                       const struct ms_error *failure, struct ms_error *err) {
     struct ms_job *job = &worker->job;
     const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
-    char attempt[16];
-    int rc;
-
     (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
     (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
                    (int)sizeof job->error_message - 1, failure->text);
+    char attempt[16];
     (void)snprintf(attempt, sizeof attempt, "%d", job->failures + 1);
     job->stem_count = 0;
     if (!again)
         discard(worker, outcome, false);
+    int rc;
     if (ms_code_is_transient(code)) {
         job->not_before_ms = retry_at_ms(job);
         rc = change(worker, MS_CHANGE_RETRY, err);
@@ -274,13 +258,11 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
 
 static int end_canceled(struct worker *worker, const struct ms_job_outcome *outcome,
                         struct ms_error *err) {
-    int rc;
-
-    /* The song too: whoever cancels erases. Before the queue hears of it, so that the song of
-     * somebody who sends it anew stays. */
+    /* Removes the song too, since to cancel is to erase. Does so before the queue learns of it, so
+     * that a song that is sent again afterwards stays. */
     discard(worker, outcome, true);
     worker->job.stem_count = 0;
-    rc = change(worker, MS_CHANGE_CANCEL, err);
+    const int rc = change(worker, MS_CHANGE_CANCEL, err);
     if (rc != 0)
         return rc;
     ms_chores_wake(worker->chores);
@@ -290,10 +272,8 @@ static int end_canceled(struct worker *worker, const struct ms_job_outcome *outc
 }
 
 static int end_stopped(struct worker *worker, struct ms_error *err) {
-    int rc;
-
     worker->job.stem_count = 0;
-    rc = change(worker, MS_CHANGE_REQUEUE, err);
+    const int rc = change(worker, MS_CHANGE_REQUEUE, err);
     if (rc == 0)
         ms_log_fields(MS_LOG_INFO, "job put back: this worker stops", "job", worker->job.id, NULL);
     return rc;
@@ -304,7 +284,6 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
                    const struct ms_error *failure) {
     struct ms_error err = {0};
     int rc = 0;
-
     if (code == 0) {
         ms_fault_point("before-publish");
         rc = change(worker, MS_CHANGE_FINISH, &err);
@@ -326,10 +305,10 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
         break;
     }
     if (ms_lease_why(worker->lease) == MS_LEASE_LOST)
-        ms_log_fields(MS_LOG_WARN, "job dropped: its lease was lost, another worker may have it",
+        ms_log_fields(MS_LOG_WARN, "job dropped: its lease was lost and another worker may have it",
                       "job", worker->job.id, NULL);
     else if (rc != 0)
-        ms_log_fields(MS_LOG_ERROR, "job left to the reaper: the queue does not take its end",
+        ms_log_fields(MS_LOG_ERROR, "job left to the reaper: the queue did not take its result",
                       "job", worker->job.id, "error", err.text, NULL);
 }
 
@@ -337,18 +316,17 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 
 static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
-    struct ms_job_outcome outcome = {0};
-    struct ms_error err = {0};
-    char bytes[32], attempt[16];
-    int code;
-
     ms_fault_point("after-move");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
+    char bytes[32], attempt[16];
     (void)snprintf(bytes, sizeof bytes, "%lld", (long long)job->input_bytes);
     (void)snprintf(attempt, sizeof attempt, "%d", job->attempts);
     ms_log_fields(MS_LOG_INFO, "job begun", "job", job->id, "bytes", bytes, "attempt", attempt,
                   NULL);
+    struct ms_job_outcome outcome = {0};
+    struct ms_error err = {0};
+    int code;
     if (stopped(worker)) {
         ms_lease_note(worker->lease, MS_LEASE_STOPPED);
         code = ms_error_set(&err, MS_ECANCELED, "canceled");
@@ -364,18 +342,15 @@ static void run_job(struct worker *worker) {
 
 static void work(struct worker *worker) {
     int failures = 0;
-
     while (!stopped(worker)) {
-        struct ms_error err = {0};
-        int rc;
-
         moved(worker, 0);
         if (worker->store_suspect)
             wait_for_store(worker);
         if (stopped(worker))
             break;
-        rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
-                              RESERVE_WAIT_MS, &worker->job, worker->token, &err);
+        struct ms_error err = {0};
+        const int rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
+                                        RESERVE_WAIT_MS, &worker->job, worker->token, &err);
         if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
@@ -392,11 +367,11 @@ static void work(struct worker *worker) {
 
 /* HOST-PID-RANDOM, of the characters that the queue takes. */
 static int make_name(char name[100], struct ms_error *err) {
-    char host[65] = "", random[9];
+    char random[9];
     const int rc = ms_random_hex(random, sizeof random - 1, err);
-
     if (rc != 0)
         return rc;
+    char host[65] = "";
     (void)gethostname(host, sizeof host - 1);
     for (char *at = host; *at != '\0'; at++)
         if (!isalnum((unsigned char)*at) && strchr("._-", *at) == NULL)
@@ -418,7 +393,6 @@ static int begin(struct worker *worker, struct ms_error *err) {
     };
     struct ms_store_options store = options->store;
     int rc = make_name(worker->name, err);
-
     if (rc == 0)
         rc = ms_scratch_open(options->scratch_dir, &worker->scratch, err);
     if (rc == 0)
@@ -457,10 +431,8 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,
     };
-    int rc;
-
     alive_begin(&worker);
-    rc = begin(&worker, err);
+    int rc = begin(&worker, err);
     if (rc != 0)
         goto out;
     wait_for_queue(&worker);

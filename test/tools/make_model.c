@@ -88,7 +88,7 @@ static double as_half(double value) {
 
 /* Keeps the level of what goes through a layer: weights are spread by the number of a layer's
  * inputs. */
-static void fill(struct ms_tensor *tensor, const struct plan *plan, uint64_t *state) {
+static void fill(struct ms_tensors_item *tensor, const struct plan *plan, uint64_t *state) {
     const struct ms_hyper *hyper = &plan->json.hyper;
     const char *part = strrchr(tensor->name, '.');
     double centre = 0, spread = 0.05;

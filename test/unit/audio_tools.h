@@ -82,7 +82,6 @@ struct clip {
     float *planes[2];
     int64_t frames;
     bool damaged;
-    struct ms_audio_info info;
 };
 
 static void clip_alloc(struct clip *clip, int64_t frames) {
@@ -159,7 +158,6 @@ static int read_all(struct ms_decoder *decoder, struct clip *clip, struct ms_err
     int64_t capacity = 1 << 16;
     clip_alloc(clip, capacity);
     clip->frames = 0;
-    clip->info = *ms_decoder_info(decoder);
     for (;;) {
         if (capacity - clip->frames < 3001) {
             capacity *= 2;

@@ -71,11 +71,6 @@ static void float_comes_through_bit_for_bit(void **state) {
     struct clip clip;
     must_decode("source.wav", &clip);
     assert_same_samples(&source, &clip);
-    assert_string_equal(clip.info.container, "wav");
-    assert_string_equal(clip.info.codec, "pcm_f32le");
-    assert_int_equal(clip.info.sample_rate_hz, RATE_HZ);
-    assert_int_equal(clip.info.channels, 2);
-    assert_int_equal(clip.info.frames_estimate, FRAMES);
     clip_free(&clip);
 }
 
@@ -268,7 +263,6 @@ static void surround_is_mixed_without_clipping(void **state) {
         write_wav("wide.wav", 3, channels, RATE_HZ, 32, data, (size_t)(4000 * channels));
         must_decode("wide.wav", &clip);
         assert_int_equal(clip.frames, 1000);
-        assert_int_equal(clip.info.channels, channels);
         for (int c = 0; c < 2; c++) {
             assert_true(clip.planes[c][500] <= 1.00001f);
             assert_true(clip.planes[c][500] > 0.3f);
@@ -342,7 +336,6 @@ static void a_large_cover_does_not_hide_the_audio(void **state) {
     free(bytes);
     shell("head -c %d covered > tagged; cat s16.flac >> tagged", tag_bytes);
     must_decode("tagged", &clip);
-    assert_string_equal(clip.info.container, "flac");
     assert_int_equal(clip.frames, FRAMES);
     clip_free(&clip);
 }

@@ -99,7 +99,6 @@ static void float_wav_is_exact(void **state) {
     struct ms_encode_options options = {.format = MS_FORMAT_WAV, .sample_type = MS_SAMPLE_FLOAT32};
     must_encode("float.wav", &options, NULL, &loud);
     must_decode("float.wav", &clip);
-    assert_string_equal(clip.info.codec, "pcm_f32le");
     assert_same_samples(&loud, &clip);
     clip_free(&clip);
     clip_free(&loud);

@@ -4,7 +4,7 @@
 
 #include <sys/stat.h>
 
-#include "msaas/manifest.h"
+#include "msaas/model_import.h"
 
 struct scene {
     char folder[64];

@@ -50,7 +50,7 @@ static void written_is_read(void **state) {
         assert_int_equal(ms_weights_check(weights, &hyper, NULL), 0);
         assert_int_equal(ms_weights_count(weights), tensors->count);
         for (size_t i = 0; i < tensors->count; i++) {
-            const struct ms_tensor *tensor = &tensors->items[i];
+            const struct ms_tensors_item *tensor = &tensors->items[i];
             const struct ms_weight *weight = ms_weights_find(weights, tensor->name);
 
             assert_non_null(weight);

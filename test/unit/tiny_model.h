@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapped.h"
 #include "msaas/model_json.h"
 #include "safetensors.h"
 #include "tensors.h"

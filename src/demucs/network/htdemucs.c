@@ -169,8 +169,8 @@ struct ms_tensor *ms_htdemucs_forward(const struct ms_member *net, struct ms_poo
                                       const struct ms_tensor *mix, double seconds[MS_STAGE_COUNT]) {
     struct run run = {net, p}, *r = &run;
     const struct ms_hyper *h = &net->hyper;
-    struct ms_tensor *saved_freq[MS_MAX_DEPTH], *saved_time[MS_MAX_DEPTH];
-    int64_t frequencies[MS_MAX_DEPTH], frames[MS_MAX_DEPTH];
+    struct ms_tensor *saved_freq[MS_HYPER_MAX_DEPTH], *saved_time[MS_HYPER_MAX_DEPTH];
+    int64_t frequencies[MS_HYPER_MAX_DEPTH], frames[MS_HYPER_MAX_DEPTH];
     double from = ms_monotonic_s(), now;
 
     struct ms_tensor *x = ms_spectrum(p, mix, h->nfft);

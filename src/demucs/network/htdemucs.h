@@ -8,33 +8,40 @@
 #include "msaas/tensor.h"
 #include "msaas/weights.h"
 
-#define MS_MAX_DEPTH 8
-#define MS_MAX_DCONV 4
-#define MS_MAX_LAYERS 16
-
 struct dconv {
     int depth; /* 0: there is none */
-    struct ms_residual layers[MS_MAX_DCONV];
+    struct ms_residual layers[MS_HYPER_MAX_DCONV_DEPTH];
 };
 
 struct conv_layer { /* of an encoder, or of a decoder, where conv is transposed */
-    const struct ms_filter *conv, *rewrite;
+    /* Encoder: [out][in][kernel][1], decoder: [in][out][kernel][1]; the time branch has no last
+     * dimension. */
+    const struct ms_filter *conv;
+    /* Encoder: [2 * out][out][1][1], decoder: [2 * in][in][wide][wide], wide = 2 * context + 1;
+     * the time branch has no last dimension. Ends in a GLU, which halves the channels. */
+    const struct ms_filter *rewrite;
     struct dconv dconv;
 };
 
 struct attention_layer { /* of the transformer */
     bool cross;          /* keys and values come from the other branch */
-    /* Queries; of a layer that is not cross, with keys and values behind them. */
-    const struct ms_filter *in_q, *in_kv, *out, *linear1, *linear2;
+    /* Queries: [channels][channels] in a cross layer. Else keys and values follow them in one
+     * filter: [3 * channels][channels]. */
+    const struct ms_filter *in_q;
+    const struct ms_filter *in_kv;   /* [2 * channels][channels]: of a cross layer only */
+    const struct ms_filter *out;     /* [channels][channels] */
+    const struct ms_filter *linear1; /* [hidden][channels] */
+    const struct ms_filter *linear2; /* [channels][hidden] */
     struct ms_norm norm_q, norm_kv, norm_ff, norm_out;
-    struct ms_tensor *gamma_1, *gamma_2;
+    struct ms_tensor *gamma_1, *gamma_2; /* [channels] each */
 };
 
 struct branch { /* of one domain: frequency or time */
-    struct conv_layer encoder[MS_MAX_DEPTH], decoder[MS_MAX_DEPTH];
-    const struct ms_filter *upsampler, *downsampler;
+    struct conv_layer encoder[MS_HYPER_MAX_DEPTH], decoder[MS_HYPER_MAX_DEPTH];
+    const struct ms_filter *upsampler;   /* [transformer's channels][inner][1] */
+    const struct ms_filter *downsampler; /* [inner][transformer's channels][1] */
     struct ms_norm norm_in;
-    struct attention_layer layers[MS_MAX_LAYERS];
+    struct attention_layer layers[MS_HYPER_MAX_LAYERS];
     struct ms_tensor *position; /* [tokens][channels], already weighted */
 };
 

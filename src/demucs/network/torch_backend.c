@@ -324,9 +324,6 @@ static int member_new(const struct ms_hyper *hyper, const struct ms_weights *wei
                       const char *device, enum ms_precision precision, struct ms_member **out,
                       struct ms_error *err) {
     *out = NULL;
-    if (hyper->depth > MS_MAX_DEPTH || hyper->dconv_depth > MS_MAX_DCONV ||
-        hyper->t_layers > MS_MAX_LAYERS)
-        return ms_error_set(err, MS_EMODEL, "the network has more layers than are supported");
     ms_torch_init();
     struct ms_member *net = calloc(1, sizeof *net);
     if (net == NULL)

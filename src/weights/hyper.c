@@ -1,10 +1,12 @@
-/* Which tensors a network of given hyper-parameters consists of. Readers check files against it,
- * importers ask it what to look for, and the writer takes its order. Pure functions; any thread. */
+/* Which tensors a network of given hyper-parameters has. Readers check files against it, importers
+ * look for these tensors, and the writer uses this order. Pure functions; any thread. */
+#include "msaas/hyper.h"
+
 #include <stdio.h>
 
-#include "msaas/weights.h"
+#include "msaas/model.h"
 
-/* No published model comes near; it keeps every product of dimensions far from overflow. */
+/* Far more than any published model has. Keeps products of dimensions from overflowing. */
 #define MAX_VALUES (INT64_C(1) << 30)
 
 struct walk {
@@ -14,15 +16,14 @@ struct walk {
     int stop; /* what visit returned last; nothing more is visited once it is not 0 */
 };
 
-/* Visits `prefix.name` with the dimensions given; 0 ends them early. */
+/* Visits `prefix.name` with the dimensions given; the first 0 ends them. */
 static void tensor(struct walk *walk, const char *prefix, const char *name, int64_t a, int64_t b,
                    int64_t c, int64_t d) {
-    char full[sizeof((struct ms_weight *)0)->name];
+    char full[MS_TENSOR_NAME_BYTES];
     const int64_t shape[MS_TENSOR_MAX_DIMS] = {a, b, c, d};
-    int dims = 0;
-
     if (walk->stop)
         return;
+    int dims = 0;
     while (dims < MS_TENSOR_MAX_DIMS && shape[dims] > 0)
         dims++;
     snprintf(full, sizeof full, "%s.%s", prefix, name);
@@ -32,7 +33,6 @@ static void tensor(struct walk *walk, const char *prefix, const char *name, int6
 static void weight_and_bias(struct walk *walk, const char *prefix, const char *name,
                             int64_t channels) {
     char full[96];
-
     snprintf(full, sizeof full, "%s.%s", prefix, name);
     tensor(walk, full, "weight", channels, 0, 0, 0);
     tensor(walk, full, "bias", channels, 0, 0, 0);
@@ -43,7 +43,6 @@ static void weight_and_bias(struct walk *walk, const char *prefix, const char *n
 static void dconv(struct walk *walk, const char *layer, int64_t channels) {
     const int64_t hidden = channels / walk->hyper->dconv_comp;
     char prefix[96];
-
     for (int i = 0; i < walk->hyper->dconv_depth; i++) {
         snprintf(prefix, sizeof prefix, "%s.dconv.layers.%d", layer, i);
         tensor(walk, prefix, "0.weight", hidden, channels, 3, 0);
@@ -60,7 +59,6 @@ static void dconv(struct walk *walk, const char *layer, int64_t channels) {
  */
 static int64_t channels_before(const struct ms_hyper *hyper, int index, int64_t outermost) {
     int64_t channels = hyper->channels;
-
     if (index == 0)
         return outermost;
     for (int i = 1; i < index; i++)
@@ -77,11 +75,9 @@ static void branch(struct walk *walk, bool spectrogram) {
     const int64_t kernel = h->kernel_size;
     const int64_t wide = 2 * h->context + 1;
     char prefix[48];
-
     for (int i = 0; i < h->depth; i++) {
         const int64_t chin = channels_before(h, i, in);
         const int64_t chout = channels_before(h, i + 1, in);
-
         snprintf(prefix, sizeof prefix, "%sencoder.%d", mark, i);
         tensor(walk, prefix, "conv.weight", chout, chin, kernel, spectrogram);
         tensor(walk, prefix, "conv.bias", chout, 0, 0, 0);
@@ -109,7 +105,6 @@ static void branch(struct walk *walk, bool spectrogram) {
 static void transformer_layer(struct walk *walk, const char *layer, bool cross, int64_t width,
                               int64_t hidden) {
     char prefix[96];
-
     snprintf(prefix, sizeof prefix, "%s.%s", layer, cross ? "cross_attn" : "self_attn");
     tensor(walk, prefix, "in_proj_weight", 3 * width, width, 0, 0);
     tensor(walk, prefix, "in_proj_bias", 3 * width, 0, 0, 0);
@@ -134,10 +129,8 @@ static void transformer(struct walk *walk) {
     const int64_t width = ms_hyper_transformer_channels(h);
     const int64_t hidden = (int64_t)(h->t_hidden_scale * (double)width);
     char prefix[64];
-
     for (int i = 0; i < 2 && h->bottom_channels > 0; i++) {
         const char *mark = i == 0 ? "" : "_t";
-
         snprintf(prefix, sizeof prefix, "channel_upsampler%s", mark);
         tensor(walk, prefix, "weight", width, inner, 1, 0);
         tensor(walk, prefix, "bias", width, 0, 0, 0);
@@ -165,7 +158,6 @@ int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
                                         const int64_t *shape),
                            void *context) {
     struct walk walk = {.hyper = hyper, .visit = visit, .context = context};
-
     branch(&walk, true);
     branch(&walk, false);
     tensor(&walk, "freq_emb.embedding", "weight", hyper->nfft / 2 / hyper->stride, hyper->channels,
@@ -176,9 +168,8 @@ int ms_hyper_visit_tensors(const struct ms_hyper *hyper,
 
 static int count_values(void *context, const char *name, int dims, const int64_t *shape) {
     int64_t *total = context;
-    int64_t values = 1;
-
     (void)name;
+    int64_t values = 1;
     for (int i = 0; i < dims; i++)
         if (shape[i] > MAX_VALUES / values)
             return 1;
@@ -197,22 +188,20 @@ static int range(const char *name, int64_t value, int64_t low, int64_t high, str
 }
 
 int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
-    int64_t values = 0;
-    int64_t freqs;
-    int width;
-
     if (range("sources", h->sources, 1, MS_MODEL_MAX_STEMS, err) ||
         range("audio_channels", h->audio_channels, 2, 2, err) ||
         range("samplerate", h->samplerate, 8000, 192000, err) ||
         range("segment_frames", h->segment_frames, 256, INT64_C(60) * h->samplerate, err) ||
         range("channels", h->channels, 1, 1024, err) || range("growth", h->growth, 1, 4, err) ||
-        range("depth", h->depth, 1, 4, err) || range("nfft", h->nfft, 64, 16384, err) ||
+        range("depth", h->depth, 1, MS_HYPER_MAX_DEPTH, err) ||
+        range("nfft", h->nfft, 64, 16384, err) ||
         range("kernel_size", h->kernel_size, 4, 32, err) ||
         range("stride", h->stride, 2, 16, err) || range("context", h->context, 0, 4, err) ||
-        range("dconv_depth", h->dconv_depth, 1, 4, err) ||
+        range("dconv_depth", h->dconv_depth, 1, MS_HYPER_MAX_DCONV_DEPTH, err) ||
         range("dconv_comp", h->dconv_comp, 1, h->channels, err) ||
         range("bottom_channels", h->bottom_channels, 0, 4096, err) ||
-        range("t_layers", h->t_layers, 1, 32, err) || range("t_heads", h->t_heads, 1, 64, err))
+        range("t_layers", h->t_layers, 1, MS_HYPER_MAX_LAYERS, err) ||
+        range("t_heads", h->t_heads, 1, 64, err))
         return MS_EMODEL;
     if (h->nfft & (h->nfft - 1))
         return ms_error_set(err, MS_EMODEL, "hyper-parameter nfft is %d; it must be a power of two",
@@ -225,7 +214,7 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
             h->kernel_size, h->stride);
     /* Each layer divides the frequencies; upstream changes the layer's form once too few are left.
      */
-    freqs = h->nfft / 2;
+    int64_t freqs = h->nfft / 2;
     for (int i = 0; i < h->depth; i++) {
         if (freqs <= h->kernel_size || freqs % h->stride)
             return ms_error_set(err, MS_EMODEL,
@@ -240,10 +229,11 @@ int ms_hyper_check(const struct ms_hyper *h, struct ms_error *err) {
         return ms_error_set(err, MS_EMODEL,
                             "hyper-parameter freq_emb, emb_scale, t_hidden_scale, t_max_period or "
                             "t_weight_pos_embed is out of range");
-    width = ms_hyper_transformer_channels(h);
+    const int width = ms_hyper_transformer_channels(h);
     if (width % 4 || width % h->t_heads)
         return ms_error_set(err, MS_EMODEL, "a transformer %d wide cannot have %d heads", width,
                             h->t_heads);
+    int64_t values = 0;
     if (ms_hyper_visit_tensors(h, count_values, &values))
         return ms_error_set(err, MS_EMODEL,
                             "hyper-parameters describe a network of over %lld values",
