@@ -316,7 +316,7 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 
 static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
-    ms_fault_point("after-move");
+    ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
     char bytes[32], attempt[16];
@@ -349,8 +349,8 @@ static void work(struct worker *worker) {
         if (stopped(worker))
             break;
         struct ms_error err = {0};
-        const int rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
-                                        RESERVE_WAIT_MS, &worker->job, worker->token, &err);
+        const int rc = ms_queue_reserve(worker->queue, worker->options->lease_ms, RESERVE_WAIT_MS,
+                                        &worker->job, worker->token, &err);
         if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
@@ -365,7 +365,7 @@ static void work(struct worker *worker) {
 
 /* ---- begin and end ---- */
 
-/* HOST-PID-RANDOM, of the characters that the queue takes. */
+/* HOST-PID-RANDOM, for the log. */
 static int make_name(char name[100], struct ms_error *err) {
     char random[9];
     const int rc = ms_random_hex(random, sizeof random - 1, err);

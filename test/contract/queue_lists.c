@@ -1,9 +1,10 @@
-/* Of the queue's contract what tells of many jobs at once. */
+/* Lists of many jobs. See queue_contract.h. */
 #include "queue_contract.h"
 
 #define MANY (MS_POSITION_MAX + 2)
 
-/* Copies of the waiting job behind it, up to MANY in all: to put each would take SQLite half a minute of fsync. */
+/* Puts copies of the waiting job behind it, up to MANY in all. Not one by one, which would take
+ * SQLite half a minute of fsync. */
 static void put_many(const char *id) {
     char command[900];
     if (redis)
@@ -24,8 +25,8 @@ static void put_many(const char *id) {
             command, sizeof command,
             "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
             "[db.execute(\"INSERT INTO jobs SELECT ?, revision, replace(doc, id, ?), state, place, "
-            "seq + ?, token, created + ?, lease_until, not_before, flags, due, attempt FROM jobs "
-            "WHERE id = ?\", (\"%%056x\" %% n, \"%%056x\" %% n, n, n, \"%s\")) "
+            "seq + ?, token, created + ?, lease_until, not_before, flags, due, attempt, started, "
+            "attempts FROM jobs WHERE id = ?\", (\"%%056x\" %% n, \"%%056x\" %% n, n, n, \"%s\")) "
             "for n in range(1, %d)]; db.commit()'",
             folder, id, MANY);
     assert_int_equal(system(command), 0);
