@@ -12,7 +12,8 @@ import urllib.request
 
 HARNESS = pathlib.Path(__file__).resolve().parents[1] / "tools" / "radosgw.py"
 sys.path.insert(0, str(HARNESS.parent))
-from radosgw import SKIPPED, Radosgw  # noqa: E402
+import skip  # noqa: E402
+from radosgw import Radosgw  # noqa: E402
 
 DEADLINE_S = 180
 
@@ -71,6 +72,6 @@ class Harness(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not Radosgw.available():
-        sys.exit(SKIPPED)
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     unittest.main()

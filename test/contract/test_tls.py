@@ -8,7 +8,8 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from radosgw import SKIPPED, Radosgw  # noqa: E402
+import skip  # noqa: E402
+from radosgw import Radosgw  # noqa: E402
 
 STORE = sys.argv.pop(1)
 
@@ -37,6 +38,6 @@ class Tls(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not Radosgw.available():
-        sys.exit(SKIPPED)
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     unittest.main()

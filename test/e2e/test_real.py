@@ -21,7 +21,7 @@ def test_a_real_song(make_site, tmp_path):
     listed = subprocess.run([MSAAS, "model", "list", "--json"], capture_output=True, text=True, check=True).stdout
     path = next(row["path"] for row in map(json.loads, listed.splitlines()) if row["name"] == "htdemucs")
     if path is None:
-        pytest.skip("htdemucs is not there: scripts/fetch-model")
+        pytest.skip("no htdemucs: scripts/fetch-model")
     folder = pathlib.Path(path).parent
     song = tmp_path / "song.ogg"
     source = ["-ss", 30, "-t", SECONDS, "-i", SONG] if SONG.exists() else ["-f", "lavfi", "-i", f"anoisesrc=d={SECONDS}:c=pink"]

@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 """A real S3 server for tests: Ceph's gateway on loopback, which checks signatures and what was signed.
 
-    radosgw.py COMMAND [ARGUMENT...]    runs COMMAND with AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-                                        AWS_REGION set, and exits as it did (77: Ceph is not installed)
+    radosgw.py COMMAND [ARGUMENT...]  runs COMMAND with AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
+                                      AWS_SECRET_ACCESS_KEY and AWS_REGION set, and exits as it did
 
-    with Radosgw() as s3:               the same for tests in Python: s3.endpoint, .access_key, .secret_key, .region, .env();
-        s3.stop(); s3.start()           the gateway goes away at once, or freezes (s3.freeze(), s3.thaw()), and comes back
-                                        with its objects on the same port
-    with Radosgw(tls=True) as s3:       on https, with a certificate that s3.ca_file (AWS_CA_BUNDLE) alone vouches for
+    with Radosgw() as s3:             the same for tests in Python: s3.endpoint, .access_key,
+                                      .secret_key, .region, .env()
+        s3.stop(); s3.start()         the gateway goes away at once and comes back with its objects
+                                      on the same port; s3.freeze(), s3.thaw(): it stands still
+    with Radosgw(tls=True) as s3:     on https; s3.ca_file (AWS_CA_BUNDLE) vouches for it
 
-One monitor, one OSD that keeps everything in memory, one gateway; all on 127.0.0.1, in a temporary folder. Both are gone
-when the command or the block ends, and also when this process is killed: a guard waits for its end.
+One monitor, one OSD that keeps everything in memory, one gateway; all on 127.0.0.1, in a temporary
+folder. Both are gone when the command or the block ends, and also when this process is killed: a
+guard waits for its end.
 """
 
 import contextlib
@@ -29,9 +31,11 @@ import urllib.error
 import urllib.request
 import uuid
 
+import skip
+
 DEADLINE_S = 180  # of each step; a machine under load takes ten times as long as an idle one
-SKIPPED = 77
-PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
+PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw",
+            "radosgw-admin")
 
 CONFIG = """\
 [global]
@@ -108,8 +112,10 @@ class Radosgw:
         self._guard = None
 
     @staticmethod
-    def available():
-        return all(shutil.which(program) for program in PROGRAMS)
+    def missing():
+        """Why it cannot run here; None: it can."""
+        programs = [program for program in PROGRAMS if not shutil.which(program)]
+        return f"no Ceph (scripts/setup test): {', '.join(programs)}" if programs else None
 
     @property
     def endpoint(self):
@@ -293,9 +299,8 @@ def main():
     if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    if not Radosgw.available():
-        print("radosgw.py: Ceph is not installed (scripts/packages lists what is needed)", file=sys.stderr)
-        return SKIPPED
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Radosgw() as s3:
         return subprocess.run(sys.argv[1:], env=s3.env(), check=False).returncode

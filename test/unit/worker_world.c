@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,8 +46,12 @@ static void write_model(struct world *world) {
     assert_int_equal(fclose(file), 0);
 }
 
-void world_begin(struct world *world) {
-    *world = (struct world){0};
+int world_begin(void **state) {
+    struct world *world = calloc(1, sizeof *world);
+
+    assert_non_null(world);
+    world->prestate = *state;
+    *state = world;
     ms_log_init("worker", MS_LOG_ERROR + 1, false);
     strcpy(world->root, "/tmp/msaas-worker-XXXXXX");
     assert_non_null(mkdtemp(world->root));
@@ -63,11 +68,12 @@ void world_begin(struct world *world) {
         .queue_url = world->queue_url,
         .store = {.url = world->store_url, .create_buckets = true},
         .scratch_dir = world->scratch,
-        .lease_ms = 20000,
-        .stall_s = 120,
+        .lease_ms = WORLD_LEASE_MS,
+        .stall_s = WORLD_STALL_S,
         .grace_ms = 60000,
         .stop = &world->stop,
     };
+    return 0;
 }
 
 void world_open(struct world *world) {
@@ -82,26 +88,35 @@ void world_open(struct world *world) {
     loopback_start(&world->receiver);
 }
 
-void world_end(struct world *world) {
-    char command[128];
-    DIR *dir;
+int world_end(void **state) {
+    struct world *world = *state;
     int entries = 0;
+    char command[128];
 
-    if (world->running)
-        assert_int_equal(world_stop(world), 0);
-    loopback_stop(&world->receiver);
+    const bool stopped_well = !world->running || world_stop(world) == 0;
+    if (world->child > 0) {
+        (void)kill(world->child, SIGKILL);
+        (void)world_join(world);
+    }
+    if (world->receiver.port != 0)
+        loopback_stop(&world->receiver);
     ms_queue_close(world->queue);
     ms_queue_close(world->receiver_queue);
     ms_store_close(world->store);
-    dir = opendir(world->scratch);
+    DIR *dir = opendir(world->scratch);
     while (dir != NULL && readdir(dir) != NULL)
         entries++;
     if (dir != NULL)
         closedir(dir);
-    assert_int_equal(atomic_load(&world->early), 0);
+    const int early = atomic_load(&world->early);
     snprintf(command, sizeof command, "rm -rf '%s'", world->root);
-    assert_int_equal(system(command), 0);
+    const int left = system(command);
+    free(world);
+    assert_true(stopped_well);
+    assert_int_equal(left, 0);
+    assert_int_equal(early, 0);
     assert_in_range(entries, 0, 2); /* "." and ".." */
+    return 0;
 }
 
 static void *run(void *user) {
@@ -136,8 +151,10 @@ pid_t world_fork(struct world *world, const char *fault) {
     int log;
 
     assert_true(child >= 0);
-    if (child > 0)
+    if (child > 0) {
+        world->child = child;
         return child;
+    }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* a test that fails leaves nobody behind */
         _exit(3);
     snprintf(path, sizeof path, "%s/log", world->root);
@@ -148,6 +165,14 @@ pid_t world_fork(struct world *world, const char *fault) {
     world->options.fault = fault;
     (void)run(world);
     _exit(world->result == 0 ? 0 : 1);
+}
+
+int world_join(struct world *world) {
+    int status = 0;
+
+    assert_int_equal(waitpid(world->child, &status, 0), world->child);
+    world->child = 0;
+    return status;
 }
 
 /* ---- jobs ---- */
