@@ -276,14 +276,14 @@ static char *escape_all(char *text) {
     const size_t size = strlen(text);
     size_t found = 0, length;
     uint32_t code = 0;
-    for (size_t i = 0; i<size; i += length> 0 ? length : 1) {
+    for (size_t i = 0; i < size; i += length > 0 ? length : 1) {
         length = ms_utf8_read(text + i, size - i, &code);
         found += length > 0 && !ms_char_is_plain(code);
     }
     if (found == 0)
         return text;
     char *escaped = malloc(size + 6 * found + 1), *to = escaped;
-    for (size_t i = 0; escaped != NULL && i<size; i += length> 0 ? length : 1) {
+    for (size_t i = 0; escaped != NULL && i < size; i += length > 0 ? length : 1) {
         length = ms_utf8_read(text + i, size - i, &code);
         if (length > 0 && !ms_char_is_plain(code)) {
             to += sprintf(to, "\\u%04x", (unsigned)code);

@@ -55,6 +55,9 @@ struct ms_s3_call {
 
 /* One attempt. 0: there is an answer, whatever its status. call->may_retry tells the rest. */
 int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+/* How long to wait after attempt `number` (the first is 1): longer each time, with jitter, and not
+ * shorter than the server asked for; 20 s at most. */
+int64_t ms_s3_pause_ms(struct ms_s3 *s3, const struct ms_s3_call *call, int number);
 /* Waits before attempt `number` (the first is 0); `rc` is what the last came to. 0: go on. Else
  * it's over: rc. */
 int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,

@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+from ports import free_port  # noqa: E402
 from radosgw import Radosgw  # noqa: E402
 
 IMAGE = "localhost/msaas:test"
@@ -25,12 +25,6 @@ SONG_SECONDS = 60
 MEMORY = 1536 * 1024 * 1024
 DEADLINE_S = 900
 MODELS = os.environ.get("MSAAS_MODELS_DIR") or os.path.expanduser("~/.local/share/msaas/models")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(what, condition):

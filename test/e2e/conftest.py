@@ -1,16 +1,11 @@
 """Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of backends."""
 
-import pathlib
 import shutil
-import sys
-
-import pytest
 
 import harness
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
-import radosgw  # noqa: E402  (its folder was just added)
-import skip  # noqa: E402
+import pytest
+import radosgw  # of test/tools, where harness looks
+import skip
 
 SITES = []
 

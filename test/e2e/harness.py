@@ -6,23 +6,24 @@ were free, and lives in temporary folders. Start processes from the main thread:
 
 import array
 import base64
-import contextlib
 import ctypes
 import hashlib
 import http.server
 import math
 import os
 import pathlib
-import random
 import signal
-import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 
 import redis
 import requests
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+from ports import free_port  # noqa: E402  (its folder was just added)
 
 MSAAS = os.path.abspath(os.environ.get("E2E_MSAAS", "build/msaas"))
 MAKE_MODEL = os.path.abspath(os.environ.get("E2E_MAKE_MODEL", "build/test/make_model"))
@@ -46,16 +47,6 @@ def wait_for(what, condition, deadline_s=DEADLINE_S, every_s=0.03):
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline_s} s in vain for {what}; last: {last!r}")
         time.sleep(every_s)
-
-
-def free_port():
-    """One below the range that outgoing connections use, so that it stays free across restarts."""
-    while True:
-        port = random.SystemRandom().randrange(15000, 32000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def die_with_parent():

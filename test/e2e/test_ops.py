@@ -7,7 +7,8 @@ import socket
 
 import pytest
 import requests
-from harness import DEADLINE_S, HTTP, Redis, free_port, wait_for, wav
+from harness import DEADLINE_S, HTTP, Redis, wait_for, wav
+from ports import free_port
 
 
 def metrics(url):

@@ -184,9 +184,7 @@ def test_cancel_while_it_runs(site):
     answer = site.delete(f"/apiv2/jobs/{job['id']}")
     assert answer.status_code in (200, 202, 204), answer.text
     wait_for("the job to be gone", lambda: site.get(f"/apiv2/jobs/{job['id']}").status_code == 404)
-    begun = time.monotonic()
     site.finished(site.submit(wav(tone=10))["id"])  # the worker is free again
-    assert time.monotonic() - begun < DEADLINE_S
     kept = [path for path in (site.data / "objects").rglob("*") if path.name.startswith(job["id"])]
     assert kept == []
 

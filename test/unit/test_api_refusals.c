@@ -13,15 +13,14 @@ struct refusal {
 };
 
 #define V1(what, body, status)                                                                     \
-    { what, "POST", "/apiv1/separate", "application/json", body, sizeof body - 1, status, NULL }
+    {what, "POST", "/apiv1/separate", "application/json", body, sizeof body - 1, status, NULL}
 #define V2(query, status, code)                                                                    \
-    { query, "POST", "/apiv2/jobs?" query, "audio/wav", WAV, sizeof WAV - 1, status, code }
+    {query, "POST", "/apiv2/jobs?" query, "audio/wav", WAV, sizeof WAV - 1, status, code}
 #define RAW(what, type, body, status, code)                                                        \
-    { what, "POST", "/apiv2/jobs", type, body, sizeof body - 1, status, code }
+    {what, "POST", "/apiv2/jobs", type, body, sizeof body - 1, status, code}
 #define FORM(what, body, status, code)                                                             \
     RAW(what, "multipart/form-data; boundary=x", body, status, code)
-#define PLAIN(method, path, status, code)                                                          \
-    { path, method, path, NULL, "", 0, status, code }
+#define PLAIN(method, path, status, code) {path, method, path, NULL, "", 0, status, code}
 #define SONG64 "UklGRiQIAABXQVZFZm10IA==" /* WAV in base64 */
 
 static const struct refusal refusals[] = {

@@ -5,14 +5,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "loopback.h"
 #include "msaas/digest.h"
 #include "msaas/store.h"
-#include "msaas/sys.h"
+#include "s3.h"
 
 struct scene {
     struct loopback server;
@@ -167,39 +166,48 @@ static void never_tries_again_what_will_not_change(void **state) {
     }
 }
 
+/* ---- how long it waits ---- */
+
 static void waits_as_long_as_the_server_asks(void **state) {
     struct scene *scene = *state;
-    double start = ms_monotonic_s();
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    struct ms_s3_call call = {.method = "GET"};
 
-    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 1\r\n" END, OK);
-    assert_int_equal(put(scene, NULL), 0);
-    assert_true(ms_monotonic_s() - start >= 1);
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 7\r\n" END, NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_true(call.may_retry);
+    assert_int_equal(ms_s3_pause_ms(s3, &call, 1), 7000);
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 900\r\n" END, NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_int_equal(ms_s3_pause_ms(s3, &call, 1), 20000); /* but no longer than it wants to */
+    answers_are(scene, STATUS("503"), NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_in_range(ms_s3_pause_ms(s3, &call, 1), 0, 1);
 }
 
-static void *cancel_soon(void *context) {
-    const struct timespec delay = {.tv_nsec = 100000000};
+static void waits_longer_each_time(void **state) {
+    struct scene *scene = *state;
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    const struct ms_s3_call call = {.may_retry = true};
+    const int most_ms[] = {250, 500, 1000, 2000, 4000, 8000, 16000, 20000, 20000};
 
-    nanosleep(&delay, NULL);
-    atomic_store((atomic_bool *)context, true);
-    return NULL;
+    s3->backoff_ms = 250;
+    for (int i = 0; i < (int)(sizeof most_ms / sizeof *most_ms); i++)
+        assert_in_range(ms_s3_pause_ms(s3, &call, i + 1), most_ms[i] / 2, most_ms[i]);
 }
 
 static void stops_waiting_when_told(void **state) {
     struct scene *scene = *state;
-    atomic_bool cancel = false;
-    struct ms_store *store;
-    pthread_t thread;
-    const double start = ms_monotonic_s();
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    struct ms_s3_call call = {.may_retry = true, .status = 503, .retry_after_s = 900};
+    const atomic_bool cancel = true;
 
-    scene->options.cancel = &cancel;
-    scene->options.attempts = 100;
-    assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
-    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 900\r\n" END, NULL);
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
-    assert_int_equal(ms_store_remove(store, "queue", "a", NULL), MS_ECANCELED);
-    assert_true(ms_monotonic_s() - start < 15); /* what it waits at most when nobody tells it */
-    pthread_join(thread, NULL);
-    ms_store_close(store);
+    s3->store.cancel = &cancel;
+    assert_int_equal(ms_s3_pause(s3, &call, 1, 0, NULL), MS_ECANCELED);
+    call.retry_after_s = 0;
+    call.closing = true; /* cleans up all the same */
+    assert_int_equal(ms_s3_pause(s3, &call, 1, 0, NULL), 0);
+    s3->store.cancel = NULL;
 }
 
 struct taken {
@@ -362,6 +370,7 @@ int main(void) {
         TEST(tries_again_what_may_pass),
         TEST(never_tries_again_what_will_not_change),
         TEST(waits_as_long_as_the_server_asks),
+        TEST(waits_longer_each_time),
         TEST(stops_waiting_when_told),
         TEST(believes_no_server_that_sends_other_bytes),
         TEST(completes_uploads_although_the_first_answer_was_an_error),

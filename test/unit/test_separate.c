@@ -236,6 +236,8 @@ static int endless_rewind(void *context, struct ms_error *err) {
 
 #define STRIDE 750 /* of segments of 1000 frames */
 
+#define DEADLINE_S 120.0
+
 struct writing {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -258,7 +260,7 @@ static int write_slowly(void *context, const float *const (*stems)[2], const flo
     (void)stems;
     (void)mix;
     struct writing *writing = context;
-    const double deadline_s = ms_monotonic_s() + 30.0;
+    const double deadline_s = ms_monotonic_s() + DEADLINE_S;
     bool in_time = true;
     writing->written += (int64_t)frames;
     pthread_mutex_lock(&writing->lock);

@@ -14,8 +14,7 @@ struct beginning {
     const char *bytes;
     size_t size;
 };
-#define BEGINS(name, text)                                                                         \
-    { name, text, sizeof text - 1 }
+#define BEGINS(name, text) {name, text, sizeof text - 1}
 
 static const struct beginning songs[] = {
     BEGINS("MP3 with a tag", "ID3\x03\0\0\0\0\0\0"),
