@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The store on https: a private CA is trusted when it is named, and nobody vouches for the server when it isn't.
-Usage: test_tls.py STORE_CONTRACT"""
+"""The store on https: a private CA is trusted when it is named, and nobody vouches for the server
+when it isn't. Usage: test_tls.py STORE_CONTRACT"""
 
 import pathlib
 import subprocess
@@ -16,7 +16,8 @@ STORE = sys.argv.pop(1)
 
 class Tls(unittest.TestCase):
     def run_store(self, env):
-        run = subprocess.run([STORE, "s3", "9"], env=env, capture_output=True, text=True, timeout=300, check=False)
+        run = subprocess.run([STORE, "s3", "9"], env=env, capture_output=True, text=True,
+                             timeout=300, check=False)
         return run.returncode, run.stdout + run.stderr
 
     def test_private_authority(self):

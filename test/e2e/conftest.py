@@ -1,4 +1,5 @@
-"""Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of backends."""
+"""Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of
+backends."""
 
 import shutil
 
@@ -62,7 +63,8 @@ def make_redis(tmp_path_factory):
 def make_embedded(make_site, tmp_path_factory):
     def make():
         data = tmp_path_factory.mktemp("data")
-        site = make_site({"MSAAS_QUEUE": f"sqlite:{data}/queue.db", "MSAAS_STORE": f"file:{data}/objects"})
+        site = make_site({"MSAAS_QUEUE": f"sqlite:{data}/queue.db",
+                          "MSAAS_STORE": f"file:{data}/objects"})
         site.data = data
         return site
 
@@ -123,6 +125,7 @@ def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", [])
     for report in skipped:
-        skip.tell(f"{report.nodeid.rpartition('::')[2]}: {report.longrepr[2].removeprefix('Skipped: ')}")
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        skip.tell(f"{report.nodeid.rpartition('::')[2]}: {reason}")
     if skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = skip.STATUS

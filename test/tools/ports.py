@@ -1,4 +1,5 @@
-"""Ports of loopback for servers that cannot choose one themselves, or must keep it over a restart."""
+"""Ports of loopback for servers that cannot choose one themselves, or must keep it over a
+restart."""
 
 import random
 import socket

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A real S3 server for tests: Ceph's gateway on loopback, which checks signatures and what was signed.
+"""A real S3 server for tests: Ceph's gateway on loopback, which checks signatures and what was
+signed.
 
     radosgw.py COMMAND [ARGUMENT...]  runs COMMAND with AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
                                       AWS_SECRET_ACCESS_KEY and AWS_REGION set, and exits as it did
@@ -148,7 +149,8 @@ class Radosgw:
         daemon = self._daemons["rgw"]
         daemon.send_signal(signal.SIGSTOP)
         threads = pathlib.Path(f"/proc/{daemon.pid}/task")
-        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T" for t in threads.iterdir()):
+        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+                  for t in threads.iterdir()):
             time.sleep(0.01)
 
     def thaw(self):
@@ -161,7 +163,8 @@ class Radosgw:
         # Its end of the pipe closes when this process ends, however that happens.
         self._guard = subprocess.Popen(
             [sys.executable, __file__, "--guard", self.folder],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         mon_port, self.port = free_port(), free_port()
         fsid = str(uuid.uuid4())
@@ -171,8 +174,10 @@ class Radosgw:
             key = self.folder / "key.pem"
             self.ca_file = self.folder / "ca.pem"
             self._run(
-                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost",
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "2",
+                "-subj", "/CN=test", "-addext",
+                "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost",
                 "-keyout", key, "-out", self.ca_file,
             )
             endpoint = f"ssl_{endpoint} ssl_certificate={self.ca_file} ssl_private_key={key}"
@@ -183,18 +188,22 @@ class Radosgw:
             (self.folder / name).mkdir()
 
         keyring = self.folder / "keyring"
-        self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
+        self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap",
+                  "mon", "allow *")
         for name, caps in (
             ("client.admin", ["mon", "osd", "mgr", "mds"]),
             ("client.rgw", ["mon", "osd"]),
             ("osd.0", ["mon", "osd", "mgr"]),
         ):
             allow = "allow profile osd" if name == "osd.0" else "allow *"
-            own = [part for cap in caps for part in ("--cap", cap, "allow *" if cap == "osd" else allow)]
+            own = [part for cap in caps
+                   for part in ("--cap", cap, "allow *" if cap == "osd" else allow)]
             self._run("ceph-authtool", keyring, "--gen-key", "-n", name, *own)
         monmap = self.folder / "monmap"
-        self._run("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "--fsid", fsid, monmap)
-        self._run("ceph-mon", "-c", self.config, "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
+        self._run("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "--fsid",
+                  fsid, monmap)
+        self._run("ceph-mon", "-c", self.config, "--mkfs", "-i", "a", "--monmap", monmap,
+                  "--keyring", keyring)
         self._start("mon", "ceph-mon", "-c", self.config, "-f", "-i", "a")
 
         osd = str(uuid.uuid4())
@@ -204,7 +213,8 @@ class Radosgw:
         self._start_gateway()
         self._run(
             "radosgw-admin", "-c", self.config, "-n", "client.rgw", "user", "create", "--uid=test",
-            "--display-name=test", f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
+            "--display-name=test", f"--access-key={self.access_key}",
+            f"--secret-key={self.secret_key}",
         )
 
     def _start_gateway(self):
@@ -229,7 +239,8 @@ class Radosgw:
 
     def _run(self, *command):
         run = subprocess.run(
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=DEADLINE_S, text=True, errors="replace", check=False,
         )
         if run.returncode != 0:
@@ -239,7 +250,8 @@ class Radosgw:
         output = (self.folder / f"{name}.out").open("ab")
         with output:
             self._daemons[name] = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output
             )
 
     def _end(self, name, how):
