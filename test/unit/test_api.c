@@ -57,7 +57,7 @@ static void expect_stem(const char *what, const struct answer *answer, const cha
     assert_memory_equal(answer->body, bytes, sizeof bytes);
 }
 
-static void test_v1_from_song_to_tracks(void **state) {
+static void v1_leads_from_a_song_to_its_tracks(void **state) {
     static const char *const names[][2] = {{"bass", "bass"},     {"bass.mp3", "bass"},
                                            {"base", "bass"},     {"base.mp3", "bass"},
                                            {"vocals", "vocals"}, {"drums.mp3", "drums"}};
@@ -122,7 +122,7 @@ static void test_v1_from_song_to_tracks(void **state) {
     expect_empty();
 }
 
-static void test_v1_failed_and_other_models(void **state) {
+static void v1_tells_failed_jobs_and_other_models(void **state) {
     static const char *const six[] = {"drums", "bass", "other", "vocals", "guitar", "piano", NULL};
     char song[64], id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], digest[MS_SHA224_HEX];
     size_t size = new_song(song);
@@ -154,7 +154,7 @@ static void test_v1_failed_and_other_models(void **state) {
 
 /* ---- /apiv2 ---- */
 
-static void test_v2_forms_of_submitting(void **state) {
+static void v2_takes_a_song_in_every_form(void **state) {
     static const char form[] =
         "--x\r\nContent-Disposition: form-data; name=\"stems\"\r\n\r\nvocals,drums\r\n"
         "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"C:\\\\a\\\\my "
@@ -210,7 +210,7 @@ static void test_v2_forms_of_submitting(void **state) {
     expect_empty();
 }
 
-static void test_v2_the_same_song_is_one_job(void **state) {
+static void v2_makes_one_job_of_the_same_song(void **state) {
     char song[64], first[MS_JOB_ID_HEX], digest[MS_SHA224_HEX];
     const size_t size = new_song(song);
     static const char key[] = "Content-Type: audio/wav\r\nIdempotency-Key: once\r\n";
@@ -253,7 +253,7 @@ static void test_v2_the_same_song_is_one_job(void **state) {
     expect_empty();
 }
 
-static void test_v2_queue_has_an_end(void **state) {
+static void v2_bounds_the_queue_and_pages_its_list(void **state) {
     char ids[5][MS_JOB_ID_HEX], song[64];
     const size_t size = new_song(song);
     (void)state;
@@ -313,7 +313,7 @@ static struct answer get_stem(const char *id, const char *method, const char *he
     return call_at(peer.port, method, path, headers, NULL, 0);
 }
 
-static void test_v2_stems(void **state) {
+static void v2_serves_stems(void **state) {
     static char bytes[STEM_BYTES];
     char id[MS_JOB_ID_HEX], etag[100], headers[256], path[256];
     (void)state;
@@ -382,7 +382,7 @@ static void test_v2_stems(void **state) {
     expect_empty();
 }
 
-static void test_v2_cancel(void **state) {
+static void v2_cancels_jobs(void **state) {
     char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], path[128], song[64];
     const size_t size = new_song(song);
     struct ms_job job;
@@ -434,7 +434,7 @@ static void last_id(const char *text, char id[64]) {
     (void)snprintf(id, 64, "%.*s", (int)strcspn(at + 4, "\n"), at + 4);
 }
 
-static void test_events(void **state) {
+static void events_follow_a_job_to_its_end(void **state) {
     char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], seen[64], path[128];
     struct ms_job job;
     (void)state;
@@ -500,7 +500,7 @@ static void test_events(void **state) {
 
 /* ---- the rest ---- */
 
-static void test_health_and_models(void **state) {
+static void tells_health_and_models(void **state) {
     char id[MS_JOB_ID_HEX];
     (void)state;
     struct answer answer = call("GET", "/");
@@ -537,7 +537,7 @@ static bool is_alive(void) {
     return alive;
 }
 
-static void test_the_workers_listener(void **state) {
+static void the_workers_listener_tells_health_and_metrics(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
     struct peer worker;
     (void)state;
@@ -560,16 +560,16 @@ static void test_the_workers_listener(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_v1_from_song_to_tracks),
-        cmocka_unit_test(test_v1_failed_and_other_models),
-        cmocka_unit_test(test_v2_forms_of_submitting),
-        cmocka_unit_test(test_v2_the_same_song_is_one_job),
-        cmocka_unit_test(test_v2_queue_has_an_end),
-        cmocka_unit_test(test_v2_stems),
-        cmocka_unit_test(test_v2_cancel),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_health_and_models),
-        cmocka_unit_test(test_the_workers_listener),
+        cmocka_unit_test(v1_leads_from_a_song_to_its_tracks),
+        cmocka_unit_test(v1_tells_failed_jobs_and_other_models),
+        cmocka_unit_test(v2_takes_a_song_in_every_form),
+        cmocka_unit_test(v2_makes_one_job_of_the_same_song),
+        cmocka_unit_test(v2_bounds_the_queue_and_pages_its_list),
+        cmocka_unit_test(v2_serves_stems),
+        cmocka_unit_test(v2_cancels_jobs),
+        cmocka_unit_test(events_follow_a_job_to_its_end),
+        cmocka_unit_test(tells_health_and_models),
+        cmocka_unit_test(the_workers_listener_tells_health_and_metrics),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

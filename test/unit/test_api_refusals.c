@@ -132,7 +132,7 @@ static const struct refusal refusals[] = {
     PLAIN("GET", "/apiv2/jobs?cursor=%27%20or%201", 422, "invalid_cursor"),
 };
 
-static void test_refusals(void **state) {
+static void refuses_what_is_wrong(void **state) {
     (void)state;
     expect_empty();
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
@@ -146,7 +146,7 @@ static void test_refusals(void **state) {
     expect_empty();
 }
 
-static void test_long_names_and_methods(void **state) {
+static void refuses_long_names_and_other_methods(void **state) {
     char *path = malloc(11000), *song;
     (void)state;
     assert_non_null(path);
@@ -176,7 +176,7 @@ static void test_long_names_and_methods(void **state) {
     expect_empty();
 }
 
-static void test_too_large(void **state) {
+static void refuses_what_is_too_large(void **state) {
     const size_t size = 3 * MAX_SONG;
     char *song = calloc(1, size + 100), *json, *text;
     (void)state;
@@ -206,7 +206,7 @@ static void test_too_large(void **state) {
     expect_empty();
 }
 
-static void test_nothing_reaches_a_lost_queue(void **state) {
+static void answers_while_the_queue_is_lost(void **state) {
     static const struct {
         const char *method, *path, *type, *code;
         const char *body;
@@ -241,7 +241,7 @@ static void test_nothing_reaches_a_lost_queue(void **state) {
     expect_empty();
 }
 
-static void test_a_lost_store(void **state) {
+static void answers_while_the_store_is_lost(void **state) {
     static const char song[] = "{\"mp3\":\"" SONG64 "\"}";
     static const char json[] = "Content-Type: application/json\r\n";
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 2};
@@ -279,7 +279,7 @@ static int listen_silently(char endpoint[60]) {
     return fd;
 }
 
-static void test_a_silent_store(void **state) {
+static void answers_while_the_store_keeps_silent(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
     struct ms_store_options silent = {.url = "s3://",
                                       .access_key = "key",
@@ -322,7 +322,7 @@ static void test_a_silent_store(void **state) {
     expect_empty();
 }
 
-static void test_draining(void **state) { /* the last: there is no way back */
+static void refuses_jobs_while_it_drains(void **state) { /* the last: there is no way back */
     (void)state;
     ms_api_set_draining(api);
     expect_problem("readiness", call("GET", "/readyz"), 503, NULL);
@@ -333,10 +333,10 @@ static void test_draining(void **state) { /* the last: there is no way back */
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_names_and_methods),
-        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_nothing_reaches_a_lost_queue),
-        cmocka_unit_test(test_a_lost_store), cmocka_unit_test(test_a_silent_store),
-        cmocka_unit_test(test_draining),
+        cmocka_unit_test(refuses_what_is_wrong),     cmocka_unit_test(refuses_long_names_and_other_methods),
+        cmocka_unit_test(refuses_what_is_too_large),    cmocka_unit_test(answers_while_the_queue_is_lost),
+        cmocka_unit_test(answers_while_the_store_is_lost), cmocka_unit_test(answers_while_the_store_keeps_silent),
+        cmocka_unit_test(refuses_jobs_while_it_drains),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

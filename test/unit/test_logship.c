@@ -14,7 +14,7 @@
 #include "msaas/logship.h"
 #include "msaas/queue.h"
 
-static void test_lines_arrive_in_order(void **state) {
+static void lines_arrive_in_order(void **state) {
     char folder[] = "/tmp/msaas-logship-XXXXXX", url[64], command[64];
     struct ms_logship *ship;
     struct ms_queue *queue;
@@ -52,7 +52,7 @@ static void test_lines_arrive_in_order(void **state) {
 }
 
 /* Nothing listens on port 1 of loopback. */
-static void test_a_lost_queue_holds_nobody_up(void **state) {
+static void a_lost_queue_holds_nobody_up(void **state) {
     const int more = 500;
     struct ms_logship *ship;
 
@@ -69,8 +69,8 @@ static void test_a_lost_queue_holds_nobody_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_arrive_in_order),
-        cmocka_unit_test(test_a_lost_queue_holds_nobody_up),
+        cmocka_unit_test(lines_arrive_in_order),
+        cmocka_unit_test(a_lost_queue_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

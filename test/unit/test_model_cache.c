@@ -81,7 +81,7 @@ static int count(const struct place *place, const char *prefix) {
     return found;
 }
 
-static void test_fetched_once(void **state) {
+static void fetches_a_model_once(void **state) {
     struct place place;
     struct ms_error err = {0};
     char *first, *second;
@@ -104,7 +104,7 @@ static void test_fetched_once(void **state) {
     end(&place);
 }
 
-static void test_damage_in_the_cache_is_mended(void **state) {
+static void mends_damage_in_the_cache(void **state) {
     struct place place;
     char *path, *network;
 
@@ -122,7 +122,7 @@ static void test_damage_in_the_cache_is_mended(void **state) {
     end(&place);
 }
 
-static void test_what_lies_there_must_be_good(void **state) {
+static void refuses_a_bad_model_in_the_store(void **state) {
     struct place place;
     struct ms_error err = {0};
     char *path, name[400];
@@ -149,7 +149,7 @@ static void test_what_lies_there_must_be_good(void **state) {
     end(&place);
 }
 
-static void test_a_new_version_is_another_model(void **state) {
+static void takes_a_new_version_for_another_model(void **state) {
     struct place place;
     char *first, *second;
 
@@ -169,7 +169,7 @@ static void test_a_new_version_is_another_model(void **state) {
 }
 
 /* A worker died while it fetched: what it left is removed, and does no harm. */
-static void test_leftovers(void **state) {
+static void sweeps_leftovers(void **state) {
     struct place place;
     char *path, name[400];
 
@@ -202,7 +202,7 @@ static void *get_on_thread(void *user) {
     return NULL;
 }
 
-static void test_many_at_once(void **state) {
+static void many_at_once_fetch_it_once(void **state) {
     struct place place;
     struct getter getters[8];
 
@@ -223,7 +223,7 @@ static void test_many_at_once(void **state) {
     end(&place);
 }
 
-static void test_cancel_while_another_fetches(void **state) {
+static void is_canceled_while_another_fetches(void **state) {
     const atomic_bool cancel = true;
     struct place place;
     char *path = NULL, name[400];
@@ -244,7 +244,7 @@ static void test_cancel_while_another_fetches(void **state) {
 }
 
 /* An S3 server that cannot be reached: nothing listens on port 1 of loopback. */
-static void test_words(void **state) {
+static void refuses_bad_words(void **state) {
     static const char *const wrong[] = {"s3://",        "s3://bucket",       "s3://bucket/",
                                         "s3:///x.json", "s3://bucket/model", "file.json"};
     const struct ms_store_options options = {
@@ -278,14 +278,14 @@ static void test_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fetched_once),
-        cmocka_unit_test(test_damage_in_the_cache_is_mended),
-        cmocka_unit_test(test_what_lies_there_must_be_good),
-        cmocka_unit_test(test_a_new_version_is_another_model),
-        cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_cancel_while_another_fetches),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(fetches_a_model_once),
+        cmocka_unit_test(mends_damage_in_the_cache),
+        cmocka_unit_test(refuses_a_bad_model_in_the_store),
+        cmocka_unit_test(takes_a_new_version_for_another_model),
+        cmocka_unit_test(sweeps_leftovers),
+        cmocka_unit_test(many_at_once_fetch_it_once),
+        cmocka_unit_test(is_canceled_while_another_fetches),
+        cmocka_unit_test(refuses_bad_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

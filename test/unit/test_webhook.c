@@ -26,7 +26,7 @@ static bool may_call(const char *text, const struct ms_networks *allowed) {
     return ms_address_may_be_called((struct sockaddr *)&v6, allowed);
 }
 
-static void test_addresses(void **state) {
+static void tells_public_addresses_from_others(void **state) {
     static const char *const refused[] = {
         "0.0.0.0",
         "0.1.2.3",
@@ -108,7 +108,7 @@ static void test_addresses(void **state) {
     assert_false(ms_address_may_be_called(&other, NULL));
 }
 
-static void test_allowed_networks(void **state) {
+static void allows_the_networks_that_it_is_told(void **state) {
     struct ms_networks *allowed = NULL;
 
     (void)state;
@@ -152,7 +152,7 @@ static void test_allowed_networks(void **state) {
 
 /* ---- signatures: computed by Python's hmac and base64 ---- */
 
-static void test_signature(void **state) {
+static void signs_as_the_standard_says(void **state) {
     static const unsigned char key[] = {0x31, 0xf2, 0x90, 0xf6, 0xbf, 0x06, 0x29, 0x8a,
                                         0xab, 0x4f, 0x08, 0xd4, 0x3c, 0x3f, 0x08, 0x2c,
                                         0xf6, 0x48, 0xa3, 0x62, 0xda, 0x2d, 0xa4, 0xb0};
@@ -230,7 +230,7 @@ static const char *header(const struct receiver *receiver, const char *name, cha
     return value;
 }
 
-static void test_version_1(void **state) {
+static void version_1_sends_the_data_alone(void **state) {
     struct receiver receiver;
     struct ms_callback_due due;
     struct ms_error err = {0};
@@ -256,7 +256,7 @@ static void test_version_1(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_version_2(void **state) {
+static void version_2_sends_the_job_signed(void **state) {
     static const char secret[] = "whsec_c2VjcmV0IG9mIGNhbGxiYWNrcw==";
     struct receiver receiver;
     struct ms_callback_due due;
@@ -288,7 +288,7 @@ static void test_version_2(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_version_2_is_guarded(void **state) {
+static void version_2_reaches_no_private_address(void **state) {
     struct receiver receiver;
     struct ms_callback_due due;
     struct ms_error err = {0};
@@ -312,7 +312,7 @@ static void test_version_2_is_guarded(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_answers(void **state) {
+static void judges_answers(void **state) {
     static const struct {
         const char *answer;
         int code;
@@ -350,7 +350,7 @@ static void test_answers(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_what_cannot_be_delivered(void **state) {
+static void gives_up_what_cannot_be_delivered(void **state) {
     struct receiver receiver;
     struct ms_callback_due due;
     struct ms_error err = {0};
@@ -375,7 +375,7 @@ static void test_what_cannot_be_delivered(void **state) {
     ms_job_fini(&due.job);
 }
 
-static void test_settings(void **state) {
+static void refuses_bad_settings(void **state) {
     static const char *const wrong[] = {"", "whsec_", "whsec_%%%%", "whsec_YQ"};
     struct ms_webhook *webhook = NULL;
     struct ms_error err = {0};
@@ -389,7 +389,7 @@ static void test_settings(void **state) {
     ms_webhook_free(NULL);
 }
 
-static void test_backoff(void **state) {
+static void waits_longer_each_time(void **state) {
     static const int64_t delays_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
 
     (void)state;
@@ -403,11 +403,11 @@ static void test_backoff(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_allowed_networks),
-        cmocka_unit_test(test_signature), cmocka_unit_test(test_version_1),
-        cmocka_unit_test(test_version_2), cmocka_unit_test(test_version_2_is_guarded),
-        cmocka_unit_test(test_answers),   cmocka_unit_test(test_what_cannot_be_delivered),
-        cmocka_unit_test(test_settings),  cmocka_unit_test(test_backoff),
+        cmocka_unit_test(tells_public_addresses_from_others), cmocka_unit_test(allows_the_networks_that_it_is_told),
+        cmocka_unit_test(signs_as_the_standard_says), cmocka_unit_test(version_1_sends_the_data_alone),
+        cmocka_unit_test(version_2_sends_the_job_signed), cmocka_unit_test(version_2_reaches_no_private_address),
+        cmocka_unit_test(judges_answers),   cmocka_unit_test(gives_up_what_cannot_be_delivered),
+        cmocka_unit_test(refuses_bad_settings),  cmocka_unit_test(waits_longer_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
