@@ -16,7 +16,7 @@ static char *with_escapes(const char *base64) {
 }
 
 static void separate(const char *song, size_t size, const char *more, char id[MS_JOB_ID_HEX]) {
-    char *text = ms_base64_encode(song, size), digest[MS_SHA224_HEX];
+    char *text = ms_base64_encode(song, size);
     assert_non_null(text);
     char *json = ms_strdupf("{\"mp3\": \"%s\"%s}", text, more);
     assert_non_null(json);
@@ -25,6 +25,7 @@ static void separate(const char *song, size_t size, const char *more, char id[MS
     assert_string_equal(member(&answer, "reason"), "Song enqueued for separation");
     (void)snprintf(id, MS_JOB_ID_HEX, "%s", member(&answer, "hash"));
     assert_int_equal(ms_json_count(answer.json), 2);
+    char digest[MS_SHA224_HEX];
     assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
     if (more[0] != ',' || strstr(more, "model") == NULL)
         assert_string_equal(id, digest);
@@ -211,7 +212,7 @@ static void v2_takes_a_song_in_every_form(void **state) {
 }
 
 static void v2_makes_one_job_of_the_same_song(void **state) {
-    char song[64], first[MS_JOB_ID_HEX], digest[MS_SHA224_HEX];
+    char song[64];
     const size_t size = new_song(song);
     static const char key[] = "Content-Type: audio/wav\r\nIdempotency-Key: once\r\n";
     (void)state;
@@ -220,8 +221,10 @@ static void v2_makes_one_job_of_the_same_song(void **state) {
     int64_t position = -1;
     assert_true(ms_json_int(ms_json_get(answer.json, "position"), &position));
     assert_int_equal(position, 0);
+    char first[MS_JOB_ID_HEX];
     (void)snprintf(first, sizeof first, "%s", member(&answer, "id"));
     answer_free(&answer);
+    char digest[MS_SHA224_HEX];
     assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
     assert_string_equal(first, digest); /* /apiv1 would call it the same */
     answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
@@ -315,7 +318,7 @@ static struct answer get_stem(const char *id, const char *method, const char *he
 
 static void v2_serves_stems(void **state) {
     static char bytes[STEM_BYTES];
-    char id[MS_JOB_ID_HEX], etag[100], headers[256], path[256];
+    char id[MS_JOB_ID_HEX];
     (void)state;
     submit("", id);
     expect_problem("too early", get_stem(id, "GET", ""), 409, "not_finished");
@@ -327,6 +330,7 @@ static void v2_serves_stems(void **state) {
     assert_string_equal(header(&answer, "Accept-Ranges"), "bytes");
     assert_string_equal(header(&answer, "Content-Type"), "audio/mpeg");
     assert_string_equal(header(&answer, "Content-Length"), "600000");
+    char etag[100];
     (void)snprintf(etag, sizeof etag, "%s", header(&answer, "ETag"));
     assert_int_equal(strlen(etag), 66);
     answer_free(&answer);
@@ -339,6 +343,7 @@ static void v2_serves_stems(void **state) {
                   {"-7", STEM_BYTES - 7, STEM_BYTES - 1},
                   {"200000-599999", 200000, STEM_BYTES - 1},
                   {"5-99999999", 5, STEM_BYTES - 1}};
+    char headers[256];
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         (void)snprintf(headers, sizeof headers, "Range: bytes=%s\r\n", ranges[i].range);
         answer = get_stem(id, "GET", headers);
@@ -371,6 +376,7 @@ static void v2_serves_stems(void **state) {
 
     static const char *const wrong[] = {"guitar.mp3", "drums.wav", "drums", ".mp3",
                                         "drums.mp3.mp3"};
+    char path[256];
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/%s", id, wrong[i]);
         expect_problem(wrong[i], call("GET", path), 404, "unknown_stem");
@@ -383,15 +389,18 @@ static void v2_serves_stems(void **state) {
 }
 
 static void v2_cancels_jobs(void **state) {
-    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], path[128], song[64];
+    char song[64];
     const size_t size = new_song(song);
-    struct ms_job job;
     (void)state;
     struct answer answer = post("/apiv2/jobs", "audio/wav", song, size);
     expect("submit", &answer, 202);
+    char id[MS_JOB_ID_HEX];
     (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
     answer_free(&answer);
+    char token[MS_TOKEN_HEX];
+    struct ms_job job;
     reserve(&job, token);
+    char path[128];
     (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
     answer = call("DELETE", path);
     expect("cancel", &answer, 202);
@@ -435,8 +444,7 @@ static void last_id(const char *text, char id[64]) {
 }
 
 static void events_follow_a_job_to_its_end(void **state) {
-    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], seen[64], path[128];
-    struct ms_job job;
+    char id[MS_JOB_ID_HEX];
     (void)state;
     submit("", id);
     int fd = listen_to(id, "");
@@ -445,6 +453,8 @@ static void events_follow_a_job_to_its_end(void **state) {
     assert_non_null(strstr(text, "Content-Type: text/event-stream"));
     assert_non_null(strstr(text, "event: state\n"));
     free(text);
+    char token[MS_TOKEN_HEX];
+    struct ms_job job;
     reserve(&job, token);
     free(hear_until(fd, "\"state\":\"running\""));
     job.progress = 0.25;
@@ -452,6 +462,7 @@ static void events_follow_a_job_to_its_end(void **state) {
     change(MS_CHANGE_RENEW, &job, token);
     text = hear_until(fd, "\"progress\":0.25");
     assert_non_null(strstr(text, "event: progress\n"));
+    char seen[64];
     last_id(text, seen);
     free(text);
     close(fd);
@@ -484,6 +495,7 @@ static void events_follow_a_job_to_its_end(void **state) {
     close(fd);
     assert_int_equal(status_of(text), 204);
     free(text);
+    char path[128];
     (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
     erase(id);
 
@@ -501,7 +513,6 @@ static void events_follow_a_job_to_its_end(void **state) {
 /* ---- the rest ---- */
 
 static void tells_health_and_models(void **state) {
-    char id[MS_JOB_ID_HEX];
     (void)state;
     struct answer answer = call("GET", "/");
     expect("the page", &answer, 200);
@@ -513,6 +524,7 @@ static void tells_health_and_models(void **state) {
     answer = call("GET", "/readyz");
     expect("readiness", &answer, 200);
     answer_free(&answer);
+    char id[MS_JOB_ID_HEX];
     submit("", id);
     answer = call("GET", "/metrics");
     expect("metrics", &answer, 200);
@@ -539,9 +551,9 @@ static bool is_alive(void) {
 
 static void the_workers_listener_tells_health_and_metrics(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
-    struct peer worker;
     (void)state;
     ms_api_serve_worker(&options, is_alive);
+    struct peer worker;
     peer_start(&worker, &options);
     struct answer answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
     expect("alive", &answer, 200);

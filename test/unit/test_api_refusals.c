@@ -147,7 +147,7 @@ static void refuses_what_is_wrong(void **state) {
 }
 
 static void refuses_long_names_and_other_methods(void **state) {
-    char *path = malloc(11000), *song;
+    char *path = malloc(11000);
     (void)state;
     assert_non_null(path);
     memset(path, 'a', 11000);
@@ -159,7 +159,8 @@ static void refuses_long_names_and_other_methods(void **state) {
     path[7000] = '\0';
     expect_problem("a long id", call("GET", path), 404, "unknown_job");
     free(path);
-    song = ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);
+    char *song =
+        ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);
     assert_non_null(song);
     for (char *c = strstr(song, "h/ ") + 2; *c == ' '; c++)
         *c = 'a';
@@ -178,13 +179,13 @@ static void refuses_long_names_and_other_methods(void **state) {
 
 static void refuses_what_is_too_large(void **state) {
     const size_t size = 3 * MAX_SONG;
-    char *song = calloc(1, size + 100), *json, *text;
+    char *song = calloc(1, size + 100);
     (void)state;
     assert_non_null(song);
     memcpy(song, WAV, sizeof WAV - 1);
     expect_problem("v2", post("/apiv2/jobs", "audio/wav", song, MAX_SONG + 1), 413, "too_large");
-    text = ms_base64_encode(song, MAX_SONG + 1);
-    json = ms_strdupf("{\"mp3\":\"%s\"}", text);
+    char *text = ms_base64_encode(song, MAX_SONG + 1);
+    char *json = ms_strdupf("{\"mp3\":\"%s\"}", text);
     assert_non_null(json);
     expect_problem("v1", post("/apiv1/separate", "application/json", json, strlen(json)), 413,
                    NULL);
@@ -286,16 +287,18 @@ static void answers_while_the_store_keeps_silent(void **state) {
                                       .secret_key = "secret",
                                       .attempts = 1,
                                       .stall_timeout_s = PATIENCE_S};
-    char endpoint[60], id[MS_JOB_ID_HEX], request[256];
+    char endpoint[60];
     const int listener = listen_silently(endpoint);
-    struct peer there;
     (void)state;
     silent.endpoint = endpoint;
     struct ms_api *without = new_api(queue_url, &silent);
     ms_api_serve(without, &options);
+    struct peer there;
     peer_start(&there, &options);
+    char id[MS_JOB_ID_HEX];
     submit("", id);
     const int waiting = dial(there.port);
+    char request[256];
     (void)snprintf(request, sizeof request,
                    "DELETE /apiv2/jobs/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", id);
     assert_true(say_text(waiting, request));
@@ -333,9 +336,12 @@ static void refuses_jobs_while_it_drains(void **state) { /* the last: there is n
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_what_is_wrong),     cmocka_unit_test(refuses_long_names_and_other_methods),
-        cmocka_unit_test(refuses_what_is_too_large),    cmocka_unit_test(answers_while_the_queue_is_lost),
-        cmocka_unit_test(answers_while_the_store_is_lost), cmocka_unit_test(answers_while_the_store_keeps_silent),
+        cmocka_unit_test(refuses_what_is_wrong),
+        cmocka_unit_test(refuses_long_names_and_other_methods),
+        cmocka_unit_test(refuses_what_is_too_large),
+        cmocka_unit_test(answers_while_the_queue_is_lost),
+        cmocka_unit_test(answers_while_the_store_is_lost),
+        cmocka_unit_test(answers_while_the_store_keeps_silent),
         cmocka_unit_test(refuses_jobs_while_it_drains),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -218,14 +218,16 @@ static void rates_are_converted_to_the_exact_length(void **state) {
                                 47952, 48000, 88200, 96000, 176400, 192000};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         for (int64_t frames = 20011; frames < 20014; frames++) {
-            struct clip made, clip, meant;
+            struct clip made;
             clip_signal(&made, frames, rates[i]);
             write_float_wav("rate.wav", &made, (uint32_t)rates[i]);
+            struct clip clip;
             must_decode("rate.wav", &clip);
             int64_t expected = (frames * 2 * RATE_HZ + rates[i]) / (2 * rates[i]);
             if (clip.frames != expected)
                 fail_msg("%d Hz: %lld frames became %lld, not %lld", rates[i], (long long)frames,
                          (long long)clip.frames, (long long)expected);
+            struct clip meant;
             /* The same fade over the same time, at the other rate. */
             clip_alloc(&meant, expected);
             for (int64_t k = 0; k < expected; k++) {
@@ -262,10 +264,10 @@ static void surround_is_mixed_without_clipping(void **state) {
     (void)state;
     for (int channels = 3; channels <= MS_AUDIO_MAX_CHANNELS; channels++) {
         float data[1000 * MS_AUDIO_MAX_CHANNELS];
-        struct clip clip;
         for (int i = 0; i < 1000 * channels; i++)
             data[i] = 1;
         write_wav("wide.wav", 3, channels, RATE_HZ, 32, data, (size_t)(4000 * channels));
+        struct clip clip;
         must_decode("wide.wav", &clip);
         assert_int_equal(clip.frames, 1000);
         assert_int_equal(clip.info.channels, channels);
@@ -294,7 +296,6 @@ static void a_second_pass_gives_the_same(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct ms_error err = {0};
         struct ms_decoder *decoder = NULL;
-        struct clip first, second;
         assert_int_equal(ms_decoder_open(names[i], RATE_HZ, &decoder, &err), 0);
         float block[2][777];
         float *planes[2] = {block[0], block[1]};
@@ -302,8 +303,10 @@ static void a_second_pass_gives_the_same(void **state) {
         assert_int_equal(ms_decoder_read(decoder, planes, 777, &got, &err), 0);
         assert_int_equal(got, 777);
         assert_int_equal(ms_decoder_rewind(decoder, &err), 0); /* from the middle */
+        struct clip first;
         assert_int_equal(read_all(decoder, &first, &err), 0);
         assert_int_equal(ms_decoder_rewind(decoder, &err), 0); /* from the end */
+        struct clip second;
         assert_int_equal(read_all(decoder, &second, &err), 0);
         assert_int_equal(first.frames, FRAMES);
         assert_same_samples(&first, &second);

@@ -51,9 +51,9 @@ static int set_up(void **state) {
 
 /* Empties a folder one level deep; how many entries it had. */
 static int empty_folder(const char *path) {
-    int entries = 0;
     DIR *opened = opendir(path);
     assert_non_null(opened);
+    int entries = 0;
     for (struct dirent *entry; (entry = readdir(opened)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;

@@ -115,10 +115,10 @@ static double *reference(struct fake_network *model, const struct song *song,
 static void check_against_reference(struct fake_network *model, struct ms_separator *separator,
                                     int64_t frames, const struct ms_separate_options *options) {
     struct song song;
-    struct stems stems;
-    struct ms_error err = {0};
     song_init(&song, frames);
+    struct stems stems;
     stems_init(&stems, model->network.info.stem_count, &song);
+    struct ms_error err = {0};
     if (run_song(separator, &song, &stems, options, NULL, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(stems.frames, frames);

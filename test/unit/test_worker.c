@@ -23,7 +23,6 @@
 
 static void nap(void *context, int number) {
     const struct timespec time = {.tv_nsec = 100000000};
-
     (void)context;
     (void)number;
     (void)nanosleep(&time, NULL);
@@ -36,7 +35,6 @@ static bool is_at_work(struct world *world) {
 static bool has_vanished(struct world *world) {
     struct ms_job job;
     const int rc = ms_queue_get(world->queue, world->job_id, &job, NULL);
-
     if (rc == 0)
         ms_job_fini(&job);
     return rc == MS_ENOTFOUND;
@@ -46,19 +44,17 @@ static bool has_vanished(struct world *world) {
 
 static void does_a_job_and_calls_back(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-
     world_open(world);
     world_start(world);
     world_submit(world, SHORT_SONG);
+    struct ms_job job;
     world_wait(world, MS_JOB_SUCCEEDED, &job);
     assert_int_equal(job.stem_count, 2);
     for (int i = 0; i < 2; i++) {
-        struct ms_object_info info;
-        char key[MS_JOB_KEY_MAX];
-
         assert_string_equal(job.stems[i].name, i == 0 ? "drums" : "bass");
+        char key[MS_JOB_KEY_MAX];
         ms_job_stem_key(&job, job.stems[i].name, key);
+        struct ms_object_info info;
         assert_int_equal(ms_store_head(world->store, MS_BUCKET_STEMS, key, &info, NULL), 0);
         assert_true(info.bytes > 1000);
         assert_int_equal(info.bytes, job.stems[i].bytes);
@@ -80,12 +76,11 @@ static void does_a_job_and_calls_back(void **state) {
 
 static void does_one_job_after_the_other(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-
     world_open(world);
     world_submit(world, SHORT_SONG);
     world_submit(world, SHORT_SONG + 1);
     world_start(world);
+    struct ms_job job;
     world_wait(world, MS_JOB_SUCCEEDED, &job);
     ms_job_fini(&job);
 }
@@ -124,9 +119,8 @@ static void loads_the_model_in_the_precision_that_is_asked_for(void **state) {
 /* ---- what cannot be done is told at once ---- */
 
 static void expect_failure(struct world *world, const char *code) {
-    struct ms_job job;
-
     world_start(world);
+    struct ms_job job;
     world_wait(world, MS_JOB_FAILED, &job);
     assert_string_equal(job.error_code, code);
     assert_true(strlen(job.error_message) > 10);
@@ -150,7 +144,6 @@ static void fails_what_is_no_song(void **state) {
 
 static void fails_when_the_song_is_gone(void **state) {
     struct world *world = *state;
-
     world_open(world);
     world_submit(world, SHORT_SONG);
     assert_int_equal(ms_store_remove(world->store, MS_BUCKET_SONGS, world->job_id, NULL), 0);
@@ -159,7 +152,6 @@ static void fails_when_the_song_is_gone(void **state) {
 
 static void fails_when_another_model_is_asked_for(void **state) {
     struct world *world = *state;
-
     world_open(world);
     world_submit_bytes(world, "RIFF", 4, "unheard_of");
     expect_failure(world, "model");
@@ -167,7 +159,6 @@ static void fails_when_another_model_is_asked_for(void **state) {
 
 static void fails_when_the_precision_cannot_be_loaded(void **state) {
     struct world *world = *state;
-
     world_open(world);
     world->model.fail_open = 2;
     world->precision = MS_PRECISION_BF16;
@@ -179,29 +170,25 @@ static void fails_when_the_precision_cannot_be_loaded(void **state) {
 
 static bool has_failed_once(struct world *world) {
     struct ms_job job;
-    bool failed;
-
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
-    failed = job.failures >= 1;
+    bool failed = job.failures >= 1;
     ms_job_fini(&job);
     return failed;
 }
 
 static void tries_again_while_the_store_fails(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-    char path[160];
-    FILE *file;
-
     world_open(world);
     world_submit(world, SHORT_SONG);
+    char path[160];
     snprintf(path, sizeof path, "%s/objects/output", world->root); /* where a folder should be */
-    file = fopen(path, "w");
+    FILE *file = fopen(path, "w");
     assert_non_null(file);
     fclose(file);
     world_start(world);
     world_wait_until(world, has_failed_once, "a failure");
     assert_int_equal(unlink(path), 0);
+    struct ms_job job;
     world_wait(world, MS_JOB_SUCCEEDED, &job);
     assert_true(job.failures >= 1 && job.attempts >= 2);
     ms_job_fini(&job);
@@ -213,13 +200,12 @@ static void tries_again_while_the_store_fails(void **state) {
 
 static void breaks_off_what_is_canceled(void **state) {
     struct world *world = *state;
-    bool gone = true;
-
     world_open(world);
     world->model.on_forward = nap;
     world_submit(world, LONG_SONG);
     world_start(world);
     world_wait_until(world, is_at_work, "the first segments");
+    bool gone = true;
     assert_int_equal(ms_queue_erase(world->queue, world->job_id, NULL, &gone, NULL, NULL), 0);
     assert_false(gone);
     world_wait_until(world, has_vanished, "the end of the job");
@@ -230,8 +216,6 @@ static void breaks_off_what_is_canceled(void **state) {
 
 static void puts_the_job_back_when_stopped_without_grace(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-
     world_open(world);
     world->options.grace_ms = 100;
     world->model.on_forward = nap;
@@ -240,6 +224,7 @@ static void puts_the_job_back_when_stopped_without_grace(void **state) {
     world_wait_until(world, is_at_work, "the first segments");
     assert_int_equal(world_stop(world), 0);
     assert_true(atomic_load(&world->model.forwards_begun) < LONG_SEGMENTS);
+    struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_QUEUED);
     assert_int_equal(job.failures, 0);
@@ -255,14 +240,13 @@ static void puts_the_job_back_when_stopped_without_grace(void **state) {
 
 static void finishes_the_job_when_stopped_with_grace(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-
     world_open(world);
     world->model.on_forward = nap;
     world_submit(world, 10 * WORLD_SEGMENT);
     world_start(world);
     world_wait_until(world, is_at_work, "the first segments");
     assert_int_equal(world_stop(world), 0);
+    struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_SUCCEEDED);
     ms_job_fini(&job);
@@ -284,11 +268,10 @@ static bool was_refused_twice(struct world *world) {
 static void waits_for_a_store(void **state) {
     struct world *world = *state;
     struct loopback s3 = {.answer = refuse, .context = world};
-    char endpoint[64];
-
     world_open(world);
     world_submit(world, SHORT_SONG);
     loopback_start(&s3);
+    char endpoint[64];
     snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d", s3.port);
     world->options.store = (struct ms_store_options){
         .url = "s3://", .endpoint = endpoint, .access_key = "a", .secret_key = "s"};
@@ -310,7 +293,6 @@ static int at_work_fd = -1, go_on_fd = -1;
 /* In the child: says that it is at work, and goes on when it is told to. */
 static void meet(void *context, int number) {
     char byte = 0;
-
     (void)context;
     if (number == 2 && (write(at_work_fd, &byte, 1) != 1 || read(go_on_fd, &byte, 1) != 1))
         _exit(4);
@@ -319,12 +301,11 @@ static void meet(void *context, int number) {
 /* Not while it writes to the queue: it would keep the file's lock as long as it is frozen. */
 static void freeze(struct world *world) {
     sqlite3 *db = NULL;
-    int status = 0;
-
     assert_int_equal(sqlite3_open(world->queue_url + strlen("sqlite:"), &db), SQLITE_OK);
     assert_int_equal(sqlite3_busy_timeout(db, 60000), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(kill(world->child, SIGSTOP), 0);
+    int status = 0;
     assert_int_equal(waitpid(world->child, &status, WUNTRACED), world->child);
     assert_true(WIFSTOPPED(status));
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
@@ -336,23 +317,18 @@ static bool was_dropped(struct world *world) {
 }
 
 static bool was_reaped(struct world *world) {
-    struct ms_job job;
     int count;
-    bool queued;
-
     assert_int_equal(ms_queue_reap(world->queue, SHORT_LEASE_MS, &count, NULL), 0);
+    struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
-    queued = job.state != MS_JOB_RUNNING;
+    bool queued = job.state != MS_JOB_RUNNING;
     ms_job_fini(&job);
     return queued;
 }
 
 static void drops_the_job_that_it_lost_while_frozen(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-    char token[MS_TOKEN_HEX], byte = 0;
     int at_work[2], go_on[2];
-
     assert_true(pipe(at_work) == 0 && pipe(go_on) == 0);
     at_work_fd = at_work[1];
     go_on_fd = go_on[0];
@@ -361,9 +337,12 @@ static void drops_the_job_that_it_lost_while_frozen(void **state) {
     const pid_t child = world_fork(world, NULL);
     world_open(world);
     world_submit(world, SHORT_SONG);
+    char byte = 0;
     assert_int_equal(read(at_work[0], &byte, 1), 1);
     freeze(world);
     world_wait_until(world, was_reaped, "the lease to lapse");
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
     assert_int_equal(ms_queue_reserve(world->queue, "other", 60000, 1000, &job, token, NULL), 0);
     assert_string_equal(job.id, world->job_id);
     assert_true(job.crashes >= 1);
@@ -398,7 +377,6 @@ struct kill {
 static void is_done_by_the_next_when_killed(void **state) {
     struct world *world = *state;
     const struct kill *killed = world->prestate;
-
     world->options.lease_ms = SHORT_LEASE_MS;
     world_fork(world, killed->point);
     world_open(world);
@@ -429,8 +407,6 @@ static void is_done_by_the_next_when_killed(void **state) {
 /* A job that hangs where nothing can end it: the process ends instead. */
 static void ends_when_its_job_hangs(void **state) {
     struct world *world = *state;
-    struct ms_job job;
-
     world->options.lease_ms = SHORT_LEASE_MS;
     world->options.stall_s = 1;
     world_fork(world, "hang@mid-decode");
@@ -439,6 +415,7 @@ static void ends_when_its_job_hangs(void **state) {
     const int status = world_join(world);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == MS_WORKER_STALLED);
     world_wait_until(world, was_reaped, "the lease to lapse");
+    struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_QUEUED);
     assert_true(job.crashes >= 1);
@@ -454,7 +431,6 @@ static void ends_when_its_job_hangs(void **state) {
 
 static void fails_a_song_that_is_too_long(void **state) {
     struct world *world = *state;
-
     world->options.max_song_s = 0.1;
     world_open(world);
     world_submit(world, SHORT_SONG);
@@ -462,12 +438,9 @@ static void fails_a_song_that_is_too_long(void **state) {
 }
 
 static void faults_come_where_they_were_chosen(void **state) {
-    int status = 0;
-    pid_t child;
-
     (void)state;
     ms_fault_point("here"); /* none is chosen */
-    child = fork();
+    pid_t child = fork();
     if (child == 0) {
         ms_fault_choose("here:3");
         ms_fault_point("here");
@@ -480,6 +453,7 @@ static void faults_come_where_they_were_chosen(void **state) {
         ms_fault_point("here");
         _exit(0);
     }
+    int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }

@@ -37,10 +37,8 @@ static void answer(void *context, int fd, const struct loopback_request *request
 
 /* The stand-in needs no file, but the engine looks whether it is still the same one. */
 static void write_model(struct world *world) {
-    FILE *file;
-
     snprintf(world->model_path, sizeof world->model_path, "%s/fake.json", world->root);
-    file = fopen(world->model_path, "w");
+    FILE *file = fopen(world->model_path, "w");
     assert_non_null(file);
     assert_true(fputs("a model", file) >= 0);
     assert_int_equal(fclose(file), 0);
@@ -48,7 +46,6 @@ static void write_model(struct world *world) {
 
 int world_begin(void **state) {
     struct world *world = calloc(1, sizeof *world);
-
     assert_non_null(world);
     world->prestate = *state;
     *state = world;
@@ -78,7 +75,6 @@ int world_begin(void **state) {
 
 void world_open(struct world *world) {
     struct ms_error err = {0};
-
     if (ms_queue_open(world->queue_url, &world->queue, &err) != 0 ||
         ms_queue_open(world->queue_url, &world->receiver_queue, &err) != 0 ||
         ms_store_open(&world->options.store, &world->store, &err) != 0)
@@ -90,9 +86,6 @@ void world_open(struct world *world) {
 
 int world_end(void **state) {
     struct world *world = *state;
-    int entries = 0;
-    char command[128];
-
     const bool stopped_well = !world->running || world_stop(world) == 0;
     if (world->child > 0) {
         (void)kill(world->child, SIGKILL);
@@ -104,11 +97,13 @@ int world_end(void **state) {
     ms_queue_close(world->receiver_queue);
     ms_store_close(world->store);
     DIR *dir = opendir(world->scratch);
+    int entries = 0;
     while (dir != NULL && readdir(dir) != NULL)
         entries++;
     if (dir != NULL)
         closedir(dir);
     const int early = atomic_load(&world->early);
+    char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", world->root);
     const int left = system(command);
     free(world);
@@ -122,7 +117,6 @@ int world_end(void **state) {
 static void *run(void *user) {
     struct world *world = user;
     struct ms_error err = {0};
-
     world->result = ms_engine_new(&world->engine, &world->options.engine, &err);
     if (world->result == 0)
         world->result = ms_worker_run(&world->options, &err);
@@ -147,9 +141,6 @@ int world_stop(struct world *world) {
 
 pid_t world_fork(struct world *world, const char *fault) {
     const pid_t child = fork();
-    char path[128];
-    int log;
-
     assert_true(child >= 0);
     if (child > 0) {
         world->child = child;
@@ -157,8 +148,9 @@ pid_t world_fork(struct world *world, const char *fault) {
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* a test that fails leaves nobody behind */
         _exit(3);
+    char path[128];
     snprintf(path, sizeof path, "%s/log", world->root);
-    log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (log < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(3);
     ms_log_init("worker", MS_LOG_INFO, false);
@@ -169,7 +161,6 @@ pid_t world_fork(struct world *world, const char *fault) {
 
 int world_join(struct world *world) {
     int status = 0;
-
     assert_int_equal(waitpid(world->child, &status, 0), world->child);
     world->child = 0;
     return status;
@@ -180,14 +171,12 @@ int world_join(struct world *world) {
 void world_submit_bytes(struct world *world, const void *bytes, size_t size, const char *model) {
     struct ms_object_source source = {.bytes = bytes, .size = (int64_t)size};
     struct ms_job_options options;
-    struct ms_error err = {0};
-    struct ms_job job;
-    bool created = false;
-    char url[64];
-
     ms_job_options_default(model, &options);
     options.precision = world->precision;
+    char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d/done", world->receiver.port);
+    struct ms_error err = {0};
+    struct ms_job job;
     if (ms_job_init(&job, bytes, size, &options, "fake", &err) != 0)
         fail_msg("%s", err.text);
     job.callback.version = 1;
@@ -195,6 +184,7 @@ void world_submit_bytes(struct world *world, const void *bytes, size_t size, con
     job.callback.data = ms_strdupf("\"%s\"", job.id);
     job.input_bytes = (int64_t)size;
     strcpy(world->job_id, job.id);
+    bool created = false;
     if (ms_store_put(world->store, MS_BUCKET_SONGS, job.id, &source, NULL, &err) != 0 ||
         ms_queue_enqueue(world->queue, &job, &created, NULL, &err) != 0)
         fail_msg("%s", err.text);
@@ -210,7 +200,6 @@ static void put_u32(uint8_t *to, uint32_t value) {
 void world_submit(struct world *world, int64_t frames) {
     const uint32_t data = (uint32_t)frames * 4;
     uint8_t *wav = calloc(1, 44 + data);
-
     assert_non_null(wav);
     memcpy(wav, "RIFF", 4);
     put_u32(wav + 4, 36 + data);
@@ -224,7 +213,6 @@ void world_submit(struct world *world, int64_t frames) {
     put_u32(wav + 40, data);
     for (int64_t i = 0; i < 2 * frames; i++) {
         const int sample = (int)(8000 * sin((double)i * 0.05));
-
         wav[44 + 2 * i] = (uint8_t)sample;
         wav[45 + 2 * i] = (uint8_t)((unsigned)sample >> 8);
     }
@@ -235,7 +223,6 @@ void world_submit(struct world *world, int64_t frames) {
 void world_wait_until(struct world *world, bool (*holds)(struct world *world), const char *what) {
     const double until_s = ms_monotonic_s() + DEADLINE_S;
     const struct timespec nap = {.tv_nsec = 10000000};
-
     while (!holds(world)) {
         if (ms_monotonic_s() > until_s)
             fail_msg("waited in vain for: %s", what);
@@ -247,7 +234,6 @@ void world_wait(struct world *world, enum ms_job_state state, struct ms_job *out
     const double until_s = ms_monotonic_s() + DEADLINE_S;
     const struct timespec nap = {.tv_nsec = 10000000};
     struct ms_error err = {0};
-
     for (;;) {
         if (ms_queue_get(world->queue, world->job_id, out, &err) != 0)
             fail_msg("%s", err.text);
@@ -262,30 +248,25 @@ void world_wait(struct world *world, enum ms_job_state state, struct ms_job *out
 }
 
 bool world_has_stem(struct world *world, const char *stem) {
-    struct ms_object_info info;
     char key[MS_JOB_KEY_MAX];
-
     snprintf(key, sizeof key, "%s-%s.mp3", world->job_id, stem);
+    struct ms_object_info info;
     return ms_store_head(world->store, MS_BUCKET_STEMS, key, &info, NULL) == 0;
 }
 
 bool world_has_song(struct world *world) {
     struct ms_object_info info;
-
     return ms_store_head(world->store, MS_BUCKET_SONGS, world->job_id, &info, NULL) == 0;
 }
 
 bool world_log_says(struct world *world, const char *text) {
     static char log[1 << 16];
     char path[128];
-    FILE *file;
-    size_t size;
-
     snprintf(path, sizeof path, "%s/log", world->root);
-    file = fopen(path, "r");
+    FILE *file = fopen(path, "r");
     if (file == NULL)
         return false;
-    size = fread(log, 1, sizeof log - 1, file);
+    size_t size = fread(log, 1, sizeof log - 1, file);
     fclose(file);
     log[size] = '\0';
     return strstr(log, text) != NULL;
