@@ -4,7 +4,6 @@
 #define MSAAS_TEST_FORWARDER_H
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../tools/must.h"
 
 struct forwarder {
     int listener, port, server_port;
@@ -121,8 +122,7 @@ static inline void forwarder_start(struct forwarder *forwarder, int server_port)
                  getsockname(forwarder->listener, (struct sockaddr *)&address, &size) ||
                  listen(forwarder->listener, 8) ||
                  pthread_create(&forwarder->thread, NULL, forwarder_run, forwarder);
-    assert(failed == 0);
-    (void)failed;
+    must(failed == 0);
     forwarder->port = ntohs(address.sin_port);
 }
 

@@ -1,5 +1,4 @@
-/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes, this
- * process's memory. */
+/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes. */
 #include <dirent.h>
 
 #include "contract.h"
@@ -75,17 +74,4 @@ struct ms_store *open_store(const struct ms_store_options *options) {
     struct ms_store *store = NULL;
     expect(0, ms_store_open(options, &store, &err));
     return store;
-}
-
-long status_kib(const char *field) {
-    FILE *file = fopen("/proc/self/status", "r");
-    assert_non_null(file);
-    char line[200];
-    long value = -1;
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, field, strlen(field)) == 0)
-            value = strtol(line + strlen(field), NULL, 10);
-    }
-    fclose(file);
-    return value;
 }

@@ -29,7 +29,7 @@ from ports import free_port  # noqa: E402  (its folder was just added)
 
 MSAAS = os.path.abspath(os.environ.get("E2E_MSAAS", "build/msaas"))
 MAKE_MODEL = os.path.abspath(os.environ.get("E2E_MAKE_MODEL", "build/test/make_model"))
-DEADLINE_S = 120  # of every wait: far beyond what a loaded machine takes
+DEADLINE_S = 300  # of every wait: far beyond what a loaded machine takes
 HTTP = requests.Session()
 HTTP.trust_env = False  # no proxies
 STEMS = ["drums", "bass", "other", "vocals"]

@@ -4,7 +4,6 @@
 #define MSAAS_TEST_LOOPBACK_H
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../tools/must.h"
 
 struct loopback_request {
     char head[8192]; /* request line and headers as they came */
@@ -44,7 +45,7 @@ static inline bool loopback_read(int fd, struct loopback_request *request) {
         return false;
     end += 4;
     size_t body = size - (size_t)(end - request->head);
-    assert(body < sizeof request->body);
+    must(body < sizeof request->body);
     memcpy(request->body, end, body);
     request->head[end - request->head] = '\0';
     const char *field = strstr(request->head, "Content-Length: ");
@@ -77,7 +78,7 @@ static inline void loopback_send(int fd, const void *bytes, size_t size) {
 static inline void *loopback_run(void *user) {
     struct loopback *server = user;
     struct loopback_request *request = malloc(sizeof *request);
-    assert(request != NULL);
+    must(request != NULL);
     int fd;
     while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
         if (loopback_read(fd, request))
@@ -96,8 +97,7 @@ static inline void loopback_start(struct loopback *server) {
                  getsockname(server->listener, (struct sockaddr *)&address, &size) ||
                  listen(server->listener, 8) ||
                  pthread_create(&server->thread, NULL, loopback_run, server);
-    assert(failed == 0);
-    (void)failed;
+    must(failed == 0);
     server->port = ntohs(address.sin_port);
 }
 
