@@ -124,6 +124,8 @@ def pytest_sessionfinish(session, exitstatus):
     """A skipped test is no passed one: CTest is to know."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", [])
+    if skipped:
+        print()  # ends the line of dots
     for report in skipped:
         reason = report.longrepr[2].removeprefix("Skipped: ")
         skip.tell(f"{report.nodeid.rpartition('::')[2]}: {reason}")
