@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The commands that are a server's clients, at a server that answers as each test wants, at none, and
-at a strange one."""
+"""The commands that are a server's clients, at a server that answers as each test wants, at none,
+and at a strange one."""
 
 import hashlib
 import http.server

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The service's commands without a service: help, what they refuse at start and how they say it, what
-config shows, up without what it needs, and up's children."""
+"""The service's commands without a service: help, what they refuse at start and how they say it,
+what config shows, up without what it needs, and up's children."""
 
 import json
 import os

@@ -185,7 +185,7 @@ class Site:
             self.wait_ready(process)
         return process
 
-    def work(self, *options, lease_s=2, grace_s=0.5, env=None):
+    def work(self, *options, lease_s=60, grace_s=0.5, env=None):
         return self.start("work", "--host", "127.0.0.1", "--port", 0, "--lease", lease_s,
                           "--grace", grace_s, *options, env=env)
 

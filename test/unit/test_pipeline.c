@@ -388,16 +388,13 @@ static void leaves_nothing_after_a_fault(void **state) {
     struct bench bench;
     bench_init(&bench);
     char *wanted_input = bench.input, *wanted_spool = bench.spool_dir;
-
     bench.input = path_in("missing.wav");
     check_fails(&bench, MS_ENOTFOUND, bench.input);
     free(bench.input);
-
     bench.input = path_in("empty.wav");
     write_wav(bench.input, &bench.song, 0, 0);
     check_fails(&bench, MS_EINPUT, bench.input);
     free(bench.input);
-
     bench.input = path_in(
         "deafening.wav"); /* the decoder lets it pass, its level cannot be told in a float */
     struct song loudest;
@@ -410,16 +407,13 @@ static void leaves_nothing_after_a_fault(void **state) {
     song_fini(&loudest);
     free(bench.input);
     bench.input = wanted_input;
-
     bench.options.max_seconds = (double)(FRAMES - 1) / RATE_HZ;
     check_fails(&bench, MS_EINPUT, "is longer than");
     bench.options.max_seconds = 0;
-
     bench.spool_dir = path_in("nowhere");
     check_fails(&bench, MS_EIO, bench.spool_dir);
     free(bench.spool_dir);
     bench.spool_dir = wanted_spool;
-
     bench.model.fail_forward = 3;
     check_fails(&bench, MS_EINTERNAL, "forward");
     bench.model.fail_forward = 0;

@@ -15,14 +15,14 @@
 #include "msaas/fault.h"
 
 #define SHORT_SONG 20000
-/* With nap() it takes 40 s to break it off; without, another worker does it in little time. */
-#define LONG_SEGMENTS 400
+/* With nap() there are 40 s to break it off; without, another worker does it in no time. */
+#define LONG_SEGMENTS 80
 #define LONG_SONG (LONG_SEGMENTS * (int64_t)WORLD_SEGMENT)
 /* Of workers that are killed. On a machine under load a worker may lose it a time more. */
 #define SHORT_LEASE_MS 1000
 
 static void nap(void *context, int number) {
-    const struct timespec time = {.tv_nsec = 100000000};
+    const struct timespec time = {.tv_nsec = 500000000};
     (void)context;
     (void)number;
     (void)nanosleep(&time, NULL);
@@ -242,7 +242,7 @@ static void finishes_the_job_when_stopped_with_grace(void **state) {
     struct world *world = *state;
     world_open(world);
     world->model.on_forward = nap;
-    world_submit(world, 10 * WORLD_SEGMENT);
+    world_submit(world, 4 * WORLD_SEGMENT);
     world_start(world);
     world_wait_until(world, is_at_work, "the first segments");
     assert_int_equal(world_stop(world), 0);
