@@ -1,4 +1,5 @@
-# msaas_embed(LIBRARY SYMBOL FILE...): a library with the files in it, as the list `const struct ms_embedded SYMBOL[]`.
+# msaas_embed(LIBRARY SYMBOL FILE...): a library with the files in it, as the list `const struct
+# ms_embedded SYMBOL[]`.
 #
 # The work is done at build time, by this same file run as a script.
 if(NOT CMAKE_SCRIPT_MODE_FILE)
@@ -7,7 +8,8 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
         set(output ${CMAKE_BINARY_DIR}/embedded/${symbol}.c)
         add_custom_command(
             OUTPUT ${output}
-            COMMAND ${CMAKE_COMMAND} -D SYMBOL=${symbol} -D OUTPUT=${output} -D "FILES=${ARGN}" -P ${MSAAS_EMBED_SCRIPT}
+            COMMAND ${CMAKE_COMMAND} -D SYMBOL=${symbol} -D OUTPUT=${output} -D "FILES=${ARGN}"
+                    -P ${MSAAS_EMBED_SCRIPT}
             DEPENDS ${ARGN} ${MSAAS_EMBED_SCRIPT}
             COMMENT "Embedding ${symbol}"
             VERBATIM)
@@ -29,4 +31,5 @@ foreach(file IN LISTS FILES)
     math(EXPR index "${index} + 1")
 endforeach()
 file(WRITE ${OUTPUT}
-     "#include \"msaas/embedded.h\"\n\n${arrays}\nconst struct ms_embedded ${SYMBOL}[] = {\n${list}    {0},\n};\n")
+     "#include \"msaas/embedded.h\"\n\n"
+     "${arrays}\nconst struct ms_embedded ${SYMBOL}[] = {\n${list}    {0},\n};\n")

@@ -19,7 +19,8 @@ die() {
     exit 1
 }
 
-# quietly WHAT COMMAND [ARGUMENT...]: one line while it goes well, everything the command wrote when it fails.
+# quietly WHAT COMMAND [ARGUMENT...]: one line while it goes well, everything the command wrote when
+# it fails.
 quietly() {
     local what=$1 status=0 start=$SECONDS
     shift

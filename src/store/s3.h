@@ -57,6 +57,9 @@ struct ms_s3_call {
 /* One attempt. 0: S3 answered, with whatever status. call->may_retry says whether another attempt
  * may help. */
 MS_MUST_CHECK int ms_s3_attempt(struct ms_s3 *s3, struct ms_s3_call *call, struct ms_error *err);
+/* How long to wait after attempt `number` (the first is 1): longer each time, with jitter, and not
+ * shorter than the server asked for; 20 s at most. */
+int64_t ms_s3_pause_ms(struct ms_s3 *s3, const struct ms_s3_call *call, int number);
 /* Waits before the next attempt. `number` attempts were made; the last returned `rc`. 0: try again.
  * Otherwise the attempts are over and this is their error. */
 MS_MUST_CHECK int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,

@@ -293,11 +293,22 @@ static int random_below(struct ms_s3 *s3, int limit) {
     return (int)(s3->random % (uint32_t)limit);
 }
 
+int64_t ms_s3_pause_ms(struct ms_s3 *s3, const struct ms_s3_call *call, int number) {
+    int64_t pause_ms = s3->backoff_ms;
+    for (int i = 1; i < number && pause_ms < MAX_PAUSE_MS; i++)
+        pause_ms *= 2;
+    if (pause_ms > MAX_PAUSE_MS)
+        pause_ms = MAX_PAUSE_MS;
+    pause_ms = pause_ms / 2 + random_below(s3, (int)(pause_ms / 2 + 1));
+    if (pause_ms < (int64_t)call->retry_after_s * 1000)
+        pause_ms = (int64_t)call->retry_after_s * 1000;
+    return pause_ms > MAX_PAUSE_MS ? MAX_PAUSE_MS : pause_ms;
+}
+
 int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int rc,
                 struct ms_error *err) {
     const struct timespec slice = {.tv_nsec = 50000000};
     const int attempts = call->closing ? CLOSING_ATTEMPTS : s3->attempts;
-    int64_t pause_ms = s3->backoff_ms;
     if (!call->may_retry)
         return rc;
     if (number >= attempts && rc != 0) {
@@ -307,16 +318,7 @@ int ms_s3_pause(struct ms_s3 *s3, const struct ms_s3_call *call, int number, int
     if (number >= attempts)
         return ms_error_set(err, MS_ENET, "S3 answered %d%s%s, %d times", call->status,
                             call->error[0] != '\0' ? " " : "", call->error, number);
-    for (int i = 1; i < number && pause_ms < MAX_PAUSE_MS; i++)
-        pause_ms *= 2;
-    if (pause_ms > MAX_PAUSE_MS)
-        pause_ms = MAX_PAUSE_MS;
-    pause_ms = pause_ms / 2 + random_below(s3, (int)(pause_ms / 2 + 1));
-    if (pause_ms < (int64_t)call->retry_after_s * 1000)
-        pause_ms = (int64_t)call->retry_after_s * 1000;
-    if (pause_ms > MAX_PAUSE_MS)
-        pause_ms = MAX_PAUSE_MS;
-    const double end = ms_monotonic_s() + (double)pause_ms / 1000;
+    const double end = ms_monotonic_s() + (double)ms_s3_pause_ms(s3, call, number) / 1000;
     while (ms_monotonic_s() < end) {
         if (!call->closing && ms_store_canceled(&s3->store))
             return ms_error_set(err, MS_ECANCELED, "canceled");

@@ -19,8 +19,7 @@ static const struct {
     size_t offset; /* in struct ms_hyper */
     bool real;
 } numbers[] = {
-#define NUMBER(kwarg, field, real)                                                                 \
-    { kwarg, offsetof(struct ms_hyper, field), real }
+#define NUMBER(kwarg, field, real) {kwarg, offsetof(struct ms_hyper, field), real}
     NUMBER("audio_channels", audio_channels, false),
     NUMBER("samplerate", samplerate, false),
     NUMBER("channels", channels, false),

@@ -27,8 +27,7 @@ static const struct {
     size_t offset;
     enum { INT, DOUBLE, BOOL } type;
 } fields[] = {
-#define FIELD(name, type)                                                                          \
-    { #name, offsetof(struct ms_hyper, name), type }
+#define FIELD(name, type) {#name, offsetof(struct ms_hyper, name), type}
     FIELD(audio_channels, INT),
     FIELD(channels, INT),
     FIELD(growth, INT),

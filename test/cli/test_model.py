@@ -35,7 +35,8 @@ class Models(cli.Case):
         self.assertIn("not valid JSON", verdicts[0]["message"])
         models = [json.loads(line) for line in self.model("list", "--json")[0].splitlines()]
         self.assertEqual((models[0]["name"], models[0]["installed"]), ("tiny", True))
-        self.assertIn(("htdemucs", False), [(model["name"], model["installed"]) for model in models])
+        self.assertIn(("htdemucs", False),
+                      [(model["name"], model["installed"]) for model in models])
 
     def test_wrong_usage(self):
         for arguments, says in [
@@ -59,11 +60,13 @@ class Bench(cli.Case):
     def test_json(self):
         out, _ = self.run_msaas("bench", "--json", "--segments", 3, "--lanes", 2)
         figures = json.loads(out)
-        self.assertEqual((figures["lanes"], figures["segments"], figures["precision"]), (2, 3, "float32"))
+        self.assertEqual((figures["lanes"], figures["segments"], figures["precision"]),
+                         (2, 3, "float32"))
         for name in ("effective_seconds_per_segment", "median_seconds_per_forward", "peak_rss_mb"):
             self.assertGreater(figures[name], 0)
         self.assertEqual(
-            list(figures["stages"]), ["decode", "stft", "encoders", "transformer", "decoders", "istft", "encode"]
+            list(figures["stages"]),
+            ["decode", "stft", "encoders", "transformer", "decoders", "istft", "encode"]
         )
         for name in ("cpu", "libtorch"):
             self.assertTrue(figures[name])
@@ -71,8 +74,10 @@ class Bench(cli.Case):
     def test_precision(self):
         for precision in ("float32", "bf16"):
             arguments = ("bench", "--segments", 1, "--lanes", 1, "--precision", precision)
-            self.assertEqual(json.loads(self.run_msaas(*arguments, "--json")[0])["precision"], precision)
-            self.assertIn(f" on 1 lane, batch 1, {precision}, libtorch ", self.run_msaas(*arguments)[0])
+            self.assertEqual(json.loads(self.run_msaas(*arguments, "--json")[0])["precision"],
+                             precision)
+            self.assertIn(f" on 1 lane, batch 1, {precision}, libtorch ",
+                          self.run_msaas(*arguments)[0])
     def test_whole_batches(self):
         out, _ = self.run_msaas("bench", "--json", "--segments", 3, "--lanes", 1, "--batch", 2)
         figures = json.loads(out)

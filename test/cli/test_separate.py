@@ -40,7 +40,8 @@ class Results(cli.Case):
                 self.assertEqual(stem.getparams()[:4], (2, 2, cli.RATE_HZ, frames))
         self.run_msaas("separate", "a song.wav", "--lanes", 3, "-o", "again", "--overlap=0.25")
         for name in STEMS:
-            first, second = (self.folder / top / "tiny/a song" / name for top in ("separated", "again"))
+            first, second = (self.folder / top / "tiny/a song" / name
+                             for top in ("separated", "again"))
             self.assertEqual(first.read_bytes(), second.read_bytes())
 
     def test_the_same_bytes_in_any_batch_on_any_number_of_lanes(self):
@@ -64,12 +65,15 @@ class Results(cli.Case):
     def test_stems_and_formats(self):
         cli.make_wav(self.folder / "x.wav")
         for arguments, expected in [
-            (["--two-stems", "vocals", "--mp3", "--mp3-bitrate", 128], ["x/no_vocals.mp3", "x/vocals.mp3"]),
-            (["--two-stems", "bass", "--other-method=minus", "--flac"], ["x/bass.flac", "x/minus_bass.flac"]),
+            (["--two-stems", "vocals", "--mp3", "--mp3-bitrate", 128],
+             ["x/no_vocals.mp3", "x/vocals.mp3"]),
+            (["--two-stems", "bass", "--other-method=minus", "--flac"],
+             ["x/bass.flac", "x/minus_bass.flac"]),
             (["--two-stems", "bass", "--other-method=none", "--opus"], ["x/bass.opus"]),
             (["--stems", "vocals,drums", "--m4a", "--bitrate=96"], ["x/drums.m4a", "x/vocals.m4a"]),
             (
-                ["--stems=bass", "--wav", "--float32", "--filename", "{stem}/{model}-{track}.{trackext}.{ext}"],
+                ["--stems=bass", "--wav", "--float32", "--filename",
+                 "{stem}/{model}-{track}.{trackext}.{ext}"],
                 ["bass/tiny-x.wav.wav"],
             ),
         ]:
@@ -78,14 +82,17 @@ class Results(cli.Case):
                 self.assertEqual(self.files(expected[0].replace("/", "_") + "/tiny"), expected)
 
     def test_names_of_all_kinds(self):
-        names = ["Ünïcödé – 日本語 😀.wav", "-dash.wav", "noextension", "new\nline\x1b[31m.wav", "{stem}.wav", "a.b.wav"]
+        names = ["Ünïcödé – 日本語 😀.wav", "-dash.wav", "noextension", "new\nline\x1b[31m.wav",
+                 "{stem}.wav", "a.b.wav"]
         for name in names:
             cli.make_wav(self.folder / name, seconds=0.1)
         raw = os.path.join(os.fsencode(self.folder), b"latin\xe9.wav")
         (self.folder / "a.b.wav").rename(os.fsdecode(raw))
         out, _ = self.run_msaas("separate", "--stems", "bass", "--", *names[:-1], "latin\udce9.wav")
-        tracks = {os.path.basename(os.path.dirname(os.fsencode(p))) for p in (self.folder / "separated").rglob("*.wav")}
-        expected = {os.fsencode(n[:-4] if n.endswith(".wav") else n) for n in names[:-1]} | {b"latin\xe9"}
+        tracks = {os.path.basename(os.path.dirname(os.fsencode(p)))
+                  for p in (self.folder / "separated").rglob("*.wav")}
+        expected = {os.fsencode(n[:-4] if n.endswith(".wav") else n)
+                    for n in names[:-1]} | {b"latin\xe9"}
         self.assertEqual(tracks, expected)
         self.assertNotIn("\x1b", out)
 
@@ -123,7 +130,8 @@ class Results(cli.Case):
         song.parent.mkdir(parents=True)
         cli.make_wav(song, seconds=0.1)
         before = song.read_bytes()
-        _, err = self.run_msaas("separate", "-o", "out", "--filename={stem}.{ext}", "out/tiny/bass.wav", expect=1)
+        _, err = self.run_msaas("separate", "-o", "out", "--filename={stem}.{ext}",
+                                "out/tiny/bass.wav", expect=1)
         self.assertIn("out/tiny/bass.wav: a stem would overwrite the song itself", err)
         self.assertEqual(song.read_bytes(), before)
         self.assertEqual(self.files("out"), ["tiny/bass.wav"])
@@ -152,10 +160,12 @@ class Reports(cli.Case):
         self.assertEqual(percents, sorted(percents))
         self.assertEqual(percents[-1], 100)
         done = events[-1]
-        self.assertEqual((done["file"], done["audio_seconds"], done["damaged"]), ("é.wav", 2, False))
+        self.assertEqual((done["file"], done["audio_seconds"], done["damaged"]),
+                         ("é.wav", 2, False))
         self.assertAlmostEqual(done["speed"], 2 / done["seconds"], places=3)
         self.assertEqual(done["precision"], "float32")
-        self.assertEqual([stem["name"] for stem in done["stems"]], ["drums", "bass", "other", "vocals"])
+        self.assertEqual([stem["name"] for stem in done["stems"]],
+                         ["drums", "bass", "other", "vocals"])
         for stem in done["stems"]:
             self.assertTrue((self.folder / stem["path"]).is_file())
 
@@ -169,7 +179,8 @@ class Reports(cli.Case):
     def test_json_of_what_stops_everything(self):
         cli.make_wav(self.folder / "x.wav", seconds=0.1)
         events, err = self.events("-n", "unknown", "x.wav", expect=1)
-        self.assertEqual([(e["event"], e["file"], e["code"]) for e in events], [("error", None, "not_found")])
+        self.assertEqual([(e["event"], e["file"], e["code"]) for e in events],
+                         [("error", None, "not_found")])
         self.assertIn(events[0]["message"], err)
 
     def test_quiet_and_verbose(self):
@@ -189,7 +200,8 @@ class Reports(cli.Case):
         finally:
             os.close(theirs)
         shown = read_terminal(ours)
-        self.assertRegex(shown.decode(), r"x\.wav\r\n.*  0% -+\r.* 100% #+ .*real time, 0:00:00 left.*\r\x1b\[K$")
+        self.assertRegex(shown.decode(),
+                         r"x\.wav\r\n.*  0% -+\r.* 100% #+ .*real time, 0:00:00 left.*\r\x1b\[K$")
         self.assertNotIn("\x1b", out)
 
     def test_the_bar_fits_the_terminal(self):
@@ -212,7 +224,8 @@ class Reports(cli.Case):
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         try:
-            self.run_msaas("separate", "x.wav", stderr=theirs, env={**self.environment(), "TERM": "dumb"})
+            self.run_msaas("separate", "x.wav", stderr=theirs,
+                           env={**self.environment(), "TERM": "dumb"})
         finally:
             os.close(theirs)
         self.assertNotIn(b"\x1b", read_terminal(ours))
@@ -229,7 +242,8 @@ class Interruption(cli.Case):
     def interrupt(self, number, times):
         cli.make_wav(self.folder / "long.wav", seconds=60)
         cli.make_wav(self.folder / "next.wav", seconds=0.1)
-        with self.popen("separate", "--json", "--lanes=1", "--overlap=0.9", "long.wav", "next.wav") as process:
+        with self.popen("separate", "--json", "--lanes=1", "--overlap=0.9", "long.wav",
+                        "next.wav") as process:
             for line in process.stdout:
                 if json.loads(line)["event"] == "progress":
                     break
@@ -251,7 +265,8 @@ class Interruption(cli.Case):
         cli.make_wav(self.folder / "long.wav", seconds=60)
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
-        with self.popen("separate", "--lanes=1", "--overlap=0.9", "long.wav", stderr=theirs) as process:
+        with self.popen("separate", "--lanes=1", "--overlap=0.9", "long.wav",
+                        stderr=theirs) as process:
             os.close(theirs)
             read_terminal(ours, until=b"  0% -")
             process.send_signal(signal.SIGINT)
@@ -263,7 +278,8 @@ class Interruption(cli.Case):
     def test_the_second_time_ends_at_once(self):
         code, _, _ = self.interrupt(signal.SIGINT, 2)
         self.assertIn(code, (130, -signal.SIGINT))
-        self.assertEqual([name for name in self.files() if not pathlib.Path(name).name.startswith(".")], [])
+        self.assertEqual([name for name in self.files()
+                          if not pathlib.Path(name).name.startswith(".")], [])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Help that teaches, and wrong usage: exit code 2, a message that says what would be right, nothing done."""
+"""Help that teaches, and wrong usage: exit code 2, a message that says what would be right, nothing
+done."""
 
 import cli
 
@@ -16,7 +17,8 @@ class Help(cli.Case):
     def test_of_a_command(self):
         out, err = self.run_msaas("separate", "--help")
         self.assertEqual(err, "")
-        for part in ("Usage: msaas separate", "Examples:", "Options:", "--two-stems STEM", "Exit code"):
+        for part in ("Usage: msaas separate", "Examples:", "Options:", "--two-stems STEM",
+                     "Exit code"):
             self.assertIn(part, out)
         self.assertEqual(self.run_msaas("help", "separate")[0], out)
 
@@ -33,7 +35,8 @@ class Usage(cli.Case):
         self.assertFalse((self.folder / "separated").exists())
 
     def test_commands(self):
-        self.refused("seperate", "x.mp3", says='unknown command "seperate"; did you mean "separate"?')
+        self.refused("seperate", "x.mp3",
+                     says='unknown command "seperate"; did you mean "separate"?')
         self.refused("--nonsense", says='unknown command "--nonsense"')
 
     def test_before_anything_is_opened(self):

@@ -58,7 +58,6 @@ int write_heap(void *context, const void *bytes, size_t size, struct ms_error *e
 void write_file(const char *path, int64_t bytes, unsigned seed); /* of random bytes */
 char *read_file(const char *path, size_t *size);
 int count_entries(const char *folder);
-long status_kib(const char *field); /* "VmRSS:", ... of this process */
 int put_text(struct ms_store *store, const char *key, const char *text);
 struct ms_store *open_store(const struct ms_store_options *options);
 

@@ -4,7 +4,6 @@
 #define MSAAS_TEST_FORWARDER_H
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../tools/must.h"
 
 struct forwarder {
     int listener, port, server_port;
@@ -34,7 +35,6 @@ static inline int forwarder_connect(const struct forwarder *forwarder) {
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                   .sin_port = htons((uint16_t)forwarder->server_port)};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
     close(fd);
@@ -44,7 +44,6 @@ static inline int forwarder_connect(const struct forwarder *forwarder) {
 static inline bool forwarder_send(int fd, const char *bytes, ssize_t size) {
     while (size > 0) {
         const ssize_t some = send(fd, bytes, (size_t)size, MSG_NOSIGNAL);
-
         if (some <= 0)
             return false;
         bytes += some;
@@ -66,11 +65,9 @@ static inline void forwarder_serve(struct forwarder *forwarder, int client, int 
     char block[1 << 14];
     long up = 0, down = 0;
     bool swallows = false;
-
     while (!atomic_load(&forwarder->ends)) {
         struct pollfd sides[] = {{.fd = client, .events = POLLIN},
                                  {.fd = server, .events = POLLIN}};
-
         if (poll(sides, 2, 50) < 0)
             return;
         if (atomic_load(&forwarder->silent))
@@ -78,7 +75,6 @@ static inline void forwarder_serve(struct forwarder *forwarder, int client, int 
         if (sides[0].revents != 0) {
             const ssize_t size = recv(client, block, sizeof block - 1, 0);
             const char *swallow = atomic_load(&forwarder->swallow);
-
             if (size <= 0 || !forwarder_send(server, block, size))
                 return;
             block[size] = '\0';
@@ -90,7 +86,6 @@ static inline void forwarder_serve(struct forwarder *forwarder, int client, int 
         }
         if (sides[1].revents != 0) {
             const ssize_t size = recv(server, block, sizeof block, 0);
-
             if (size > 0 && swallows && forwarder_breaks(forwarder, 1, 1))
                 return;
             if (size <= 0 || !forwarder_send(client, block, size))
@@ -105,10 +100,8 @@ static inline void forwarder_serve(struct forwarder *forwarder, int client, int 
 static inline void *forwarder_run(void *user) {
     struct forwarder *forwarder = user;
     int client;
-
     while ((client = accept(forwarder->listener, NULL, NULL)) >= 0) {
         const int server = atomic_load(&forwarder->gone) ? -1 : forwarder_connect(forwarder);
-
         atomic_fetch_add(&forwarder->connections, 1);
         if (server >= 0) {
             forwarder_serve(forwarder, client, server);
@@ -122,17 +115,14 @@ static inline void *forwarder_run(void *user) {
 static inline void forwarder_start(struct forwarder *forwarder, int server_port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    int failed;
-
     memset(forwarder, 0, sizeof *forwarder);
     forwarder->server_port = server_port;
     forwarder->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    failed = bind(forwarder->listener, (struct sockaddr *)&address, size) ||
-             getsockname(forwarder->listener, (struct sockaddr *)&address, &size) ||
-             listen(forwarder->listener, 8) ||
-             pthread_create(&forwarder->thread, NULL, forwarder_run, forwarder);
-    assert(failed == 0);
-    (void)failed;
+    int failed = bind(forwarder->listener, (struct sockaddr *)&address, size) ||
+                 getsockname(forwarder->listener, (struct sockaddr *)&address, &size) ||
+                 listen(forwarder->listener, 8) ||
+                 pthread_create(&forwarder->thread, NULL, forwarder_run, forwarder);
+    must(failed == 0);
     forwarder->port = ntohs(address.sin_port);
 }
 

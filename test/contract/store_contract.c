@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "../tools/peak.h"
 #include "contract.h"
 #include "msaas/sys.h"
 
@@ -22,7 +23,6 @@ struct world world;
 static void check_text(const char *key, const char *text) {
     struct heap heap = {0};
     struct ms_object_info info;
-
     expect(0, ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
     assert_int_equal(heap.size, strlen(text));
     assert_int_equal(info.bytes, strlen(text));
@@ -40,20 +40,20 @@ static int put_file(const char *key, const char *path, struct ms_object_info *in
 static void stores_describes_gives_back_and_removes(void **state) {
     const struct ms_object_source source = {
         .bytes = "hello", .size = 5, .content_type = "audio/mpeg"};
-    struct ms_object_info put, head, got;
-    struct heap heap = {0};
-    char sha256[MS_SHA256_HEX];
-
     (void)state;
     expect(0, ms_store_ping(world.store, &err));
+    struct ms_object_info put;
     expect(0, ms_store_put(world.store, BUCKET, "a", &source, &put, &err));
+    struct ms_object_info head;
     expect(0, ms_store_head(world.store, BUCKET, "a", &head, &err));
+    struct ms_object_info got;
+    struct heap heap = {0};
     expect(0, ms_store_get(world.store, BUCKET, "a", 0, -1, write_heap, &heap, &got, &err));
     assert_string_equal(heap.bytes, "hello");
+    char sha256[MS_SHA256_HEX];
     expect(0, ms_sha256_of("hello", 5, sha256, &err));
     for (int i = 0; i < 3; i++) {
         const struct ms_object_info *info = i == 0 ? &put : i == 1 ? &head : &got;
-
         assert_int_equal(info->bytes, 5);
         assert_string_equal(info->sha256, sha256);
         assert_string_equal(info->etag, put.etag);
@@ -77,16 +77,14 @@ static void stores_describes_gives_back_and_removes(void **state) {
 
 static void says_what_is_missing(void **state) {
     struct ms_store_options options = world.options;
-    struct ms_object_info info;
-    struct heap heap = {0};
     char path[96];
-    struct ms_store *store;
-
     (void)state;
     snprintf(path, sizeof path, "%s/missing", world.folder);
+    struct ms_object_info info;
+    struct heap heap = {0};
+    struct ms_store *store;
     for (int i = 0; i < 2; i++) {
         const char *bucket = i == 0 ? BUCKET : "no-such-bucket";
-
         expect(MS_ENOTFOUND, ms_store_head(world.store, bucket, "no/such", &info, &err));
         expect(MS_ENOTFOUND,
                ms_store_get(world.store, bucket, "no/such", 0, -1, write_heap, &heap, &info, &err));
@@ -111,21 +109,20 @@ static void says_what_is_missing(void **state) {
 }
 
 static void keeps_empty_objects(void **state) {
-    struct ms_object_info info;
-    struct heap heap = {0};
-    char path[96];
-    struct stat status;
-
     (void)state;
     expect(0, put_text(world.store, "empty", ""));
     check_text("empty", "");
+    struct ms_object_info info;
+    struct heap heap = {0};
     expect(0, ms_store_get(world.store, BUCKET, "empty", 0, 9, write_heap, &heap, &info, &err));
     assert_int_equal(info.bytes, 0);
     expect(MS_EUSAGE,
            ms_store_get(world.store, BUCKET, "empty", 1, -1, write_heap, &heap, &info, &err));
     assert_null(heap.bytes);
+    char path[96];
     snprintf(path, sizeof path, "%s/empty", world.folder);
     expect(0, ms_store_fetch(world.store, BUCKET, "empty", path, 0, &err));
+    struct stat status;
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_size, 0);
     unlink(path);
@@ -136,7 +133,6 @@ static void check_range(const char *key, const char *whole, int64_t size, int64_
     const int64_t end = last < 0 || last >= size ? size - 1 : last;
     struct ms_object_info info;
     struct heap heap = {0};
-
     expect(0, ms_store_get(world.store, BUCKET, key, first, last, write_heap, &heap, &info, &err));
     assert_int_equal(heap.size, end - first + 1);
     assert_memory_equal(heap.bytes, whole + first, heap.size);
@@ -165,16 +161,17 @@ static void gives_ranges(void **state) {
 }
 
 static void stores_and_fetches_large_files(void **state) {
-    struct ms_object_info put, head;
-    char path[96], sha256[MS_SHA256_HEX];
+    char path[96];
     size_t size;
     char *whole = read_file(world.large, &size);
-
     (void)state;
     snprintf(path, sizeof path, "%s/fetched", world.folder);
+    struct ms_object_info put;
     expect(0, put_file("large", world.large, &put, &err));
+    struct ms_object_info head;
     expect(0, ms_store_head(world.store, BUCKET, "large", &head, &err));
     assert_int_equal(head.bytes, LARGE_BYTES);
+    char sha256[MS_SHA256_HEX];
     assert_string_equal(head.sha256, world.large_sha256);
     assert_string_equal(put.sha256, world.large_sha256);
     assert_string_equal(put.etag, head.etag);
@@ -270,8 +267,6 @@ static void refuses_bad_names(void **state) {
     longest[513] = '\0';
     for (size_t i = 0; i <= sizeof keys / sizeof *keys + 1; i++) {
         const char *key = i < sizeof keys / sizeof *keys ? keys[i] : longest;
-        char *url = NULL;
-
         if (i == sizeof keys / sizeof *keys + 1)
             longest[256] = '\0'; /* too long for one part */
         expect(MS_EUSAGE, ms_store_put(world.store, BUCKET, key, &source, NULL, &err));
@@ -279,6 +274,7 @@ static void refuses_bad_names(void **state) {
         expect(MS_EUSAGE,
                ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
         expect(MS_EUSAGE, ms_store_remove(world.store, BUCKET, key, &err));
+        char *url = NULL;
         expect(MS_EUSAGE, ms_store_presign(world.store, BUCKET, key, 60, &url, &err));
     }
     for (size_t i = 0; i < sizeof buckets / sizeof *buckets; i++) {
@@ -294,12 +290,11 @@ static void refuses_bad_names(void **state) {
 
 static void finds_damage(void **state) {
     char path[96];
-    struct heap heap = {0};
-
     (void)state;
     snprintf(path, sizeof path, "%s/damaged", world.folder);
     expect(0, put_text(world.store, "damaged", "these bytes are to be damaged"));
     damage("damaged");
+    struct heap heap = {0};
     expect(MS_ECORRUPT,
            ms_store_get(world.store, BUCKET, "damaged", 0, -1, write_heap, &heap, NULL, &err));
     expect(MS_ECORRUPT, ms_store_fetch(world.store, BUCKET, "damaged", path, INT64_MAX, &err));
@@ -310,9 +305,7 @@ static void finds_damage(void **state) {
 
 static void refuses_bytes_that_are_not_what_was_said(void **state) {
     char other[MS_SHA256_HEX];
-    struct ms_object_info info;
     const int left = uploads_left();
-
     (void)state;
     expect(0, ms_sha256_of("other", 5, other, &err));
     expect(MS_ECORRUPT,
@@ -323,6 +316,7 @@ static void refuses_bytes_that_are_not_what_was_said(void **state) {
            ms_store_put(world.store, BUCKET, "said",
                         &(struct ms_object_source){.path = world.large, .sha256 = other}, NULL,
                         &err));
+    struct ms_object_info info;
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "said", &info, &err));
     assert_int_equal(uploads_left(), left);
     expect(0, ms_store_put(
@@ -334,10 +328,9 @@ static void refuses_bytes_that_are_not_what_was_said(void **state) {
 
 static void passes_on_the_takers_failure(void **state) {
     struct heap heap = {.fail_at = 1000};
-    struct ms_error text;
-
     (void)state;
     expect(0, put_file("taken", world.large, NULL, &err));
+    struct ms_error text;
     assert_int_equal(
         ms_store_get(world.store, BUCKET, "taken", 0, -1, write_heap, &heap, NULL, &text),
         MS_ETOOLARGE);
@@ -348,20 +341,16 @@ static void passes_on_the_takers_failure(void **state) {
 
 static void *cancel_soon(void *context) {
     const struct timespec delay = {.tv_nsec = *(long *)context};
-
     nanosleep(&delay, NULL);
     atomic_store(&world.cancel, true);
     return NULL;
 }
 
 static void stops_when_told(void **state) {
-    struct ms_object_info info;
     struct heap heap = {.fail_at = 1000, .cancel_then = &world.cancel};
     char path[96], sha256[MS_SHA256_HEX];
     const struct ms_object_source source = {.path = path, .sha256 = sha256};
-    int rc = 0;
     const int left = uploads_left();
-
     (void)state;
     expect(0, put_file("stop", world.large, NULL, &err));
     expect(MS_ECANCELED,
@@ -371,6 +360,7 @@ static void stops_when_told(void **state) {
     atomic_store(&world.cancel, true);
     expect(MS_ECANCELED, put_file("stopped", world.large, NULL, &err));
     atomic_store(&world.cancel, false);
+    struct ms_object_info info;
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "stopped", &info, &err));
 
     /* In the midst of it, earlier and earlier should the machine be that quick. The digest is
@@ -379,9 +369,9 @@ static void stops_when_told(void **state) {
     write_file(path, 0, 0);
     assert_int_equal(truncate(path, 96 * MIB), 0);
     expect(0, ms_sha256_of_file(path, sha256, &err));
+    int rc = 0;
     for (long delay_ns = 128000000; rc == 0 && delay_ns > 1000; delay_ns /= 2) {
         pthread_t thread;
-
         assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &delay_ns), 0);
         rc = ms_store_put(world.store, BUCKET, "midst", &source, NULL, NULL);
         pthread_join(thread, NULL);
@@ -399,14 +389,11 @@ static void stops_when_told(void **state) {
  * there. */
 static pid_t start_writer(const char *const paths[2], int *told) {
     int ends[2];
-    pid_t child;
-
     assert_int_equal(pipe(ends), 0);
-    child = fork();
+    pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         struct ms_store *store = open_store(&world.options);
-
         for (int i = 0;; i++) {
             if (ms_store_put(store, BUCKET, "torn",
                              &(struct ms_object_source){.path = paths[i % 2]}, NULL, NULL) != 0)
@@ -422,14 +409,13 @@ static pid_t start_writer(const char *const paths[2], int *told) {
 
 static void check_torn(const char sha256[2][MS_SHA256_HEX]) {
     struct heap heap = {0};
-    char got[MS_SHA256_HEX];
     int rc;
-
     do { /* replaced while it was read: said so, and nothing torn */
         heap.size = 0;
         rc = ms_store_get(world.store, BUCKET, "torn", 0, -1, write_heap, &heap, NULL, NULL);
     } while (rc == MS_ECONFLICT);
     assert_int_equal(rc, 0);
+    char got[MS_SHA256_HEX];
     expect(0, ms_sha256_of(heap.bytes, heap.size, got, &err));
     assert_true(strcmp(got, sha256[0]) == 0 || strcmp(got, sha256[1]) == 0);
     free(heap.bytes);
@@ -448,15 +434,15 @@ static void never_shows_torn_writes(void **state) {
     srand(1);
     for (int i = 0; i < 8; i++) {
         const struct timespec delay = {.tv_nsec = rand() % 40000000};
-        int told, status;
+        int told;
         char byte;
         const pid_t child =
             start_writer((const char *const[]){paths[i % 2], paths[1 - i % 2]}, &told);
-
         assert_int_equal(read(told, &byte, 1), 1);
         check_torn(sha256); /* while it writes */
         nanosleep(&delay, NULL);
         kill(child, SIGKILL);
+        int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
         close(told);
@@ -468,20 +454,15 @@ static void never_shows_torn_writes(void **state) {
 
 /* ---- memory ---- */
 
-/* How far the peak of resident memory rises above what there was before, in KiB. */
+/* How far memory rises while so many bytes are stored and fetched. */
 static long growth_of(int64_t bytes, bool tell) {
-    char path[96], back[96];
-    FILE *reset = fopen("/proc/self/clear_refs", "w");
-    const long before = status_kib("VmRSS:");
-    double start;
-
-    assert_non_null(reset);
-    fputs("5", reset);
-    fclose(reset);
+    const long begin_kib = peak_begin_kib();
+    char path[96];
     snprintf(path, sizeof path, "%s/memory", world.folder);
+    char back[96];
     snprintf(back, sizeof back, "%s/back", world.folder);
     write_file(path, bytes, 3);
-    start = ms_monotonic_s();
+    double start = ms_monotonic_s();
     expect(0, put_file("memory", path, NULL, &err));
     if (tell)
         printf("stored in %.1f s, ", ms_monotonic_s() - start);
@@ -492,7 +473,7 @@ static long growth_of(int64_t bytes, bool tell) {
     unlink(path);
     unlink(back);
     expect(0, ms_store_remove(world.store, BUCKET, "memory", &err));
-    return status_kib("VmHWM:") - before;
+    return peak_growth_kib(begin_kib);
 }
 
 static void needs_no_more_memory_for_large_objects(void **state) {
@@ -511,7 +492,6 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
 
 static int set_up(void **state) {
     static char store_folder[96];
-
     (void)state;
     snprintf(world.folder, sizeof world.folder, "%s/msaas-store-XXXXXX",
              getenv("TMPDIR") != NULL && strlen(getenv("TMPDIR")) < 30 ? getenv("TMPDIR") : "/tmp");
@@ -551,7 +531,6 @@ static int tear_down(void **state) {
 
 static void tells_memory(void **state) {
     const int64_t bytes = *(const int64_t *)*state;
-
     printf("memory grew by %.1f MiB for %lld MiB\n", (double)growth_of(bytes, true) / 1024,
            (long long)(bytes / MIB));
 }
@@ -575,9 +554,6 @@ int main(int argc, char **argv) {
     };
     const struct CMUnitTest bench[] = {cmocka_unit_test_prestate(tells_memory, &bytes)};
     const size_t count = sizeof common / sizeof *common;
-    struct CMUnitTest all[64];
-    size_t extra;
-
     if (argc < 2 || (strcmp(argv[1], "file") != 0 && strcmp(argv[1], "s3") != 0)) {
         fprintf(stderr, "usage: %s file|s3 [MIB]\n", argv[0]);
         return 2;
@@ -587,7 +563,8 @@ int main(int argc, char **argv) {
         bytes = strtoll(argv[2], NULL, 10) * MIB;
         return cmocka_run_group_tests(bench, set_up, tear_down);
     }
-    extra = world.s3 ? fault_tests_s3_count : fault_tests_file_count;
+    size_t extra = world.s3 ? fault_tests_s3_count : fault_tests_file_count;
+    struct CMUnitTest all[64];
     assert_true(count + extra <= sizeof all / sizeof *all);
     memcpy(all, world.s3 ? fault_tests_s3 : fault_tests_file, extra * sizeof *all);
     memcpy(all + extra, common, sizeof common);

@@ -17,19 +17,18 @@
 
 static int send_raw(const char *method, const char *path, const char *query, const char *sha256,
                     const char *bytes, char reply[20000]) {
-    struct ms_http_client *client = NULL;
-    struct ms_http_response response;
-    char date[17], headers[4][200], authorization[MS_SIGV4_AUTHORIZATION_MAX + 20], url[900];
+    char headers[4][200];
     const char *host = world.endpoint + strlen("http://");
     const char *lines[6] = {headers[0], headers[1], sha256 != NULL ? headers[2] : NULL};
     const time_t now = time(NULL);
     struct tm utc;
-
     gmtime_r(&now, &utc);
+    char date[17];
     strftime(date, sizeof date, "%Y%m%dT%H%M%SZ", &utc);
     snprintf(headers[0], sizeof headers[0], "x-amz-date: %s", date);
     snprintf(headers[1], sizeof headers[1], "x-amz-content-sha256: UNSIGNED-PAYLOAD");
     snprintf(headers[2], sizeof headers[2], "x-amz-meta-sha256: %s", sha256 != NULL ? sha256 : "");
+    char authorization[MS_SIGV4_AUTHORIZATION_MAX + 20];
     strcpy(authorization, "Authorization: ");
     expect(0,
            ms_sigv4_authorization(&(struct ms_sigv4_request){.method = method,
@@ -45,8 +44,11 @@ static int send_raw(const char *method, const char *path, const char *query, con
                                                              .amz_date = date},
                                   authorization + strlen(authorization), &err));
     lines[sha256 != NULL ? 3 : 2] = authorization;
+    char url[900];
     snprintf(url, sizeof url, "%s%s?%s", world.endpoint, path, query);
+    struct ms_http_client *client = NULL;
     expect(0, ms_http_client_new(&client, &err));
+    struct ms_http_response response;
     expect(0, ms_http_send(client,
                            &(struct ms_http_request){
                                .method = method,
@@ -61,41 +63,39 @@ static int send_raw(const char *method, const char *path, const char *query, con
 }
 
 int uploads_left(void) {
-    char path[100], reply[20000];
-    int count = 0;
-
+    char path[100];
     if (!world.s3) {
         snprintf(path, sizeof path, "%s/store/.tmp", world.folder);
         return count_entries(path);
     }
     snprintf(path, sizeof path, "/%s", world.bucket);
+    char reply[20000];
     assert_int_equal(send_raw("GET", path, "uploads=", NULL, NULL, reply), 200);
+    int count = 0;
     for (const char *at = reply; (at = strstr(at, "<UploadId>")) != NULL; at++)
         count++;
     return count;
 }
 
 void damage(const char *key) {
-    struct ms_object_info info;
-    struct heap heap = {0};
-    char path[200], reply[20000];
-
+    char path[200];
     if (!world.s3) {
-        int fd;
-        char byte;
-
         snprintf(path, sizeof path, "%s/store/%s/%s", world.folder, BUCKET, key);
-        fd = open(path, O_RDWR);
+        int fd = open(path, O_RDWR);
         assert_true(fd >= 0);
+        char byte;
         assert_int_equal(pread(fd, &byte, 1, 3), 1);
         byte ^= 1;
         assert_int_equal(pwrite(fd, &byte, 1, 3), 1);
         close(fd);
         return;
     }
+    struct ms_object_info info;
+    struct heap heap = {0};
     expect(0, ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
     heap.bytes[3] ^= 1;
     snprintf(path, sizeof path, "/%s/%s", world.bucket, key);
+    char reply[20000];
     assert_int_equal(send_raw("PUT", path, "", info.sha256, heap.bytes, reply), 200);
     free(heap.bytes);
 }
@@ -104,16 +104,15 @@ void damage(const char *key) {
 
 static void check_denied(const struct ms_store_options *options) {
     struct ms_store *store = open_store(options);
-    struct ms_object_info info;
-    struct heap heap = {0};
-    struct ms_error text;
     char path[96];
-
     snprintf(path, sizeof path, "%s/5mib", world.folder);
     write_file(path, 5 * MIB, 5);
+    struct ms_error text;
     assert_int_equal(ms_store_ping(store, &text), MS_EDENIED);
     assert_null(strstr(text.text, options->secret_key));
+    struct ms_object_info info;
     expect(MS_EDENIED, ms_store_head(store, BUCKET, "first", &info, &err));
+    struct heap heap = {0};
     expect(MS_EDENIED, ms_store_get(store, BUCKET, "first", 0, -1, write_heap, &heap, &info, &err));
     assert_null(heap.bytes);
     expect(MS_EDENIED, put_text(store, "denied", "x"));
@@ -128,7 +127,6 @@ static void check_denied(const struct ms_store_options *options) {
 
 static void is_denied_with_wrong_credentials(void **state) {
     struct ms_store_options options = world.options;
-
     (void)state;
     options.secret_key = "not-the-secret-of-this-key";
     check_denied(&options);
@@ -139,20 +137,19 @@ static void is_denied_with_wrong_credentials(void **state) {
 
 static void finds_buckets_in_host_names(void **state) {
     struct ms_store_options options = world.options;
-    struct ms_store *store;
-    struct heap heap = {0};
-    char endpoint[60], *url = NULL;
-
+    char endpoint[60];
     (void)state;
     snprintf(endpoint, sizeof endpoint, "http://localhost%s/", strrchr(world.endpoint, ':'));
     options.endpoint = endpoint;
     options.virtual_host = true;
-    store = open_store(&options);
+    struct ms_store *store = open_store(&options);
     expect(0, ms_store_ping(store, &err));
     expect(0, put_text(store, "virtual/\xc3\xa4 host", "by name"));
+    struct heap heap = {0};
     expect(0, ms_store_get(store, BUCKET, "virtual/\xc3\xa4 host", 0, -1, write_heap, &heap, NULL,
                            &err));
     assert_string_equal(heap.bytes, "by name");
+    char *url = NULL;
     expect(0, ms_store_presign(store, BUCKET, "a", 60, &url, &err));
     assert_non_null(strstr(url, world.bucket));
     assert_true(strstr(url, world.bucket) < strstr(url, "localhost"));
@@ -164,13 +161,12 @@ static void finds_buckets_in_host_names(void **state) {
 /* What curl makes of the URL: its exit code; what it wrote into the file. */
 static int curl(const char *url, const char *path) {
     const pid_t child = fork();
-    int status;
-
     assert_true(child >= 0);
     if (child == 0) {
         execlp("curl", "curl", "-sf", "--noproxy", "*", "-o", path, url, (char *)NULL);
         _exit(127);
     }
+    int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -205,7 +201,6 @@ static struct ms_store *open_behind(struct forwarder *forwarder, int attempts,
                                     int stall_timeout_s) {
     static char endpoint[60];
     struct ms_store_options options = world.options;
-
     forwarder_start(forwarder, (int)strtol(strrchr(world.endpoint, ':') + 1, NULL, 10));
     snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d", forwarder->port);
     options.endpoint = endpoint;
@@ -216,10 +211,10 @@ static struct ms_store *open_behind(struct forwarder *forwarder, int attempts,
 }
 
 static void check_large(struct ms_store *store, const char *key) {
-    char path[96], sha256[MS_SHA256_HEX];
-
+    char path[96];
     snprintf(path, sizeof path, "%s/behind", world.folder);
     expect(0, ms_store_fetch(store, BUCKET, key, path, INT64_MAX, &err));
+    char sha256[MS_SHA256_HEX];
     expect(0, ms_sha256_of_file(path, sha256, &err));
     assert_string_equal(sha256, world.large_sha256);
     unlink(path);
@@ -229,7 +224,6 @@ static void goes_on_where_a_connection_broke(void **state) {
     struct forwarder forwarder;
     struct ms_store *store = open_behind(&forwarder, 3, 0);
     const int left = uploads_left();
-
     (void)state;
     atomic_store(&forwarder.after_up, 3 * MIB);
     atomic_store(&forwarder.breaks, 2);
@@ -270,9 +264,7 @@ static void believes_an_upload_whose_last_answer_got_lost(void **state) {
 static void gives_up_when_the_server_is_gone(void **state) {
     struct forwarder forwarder;
     struct ms_store *store = open_behind(&forwarder, 3, 0);
-    struct ms_object_info info;
     char path[96];
-
     (void)state;
     snprintf(path, sizeof path, "%s/gone", world.folder);
     expect(0, ms_store_put(store, BUCKET, "gone", &(struct ms_object_source){.path = world.large},
@@ -293,6 +285,7 @@ static void gives_up_when_the_server_is_gone(void **state) {
     atomic_store(&forwarder.breaks, 1);
     expect(MS_ENET, ms_store_put(store, BUCKET, "gone2",
                                  &(struct ms_object_source){.path = world.large}, NULL, &err));
+    struct ms_object_info info;
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "gone2", &info, &err));
     forwarder_stop(&forwarder); /* nobody listens any more */
     expect(MS_ENET, ms_store_ping(store, &err));
@@ -304,10 +297,9 @@ static void gives_up_when_the_server_is_gone(void **state) {
 static void gives_up_on_a_silent_server(void **state) {
     struct forwarder forwarder;
     struct ms_store *store = open_behind(&forwarder, 1, 1);
-    struct ms_object_info info;
-
     (void)state;
     atomic_store(&forwarder.silent, true);
+    struct ms_object_info info;
     expect(MS_ENET, ms_store_head(store, BUCKET, "first", &info, &err));
     atomic_store(&forwarder.silent, false);
     expect(0, ms_store_head(store, BUCKET, "first", &info, &err));
@@ -329,15 +321,14 @@ const size_t fault_tests_s3_count = sizeof fault_tests_s3 / sizeof *fault_tests_
 /* ---- folder ---- */
 
 static void follows_no_links(void **state) {
-    char path[200], target[200];
-    struct ms_object_info info;
-    struct heap heap = {0};
+    char path[200];
     const int left = uploads_left();
-
     (void)state;
     snprintf(path, sizeof path, "%s/store/%s/link", world.folder, BUCKET);
     assert_int_equal(symlink(world.large, path), 0);
+    struct ms_object_info info;
     assert_int_not_equal(ms_store_head(world.store, BUCKET, "link", &info, NULL), 0);
+    struct heap heap = {0};
     assert_int_not_equal(
         ms_store_get(world.store, BUCKET, "link", 0, -1, write_heap, &heap, &info, NULL), 0);
     assert_null(heap.bytes);
@@ -345,6 +336,7 @@ static void follows_no_links(void **state) {
     assert_int_equal(lstat(path, &(struct stat){0}), 0);
     expect(0, ms_store_head(world.store, BUCKET, "link", &info, &err));
 
+    char target[200];
     snprintf(target, sizeof target, "%s/outside", world.folder);
     assert_int_equal(mkdir(target, 0700), 0);
     snprintf(path, sizeof path, "%s/store/linked", world.folder);
@@ -360,11 +352,10 @@ static void follows_no_links(void **state) {
 }
 
 static void takes_no_folders_for_objects(void **state) {
-    struct ms_object_info info;
     const int left = uploads_left();
-
     (void)state;
     expect(0, put_text(world.store, "folder/object", "a"));
+    struct ms_object_info info;
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "folder", &info, &err));
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "folder/object/a", &info, &err));
     expect(0, ms_store_remove(world.store, BUCKET, "folder", &err));
@@ -377,10 +368,10 @@ static void takes_no_folders_for_objects(void **state) {
 static void sweeps_what_crashes_left(void **state) {
     const struct timespec old[2] = {{.tv_sec = time(NULL) - 100000},
                                     {.tv_sec = time(NULL) - 100000}};
-    char path[200], fresh[200];
-
+    char path[200];
     (void)state;
     snprintf(path, sizeof path, "%s/store/.tmp/left", world.folder);
+    char fresh[200];
     snprintf(fresh, sizeof fresh, "%s/store/.tmp/fresh", world.folder);
     write_file(path, 10, 0);
     write_file(fresh, 10, 0);
@@ -392,15 +383,14 @@ static void sweeps_what_crashes_left(void **state) {
 }
 
 static void keeps_plain_files_and_their_type(void **state) {
-    char path[200], type[40] = "", *bytes;
+    char type[40] = "", *bytes;
     size_t size;
-    char *url = NULL;
-
     (void)state;
     expect(0, ms_store_put(world.store, BUCKET, "plain",
                            &(struct ms_object_source){
                                .bytes = "plain", .size = 5, .content_type = "audio/mpeg"},
                            NULL, &err));
+    char path[200];
     snprintf(path, sizeof path, "%s/store/%s/plain", world.folder, BUCKET);
     bytes = read_file(path, &size);
     assert_int_equal(size, 5);
@@ -408,6 +398,7 @@ static void keeps_plain_files_and_their_type(void **state) {
     free(bytes);
     if (getxattr(path, "user.mime_type", type, sizeof type - 1) >= 0)
         assert_string_equal(type, "audio/mpeg");
+    char *url = NULL;
     expect(MS_EUNSUPPORTED, ms_store_presign(world.store, BUCKET, "plain", 60, &url, &err));
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The S3 server of the tests leaves nothing behind, however its harness ends, and keeps its objects over a fault."""
+"""The S3 server of the tests leaves nothing behind, however its harness ends, and keeps its objects
+over a fault."""
 
 import pathlib
 import signal
@@ -12,7 +13,8 @@ import urllib.request
 
 HARNESS = pathlib.Path(__file__).resolve().parents[1] / "tools" / "radosgw.py"
 sys.path.insert(0, str(HARNESS.parent))
-from radosgw import SKIPPED, Radosgw  # noqa: E402
+import skip  # noqa: E402
+from radosgw import Radosgw  # noqa: E402
 
 DEADLINE_S = 180
 
@@ -34,7 +36,8 @@ class Harness(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, HARNESS, "sh", "-c", "echo up; exec cat"]
             with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"TMPDIR": folder, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env={"TMPDIR": folder, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
             ) as harness:
                 self.assertEqual(harness.stdout.readline(), b"up\n")
                 self.assertGreaterEqual(len(users_of(folder)), 4)  # monitor, OSD, gateway, guard
@@ -42,7 +45,8 @@ class Harness(unittest.TestCase):
                 harness.stdin.close()
                 harness.wait(DEADLINE_S)
             deadline = time.monotonic() + DEADLINE_S
-            while (users_of(folder) or list(pathlib.Path(folder).iterdir())) and time.monotonic() < deadline:
+            while (users_of(folder)
+                   or list(pathlib.Path(folder).iterdir())) and time.monotonic() < deadline:
                 time.sleep(0.05)
             self.assertEqual((users_of(folder), list(pathlib.Path(folder).iterdir())), ([], []))
 
@@ -58,7 +62,8 @@ class Harness(unittest.TestCase):
             one.stop()
             with self.assertRaises(OSError):
                 urllib.request.urlopen(one.endpoint, timeout=5)
-            urllib.request.urlopen(two.endpoint, timeout=DEADLINE_S).close()  # an empty list, to nobody
+            # an empty list, to nobody
+            urllib.request.urlopen(two.endpoint, timeout=DEADLINE_S).close()
             one.start()
             urllib.request.urlopen(one.endpoint, timeout=DEADLINE_S).close()
             one.freeze()
@@ -71,6 +76,6 @@ class Harness(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not Radosgw.available():
-        sys.exit(SKIPPED)
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     unittest.main()

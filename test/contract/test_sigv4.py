@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The signer against botocore's on random requests: Unicode keys, odd queries, session tokens, headers with odd white
-space, presigned URLs. Usage: test_sigv4.py SIGV4_TOOL [SEED]"""
+"""The signer against botocore's on random requests: Unicode keys, odd queries, session tokens,
+headers with odd white space, presigned URLs. Usage: test_sigv4.py SIGV4_TOOL [SEED]"""
 
 import random
 import re
@@ -28,18 +28,23 @@ def quote(part, safe=""):
 
 
 def make(rng, presign):
-    """One request: all that goes into its signature. In URLs botocore takes a parameter once only."""
+    """One request: all that goes into its signature. In URLs botocore takes a parameter once
+    only."""
     region = rng.choice(["us-east-1", "eu-central-1", "default", "a"])
-    host = rng.choice(["127.0.0.1:8000", "bucket.s3.amazonaws.com", "[::1]:9", "s3.eu-central-1.amazonaws.com"])
+    host = rng.choice(["127.0.0.1:8000", "bucket.s3.amazonaws.com", "[::1]:9",
+                       "s3.eu-central-1.amazonaws.com"])
     query = []
     for _ in range(rng.choice([0, 0, 1, 2, 3, 8])):
-        name = rng.choice(["uploads", "prefix", "partNumber", "uploadId", "a", "A", "a-", "a0", text(rng, LETTERS, 1, 9)])
+        name = rng.choice(["uploads", "prefix", "partNumber", "uploadId", "a", "A", "a-", "a0",
+                           text(rng, LETTERS, 1, 9)])
         if presign and any(part.startswith(f"{quote(name)}=") for part in query):
             continue
-        query.append(f"{quote(name)}={quote(text(rng, LETTERS, 0, 12))}" if rng.random() < 0.8 else f"{quote(name)}=")
+        query.append(f"{quote(name)}={quote(text(rng, LETTERS, 0, 12))}" if rng.random() < 0.8
+                     else f"{quote(name)}=")
     headers = {}
     for _ in range(rng.randint(0, 5)):
-        name = rng.choice(["Range", "Content-Type", "x-amz-meta-sha256", "X-Amz-Storage-Class", "If-Match", "Date2", "x-amz-a"])
+        name = rng.choice(["Range", "Content-Type", "x-amz-meta-sha256", "X-Amz-Storage-Class",
+                           "If-Match", "Date2", "x-amz-a"])
         headers[name] = text(rng, "abcXYZ  \t019:;=\"/,", 1, 30).strip() or "-"
     payload = rng.choice(["UNSIGNED-PAYLOAD", f"{rng.getrandbits(256):064x}"])
     return {
@@ -63,7 +68,8 @@ def botocore_signs(one, presign):
     headers = dict(one["headers"]) if not presign else {}
     request = AWSRequest(method=one["method"], url=url, headers=headers, data=b"")
     if presign:
-        signer = botocore.auth.S3SigV4QueryAuth(credentials, "s3", one["region"], expires=one["expires"])
+        signer = botocore.auth.S3SigV4QueryAuth(credentials, "s3", one["region"],
+                                                expires=one["expires"])
     else:
         signer = botocore.auth.S3SigV4Auth(credentials, "s3", one["region"])
         signer.payload = lambda _: one["payload"]
@@ -73,8 +79,10 @@ def botocore_signs(one, presign):
 
 def line_of(one, presign, date, headers):
     return "\t".join(
-        ["presign" if presign else "authorization", one["method"], one["host"], one["path"], one["query"],
-         "UNSIGNED-PAYLOAD" if presign else one["payload"], one["region"], "s3", one["access"], one["secret"],
+        ["presign" if presign else "authorization", one["method"], one["host"], one["path"],
+         one["query"],
+         "UNSIGNED-PAYLOAD" if presign else one["payload"], one["region"], "s3", one["access"],
+         one["secret"],
          one["token"] or "", date, str(one["expires"]), *headers]
     )
 
@@ -92,20 +100,26 @@ class AgainstBotocore(unittest.TestCase):
         signed = [botocore_signs(*request) for request in requests]
         lines = []
         for (one, presign), theirs in zip(requests, signed):
-            # What botocore adds (date, digest, token) is among the headers that the caller of our signer gives.
-            headers = [f"{name}: {value.replace(chr(9), ' ')}" for name, value in theirs.headers.items() if name != "Authorization"]
-            own = theirs.headers.get("X-Amz-Date") or re.search("X-Amz-Date=([0-9TZ]+)", theirs.url)[1]
+            # What botocore adds (date, digest, token) is among the headers that the caller of our
+            # signer gives.
+            headers = [f"{name}: {value.replace(chr(9), ' ')}"
+                       for name, value in theirs.headers.items() if name != "Authorization"]
+            own = theirs.headers.get("X-Amz-Date") or re.search("X-Amz-Date=([0-9TZ]+)",
+                                                                theirs.url)[1]
             lines.append(line_of(one, presign, own, [] if presign else headers))
         run = subprocess.run(
-            [TOOL], input="\n".join(lines) + "\n", capture_output=True, text=True, encoding="utf-8", check=True, timeout=120
+            [TOOL], input="\n".join(lines) + "\n", capture_output=True, text=True, encoding="utf-8",
+            check=True, timeout=120
         )
         ours = run.stdout.splitlines()
         self.assertEqual(len(ours), REQUESTS)
         for number, ((one, presign), theirs, own) in enumerate(zip(requests, signed, ours)):
             with self.subTest(number=number, seed=SEED, request=one):
                 if presign:
-                    wanted = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(theirs.url).query, keep_blank_values=True))
-                    self.assertEqual(dict(urllib.parse.parse_qsl(own, keep_blank_values=True)), wanted)
+                    wanted = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(theirs.url).query,
+                                                         keep_blank_values=True))
+                    self.assertEqual(dict(urllib.parse.parse_qsl(own, keep_blank_values=True)),
+                                     wanted)
                 else:
                     self.assertEqual(fields(own), fields(theirs.headers["Authorization"]))
         self.assertGreater(sum(presign for _, presign in requests), 80)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The store on https: a private CA is trusted when it is named, and nobody vouches for the server when it isn't.
-Usage: test_tls.py STORE_CONTRACT"""
+"""The store on https: a private CA is trusted when it is named, and nobody vouches for the server
+when it isn't. Usage: test_tls.py STORE_CONTRACT"""
 
 import pathlib
 import subprocess
@@ -8,14 +8,16 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from radosgw import SKIPPED, Radosgw  # noqa: E402
+import skip  # noqa: E402
+from radosgw import Radosgw  # noqa: E402
 
 STORE = sys.argv.pop(1)
 
 
 class Tls(unittest.TestCase):
     def run_store(self, env):
-        run = subprocess.run([STORE, "s3", "9"], env=env, capture_output=True, text=True, timeout=300, check=False)
+        run = subprocess.run([STORE, "s3", "9"], env=env, capture_output=True, text=True,
+                             timeout=300, check=False)
         return run.returncode, run.stdout + run.stderr
 
     def test_private_authority(self):
@@ -37,6 +39,6 @@ class Tls(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not Radosgw.available():
-        sys.exit(SKIPPED)
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     unittest.main()

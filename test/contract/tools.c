@@ -1,12 +1,10 @@
-/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes, this
- * process's memory. */
+/* What the tests of the store's contract stand on: bytes that arrive, files of random bytes. */
 #include <dirent.h>
 
 #include "contract.h"
 
 int write_heap(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct heap *heap = context;
-
     if (heap->fail_at > 0 && heap->size + size >= heap->fail_at) {
         if (heap->cancel_then == NULL)
             return ms_error_set(err, MS_ETOOLARGE, "enough");
@@ -28,12 +26,10 @@ void write_file(const char *path, int64_t bytes, unsigned seed) {
     uint32_t *block = malloc(block_bytes);
     FILE *file = fopen(path, "wb");
     uint64_t state = seed + 1;
-
     assert_non_null(block);
     assert_non_null(file);
     while (bytes > 0) {
         const size_t some = bytes < (int64_t)block_bytes ? (size_t)bytes : block_bytes;
-
         for (size_t i = 0; i < block_bytes / sizeof *block; i++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
             block[i] = (uint32_t)(state >> 32);
@@ -46,12 +42,11 @@ void write_file(const char *path, int64_t bytes, unsigned seed) {
 }
 
 char *read_file(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
     struct heap heap = {0};
     char block[1 << 14];
-    FILE *file = fopen(path, "rb");
     size_t some;
-
-    assert_non_null(file);
     while ((some = fread(block, 1, sizeof block, file)) > 0)
         assert_int_equal(write_heap(&heap, block, some, NULL), 0);
     fclose(file);
@@ -62,7 +57,6 @@ char *read_file(const char *path, size_t *size) {
 int count_entries(const char *folder) {
     DIR *entries = opendir(folder);
     int count = -2; /* . and .. */
-
     assert_non_null(entries);
     while (readdir(entries) != NULL)
         count++;
@@ -78,21 +72,6 @@ int put_text(struct ms_store *store, const char *key, const char *text) {
 
 struct ms_store *open_store(const struct ms_store_options *options) {
     struct ms_store *store = NULL;
-
     expect(0, ms_store_open(options, &store, &err));
     return store;
-}
-
-long status_kib(const char *field) {
-    char line[200];
-    long value = -1;
-    FILE *file = fopen("/proc/self/status", "r");
-
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, field, strlen(field)) == 0)
-            value = strtol(line + strlen(field), NULL, 10);
-    }
-    fclose(file);
-    return value;
 }

@@ -1,6 +1,6 @@
-// node check.mjs NAME < MANIFESTS: every document against its Kubernetes schema, and every pod against Pod Security's
-// "restricted" profile and the house's own rules. Prints what is wrong; exit code 1 if anything.
-// Modules come from NODE_PATH's folder (scripts/test-deploy).
+// node check.mjs NAME < MANIFESTS: every document against its Kubernetes schema, and every pod
+// against Pod Security's "restricted" profile and the house's own rules. Prints what is wrong; exit
+// code 1 if anything. Modules come from NODE_PATH's folder (scripts/test-deploy).
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
@@ -14,7 +14,8 @@ const FOREIGN = {
   "monitoring.coreos.com/v1/PodMonitor": ["selector", "podMetricsEndpoints"],
   "cloud.google.com/v1/BackendConfig": ["healthCheck", "timeoutSec"],
 };
-const ALLOWED_VOLUMES = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+const ALLOWED_VOLUMES = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral",
+  "persistentVolumeClaim", "projected", "secret"];
 
 const problems = [];
 const name = process.argv[2] ?? "manifests";
@@ -26,7 +27,8 @@ function complain(doc, text) {
 function checkSchema(doc) {
   const foreign = FOREIGN[`${doc.apiVersion}/${doc.kind}`];
   if (foreign) {
-    for (const field of foreign) if (doc.spec?.[field] === undefined) complain(doc, `lacks spec.${field}`);
+    for (const field of foreign)
+      if (doc.spec?.[field] === undefined) complain(doc, `lacks spec.${field}`);
     return;
   }
   let Model;
@@ -57,8 +59,10 @@ function checkRestricted(doc, pod) {
   if (pod.automountServiceAccountToken !== false) complain(doc, "mounts a service account's token");
   for (const volume of pod.volumes ?? []) {
     const kind = Object.keys(volume).find((key) => key !== "name");
-    if (!ALLOWED_VOLUMES.includes(kind)) complain(doc, `volume ${volume.name}: ${kind} is not allowed`);
-    if (kind === "emptyDir" && !volume.emptyDir.sizeLimit) complain(doc, `volume ${volume.name} has no size`);
+    if (!ALLOWED_VOLUMES.includes(kind))
+      complain(doc, `volume ${volume.name}: ${kind} is not allowed`);
+    if (kind === "emptyDir" && !volume.emptyDir.sizeLimit)
+      complain(doc, `volume ${volume.name} has no size`);
   }
   for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
     const own = container.securityContext ?? {};
@@ -68,7 +72,8 @@ function checkRestricted(doc, pod) {
     if (own.readOnlyRootFilesystem !== true) say("writes to its root file system");
     if (!own.capabilities?.drop?.includes("ALL") || own.capabilities.add) say("keeps capabilities");
     if (own.runAsUser === 0 || context.runAsUser === 0) say("runs as root");
-    if (!container.resources?.requests?.memory || !container.resources?.requests?.cpu) say("requests nothing");
+    const requests = container.resources?.requests;
+    if (!requests?.memory || !requests?.cpu) say("requests nothing");
     if (!container.resources?.limits?.memory) say("has no limit of memory");
     if (/:latest$|^[^:@]+$/.test(container.image)) say(`has the floating image ${container.image}`);
     if ((container.ports ?? []).some((port) => port.hostPort)) say("takes a port of the host");
@@ -80,7 +85,8 @@ function checkRestricted(doc, pod) {
 function checkSecrets(doc, pod) {
   for (const container of [...(pod.initContainers ?? []), ...pod.containers])
     for (const variable of container.env ?? [])
-      if (/SECRET|PASSW/.test(variable.name) && variable.value) complain(doc, `${variable.name} stands in the pod`);
+      if (/SECRET|PASSW/.test(variable.name) && variable.value)
+        complain(doc, `${variable.name} stands in the pod`);
 }
 
 const docs = yaml.loadAll(readFileSync(0, "utf8")).filter(Boolean);

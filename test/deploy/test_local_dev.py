@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""scripts/deploy-local-dev, on a stand-in for kubectl that notes what it is asked: there is no cluster to be had here. That its
-manifests are sound is checked elsewhere, with the real kubectl and Kubernetes' schemas."""
+"""scripts/deploy-local-dev, on a stand-in for kubectl that notes what it is asked: there is no
+cluster to be had here. That its manifests are sound is checked elsewhere, with the real kubectl and
+Kubernetes' schemas."""
 
 import os
 import pathlib
@@ -31,13 +32,16 @@ class LocalDev(unittest.TestCase):
         kubectl = pathlib.Path(folder.name, "kubectl")
         kubectl.write_text(KUBECTL, encoding="ascii")
         kubectl.chmod(0o755)
-        self.environment = os.environ | {"PATH": f"{folder.name}:{os.environ['PATH']}", "LOG": str(self.log), "CONTEXT": "kind-kind", "TAKEN": ""}
+        self.environment = os.environ | {"PATH": f"{folder.name}:{os.environ['PATH']}",
+                                         "LOG": str(self.log), "CONTEXT": "kind-kind", "TAKEN": ""}
 
     def start(self, *arguments):
         return subprocess.Popen(
-            [ROOT / "scripts/deploy-local-dev", *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [ROOT / "scripts/deploy-local-dev", *arguments], env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests in the background ignores it
+            # whoever runs the tests in the background ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run_to_the_end(self, *arguments):
@@ -80,7 +84,8 @@ class LocalDev(unittest.TestCase):
         self.assertNotIn("delete namespace default", "\n".join(deleted))
 
     def test_refuses_politely(self):
-        for arguments, text in ((("--what",), "--what"), (("--namespace",), "--namespace needs a name")):
+        for arguments, text in ((("--what",), "--what"),
+                                (("--namespace",), "--namespace needs a name")):
             code, _, err = self.run_to_the_end(*arguments)
             self.assertNotEqual(code, 0)
             self.assertIn(text, err)

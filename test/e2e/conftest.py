@@ -1,15 +1,12 @@
-"""Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of backends."""
+"""Fixtures: a tiny model, a Redis, the S3 server (once a session), and sites on either pair of
+backends."""
 
-import pathlib
 import shutil
-import sys
-
-import pytest
 
 import harness
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
-import radosgw  # noqa: E402  (its folder was just added)
+import pytest
+import radosgw  # of test/tools, where harness looks
+import skip
 
 SITES = []
 
@@ -29,8 +26,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def s3():
-    if not radosgw.Radosgw.available():
-        pytest.skip("no radosgw")
+    if missing := radosgw.Radosgw.missing():
+        pytest.skip(missing)
     with radosgw.Radosgw() as server:
         yield server
 
@@ -66,7 +63,8 @@ def make_redis(tmp_path_factory):
 def make_embedded(make_site, tmp_path_factory):
     def make():
         data = tmp_path_factory.mktemp("data")
-        site = make_site({"MSAAS_QUEUE": f"sqlite:{data}/queue.db", "MSAAS_STORE": f"file:{data}/objects"})
+        site = make_site({"MSAAS_QUEUE": f"sqlite:{data}/queue.db",
+                          "MSAAS_STORE": f"file:{data}/objects"})
         site.data = data
         return site
 
@@ -120,3 +118,16 @@ def pytest_runtest_makereport(item, call):
         for site in SITES:
             if any(process.running() for process in site.processes) or "site" in item.fixturenames:
                 report.sections.append((f"processes of {site.folder.name}", site.logs()))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A skipped test is no passed one: CTest is to know."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", [])
+    if skipped:
+        print()  # ends the line of dots
+    for report in skipped:
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        skip.tell(f"{report.nodeid.rpartition('::')[2]}: {reason}")
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = skip.STATUS

@@ -1,39 +1,43 @@
-"""What the end-to-end tests share: processes of msaas, a real Redis, songs, and waiting for conditions.
+"""What the end-to-end tests share: processes of msaas, a real Redis, songs, and waiting for
+conditions.
 
-Paths come from the environment (CTest sets them): E2E_MSAAS, E2E_MAKE_MODEL. Everything listens on loopback, on ports that
-were free, and lives in temporary folders. Start processes from the main thread: they die with the thread that started them.
+Paths come from the environment (CTest sets them): E2E_MSAAS, E2E_MAKE_MODEL. Everything listens on
+loopback, on ports that were free, and lives in temporary folders. Start processes from the main
+thread: they die with the thread that started them.
 """
 
 import array
 import base64
-import contextlib
 import ctypes
 import hashlib
 import http.server
 import math
 import os
 import pathlib
-import random
 import signal
-import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 
 import redis
 import requests
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+from ports import free_port  # noqa: E402  (its folder was just added)
+
 MSAAS = os.path.abspath(os.environ.get("E2E_MSAAS", "build/msaas"))
 MAKE_MODEL = os.path.abspath(os.environ.get("E2E_MAKE_MODEL", "build/test/make_model"))
-DEADLINE_S = 120  # of every wait: far beyond what a loaded machine takes
+DEADLINE_S = 300  # of every wait: far beyond what a loaded machine takes
 HTTP = requests.Session()
 HTTP.trust_env = False  # no proxies
 STEMS = ["drums", "bass", "other", "vocals"]
 
 
 def wait_for(what, condition, deadline_s=DEADLINE_S, every_s=0.03):
-    """Waits until condition() is true and returns its value. Connection errors count as "not yet"."""
+    """Waits until condition() is true and returns its value. Connection errors count as "not
+    yet"."""
     end = time.monotonic() + deadline_s
     last = None
     while True:
@@ -46,16 +50,6 @@ def wait_for(what, condition, deadline_s=DEADLINE_S, every_s=0.03):
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline_s} s in vain for {what}; last: {last!r}")
         time.sleep(every_s)
-
-
-def free_port():
-    """One below the range that outgoing connections use, so that it stays free across restarts."""
-    while True:
-        port = random.SystemRandom().randrange(15000, 32000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def die_with_parent():
@@ -92,7 +86,8 @@ class Process:
         try:
             return self.popen.wait(deadline_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.popen.args} does not end:\n{self.text()[-3000:]}") from None
+            raise AssertionError(
+                f"{self.popen.args} does not end:\n{self.text()[-3000:]}") from None
 
     def kill(self):
         if self.running():
@@ -111,7 +106,8 @@ class Process:
 
 
 class Redis:
-    """A redis-server whose acknowledged writes are on the disk. kill() and start() keep port and data."""
+    """A redis-server whose acknowledged writes are on the disk. kill() and start() keep port and
+    data."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -121,7 +117,8 @@ class Redis:
 
     def start(self, wait=True):
         self.process = Process(
-            ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.folder, "--appendonly", "yes",
+            ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.folder,
+             "--appendonly", "yes",
              "--appendfsync", "always", "--save", "", "--loglevel", "warning"],
             self.folder / "redis.log",
         )
@@ -161,12 +158,14 @@ class Site:
             for name, value in os.environ.items()
             if not name.startswith(ours) and not name.lower().endswith("_proxy")
         }
-        own = {"MSAAS_MODEL": "tiny", "MSAAS_MODELS_DIR": str(self.models), "LC_ALL": "C", "TMPDIR": str(self.folder)}
+        own = {"MSAAS_MODEL": "tiny", "MSAAS_MODELS_DIR": str(self.models), "LC_ALL": "C",
+               "TMPDIR": str(self.folder)}
         return kept | own | self.env | {key: str(value) for key, value in more.items()}
 
     def start(self, *command, env=None):
         name = f"{len(self.processes):03}-{command[0]}.log"
-        process = Process([MSAAS, *command], self.folder / name, env=self.environment(**(env or {})), cwd=self.folder)
+        process = Process([MSAAS, *command], self.folder / name,
+                          env=self.environment(**(env or {})), cwd=self.folder)
         self.processes.append(process)
         return process
 
@@ -179,25 +178,25 @@ class Site:
         return process
 
     def up(self, *options, wait=True, env=None):
-        process = self.start("up", "--host", "127.0.0.1", "--port", self.port, "--data", self.folder / "data",
-                             *options, env=env)
+        process = self.start("up", "--host", "127.0.0.1", "--port", self.port,
+                             "--data", self.folder / "data", *options, env=env)
         process.url = self.url
         if wait:
             self.wait_ready(process)
         return process
 
-    def work(self, *options, lease_s=2, grace_s=0.5, env=None):
-        return self.start("work", "--host", "127.0.0.1", "--port", 0, "--lease", lease_s, "--grace", grace_s, *options,
-                          env=env)
+    def work(self, *options, lease_s=60, grace_s=0.5, env=None):
+        return self.start("work", "--host", "127.0.0.1", "--port", 0, "--lease", lease_s,
+                          "--grace", grace_s, *options, env=env)
 
     def run(self, *command, expect=0, env=None, cwd=None):
         """A command that ends by itself; returns its standard output."""
         done = subprocess.run(
-            [MSAAS, *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=self.environment(**{"MSAAS_SERVER": self.url} | (env or {})), cwd=cwd or self.folder, timeout=DEADLINE_S,
-            check=False,
-        )
-        assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            [MSAAS, *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", env=self.environment(**{"MSAAS_SERVER": self.url} | (env or {})),
+            cwd=cwd or self.folder, timeout=DEADLINE_S, check=False)
+        said = f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == expect, said
         return done.stdout
 
     def wait_ready(self, process):
@@ -239,7 +238,8 @@ class Site:
 
     def submit(self, song, **options):
         """POST /apiv2/jobs with the song as the body; returns the job."""
-        answer = self.post("/apiv2/jobs", data=song, params=options, headers={"Content-Type": "audio/wav"})
+        answer = self.post("/apiv2/jobs", data=song, params=options,
+                           headers={"Content-Type": "audio/wav"})
         assert answer.status_code == 202, answer.text
         return answer.json()
 
@@ -263,7 +263,8 @@ class Site:
         """Every stem is there, and is what the job's record says. Returns {name: sha256}."""
         digests = {}
         for stem in job["stems"]:
-            answer = self.get(stem["url"] if stem["url"].startswith("/") else stem["url"].removeprefix(self.url))
+            answer = self.get(stem["url"] if stem["url"].startswith("/")
+                              else stem["url"].removeprefix(self.url))
             assert answer.status_code == 200, answer.text
             assert len(answer.content) == stem["bytes"], stem
             digests[stem["name"]] = hashlib.sha256(answer.content).hexdigest()
@@ -272,7 +273,8 @@ class Site:
 
 
 class Hook:
-    """A small HTTP server that keeps what is POSTed to it: [(path, headers, body)]. `status` is its answer."""
+    """A small HTTP server that keeps what is POSTed to it: [(path, headers, body)]. `status` is its
+    answer."""
 
     def __init__(self):
         self.got = []
@@ -301,8 +303,11 @@ class Hook:
 
 
 def wav(seconds=0.5, tone=1, tag=None, rate_hz=8000):
-    """A small song: mono, 16 bit. The same tone is the same audio; another tag makes another file of it."""
-    second = array.array("h", (int(9000 * math.sin(2 * math.pi * 60 * tone * n / rate_hz)) for n in range(rate_hz))).tobytes()
+    """A small song: mono, 16 bit. The same tone is the same audio; another tag makes another file
+    of it."""
+    second = array.array("h",
+                         (int(9000 * math.sin(2 * math.pi * 60 * tone * n / rate_hz))
+                          for n in range(rate_hz))).tobytes()
     samples = (second * math.ceil(seconds))[: 2 * int(seconds * rate_hz)]
     chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
     if tag is not None:
@@ -316,7 +321,8 @@ def wav(seconds=0.5, tone=1, tag=None, rate_hz=8000):
 def mp3(seconds=0.7, tone=1):
     """A song as the course's clients send it."""
     return subprocess.run(
-        ["lame", "--quiet", "-b", "64", "-", "-"], input=wav(seconds, tone, rate_hz=44100), capture_output=True,
+        ["lame", "--quiet", "-b", "64", "-", "-"], input=wav(seconds, tone, rate_hz=44100),
+        capture_output=True,
         check=True, timeout=DEADLINE_S,
     ).stdout
 

@@ -55,13 +55,15 @@ def check_reason(answer, status, v2=False):
     if v2:
         assert kind == "application/problem+json"
         problem = answer.json()
-        assert problem["status"] == status and problem["code"] and (problem.get("detail") or problem["title"])
+        assert problem["status"] == status and problem["code"] and (problem.get("detail")
+                                                                    or problem["title"])
     else:
         assert kind == "application/json"
         assert answer.json()["reason"]
 
 
-NOT_AUDIO = [b"<!DOCTYPE html><html></html>", b"%PDF-1.7\n1 0 obj", b"PK\x03\x04" + b"\0" * 60, b"hello, this is text",
+NOT_AUDIO = [b"<!DOCTYPE html><html></html>", b"%PDF-1.7\n1 0 obj", b"PK\x03\x04" + b"\0" * 60,
+             b"hello, this is text",
              b"\x89PNG\r\n\x1a\n" + b"\0" * 60, b"\x7fELF" + b"\0" * 60, b"\0" * 4096]
 
 SEPARATE = {
@@ -81,17 +83,22 @@ SEPARATE = {
     "not UTF-8": (b'{"mp3": "\xff\xfe"}', 400),
     "empty audio": (b'{"mp3": ""}', (400, 422)),
     "unknown model": (json.dumps({"mp3": GOOD, "model": "nobody"}).encode(), 422),
-    "model's name is a path": (json.dumps({"mp3": GOOD, "model": "../../etc/passwd"}).encode(), 422),
+    "model's name is a path": (json.dumps({"mp3": GOOD, "model": "../../etc/passwd"}).encode(),
+                               422),
     "model's type": (json.dumps({"mp3": GOOD, "model": 3}).encode(), 400),
     "callback's type": (json.dumps({"mp3": GOOD, "callback": "http://localhost/"}).encode(), 400),
     "callback without URL": (json.dumps({"mp3": GOOD, "callback": {"data": 1}}).encode(), 400),
     "callback's URL's type": (json.dumps({"mp3": GOOD, "callback": {"url": 1}}).encode(), 400),
 }
-for _url in ("file:///etc/passwd", "gopher://localhost/", "localhost:5000", "http://", "", "http://a b/", "ftp://localhost/",
-             "http://localhost\r\nX: y/", "javascript:alert(1)", "http://localhost:99999/", "http://" + "a" * 5000):
-    SEPARATE[f"callback to {_url[:30]!r}"] = (json.dumps({"mp3": GOOD, "callback": {"url": _url}}).encode(), (400, 422))
+for _url in ("file:///etc/passwd", "gopher://localhost/", "localhost:5000", "http://", "",
+             "http://a b/", "ftp://localhost/",
+             "http://localhost\r\nX: y/", "javascript:alert(1)", "http://localhost:99999/",
+             "http://" + "a" * 5000):
+    _body = json.dumps({"mp3": GOOD, "callback": {"url": _url}}).encode()
+    SEPARATE[f"callback to {_url[:30]!r}"] = (_body, (400, 422))
 for _bytes in NOT_AUDIO:
-    SEPARATE[f"not audio: {_bytes[:6]!r}"] = (json.dumps({"mp3": base64.b64encode(_bytes).decode()}).encode(), 422)
+    _body = json.dumps({"mp3": base64.b64encode(_bytes).decode()}).encode()
+    SEPARATE[f"not audio: {_bytes[:6]!r}"] = (_body, 422)
 
 
 @pytest.mark.parametrize("body,status", SEPARATE.values(), ids=SEPARATE.keys())
@@ -102,13 +109,17 @@ def test_separate(site, body, status):
     check_reason(answer, answer.status_code)
 
 
-NAMES = ["x", "0" * 55, "0" * 57, "A" * 56, "g" * 56, "%2e%2e", "..%2f..%2fetc", "%00" + "0" * 55, "0" * 56 + "%00", "a" * 10240,
+NAMES = ["x", "0" * 55, "0" * 57, "A" * 56, "g" * 56, "%2e%2e", "..%2f..%2fetc", "%00" + "0" * 55,
+         "0" * 56 + "%00", "a" * 10240,
          "%ff" * 20, "0" * 55 + "%20", "%2e%2e%2f" * 4, "'%20or%201=1--", "*"]
-LABELS = ["bas", "bass.wav", "%2e%2e", "bass.mp3.mp3", "b%00ass", "x" * 10240, "..%2fbass", ".mp3", "%0d%0aX:%20y", "*"]
+LABELS = ["bas", "bass.wav", "%2e%2e", "bass.mp3.mp3", "b%00ass", "x" * 10240, "..%2fbass", ".mp3",
+          "%0d%0aX:%20y", "*"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=[name[:20] for name in NAMES])
-@pytest.mark.parametrize("path", ["/apiv1/track/{}/bass", "/apiv1/remove/{}/bass", "/apiv2/jobs/{}", "/apiv2/jobs/{}/events",
+@pytest.mark.parametrize("path",
+                         ["/apiv1/track/{}/bass", "/apiv1/remove/{}/bass", "/apiv2/jobs/{}",
+                          "/apiv2/jobs/{}/events",
                                   "/apiv2/jobs/{}/stems/bass.mp3"])
 def test_hashes(site, path, name):
     answer = site.get(path.format(name))
@@ -125,18 +136,23 @@ def test_tracks(site, call, label):
 
 
 def test_paths_do_not_climb(site):
-    for path in ("/apiv1/track/../../etc/passwd", "/../etc/passwd", "/apiv1//queue", "/%2e%2e/%2e%2e/etc/passwd", "/\x01", "//"):
-        status, head, body = raw(site, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    for path in ("/apiv1/track/../../etc/passwd", "/../etc/passwd", "/apiv1//queue",
+                 "/%2e%2e/%2e%2e/etc/passwd", "/\x01", "//"):
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        status, head, body = raw(site, request.encode())
         assert status in (400, 404), (path, status)
         assert "json" in head and json.loads(body), (path, head)
 
 
-METHODS = {"/apiv1/separate": ("GET", "POST"), "/apiv1/queue": ("POST", "GET"), "/apiv1/track/" + "0" * 56 + "/bass": ("PUT", "GET"),
-           "/apiv1/remove/" + "0" * 56 + "/bass": ("POST", "DELETE"), "/apiv2/jobs": ("PUT", "POST"), "/healthz": ("POST", "GET"),
+METHODS = {"/apiv1/separate": ("GET", "POST"), "/apiv1/queue": ("POST", "GET"),
+           "/apiv1/track/" + "0" * 56 + "/bass": ("PUT", "GET"),
+           "/apiv1/remove/" + "0" * 56 + "/bass": ("POST", "DELETE"),
+           "/apiv2/jobs": ("PUT", "POST"), "/healthz": ("POST", "GET"),
            "/apiv2/models": ("DELETE", "GET"), "/metrics": ("DELETE", "GET")}
 
 
-@pytest.mark.parametrize("path,method,allowed", [(path, *pair) for path, pair in METHODS.items()], ids=list(METHODS))
+@pytest.mark.parametrize("path,method,allowed", [(path, *pair) for path, pair in METHODS.items()],
+                         ids=list(METHODS))
 def test_wrong_method(site, path, method, allowed):
     answer = HTTP.request(method, site.url + path, timeout=DEADLINE_S)
     check_reason(answer, 405, v2="apiv2" in path)
@@ -145,15 +161,18 @@ def test_wrong_method(site, path, method, allowed):
 
 def test_unsupported_media_type(site):
     for kind in ("text/plain", "application/xml", "image/png"):
-        check_reason(site.post("/apiv2/jobs", data=wav(), headers={"Content-Type": kind}), 415, v2=True)
-    check_reason(site.post("/apiv1/separate", data=wav(), headers={"Content-Type": "audio/wav"}), 415)
+        check_reason(site.post("/apiv2/jobs", data=wav(), headers={"Content-Type": kind}), 415,
+                     v2=True)
+    check_reason(site.post("/apiv1/separate", data=wav(), headers={"Content-Type": "audio/wav"}),
+                 415)
 
 
 def test_too_large(site):
     """The body is refused by its length, before it is sent."""
     for path, v2 in (("/apiv1/separate", False), ("/apiv2/jobs", True)):
         kind = "audio/wav" if v2 else "application/json"
-        status, head, body = raw(site, f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        status, head, body = raw(site,
+                                 f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
                                        f"Content-Length: 999999999999\r\n\r\n".encode())
         assert status == 413, head
         said = json.loads(body)
@@ -163,7 +182,8 @@ def test_too_large(site):
 
 FRAMING = {
     "two lengths": "Content-Length: 2\r\nContent-Length: 3\r\n\r\nnull",
-    "length and chunked": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nnull\r\n0\r\n\r\n",
+    "length and chunked": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+                          "4\r\nnull\r\n0\r\n\r\n",
     "other coding": "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "negative length": "Content-Length: -1\r\n\r\n",
@@ -189,8 +209,9 @@ def test_ambiguous_framing_is_answered_and_closed(site, rest):
 
 
 def test_oversized_headers(site):
+    many = "".join(f"X-{n}: y\r\n" for n in range(20_000))
     for head in (f"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nX-Long: {'y' * 70_000}\r\n\r\n",
-                 "GET /apiv1/queue HTTP/1.1\r\nHost: x\r\n" + "".join(f"X-{n}: y\r\n" for n in range(20_000)) + "\r\n",
+                 f"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\n{many}\r\n",
                  f"GET /{'y' * 70_000} HTTP/1.1\r\nHost: x\r\n\r\n"):
         status, answer, _ = raw(site, head.encode())
         assert status in (400, 414, 431), answer
@@ -198,13 +219,15 @@ def test_oversized_headers(site):
 
 def test_chunked_body_is_fine_and_bounded(site):
     body = b"null"
-    head = "GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = ("GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n")
     status, _, answer = raw(site, head.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     assert status == 200 and b'"queue"' in answer
 
 
 def test_not_http(site):
-    for noise in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50 + b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
+    for noise in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50 + b"\r\n\r\n",
+                  b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
                   b"GET / HTTP/1.1\r\n\r\n"):
         status, _, _ = raw(site, noise, half_close=True)
         assert 400 <= status < 600, (noise, status)
@@ -237,10 +260,15 @@ def test_jobs(site, request_, status):
 MULTIPART = {
     "no boundary": ("multipart/form-data", b"--x\r\n"),
     "no parts": ("multipart/form-data; boundary=x", b"--x--\r\n"),
-    "no file": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="format"\r\n\r\nmp3\r\n--x--\r\n'),
-    "no end": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + wav()),
+    "no file": ("multipart/form-data; boundary=x",
+                b'--x\r\nContent-Disposition: form-data; name="format"\r\n\r\nmp3\r\n--x--\r\n'),
+    "no end": ("multipart/form-data; boundary=x",
+               b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+               + wav()),
     "no headers": ("multipart/form-data; boundary=x", b"--x\r\n\r\n" + wav() + b"\r\n--x--\r\n"),
-    "wrong boundary": ("multipart/form-data; boundary=y", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--x--\r\n'),
+    "wrong boundary": ("multipart/form-data; boundary=y",
+                       b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+                       b"abc\r\n--x--\r\n"),
     "long boundary": ("multipart/form-data; boundary=" + "z" * 500, b"--z"),
 }
 
@@ -255,12 +283,14 @@ def test_multipart(site, kind, body):
 def test_unknown_paths(site):
     for path in ("/nothing", "/apiv1", "/apiv1/", "/apiv1/separate/", "/apiv3/jobs"):
         check_reason(site.get(path), 404)
-    for path in ("/apiv2/nothing", "/apiv2/jobs/" + "0" * 56, "/apiv2/jobs/" + "0" * 56 + "/stems/bass.mp3"):
+    for path in ("/apiv2/nothing", "/apiv2/jobs/" + "0" * 56,
+                 "/apiv2/jobs/" + "0" * 56 + "/stems/bass.mp3"):
         check_reason(site.get(path), 404, v2=True)
 
 
 def test_lists_and_cursors(site):
-    for query in ("limit=0", "limit=x", "limit=-1", "limit=100000", "state=asleep", "cursor=%00", "cursor=" + "z" * 5000, "cursor=' or 1"):
+    for query in ("limit=0", "limit=x", "limit=-1", "limit=100000", "state=asleep", "cursor=%00",
+                  "cursor=" + "z" * 5000, "cursor=' or 1"):
         answer = site.get("/apiv2/jobs?" + query)
         assert answer.status_code in (200, 400, 422), (query, answer.text)
         if answer.status_code != 200:

@@ -1,4 +1,5 @@
-"""The client commands against `msaas up`: submit, status, queue, fetch, rm, as somebody at a terminal uses them."""
+"""The client commands against `msaas up`: submit, status, queue, fetch, rm, as somebody at a
+terminal uses them."""
 
 import json
 import re
@@ -31,7 +32,8 @@ def ident_in(text):
 
 
 def test_up_says_where_it_is(site):
-    wait_for("a curl line", lambda: "curl" in site.processes[0].text())  # once the first worker is ready
+    # once the first worker is ready
+    wait_for("a curl line", lambda: "curl" in site.processes[0].text())
     assert site.url in site.processes[0].text().replace("localhost", "127.0.0.1")
 
 
@@ -44,7 +46,9 @@ def test_submit_and_wait_and_fetch(site, song, tmp_path):
     files = sorted(p.name for p in (tmp_path / "stems").rglob("*") if p.is_file())
     assert len(files) == 4 and all(any(stem in name for name in files) for stem in STEMS)
     job = site.job(ident)
-    assert sorted(p.stat().st_size for p in (tmp_path / "stems").rglob("*.mp3")) == sorted(s["bytes"] for s in job["stems"])
+    assert sorted(p.stat().st_size
+                  for p in (tmp_path / "stems").rglob("*.mp3")) == sorted(s["bytes"]
+                                                                          for s in job["stems"])
 
 
 def test_submit_status_rm(site, song):
@@ -68,7 +72,8 @@ def test_queue(site, song):
 
 def test_who_stops_waiting_is_told_the_job(site, song):
     ident = song_id(song(9, 900).read_bytes())
-    waiting = Process([MSAAS, "submit", "--wait", song(9, 900)], site.folder / "waiting.log", site.environment(MSAAS_SERVER=site.url))
+    waiting = Process([MSAAS, "submit", "--wait", song(9, 900)], site.folder / "waiting.log",
+                      site.environment(MSAAS_SERVER=site.url))
     wait_for("the job", lambda: site.get(f"/apiv2/jobs/{ident}").status_code == 200)
     site.wait_state(ident, "running")
     waiting.signal(signal.SIGINT)
@@ -80,7 +85,8 @@ def test_who_stops_waiting_is_told_the_job(site, song):
 def test_a_damaged_song_is_done_and_told(site, tmp_path):
     path = tmp_path / "cut.wav"
     path.write_bytes(wav(2, 10)[:-20000])
-    job, failure = map(json.loads, site.run("submit", path, "--wait", "--json", expect=1).splitlines())
+    job, failure = map(json.loads,
+                       site.run("submit", path, "--wait", "--json", expect=1).splitlines())
     assert "damaged" in failure["message"]
     assert job["state"] == "succeeded" and job["receipt"]["damaged"] is True
     assert len(job["stems"]) == 4

@@ -1,4 +1,5 @@
-"""The course's clients, unchanged: requests + jsonpickle, redis-py on `logging`, boto3 on the buckets; its variables' names."""
+"""The course's clients, unchanged: requests + jsonpickle, redis-py on `logging`, boto3 on the
+buckets; its variables' names."""
 
 import base64
 import hashlib
@@ -26,8 +27,10 @@ def course(make_site, make_redis, s3):
     })
     site.redis = redis
     site.bucket = boto3.client(
-        "s3", endpoint_url=s3.endpoint, aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key,
-        region_name=s3.region, config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
+        "s3", endpoint_url=s3.endpoint, aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+        region_name=s3.region,
+        config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
     )
     site.serve()
     yield site
@@ -40,8 +43,10 @@ def worker(course):
 
 
 def call(method, url, data=None):
-    """As the lab's sample request does it: a JSON body with every method, `null` where there is nothing to say."""
-    return method(url, data=jsonpickle.encode(data), headers={"Content-type": "application/json"}, timeout=DEADLINE_S)
+    """As the lab's sample request does it: a JSON body with every method, `null` where there is
+    nothing to say."""
+    return method(url, data=jsonpickle.encode(data), headers={"Content-type": "application/json"},
+                  timeout=DEADLINE_S)
 
 
 def separate(site, song, callback=None):
@@ -155,11 +160,13 @@ def test_tracks_are_removed(course, worker, method):
         answer = method(f"{course.url}/apiv1/remove/{ident}/{name}.mp3", timeout=DEADLINE_S)
         assert answer.status_code == 200, answer.text
         said = answer.json()
-        assert said["hash"] == ident and said["track"].startswith(name) and said["reason"] == "Track removed"
+        assert said["hash"] == ident and said["track"].startswith(name)
+        assert said["reason"] == "Track removed"
         gone = track(course, ident, name)
         assert gone.status_code in (404, 409), gone.text
         wait_for("the object to go", lambda: len(keys(course, "output", ident)) == 4 - count)
-        assert method(f"{course.url}/apiv1/remove/{ident}/{name}", timeout=DEADLINE_S).status_code == 404
+        assert method(f"{course.url}/apiv1/remove/{ident}/{name}",
+                      timeout=DEADLINE_S).status_code == 404
     assert track(course, ident, "bass").status_code == 404
 
 
@@ -173,7 +180,8 @@ def test_log_lines_can_be_popped(course, worker):
             popped = client.blpop("logging", timeout=5)  # as the lab's logs.py does it
             if popped:
                 lines.append(popped[1].decode())
-            kinds = {re.match(r"[^:]+\.(rest|worker)\.(debug|info|warn|warning|error):.", line) for line in lines}
+            kinds = {re.match(r"[^:]+\.(rest|worker)\.(debug|info|warn|warning|error):.", line)
+                     for line in lines}
             assert None not in kinds, lines
             if {"rest", "worker"} <= {kind[1] for kind in kinds}:
                 break
@@ -186,11 +194,13 @@ def test_log_lines_can_be_popped(course, worker):
 def test_unknown_song_and_track(course):
     assert track(course, "0" * 56, "bass").status_code == 404
     assert track(course, "0" * 56, "bass").json()["reason"]
-    assert HTTP.get(f"{course.url}/apiv1/remove/{'0' * 56}/bass", timeout=DEADLINE_S).status_code == 404
+    assert HTTP.get(f"{course.url}/apiv1/remove/{'0' * 56}/bass",
+                    timeout=DEADLINE_S).status_code == 404
 
 
 def test_a_song_that_cannot_be_used_is_gone_with_its_reason(course, worker):
-    ident = separate(course, b"ID3\x03\0\0\0\0\0\0" + b"\xff\xfb\x90\x00" + b"no music at all " * 20)
+    ident = separate(course,
+                     b"ID3\x03\0\0\0\0\0\0" + b"\xff\xfb\x90\x00" + b"no music at all " * 20)
 
     wait_for("the job to end", lambda: track(course, ident, "bass").status_code != 409)
     answer = track(course, ident, "bass")

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 import requests
-from harness import DEADLINE_S, HTTP, Redis, free_port, wait_for, wav
+from harness import DEADLINE_S, HTTP, Redis, wait_for, wav
+from ports import free_port
 
 
 def metrics(url):
@@ -22,7 +23,8 @@ def metrics(url):
             kinds[name] = kind
         elif not line.startswith("#"):
             label = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
-            match = re.fullmatch(rf"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{{{label}(?:,{label})*\}})? (\S+)", line)
+            match = re.fullmatch(rf"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{{{label}(?:,{label})*\}})? (\S+)",
+                                 line)
             assert match, line
             assert match[1] in kinds or re.sub("_(bucket|sum|count)$", "", match[1]) in kinds, line
             values[match[1] + (match[2] or "")] = float(match[3])
@@ -42,11 +44,15 @@ def test_serve_and_work_wait_for_redis_and_its_return(make_site, tmp_path):
         serve = site.serve(wait=False)
         worker = site.start("work", "--host", "127.0.0.1", "--port", port, "--lease", 2)
         for url in (site.url, f"http://127.0.0.1:{port}"):
-            wait_for("healthz without Redis", lambda url=url: HTTP.get(url + "/healthz", timeout=DEADLINE_S).status_code == 200)
+            wait_for("healthz without Redis",
+                     lambda url=url: HTTP.get(url + "/healthz",
+                                              timeout=DEADLINE_S).status_code == 200)
         assert HTTP.get(site.url + "/", timeout=DEADLINE_S).status_code == 200
 
         def check_503():
-            for answer in (site.get("/readyz"), site.get("/apiv1/queue"), site.post("/apiv2/jobs", data=wav(), headers={"Content-Type": "audio/wav"})):
+            for answer in (site.get("/readyz"), site.get("/apiv1/queue"),
+                           site.post("/apiv2/jobs", data=wav(),
+                                     headers={"Content-Type": "audio/wav"})):
                 assert answer.status_code == 503, answer.text
                 assert int(answer.headers["Retry-After"]) > 0
                 assert "json" in answer.headers["Content-Type"]
@@ -78,7 +84,8 @@ def test_redis_that_may_lose_jobs_is_named(make_site, tmp_path):
     site = make_site({"MSAAS_QUEUE": redis.url, "MSAAS_STORE": f"file:{tmp_path}/objects"})
     try:
         serve = site.serve()
-        wait_for("the warning", lambda: re.search("evict|noeviction|allkeys-lru|persist", serve.text()))
+        wait_for("the warning",
+                 lambda: re.search("evict|noeviction|allkeys-lru|persist", serve.text()))
     finally:
         site.stop()
         redis.kill()
@@ -100,13 +107,16 @@ def test_logs_and_metrics(kind, request):
         assert values['msaas_http_requests_total{route="/apiv2/jobs",code="202"}'] == 3
         assert values["msaas_http_connections"] >= 1
         worker = f"http://127.0.0.1:{port}"
-        wait_for("the worker's metrics", lambda: metrics(worker).get('msaas_jobs_finished_total{state="succeeded"}') == 3)
+        wait_for("the worker's metrics",
+                 lambda: metrics(worker).get('msaas_jobs_finished_total{state="succeeded"}') == 3)
         assert metrics(worker)["msaas_audio_seconds_total"] > 1
         assert HTTP.get(worker + "/healthz", timeout=DEADLINE_S).status_code == 200
         assert HTTP.get(worker + "/apiv1/queue", timeout=DEADLINE_S).status_code == 404
 
         logs = site.start("logs")
-        wait_for("the worker's lines", lambda: all(re.search(rf"worker.*job done.*{ident}", logs.text()) for ident in idents))
+        wait_for("the worker's lines",
+                 lambda: all(re.search(rf"worker.*job done.*{ident}", logs.text())
+                             for ident in idents))
         assert re.search(r"^\S+\.rest\.info:", logs.text(), re.M), logs.text()
         assert re.findall(r"worker.*job done.*?([0-9a-f]{56})", logs.text()) == idents  # in order
         assert logs.terminate() == 0
@@ -126,7 +136,8 @@ def test_sigterm_of_serve_drains(make_embedded):
         serve = site.serve()
         song = wav(20, rate_hz=16000)
         with socket.create_connection(("127.0.0.1", site.port), DEADLINE_S) as slow:
-            head = f"POST /apiv2/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: {len(song)}\r\n\r\n"
+            head = ("POST /apiv2/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\n"
+                    f"Content-Length: {len(song)}\r\n\r\n")
             slow.sendall(head.encode() + song[:100_000])
             # Only once the server holds the request is it one "at work".
             wait_for("the connection", lambda: metrics(site.url)["msaas_http_connections"] >= 2)
@@ -136,7 +147,8 @@ def test_sigterm_of_serve_drains(make_embedded):
                 try:
                     with requests.Session() as fresh:
                         fresh.trust_env = False
-                        return fresh.get(site.url + "/readyz", timeout=DEADLINE_S).status_code == 503
+                        return fresh.get(site.url + "/readyz",
+                                         timeout=DEADLINE_S).status_code == 503
                 except requests.ConnectionError:
                     return True
 
@@ -190,7 +202,8 @@ def test_up_stops_at_once(make_site):
 def test_up_outlives_a_job_that_hangs(make_site):
     site = make_site({})
     try:
-        up = site.up("--workers", 1, env={"MSAAS_FAULT": "hang@mid-decode", "MSAAS_STALL": "1", "MSAAS_LEASE": "1"})
+        up = site.up("--workers", 1,
+                     env={"MSAAS_FAULT": "hang@mid-decode", "MSAAS_STALL": "1", "MSAAS_LEASE": "1"})
         job = site.wait_state(site.submit(wav())["id"], "failed", "succeeded")
         assert job["error"]["code"] == "poison"
         assert up.running() and "its job stands still" in up.text()
@@ -201,5 +214,6 @@ def test_up_outlives_a_job_that_hangs(make_site):
 
 def test_wrong_options_are_told(make_site):
     site = make_site({})
-    for command in (("serve", "--port", "99999999"), ("serve", "--queue", "ftp://x"), ("work", "--store", "what:"), ("serve", "--colour")):
+    for command in (("serve", "--port", "99999999"), ("serve", "--queue", "ftp://x"),
+                    ("work", "--store", "what:"), ("serve", "--colour")):
         site.run(*command, expect=2)

@@ -18,7 +18,6 @@ static void check(int holds) {
 static void read_fields(const struct ms_http_head *head) {
     const char *range = ms_http_head_field(head, "range");
     int64_t first, count;
-
     if (ms_http_parse_range(range, 1000, &first, &count) != MS_HTTP_RANGE_NONE)
         check(first >= 0 && count > 0 && count <= 1000 - first);
     (void)ms_http_etag_matches(ms_http_head_field(head, "if-none-match"), "\"tag\"");
@@ -27,24 +26,23 @@ static void read_fields(const struct ms_http_head *head) {
 
 /* Returns how many bytes are a head, 0 when there is none. */
 static size_t read_head(const char *bytes, size_t size) {
-    size_t scanned = 0, whole = 0, pieces = 0;
+    size_t scanned = 0, whole = 0;
     const char *reason = NULL;
-    struct ms_http_head head;
-    char *copy, *path;
     const int status = ms_http_scan_head(bytes, size, &scanned, &whole, &reason);
-    int by_pieces = 0;
-
     scanned = 0;
+    size_t pieces = 0;
+    int by_pieces = 0;
     for (size_t some = 1; some <= size && by_pieces == 0 && pieces == 0; some++)
         by_pieces = ms_http_scan_head(bytes, some, &scanned, &pieces, &reason);
     check(pieces == whole && (by_pieces == 0) == (status == 0 || whole > 0));
     if (status != 0 || whole == 0)
         return 0;
-    copy = malloc(whole);
-    path = malloc(whole);
+    char *copy = malloc(whole);
+    char *path = malloc(whole);
     if (copy == NULL || path == NULL)
         abort();
     memcpy(copy, bytes, whole);
+    struct ms_http_head head;
     if (ms_http_parse_head(copy, whole, &head) == 0) {
         check(head.method[0] != '\0' && (head.path[0] == '/' || strcmp(head.path, "*") == 0));
         check(!head.chunked || head.content_length < 0);
@@ -64,13 +62,11 @@ static int read_chunked(const char *bytes, size_t size, size_t step, char *out, 
                         size_t *used) {
     struct ms_http_chunked chunked = {0};
     int rc = 0;
-
     *length = *used = 0;
     while (*used < size && rc == 0) {
         const size_t some = size - *used < step ? size - *used : step;
         const char *data;
         size_t taken, data_size;
-
         rc = ms_http_chunked_feed(&chunked, bytes + *used, some, &taken, &data, &data_size);
         check(taken > 0 && taken <= some && data_size <= taken);
         memcpy(out + *length, data, data_size);
@@ -83,15 +79,13 @@ static int read_chunked(const char *bytes, size_t size, size_t step, char *out, 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     const char *text = (const char *)bytes;
     const size_t head = read_head(text, size);
-    size_t length, length_by_pieces, used, used_by_pieces;
-    char *once, *by_pieces;
-
     text += head;
     size -= head;
-    once = malloc(size + 1);
-    by_pieces = malloc(size + 1);
+    char *once = malloc(size + 1);
+    char *by_pieces = malloc(size + 1);
     if (once == NULL || by_pieces == NULL)
         abort();
+    size_t length, length_by_pieces, used, used_by_pieces;
     check(read_chunked(text, size, size + 1, once, &length, &used) ==
           read_chunked(text, size, 1, by_pieces, &length_by_pieces, &used_by_pieces));
     check(length == length_by_pieces && used == used_by_pieces &&

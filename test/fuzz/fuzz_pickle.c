@@ -10,11 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct ms_imported imported;
-    struct ms_pickle *pickle;
     struct ms_error err;
-
     if (ms_import_th(bytes, size, &imported, &err) == 0)
         ms_tensors_free(imported.tensors);
+    struct ms_pickle *pickle;
     if (ms_pickle_parse(bytes, size, &pickle, &err) == 0) {
         (void)ms_pickle_get(ms_pickle_root(pickle), "state");
         ms_pickle_free(pickle);

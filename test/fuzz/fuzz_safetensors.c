@@ -15,14 +15,11 @@ static void touch(const volatile uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct ms_weights *weights;
-    struct ms_model_json json;
     struct ms_error err;
-
     if (ms_safetensors_parse(bytes, size, &weights, &err) == 0) {
         for (size_t i = 0; i < ms_weights_count(weights); i++) {
             const struct ms_weight *weight = ms_weights_at(weights, i);
             size_t values = 1;
-
             for (int j = 0; j < weight->dims; j++)
                 values *= (size_t)weight->shape[j];
             values *= weight->dtype == MS_DTYPE_F16 ? 2 : 4;
@@ -32,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         }
         ms_weights_free(weights);
     }
+    struct ms_model_json json;
     if (ms_model_json_parse((const char *)bytes, size, &json, &err) == 0 &&
         ms_hyper_check(&json.hyper, &err) != 0)
         __builtin_trap();

@@ -13,7 +13,8 @@ STEMS = ("drums", "bass", "other", "vocals")
 
 
 def read_wav(path):
-    """-> float64 [channels][frames], rate. Knows float32 and 16-bit files, extensible headers included."""
+    """-> float64 [channels][frames], rate. Knows float32 and 16-bit files, extensible headers
+    included."""
     data = pathlib.Path(path).read_bytes()
     assert data[:4] == b"RIFF" and data[8:12] == b"WAVE", f"{path}: not a WAV file"
     at, kind = 12, None
@@ -42,9 +43,11 @@ def snr_db(reference, signal):
 
 def separate(msaas, files, out, *options):
     """Runs `msaas separate` on files; stems are out/TRACK/STEM.wav."""
-    command = [msaas, "separate", "-q", "--wav", "--float32", "--clip-mode", "none", "-o", out, *options, *files]
+    command = [msaas, "separate", "-q", "--wav", "--float32", "--clip-mode", "none", "-o", out,
+               *options, *files]
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"{' '.join(map(str, command))}\nexit code {run.returncode}\n{run.stderr}"
+    said = f"{' '.join(map(str, command))}\nexit code {run.returncode}\n{run.stderr}"
+    assert run.returncode == 0, said
 
 
 def stem_path(out, track, stem):

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""clip.py FILE.wav: writes the synthetic song that the reference was computed from (44.1 kHz, stereo, 16 bit, 9.5 s).
+"""clip.py FILE.wav: writes the synthetic song that the reference was computed from (44.1 kHz,
+stereo, 16 bit, 9.5 s).
 
-Four players, so that every stem has something to find: a drum kit of swept sines and noise, a bass of filtered
-sawteeth, plucked chords (Karplus-Strong) and a voice of glottal pulses through vowel formants with vibrato.
-The same bytes on every machine: noise comes from an integer generator, everything is float64 rounded to 16 bits.
+Four players, so that every stem has something to find: a drum kit of swept sines and noise, a bass
+of filtered sawteeth, plucked chords (Karplus-Strong) and a voice of glottal pulses through vowel
+formants with vibrato. The same bytes on every machine: noise comes from an integer generator,
+everything is float64 rounded to 16 bits.
 """
 
 import sys
@@ -61,12 +63,14 @@ def drums():
     track = np.zeros((2, FRAMES))
     t = np.arange(RATE // 3) / RATE
     kick = np.sin(2 * np.pi * (48 * t + 7 * (1 - np.exp(-t / 0.03)))) * np.exp(-t / 0.12)
-    snare = noise(1, len(t)) * np.exp(-t / 0.07) + 0.6 * np.sin(2 * np.pi * 190 * t) * np.exp(-t / 0.05)
+    snare = noise(1, len(t)) * np.exp(-t / 0.07)
+    snare = snare + 0.6 * np.sin(2 * np.pi * 190 * t) * np.exp(-t / 0.05)
     for beat in range(FRAMES // BEAT + 1):
         at = beat * BEAT
         add(track, at, (0.9 * kick) if beat % 2 == 0 else (0.45 * snare))
         for half in range(2):
-            hiss = np.diff(noise(100 + 2 * beat + half, len(t) // 3 + 1)) * np.exp(-t[: len(t) // 3] / 0.02)
+            hiss = np.diff(noise(100 + 2 * beat + half,
+                                 len(t) // 3 + 1)) * np.exp(-t[: len(t) // 3] / 0.02)
             add(track, at + half * BEAT // 2, 0.16 * hiss, 0.7, 1.0)
     return track
 
@@ -77,7 +81,8 @@ def bass(chords):
     for beat in range(FRAMES // BEAT + 1):
         hz = note_hz(chords[beat // 4 % len(chords)][0] - 24) * (1.5 if beat % 4 == 3 else 1.0)
         saw = 2 * ((hz * t) % 1.0) - 1
-        add(track, beat * BEAT, 0.5 * low_pass(low_pass(saw, 500), 700) * np.minimum(1, t / 0.005) * np.exp(-t / 0.5))
+        add(track, beat * BEAT,
+            0.5 * low_pass(low_pass(saw, 500), 700) * np.minimum(1, t / 0.005) * np.exp(-t / 0.5))
     return track
 
 
@@ -96,7 +101,8 @@ def chords_played(chords):
     for half in range(2 * FRAMES // BEAT):
         for string, semitones in enumerate(chords[half // 8 % len(chords)]):
             sound = pluck(note_hz(semitones), 1000 + 10 * half + string, BEAT)
-            add(track, half * BEAT // 2 + 300 * string, 0.13 * sound, 1.0 - 0.2 * string, 0.5 + 0.2 * string)
+            add(track, half * BEAT // 2 + 300 * string, 0.13 * sound, 1.0 - 0.2 * string,
+                0.5 + 0.2 * string)
     return track
 
 
@@ -113,7 +119,8 @@ def voice(melody):
     for beats, semitones, vowel in melody:
         frames = int(beats * BEAT)
         t = np.arange(frames) / RATE
-        phase = np.cumsum(note_hz(semitones) * (1 + 0.012 * np.sin(2 * np.pi * 5.5 * t) * np.minimum(1, t / 0.3))) / RATE
+        vibrato = 1 + 0.012 * np.sin(2 * np.pi * 5.5 * t) * np.minimum(1, t / 0.3)
+        phase = np.cumsum(note_hz(semitones) * vibrato) / RATE
         glottis = (1 - (phase % 1.0)) ** 6 - 1 / 7 + 0.02 * noise(5000 + at, frames)
         sound = sum(weight * resonate(glottis, hz, width) for hz, width, weight in VOWELS[vowel])
         shape = np.minimum(1, t / 0.06) * np.minimum(1, (t[-1] - t) / 0.08)
@@ -124,9 +131,11 @@ def voice(melody):
 
 def song():
     chords = [(-12, -5, -8), (-16, -9, -12), (-14, -7, -10), (-17, -10, -13)]
-    melody = [(1.5, 0, "a"), (0.5, 2, "i"), (2, 3, "o"), (1, 7, "a"), (1, 5, "i"), (2, 3, "a"), (1.5, 2, "o")]
+    melody = [(1.5, 0, "a"), (0.5, 2, "i"), (2, 3, "o"), (1, 7, "a"), (1, 5, "i"), (2, 3, "a"),
+              (1.5, 2, "o")]
     melody += [(0.5, 3, "i"), (2, 0, "a"), (2, -2, "o"), (2, 0, "a")]
-    return [drums(), bass(chords), chords_played(chords), voice([(b, s - 9, v) for b, s, v in melody])]
+    return [drums(), bass(chords), chords_played(chords),
+            voice([(b, s - 9, v) for b, s, v in melody])]
 
 
 def main():

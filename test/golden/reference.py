@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The project's own reference: windows of the stems of the song that clip.py makes, in reference.json.
+"""The project's own reference: windows of the stems of the song that clip.py makes, in
+reference.json.
 
     reference.py check MSAAS       separates the song with the real model and compares (the test)
     reference.py compare FOLDER    compares the stems in FOLDER, whoever made them (./confirm)
@@ -45,7 +46,8 @@ def write(folder):
         stem, _ = audio.read_wav(folder / f"{name}.wav")
         assert stem.shape == (2, clip.FRAMES)
         rms = [round(float(np.sqrt(np.mean(plane**2))), 8) for plane in stem]
-        rows = ",\n".join(json.dumps(row, separators=(",", ":")) for window in windows(stem) for row in window)
+        rows = ",\n".join(json.dumps(row, separators=(",", ":")) for window in windows(stem)
+                          for row in window)
         lines.append(f'"{name}": {{"rms": {json.dumps(rms)}, "windows": [\n{rows}]}}')
     FILE.write_text('{"clip_sha256": "%s",\n%s}\n' % (digest, ",\n".join(lines)))
 
@@ -53,11 +55,13 @@ def write(folder):
 def compare(find_stem, digest, min_snr_db):
     """Prints a line for each stem; returns how many are not like the reference."""
     reference = json.loads(FILE.read_text())
-    assert digest == reference["clip_sha256"], "clip.py made another song here than when the reference was computed"
+    assert digest == reference["clip_sha256"], (
+        "clip.py made another song here than when the reference was computed")
     failures = 0
     for name in audio.STEMS:
         stem, rate = audio.read_wav(find_stem(name))
-        assert stem.shape == (2, clip.FRAMES) and rate == 44100, f"{name}: {stem.shape} at {rate} Hz"
+        assert stem.shape == (2,
+                              clip.FRAMES) and rate == 44100, f"{name}: {stem.shape} at {rate} Hz"
         expected = np.array(reference[name]["windows"]) * UNIT
         ours = np.concatenate([stem[:, at : at + WINDOW] for at in POSITIONS])
         error, snr = np.abs(ours - expected).max(), audio.snr_db(expected, ours)
@@ -65,8 +69,8 @@ def compare(find_stem, digest, min_snr_db):
         rms_error = np.abs(np.sqrt(np.mean(stem**2, axis=1)) / rms - 1).max()
         good = error <= audio.MAX_ERROR and snr >= min_snr_db and rms_error < 1e-4
         failures += not good
-        print(f"{name:7} {audio.dbfs(stem):6.1f} dBFS  largest error {error:.2e}  SNR {snr:5.1f} dB", end="")
-        print(f"  loudness off by {rms_error:.1e}" + ("" if good else "  FAILED"))
+        print(f"{name:7} {audio.dbfs(stem):6.1f} dBFS  largest error {error:.2e}  SNR {snr:5.1f} dB"
+              f"  loudness off by {rms_error:.1e}" + ("" if good else "  FAILED"))
     return failures
 
 
@@ -83,7 +87,9 @@ def main():
         assert what == "check", what
         out = pathlib.Path(folder) / "out"
         audio.separate(argument, [song], out)
-        return min(1, compare(lambda stem: audio.stem_path(out, "clip", stem), digest, audio.MIN_SNR_DB))
+        return min(1,
+                   compare(lambda stem: audio.stem_path(out, "clip", stem), digest,
+                           audio.MIN_SNR_DB))
 
 
 sys.exit(main())

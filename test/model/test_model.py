@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """test_model.py MSAAS MAKE_MODEL TOOLS: `msaas model` from outside, on tiny networks.
 
-Weights are packed as torch and as its ONNX exporter pack them, imported, and must come out bit for bit. Downloads come
-from a server on the loopback interface that breaks off.
+Weights are packed as torch and as its ONNX exporter pack them, imported, and must come out bit for
+bit. Downloads come from a server on the loopback interface that breaks off.
 """
 
 import hashlib
@@ -30,7 +30,8 @@ def sha256(data):
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves server.files; a body ends after server.cut bytes. Notes the ranges that were asked for."""
+    """Serves server.files; a body ends after server.cut bytes. Notes the ranges that were asked
+    for."""
 
     def do_GET(self):
         data = self.server.files.get(self.path)
@@ -73,7 +74,8 @@ class ModelTest(unittest.TestCase):
         return run.stdout if code == 0 else run.stderr
 
     def make_model(self, name="made", *options):
-        subprocess.run([MAKE_MODEL, "--tiny", "--heads", "8", "--name", name, *options, self.folder], check=True)
+        subprocess.run([MAKE_MODEL, "--tiny", "--heads", "8", "--name", name, *options,
+                        self.folder], check=True)
         return self.folder / f"{name}.json"
 
     def make_th(self, model, name, *changes, **options):
@@ -116,7 +118,8 @@ class ModelTest(unittest.TestCase):
             }
             for network, source in zip(model["networks"], sources, strict=True)
         ]
-        manifest = {"name": model["name"], "licence": "a test's", "stems": model["stems"], "networks": networks}
+        manifest = {"name": model["name"], "licence": "a test's", "stems": model["stems"],
+                    "networks": networks}
         path = self.folder / "manifest.json"
         path.write_text(json.dumps(manifest))
         return path
@@ -136,21 +139,27 @@ class ModelTest(unittest.TestCase):
         forms = {
             "plain": [],
             "six": ["--stems", "drums,bass,other,vocals,guitar,piano"],
-            "bare": ["--bottom", "0", "--dconv-mode", "1", "--layers", "3", "--context", "0", "--depth", "2"],
+            "bare": ["--bottom", "0", "--dconv-mode", "1", "--layers", "3", "--context", "0",
+                     "--depth", "2"],
             "wide": ["--float32"],
         }
         for name, options in forms.items():
             made = self.make_model(f"made_{name}", *options)
-            for packing in ({"strided": True}, {"float32": True}) if name != "wide" else ({"float32": True},):
+            for packing in ({"strided": True},
+                            {"float32": True}) if name != "wide" else ({"float32": True},):
                 self.msaas("import", self.make_th(made, f"{name}.th", **packing))
                 self.check_same(made, self.models / f"{name}.json")
 
     def test_all_tensors_of_the_published_form(self):
-        made = self.make_model("full", "--channels", "8", "--depth", "4", "--layers", "5", "--nfft", "2048")
-        names = json.loads((TOOLS / "../../models/htdemucs.json").read_text())["networks"][0]["tensors"]
+        made = self.make_model("full", "--channels", "8", "--depth", "4", "--layers", "5", "--nfft",
+                               "2048")
+        manifest = json.loads((TOOLS / "../../models/htdemucs.json").read_text())
+        names = manifest["networks"][0]["tensors"]
         data = (self.folder / "full.safetensors").read_bytes()
-        self.assertEqual(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).keys(), names.keys())
-        self.msaas("import", self.make_th(made, "th.th"), self.make_onnx(made, "x.onnx"), "--name", "bag")
+        self.assertEqual(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).keys(),
+                         names.keys())
+        self.msaas("import", self.make_th(made, "th.th"), self.make_onnx(made, "x.onnx"), "--name",
+                   "bag")
         bag = json.loads((self.models / "bag.json").read_text())
         self.assertEqual([network["sha256"] for network in bag["networks"]], [sha256(data)] * 2)
 
@@ -172,9 +181,11 @@ class ModelTest(unittest.TestCase):
         stems = "sources=['a/b', 'bass', 'other', 'vocals']"
         self.assertIn("stem", self.msaas("import", self.make_th(made, "stems.th", stems), code=1))
         self.assertIn(
-            "quantized", self.msaas("import", self.make_th(made, "q.th", "state.__quantized=True"), code=1)
+            "quantized",
+            self.msaas("import", self.make_th(made, "q.th", "state.__quantized=True"), code=1)
         )
-        self.assertIn("hold", self.msaas("import", self.make_th(made, "h.th", "channels=512"), code=1))
+        self.assertIn("hold",
+                      self.msaas("import", self.make_th(made, "h.th", "channels=512"), code=1))
         self.assertEqual(list(self.models.glob("*")), [])
 
     def test_a_pickle_is_never_executed(self):
@@ -213,7 +224,8 @@ class ModelTest(unittest.TestCase):
         self.assertGreater(len(server.firsts), 2)
         self.assertEqual(server.firsts, [i * 40000 for i in range(len(server.firsts))])
         self.check_same(made, self.models / "made.json")
-        self.assertEqual({path.name for path in self.models.iterdir()}, {"made.json", "made.safetensors"})
+        self.assertEqual({path.name for path in self.models.iterdir()},
+                         {"made.json", "made.safetensors"})
         asked = len(server.firsts)
         self.msaas("pull", manifest, "--url", url)  # it is there already
         self.assertEqual(len(server.firsts), asked)
@@ -244,7 +256,8 @@ class ModelTest(unittest.TestCase):
         text = self.msaas("pull", manifest, "--url", url, code=1)
         self.assertIn("SHA-256", text)
         self.assertIn("404", self.msaas("pull", manifest, "--url", url + "no/", code=1))
-        self.assertIn("file", self.msaas("pull", manifest, "--url", self.folder.as_uri() + "/", code=2))
+        self.assertIn("file",
+                      self.msaas("pull", manifest, "--url", self.folder.as_uri() + "/", code=2))
         self.assertIn("htdemucs_ft", self.msaas("pull", "no_such_model", code=1))
         self.assertIn("da9e5101", self.msaas("pull", "htdemucs", source, code=1))
         self.assertEqual(list(self.models.iterdir()), [])
@@ -276,11 +289,13 @@ class ModelTest(unittest.TestCase):
         for i in range(4):
             single = self.make_model("single", "--seed", str(i))
             model, bag = json.loads(single.read_text()), json.loads(made.read_text())
-            model["networks"][0].update(file=bag["networks"][i]["file"], sha256=bag["networks"][i]["sha256"])
+            model["networks"][0].update(file=bag["networks"][i]["file"],
+                                        sha256=bag["networks"][i]["sha256"])
             single.write_text(json.dumps(model))
             sources.append(self.make_th(single, f"{i}.th"))
         manifest = self.make_manifest(made, sources)
-        server, url = self.serve({f"/weights/{source.name}": source.read_bytes() for source in sources})
+        server, url = self.serve({f"/weights/{source.name}": source.read_bytes()
+                                  for source in sources})
         self.assertIn("several", self.msaas("pull", manifest, "--url", url + "weights", code=2))
         self.msaas("pull", manifest, "--url", url + "weights/")
         self.check_same(made, self.models / "bag.json")
@@ -292,7 +307,8 @@ class ModelTest(unittest.TestCase):
     def test_list(self):
         self.assertIn("msaas model pull htdemucs_6s", self.msaas("list"))
         self.msaas("import", self.make_onnx(self.make_model(), "mine.onnx"))
-        rows = {row["name"]: row for row in map(json.loads, self.msaas("list", "--json").splitlines())}
+        rows = {row["name"]: row
+                for row in map(json.loads, self.msaas("list", "--json").splitlines())}
         self.assertEqual(set(rows), {"mine", "htdemucs", "htdemucs_ft", "htdemucs_6s"})
         self.assertTrue(rows["mine"]["installed"])
         self.assertEqual(rows["htdemucs_6s"]["stems"][4:], ["guitar", "piano"])
@@ -316,7 +332,8 @@ class ModelTest(unittest.TestCase):
         self.assertIn("published", self.msaas("verify", "htdemucs", code=1))
 
     def test_usage(self):
-        for args in ([], ["frobnicate"], ["pull"], ["import"], ["list", "x"], ["pull", "htdemucs", "--name", "x"]):
+        for args in ([], ["frobnicate"], ["pull"], ["import"], ["list", "x"],
+                     ["pull", "htdemucs", "--name", "x"]):
             self.assertIn("--help", self.msaas(*args, code=2))
         self.assertIn("pull NAME", self.msaas("--help"))
 

@@ -71,7 +71,6 @@ static void make_tiny(struct ms_hyper *hyper) {
 /* splitmix64, as a number from -1 to 1 */
 static double uniform(uint64_t *state) {
     uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     z ^= z >> 31;
@@ -82,7 +81,6 @@ static double uniform(uint64_t *state) {
 static double as_half(double value) {
     int exponent;
     const double fraction = frexp(value, &exponent);
-
     return exponent < -13 ? 0 : ldexp(nearbyint(fraction * 2048), exponent - 11);
 }
 
@@ -92,7 +90,6 @@ static void fill(struct ms_tensors_item *tensor, const struct plan *plan, uint64
     const struct ms_hyper *hyper = &plan->json.hyper;
     const char *part = strrchr(tensor->name, '.');
     double centre = 0, spread = 0.05;
-
     if (strcmp(part, ".scale") == 0) {
         centre = 0.3;
     } else if (tensor->dims == 1 && strcmp(part, ".weight") == 0) {
@@ -101,14 +98,12 @@ static void fill(struct ms_tensors_item *tensor, const struct plan *plan, uint64
         spread = 0.1;
     } else if (tensor->dims > 1) {
         double inputs = (double)tensor->count / (double)tensor->shape[0];
-
         if (strstr(tensor->name, "conv_tr") != NULL)
             inputs = (double)(tensor->shape[0] * hyper->kernel_size / hyper->stride);
         spread = 1.4 * sqrt(3 / inputs);
     }
     for (size_t i = 0; i < tensor->count; i++) {
         const double value = centre + spread * uniform(state);
-
         tensor->values[i] = (float)(plan->float32 ? value : as_half(value));
     }
 }
@@ -118,10 +113,7 @@ static int write_network(struct plan *plan, int index, struct ms_error *err) {
     const size_t capacity = sizeof json->networks[index].file;
     uint64_t state = plan->seed * 1000 + (uint64_t)index;
     struct ms_tensors *tensors = NULL;
-    char *path = NULL;
-    int rc;
-
-    rc = ms_tensors_new(&json->hyper, SIZE_MAX, &tensors, err);
+    int rc = ms_tensors_new(&json->hyper, SIZE_MAX, &tensors, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < tensors->count; i++)
@@ -130,6 +122,7 @@ static int write_network(struct plan *plan, int index, struct ms_error *err) {
         snprintf(json->networks[index].file, capacity, "%s.safetensors", json->info.name);
     else
         snprintf(json->networks[index].file, capacity, "%s-%d.safetensors", json->info.name, index);
+    char *path = NULL;
     path = ms_strdupf("%s/%s", plan->folder, json->networks[index].file);
     rc = path == NULL ? ms_error_set(err, MS_ENOMEM, "no memory")
                       : ms_safetensors_write(path, tensors, json->networks[index].sha256, err);
@@ -140,9 +133,7 @@ static int write_network(struct plan *plan, int index, struct ms_error *err) {
 
 static int write_model(struct plan *plan, struct ms_error *err) {
     struct ms_model_info *info = &plan->json.info;
-    char *path;
     int rc = ms_make_dirs(plan->folder, err);
-
     plan->json.hyper.sources = info->stem_count;
     for (int i = 0; i < info->member_count && rc == 0; i++) {
         for (int stem = 0; stem < info->stem_count; stem++)
@@ -151,7 +142,7 @@ static int write_model(struct plan *plan, struct ms_error *err) {
     }
     if (rc != 0)
         return rc;
-    path = ms_strdupf("%s/%s.json", plan->folder, info->name);
+    char *path = ms_strdupf("%s/%s.json", plan->folder, info->name);
     rc = path == NULL ? ms_error_set(err, MS_ENOMEM, "no memory")
                       : ms_model_json_write(path, &plan->json, err);
     free(path);
@@ -163,7 +154,6 @@ static void set_stems(struct ms_model_info *info, const char *list) {
     for (const char *at = list; at != NULL && info->stem_count < MS_MODEL_MAX_STEMS;) {
         const char *comma = strchr(at, ',');
         const int length = comma != NULL ? (int)(comma - at) : (int)strlen(at);
-
         snprintf(info->stems[info->stem_count++], sizeof info->stems[0], "%.*s", length, at);
         at = comma != NULL ? comma + 1 : NULL;
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """make_th.py MODEL.json OUT.th [--float32] [--strided] [--set NAME=PYTHON ...]
 
-Packs a model of ours as upstream packs its own (demucs/states.py, serialize_model): a class that pickles as
-demucs.htdemucs.HTDemucs, the constructor's parameters, and the weights as torch tensors. For tests of the importer.
---strided stores every matrix transposed, so that its strides are not those of C order.
---set puts a parameter of the constructor there, or, with "state.", a thing into the state.
+Packs a model of ours as upstream packs its own (demucs/states.py, serialize_model): a class that
+pickles as demucs.htdemucs.HTDemucs, the constructor's parameters, and the weights as torch tensors.
+For tests of the importer. --strided stores every matrix transposed, so that its strides are not
+those of C order. --set puts a parameter of the constructor there, or, with "state.", a thing into
+the state.
 """
 
 import argparse
@@ -29,7 +30,8 @@ def read_safetensors(path):
     for name, entry in json.loads(data[8 : 8 + size]).items():
         begin, end = entry["data_offsets"]
         dtype = {"F16": "<f2", "F32": "<f4"}[entry["dtype"]]
-        values = np.frombuffer(data[8 + size + begin : 8 + size + end], dtype).reshape(entry["shape"])
+        values = np.frombuffer(data[8 + size + begin : 8 + size + end],
+                               dtype).reshape(entry["shape"])
         state[name] = torch.from_numpy(values.copy())
     return state
 
@@ -57,7 +59,8 @@ def pack(model_path, out, float32=False, strided=False, changes=()):
         multi_freqs=[],
         t_lr=None,
     )
-    state = collections.OrderedDict(read_safetensors(model_path.with_name(model["networks"][0]["file"])))
+    weights = model_path.with_name(model["networks"][0]["file"])
+    state = collections.OrderedDict(read_safetensors(weights))
     state._metadata = collections.OrderedDict({"": {"version": 1}})
     for name, tensor in state.items():
         tensor = tensor.float() if float32 else tensor.half()
@@ -74,7 +77,8 @@ def pack(model_path, out, float32=False, strided=False, changes=()):
             "args": (),
             "kwargs": kwargs,
             "state": state,
-            "training_args": {"seed": 42, "lr": 3e-4, "dset": {"sources": model["stems"], "big": 1 << 40}},
+            "training_args": {"seed": 42, "lr": 3e-4,
+                              "dset": {"sources": model["stems"], "big": 1 << 40}},
         },
         out,
     )

@@ -1,16 +1,19 @@
 #!/usr/bin/python3
-"""A real S3 server for tests: Ceph's gateway on loopback, which checks signatures and what was signed.
+"""A real S3 server for tests: Ceph's gateway on loopback, which checks signatures and what was
+signed.
 
-    radosgw.py COMMAND [ARGUMENT...]    runs COMMAND with AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-                                        AWS_REGION set, and exits as it did (77: Ceph is not installed)
+    radosgw.py COMMAND [ARGUMENT...]  runs COMMAND with AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
+                                      AWS_SECRET_ACCESS_KEY and AWS_REGION set, and exits as it did
 
-    with Radosgw() as s3:               the same for tests in Python: s3.endpoint, .access_key, .secret_key, .region, .env();
-        s3.stop(); s3.start()           the gateway goes away at once, or freezes (s3.freeze(), s3.thaw()), and comes back
-                                        with its objects on the same port
-    with Radosgw(tls=True) as s3:       on https, with a certificate that s3.ca_file (AWS_CA_BUNDLE) alone vouches for
+    with Radosgw() as s3:             the same for tests in Python: s3.endpoint, .access_key,
+                                      .secret_key, .region, .env()
+        s3.stop(); s3.start()         the gateway goes away at once and comes back with its objects
+                                      on the same port; s3.freeze(), s3.thaw(): it stands still
+    with Radosgw(tls=True) as s3:     on https; s3.ca_file (AWS_CA_BUNDLE) vouches for it
 
-One monitor, one OSD that keeps everything in memory, one gateway; all on 127.0.0.1, in a temporary folder. Both are gone
-when the command or the block ends, and also when this process is killed: a guard waits for its end.
+One monitor, one OSD that keeps everything in memory, one gateway; all on 127.0.0.1, in a temporary
+folder. Both are gone when the command or the block ends, and also when this process is killed: a
+guard waits for its end.
 """
 
 import contextlib
@@ -19,7 +22,6 @@ import pathlib
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -29,9 +31,12 @@ import urllib.error
 import urllib.request
 import uuid
 
+import skip
+from ports import free_port
+
 DEADLINE_S = 180  # of each step; a machine under load takes ten times as long as an idle one
-SKIPPED = 77
-PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
+PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw",
+            "radosgw-admin")
 
 CONFIG = """\
 [global]
@@ -84,15 +89,6 @@ class RadosgwError(Exception):
     """The server did not start; the text holds the end of its logs."""
 
 
-def free_ports(count):
-    """Ports that nobody listens on just now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class Radosgw:
     """The server, between start and end of a `with` block."""
 
@@ -108,8 +104,10 @@ class Radosgw:
         self._guard = None
 
     @staticmethod
-    def available():
-        return all(shutil.which(program) for program in PROGRAMS)
+    def missing():
+        """Why it cannot run here; None: it can."""
+        programs = [program for program in PROGRAMS if not shutil.which(program)]
+        return f"no Ceph (scripts/setup test): {', '.join(programs)}" if programs else None
 
     @property
     def endpoint(self):
@@ -129,17 +127,12 @@ class Radosgw:
         } | ({"AWS_CA_BUNDLE": str(self.ca_file)} if self.tls else {})
 
     def __enter__(self):
-        for attempt in range(3):  # somebody else may take a port that was free a moment ago
-            try:
-                self._set_up()
-                return self
-            except (RadosgwError, subprocess.SubprocessError) as error:
-                self._tear_down()
-                if attempt == 2:
-                    raise RadosgwError(f"the S3 server does not start: {error}") from error
-            except BaseException:
-                self._tear_down()
-                raise
+        try:
+            self._set_up()
+        except BaseException:
+            self._tear_down()
+            raise
+        return self
 
     def __exit__(self, *_):
         self._tear_down()
@@ -156,7 +149,8 @@ class Radosgw:
         daemon = self._daemons["rgw"]
         daemon.send_signal(signal.SIGSTOP)
         threads = pathlib.Path(f"/proc/{daemon.pid}/task")
-        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T" for t in threads.iterdir()):
+        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+                  for t in threads.iterdir()):
             time.sleep(0.01)
 
     def thaw(self):
@@ -169,9 +163,10 @@ class Radosgw:
         # Its end of the pipe closes when this process ends, however that happens.
         self._guard = subprocess.Popen(
             [sys.executable, __file__, "--guard", self.folder],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        mon_port, self.port = free_ports(2)
+        mon_port, self.port = free_port(), free_port()
         fsid = str(uuid.uuid4())
         self.config = self.folder / "ceph.conf"
         endpoint = f"endpoint=127.0.0.1:{self.port}"
@@ -179,8 +174,10 @@ class Radosgw:
             key = self.folder / "key.pem"
             self.ca_file = self.folder / "ca.pem"
             self._run(
-                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost",
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "2",
+                "-subj", "/CN=test", "-addext",
+                "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost",
                 "-keyout", key, "-out", self.ca_file,
             )
             endpoint = f"ssl_{endpoint} ssl_certificate={self.ca_file} ssl_private_key={key}"
@@ -191,18 +188,22 @@ class Radosgw:
             (self.folder / name).mkdir()
 
         keyring = self.folder / "keyring"
-        self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
+        self._run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap",
+                  "mon", "allow *")
         for name, caps in (
             ("client.admin", ["mon", "osd", "mgr", "mds"]),
             ("client.rgw", ["mon", "osd"]),
             ("osd.0", ["mon", "osd", "mgr"]),
         ):
             allow = "allow profile osd" if name == "osd.0" else "allow *"
-            own = [part for cap in caps for part in ("--cap", cap, "allow *" if cap == "osd" else allow)]
+            own = [part for cap in caps
+                   for part in ("--cap", cap, "allow *" if cap == "osd" else allow)]
             self._run("ceph-authtool", keyring, "--gen-key", "-n", name, *own)
         monmap = self.folder / "monmap"
-        self._run("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "--fsid", fsid, monmap)
-        self._run("ceph-mon", "-c", self.config, "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
+        self._run("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "--fsid",
+                  fsid, monmap)
+        self._run("ceph-mon", "-c", self.config, "--mkfs", "-i", "a", "--monmap", monmap,
+                  "--keyring", keyring)
         self._start("mon", "ceph-mon", "-c", self.config, "-f", "-i", "a")
 
         osd = str(uuid.uuid4())
@@ -212,7 +213,8 @@ class Radosgw:
         self._start_gateway()
         self._run(
             "radosgw-admin", "-c", self.config, "-n", "client.rgw", "user", "create", "--uid=test",
-            "--display-name=test", f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
+            "--display-name=test", f"--access-key={self.access_key}",
+            f"--secret-key={self.secret_key}",
         )
 
     def _start_gateway(self):
@@ -237,7 +239,8 @@ class Radosgw:
 
     def _run(self, *command):
         run = subprocess.run(
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=DEADLINE_S, text=True, errors="replace", check=False,
         )
         if run.returncode != 0:
@@ -247,7 +250,8 @@ class Radosgw:
         output = (self.folder / f"{name}.out").open("ab")
         with output:
             self._daemons[name] = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output
             )
 
     def _end(self, name, how):
@@ -293,9 +297,8 @@ def main():
     if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    if not Radosgw.available():
-        print("radosgw.py: Ceph is not installed (scripts/packages lists what is needed)", file=sys.stderr)
-        return SKIPPED
+    if missing := Radosgw.missing():
+        skip.whole(missing)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Radosgw() as s3:
         return subprocess.run(sys.argv[1:], env=s3.env(), check=False).returncode

@@ -30,7 +30,6 @@ static int answer(char *const fields[], const char *const *headers) {
     struct ms_error err = {0};
     char *query = NULL;
     int rc;
-
     if (strcmp(fields[0], "presign") == 0)
         rc = ms_sigv4_presign(&request, (int)strtol(fields[12], NULL, 10), &query, &err);
     else
@@ -47,12 +46,10 @@ int main(void) {
     char *line = NULL;
     size_t capacity = 0;
     int rc = 0;
-
     while (rc == 0 && getline(&line, &capacity, stdin) > 0) {
         char *fields[MAX_FIELDS + 1] = {NULL}, *rest = line;
-        int count = 0;
-
         line[strcspn(line, "\n")] = '\0';
+        int count = 0;
         while (count < MAX_FIELDS && rest != NULL)
             fields[count++] = strsep(&rest, "\t");
         if (count < FIXED_FIELDS)

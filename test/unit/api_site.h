@@ -50,7 +50,6 @@ static inline struct ms_api *new_api(const char *url, const struct ms_store_opti
 }
 
 static inline int set_up(void **state) {
-    struct ms_error err = {0};
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 4};
     (void)state;
     assert_non_null(mkdtemp(folder));
@@ -65,6 +64,7 @@ static inline int set_up(void **state) {
     lost = new_api("redis://127.0.0.1:1/0", &store_options);
     ms_api_serve(lost, &options);
     peer_start(&lost_peer, &options);
+    struct ms_error err = {0};
     if (ms_queue_open(queue_url, &queue, &err) != 0 ||
         ms_store_open(&store_options, &store, &err) != 0)
         fail_msg("%s", err.text);
@@ -123,8 +123,6 @@ struct answer {
 
 static inline struct answer call_at(int port, const char *method, const char *path,
                                     const char *headers, const void *body, size_t size) {
-    struct answer answer = {0};
-    size_t total;
     char *head =
         ms_strdupf("%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s", method, path, headers);
     char length[64] = "\r\n";
@@ -134,6 +132,8 @@ static inline struct answer call_at(int port, const char *method, const char *pa
         (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n\r\n", size);
     if (say_text(fd, head) && say_text(fd, length) && size > 0)
         (void)say(fd, body, size);
+    struct answer answer = {0};
+    size_t total;
     answer.text = hear_all(fd, &total, NULL);
     close(fd);
     free(head);
@@ -252,11 +252,12 @@ static inline void stem_bytes(const char *name, char *bytes, size_t size) {
 /* Reserves the job that waits, and finishes it with these stems (ended by NULL). */
 static inline void work(const char *id, const char *const *stems) {
     static char bytes[STEM_BYTES];
-    struct ms_error err = {0};
     struct ms_job job;
-    char token[MS_TOKEN_HEX], key[MS_JOB_KEY_MAX];
+    char token[MS_TOKEN_HEX];
     reserve(&job, token);
     assert_string_equal(job.id, id);
+    struct ms_error err = {0};
+    char key[MS_JOB_KEY_MAX];
     for (; *stems != NULL; stems++) {
         struct ms_job_stem *stem = &job.stems[job.stem_count++];
         const struct ms_object_source source = {

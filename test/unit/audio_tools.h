@@ -35,9 +35,9 @@ static int enter_folder(void **state) {
 }
 
 __attribute__((format(printf, 1, 2))) static void shell(const char *fmt, ...) {
-    char command[2000];
     va_list args;
     va_start(args, fmt);
+    char command[2000];
     int length = vsnprintf(command, sizeof command, fmt, args);
     va_end(args);
     assert_true(length > 0 && (size_t)length < sizeof command);
@@ -194,8 +194,8 @@ static inline void write_tags(const char *name, int count) {
 }
 
 static int decode_at(const char *name, int rate_hz, struct clip *clip, struct ms_error *err) {
-    struct ms_decoder *decoder = NULL;
     memset(clip, 0, sizeof *clip);
+    struct ms_decoder *decoder = NULL;
     int rc = ms_decoder_open(name, rate_hz, &decoder, err);
     if (rc == 0)
         rc = read_all(decoder, clip, err);

@@ -35,7 +35,6 @@ struct peer {
 static inline void *peer_run(void *user) {
     struct peer *peer = user;
     struct ms_error err = {0};
-
     if (ms_http_server_run(peer->server, &err) != 0)
         fprintf(stderr, "%s\n", err.text);
     return NULL;
@@ -43,7 +42,6 @@ static inline void *peer_run(void *user) {
 
 static inline void peer_start(struct peer *peer, const struct ms_http_server_options *options) {
     struct ms_error err = {0};
-
     if (ms_http_server_new(options, &peer->server, &err) != 0)
         fail_msg("%s", err.text);
     peer->port = ms_http_server_port(peer->server);
@@ -62,7 +60,6 @@ static inline int dial(int port) {
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct timeval patience = {PATIENCE_S, 0};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     assert_true(fd >= 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
@@ -74,7 +71,6 @@ static inline int dial(int port) {
 static inline bool say(int fd, const void *bytes, size_t size) {
     for (size_t done = 0; done < size;) {
         const ssize_t some = send(fd, (const char *)bytes + done, size - done, MSG_NOSIGNAL);
-
         if (some <= 0)
             return false;
         done += (size_t)some;
@@ -88,11 +84,11 @@ static inline bool say_text(int fd, const char *text) {
 
 /* All that comes until the server closes, NUL-terminated; *reset: it was no orderly end. */
 static inline char *hear_all(int fd, size_t *size, bool *reset) {
-    size_t capacity = 65536, length = 0;
+    size_t capacity = 65536;
     char *text = malloc(capacity + 1);
-    ssize_t some;
-
     assert_non_null(text);
+    size_t length = 0;
+    ssize_t some;
     while ((some = recv(fd, text + length, capacity - length, 0)) > 0) {
         length += (size_t)some;
         if (length == capacity) {
@@ -114,13 +110,11 @@ static inline char *hear_all(int fd, size_t *size, bool *reset) {
 /* Reads until `end` has come; what follows it must not have come yet. */
 static inline char *hear_until(int fd, const char *end) {
     char *text = malloc(65537);
-    size_t length = 0;
-
     assert_non_null(text);
     text[0] = '\0';
+    size_t length = 0;
     while (strstr(text, end) == NULL) {
         const ssize_t some = recv(fd, text + length, 1, 0);
-
         if (some != 1 || length == 65535)
             fail_msg("\"%s\" did not come, but:\n%s", end, text);
         text[++length] = '\0';
@@ -130,7 +124,6 @@ static inline char *hear_until(int fd, const char *end) {
 
 static inline int status_of(const char *answer) {
     int status = 0;
-
     if (sscanf(answer, "HTTP/1.1 %3d ", &status) != 1)
         return 0;
     return status;
@@ -138,13 +131,11 @@ static inline int status_of(const char *answer) {
 
 static inline const char *body_of(const char *answer) {
     const char *end = strstr(answer, "\r\n\r\n");
-
     return end != NULL ? end + 4 : "";
 }
 
 static inline int count_of(const char *text, const char *what) {
     int count = 0;
-
     for (; (text = strstr(text, what)) != NULL; text += strlen(what))
         count++;
     return count;
@@ -153,10 +144,8 @@ static inline int count_of(const char *text, const char *what) {
 /* One connection: says it, hears until the end. The caller's to free. */
 static inline char *ask(int port, const char *text) {
     const int fd = dial(port);
-    char *answer;
-
     (void)say_text(fd, text);
-    answer = hear_all(fd, NULL, NULL);
+    char *answer = hear_all(fd, NULL, NULL);
     close(fd);
     return answer;
 }

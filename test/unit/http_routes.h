@@ -40,7 +40,6 @@ static inline void tell_call(const struct ms_http_call *call) {
                               : q != NULL ? q
                                           : "(none)",
                               agent != NULL ? agent : "(none)", call->peer, call->body_bytes);
-
     free(q);
     ms_http_add_header(call, "X-Good", "yes");
     ms_http_add_header(call, "X-Bad", "no\r\nX-Injected: yes");
@@ -77,7 +76,6 @@ struct source {
 static inline int source_read(void *context, void *buffer, size_t capacity, size_t *size,
                               int *again_ms, struct ms_error *err) {
     struct source *source = context;
-
     if (source->turns++ < source->again) {
         *again_ms = 10;
         return 0;
@@ -105,11 +103,11 @@ static inline void source_close(void *context) {
 /* /stream/{bytes to give}/{length to promise, -1 for none}?fails_at=&again= */
 static inline void stream(const struct ms_http_call *call) {
     struct source *source = calloc(1, sizeof *source);
-    char *fails_at, *again;
     struct ms_http_stream answer = {.read = source_read, .close = source_close, .context = source};
-
     assert_non_null(source);
+    char *fails_at;
     assert_int_equal(ms_http_query(call, "fails_at", &fails_at), 0);
+    char *again;
     assert_int_equal(ms_http_query(call, "again", &again), 0);
     source->left = number(call->params[0]);
     source->fails_at = fails_at != NULL ? number(fails_at) : -1;
@@ -127,7 +125,6 @@ static inline void twice(const struct ms_http_call *call) {
     struct source *source = calloc(1, sizeof *source);
     const struct ms_http_stream answer = {
         .length = -1, .read = source_read, .close = source_close, .context = source};
-
     atomic_fetch_add(&opens, 1);
     ms_http_reply_stream(call, 200, "text/plain", &answer);
     ms_http_reply(call, 404, "text/plain", "no", 2);
@@ -168,7 +165,6 @@ static struct peer shared; /* with no short deadlines, for all tests that need n
 
 static inline int start_shared(void **state) {
     const struct ms_http_server_options options = options_of();
-
     (void)state;
     sem_init(&gate, 0, 0);
     sem_init(&entered, 0, 0);
@@ -184,7 +180,6 @@ static inline int stop_shared(void **state) {
 
 static inline void wait_until_equal(const atomic_int *a, int b) {
     const double until = ms_monotonic_s() + PATIENCE_S;
-
     while (atomic_load(a) != b) {
         if (ms_monotonic_s() > until)
             fail_msg("%d did not become %d", atomic_load(a), b);

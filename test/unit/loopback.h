@@ -4,7 +4,6 @@
 #define MSAAS_TEST_LOOPBACK_H
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../tools/must.h"
 
 struct loopback_request {
     char head[8192]; /* request line and headers as they came */
@@ -31,13 +32,11 @@ struct loopback {
 };
 
 static inline bool loopback_read(int fd, struct loopback_request *request) {
-    size_t size = 0, body, length = 0;
-    const char *end, *field;
-
     memset(request, 0, sizeof *request);
+    size_t size = 0;
+    const char *end;
     do {
         ssize_t some = recv(fd, request->head + size, sizeof request->head - 1 - size, 0);
-
         if (some <= 0)
             return false;
         size += (size_t)some;
@@ -45,11 +44,12 @@ static inline bool loopback_read(int fd, struct loopback_request *request) {
     if (end == NULL || sscanf(request->head, "%*15s %511s", request->path) != 1)
         return false;
     end += 4;
-    body = size - (size_t)(end - request->head);
-    assert(body < sizeof request->body);
+    size_t body = size - (size_t)(end - request->head);
+    must(body < sizeof request->body);
     memcpy(request->body, end, body);
     request->head[end - request->head] = '\0';
-    field = strstr(request->head, "Content-Length: ");
+    const char *field = strstr(request->head, "Content-Length: ");
+    size_t length = 0;
     if (field != NULL)
         length = strtoul(field + 16, NULL, 10);
     while (body < length) {
@@ -58,7 +58,6 @@ static inline bool loopback_read(int fd, struct loopback_request *request) {
         const size_t room = fits ? sizeof request->body - 1 - body : sizeof rest;
         const size_t left = length - body;
         ssize_t some = recv(fd, fits ? request->body + body : rest, left < room ? left : room, 0);
-
         if (some <= 0)
             return false;
         body += (size_t)some;
@@ -70,7 +69,6 @@ static inline bool loopback_read(int fd, struct loopback_request *request) {
 static inline void loopback_send(int fd, const void *bytes, size_t size) {
     for (size_t done = 0; done < size;) {
         ssize_t some = send(fd, (const char *)bytes + done, size - done, MSG_NOSIGNAL);
-
         if (some <= 0)
             return;
         done += (size_t)some;
@@ -80,9 +78,8 @@ static inline void loopback_send(int fd, const void *bytes, size_t size) {
 static inline void *loopback_run(void *user) {
     struct loopback *server = user;
     struct loopback_request *request = malloc(sizeof *request);
+    must(request != NULL);
     int fd;
-
-    assert(request != NULL);
     while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
         if (loopback_read(fd, request))
             server->answer(server->context, fd, request);
@@ -95,15 +92,12 @@ static inline void *loopback_run(void *user) {
 static inline void loopback_start(struct loopback *server) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    int failed;
-
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    failed = bind(server->listener, (struct sockaddr *)&address, size) ||
-             getsockname(server->listener, (struct sockaddr *)&address, &size) ||
-             listen(server->listener, 8) ||
-             pthread_create(&server->thread, NULL, loopback_run, server);
-    assert(failed == 0);
-    (void)failed;
+    int failed = bind(server->listener, (struct sockaddr *)&address, size) ||
+                 getsockname(server->listener, (struct sockaddr *)&address, &size) ||
+                 listen(server->listener, 8) ||
+                 pthread_create(&server->thread, NULL, loopback_run, server);
+    must(failed == 0);
     server->port = ntohs(address.sin_port);
 }
 

@@ -20,7 +20,7 @@ msaas_unit_tests(song pipeline LINK fake_network)
 target_link_options(test_pipeline PRIVATE -Wl,--wrap=ms_spool_read) # to cancel between two blocks
 msaas_unit_tests(worker worker engine logship chores LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
-set_property(TEST unit_worker PROPERTY COST 35)
+set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
 msaas_unit_tests(api api api_refusals sniff)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options

@@ -16,7 +16,7 @@ static char *with_escapes(const char *base64) {
 }
 
 static void separate(const char *song, size_t size, const char *more, char id[MS_JOB_ID_HEX]) {
-    char *text = ms_base64_encode(song, size), digest[MS_SHA224_HEX];
+    char *text = ms_base64_encode(song, size);
     assert_non_null(text);
     char *json = ms_strdupf("{\"mp3\": \"%s\"%s}", text, more);
     assert_non_null(json);
@@ -25,6 +25,7 @@ static void separate(const char *song, size_t size, const char *more, char id[MS
     assert_string_equal(member(&answer, "reason"), "Song enqueued for separation");
     (void)snprintf(id, MS_JOB_ID_HEX, "%s", member(&answer, "hash"));
     assert_int_equal(ms_json_count(answer.json), 2);
+    char digest[MS_SHA224_HEX];
     assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
     if (more[0] != ',' || strstr(more, "model") == NULL)
         assert_string_equal(id, digest);
@@ -57,7 +58,7 @@ static void expect_stem(const char *what, const struct answer *answer, const cha
     assert_memory_equal(answer->body, bytes, sizeof bytes);
 }
 
-static void test_v1_from_song_to_tracks(void **state) {
+static void v1_leads_from_a_song_to_its_tracks(void **state) {
     static const char *const names[][2] = {{"bass", "bass"},     {"bass.mp3", "bass"},
                                            {"base", "bass"},     {"base.mp3", "bass"},
                                            {"vocals", "vocals"}, {"drums.mp3", "drums"}};
@@ -122,7 +123,7 @@ static void test_v1_from_song_to_tracks(void **state) {
     expect_empty();
 }
 
-static void test_v1_failed_and_other_models(void **state) {
+static void v1_tells_failed_jobs_and_other_models(void **state) {
     static const char *const six[] = {"drums", "bass", "other", "vocals", "guitar", "piano", NULL};
     char song[64], id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], digest[MS_SHA224_HEX];
     size_t size = new_song(song);
@@ -154,7 +155,7 @@ static void test_v1_failed_and_other_models(void **state) {
 
 /* ---- /apiv2 ---- */
 
-static void test_v2_forms_of_submitting(void **state) {
+static void v2_takes_a_song_in_every_form(void **state) {
     static const char form[] =
         "--x\r\nContent-Disposition: form-data; name=\"stems\"\r\n\r\nvocals,drums\r\n"
         "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"C:\\\\a\\\\my "
@@ -210,8 +211,8 @@ static void test_v2_forms_of_submitting(void **state) {
     expect_empty();
 }
 
-static void test_v2_the_same_song_is_one_job(void **state) {
-    char song[64], first[MS_JOB_ID_HEX], digest[MS_SHA224_HEX];
+static void v2_makes_one_job_of_the_same_song(void **state) {
+    char song[64];
     const size_t size = new_song(song);
     static const char key[] = "Content-Type: audio/wav\r\nIdempotency-Key: once\r\n";
     (void)state;
@@ -220,8 +221,10 @@ static void test_v2_the_same_song_is_one_job(void **state) {
     int64_t position = -1;
     assert_true(ms_json_int(ms_json_get(answer.json, "position"), &position));
     assert_int_equal(position, 0);
+    char first[MS_JOB_ID_HEX];
     (void)snprintf(first, sizeof first, "%s", member(&answer, "id"));
     answer_free(&answer);
+    char digest[MS_SHA224_HEX];
     assert_int_equal(ms_sha224_of(song, size, digest, NULL), 0);
     assert_string_equal(first, digest); /* /apiv1 would call it the same */
     answer = call_at(peer.port, "POST", "/apiv2/jobs", key, song, size);
@@ -253,7 +256,7 @@ static void test_v2_the_same_song_is_one_job(void **state) {
     expect_empty();
 }
 
-static void test_v2_queue_has_an_end(void **state) {
+static void v2_bounds_the_queue_and_pages_its_list(void **state) {
     char ids[5][MS_JOB_ID_HEX], song[64];
     const size_t size = new_song(song);
     (void)state;
@@ -313,9 +316,9 @@ static struct answer get_stem(const char *id, const char *method, const char *he
     return call_at(peer.port, method, path, headers, NULL, 0);
 }
 
-static void test_v2_stems(void **state) {
+static void v2_serves_stems(void **state) {
     static char bytes[STEM_BYTES];
-    char id[MS_JOB_ID_HEX], etag[100], headers[256], path[256];
+    char id[MS_JOB_ID_HEX];
     (void)state;
     submit("", id);
     expect_problem("too early", get_stem(id, "GET", ""), 409, "not_finished");
@@ -327,6 +330,7 @@ static void test_v2_stems(void **state) {
     assert_string_equal(header(&answer, "Accept-Ranges"), "bytes");
     assert_string_equal(header(&answer, "Content-Type"), "audio/mpeg");
     assert_string_equal(header(&answer, "Content-Length"), "600000");
+    char etag[100];
     (void)snprintf(etag, sizeof etag, "%s", header(&answer, "ETag"));
     assert_int_equal(strlen(etag), 66);
     answer_free(&answer);
@@ -339,6 +343,7 @@ static void test_v2_stems(void **state) {
                   {"-7", STEM_BYTES - 7, STEM_BYTES - 1},
                   {"200000-599999", 200000, STEM_BYTES - 1},
                   {"5-99999999", 5, STEM_BYTES - 1}};
+    char headers[256];
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         (void)snprintf(headers, sizeof headers, "Range: bytes=%s\r\n", ranges[i].range);
         answer = get_stem(id, "GET", headers);
@@ -371,6 +376,7 @@ static void test_v2_stems(void **state) {
 
     static const char *const wrong[] = {"guitar.mp3", "drums.wav", "drums", ".mp3",
                                         "drums.mp3.mp3"};
+    char path[256];
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/%s", id, wrong[i]);
         expect_problem(wrong[i], call("GET", path), 404, "unknown_stem");
@@ -382,16 +388,19 @@ static void test_v2_stems(void **state) {
     expect_empty();
 }
 
-static void test_v2_cancel(void **state) {
-    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], path[128], song[64];
+static void v2_cancels_jobs(void **state) {
+    char song[64];
     const size_t size = new_song(song);
-    struct ms_job job;
     (void)state;
     struct answer answer = post("/apiv2/jobs", "audio/wav", song, size);
     expect("submit", &answer, 202);
+    char id[MS_JOB_ID_HEX];
     (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
     answer_free(&answer);
+    char token[MS_TOKEN_HEX];
+    struct ms_job job;
     reserve(&job, token);
+    char path[128];
     (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
     answer = call("DELETE", path);
     expect("cancel", &answer, 202);
@@ -434,9 +443,8 @@ static void last_id(const char *text, char id[64]) {
     (void)snprintf(id, 64, "%.*s", (int)strcspn(at + 4, "\n"), at + 4);
 }
 
-static void test_events(void **state) {
-    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], seen[64], path[128];
-    struct ms_job job;
+static void events_follow_a_job_to_its_end(void **state) {
+    char id[MS_JOB_ID_HEX];
     (void)state;
     submit("", id);
     int fd = listen_to(id, "");
@@ -445,6 +453,8 @@ static void test_events(void **state) {
     assert_non_null(strstr(text, "Content-Type: text/event-stream"));
     assert_non_null(strstr(text, "event: state\n"));
     free(text);
+    char token[MS_TOKEN_HEX];
+    struct ms_job job;
     reserve(&job, token);
     free(hear_until(fd, "\"state\":\"running\""));
     job.progress = 0.25;
@@ -452,6 +462,7 @@ static void test_events(void **state) {
     change(MS_CHANGE_RENEW, &job, token);
     text = hear_until(fd, "\"progress\":0.25");
     assert_non_null(strstr(text, "event: progress\n"));
+    char seen[64];
     last_id(text, seen);
     free(text);
     close(fd);
@@ -484,6 +495,7 @@ static void test_events(void **state) {
     close(fd);
     assert_int_equal(status_of(text), 204);
     free(text);
+    char path[128];
     (void)snprintf(path, sizeof path, "/apiv2/jobs/%s", id);
     erase(id);
 
@@ -500,8 +512,7 @@ static void test_events(void **state) {
 
 /* ---- the rest ---- */
 
-static void test_health_and_models(void **state) {
-    char id[MS_JOB_ID_HEX];
+static void tells_health_and_models(void **state) {
     (void)state;
     struct answer answer = call("GET", "/");
     expect("the page", &answer, 200);
@@ -513,6 +524,7 @@ static void test_health_and_models(void **state) {
     answer = call("GET", "/readyz");
     expect("readiness", &answer, 200);
     answer_free(&answer);
+    char id[MS_JOB_ID_HEX];
     submit("", id);
     answer = call("GET", "/metrics");
     expect("metrics", &answer, 200);
@@ -537,11 +549,11 @@ static bool is_alive(void) {
     return alive;
 }
 
-static void test_the_workers_listener(void **state) {
+static void the_workers_listener_tells_health_and_metrics(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
-    struct peer worker;
     (void)state;
     ms_api_serve_worker(&options, is_alive);
+    struct peer worker;
     peer_start(&worker, &options);
     struct answer answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
     expect("alive", &answer, 200);
@@ -560,16 +572,16 @@ static void test_the_workers_listener(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_v1_from_song_to_tracks),
-        cmocka_unit_test(test_v1_failed_and_other_models),
-        cmocka_unit_test(test_v2_forms_of_submitting),
-        cmocka_unit_test(test_v2_the_same_song_is_one_job),
-        cmocka_unit_test(test_v2_queue_has_an_end),
-        cmocka_unit_test(test_v2_stems),
-        cmocka_unit_test(test_v2_cancel),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_health_and_models),
-        cmocka_unit_test(test_the_workers_listener),
+        cmocka_unit_test(v1_leads_from_a_song_to_its_tracks),
+        cmocka_unit_test(v1_tells_failed_jobs_and_other_models),
+        cmocka_unit_test(v2_takes_a_song_in_every_form),
+        cmocka_unit_test(v2_makes_one_job_of_the_same_song),
+        cmocka_unit_test(v2_bounds_the_queue_and_pages_its_list),
+        cmocka_unit_test(v2_serves_stems),
+        cmocka_unit_test(v2_cancels_jobs),
+        cmocka_unit_test(events_follow_a_job_to_its_end),
+        cmocka_unit_test(tells_health_and_models),
+        cmocka_unit_test(the_workers_listener_tells_health_and_metrics),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -13,15 +13,14 @@ struct refusal {
 };
 
 #define V1(what, body, status)                                                                     \
-    { what, "POST", "/apiv1/separate", "application/json", body, sizeof body - 1, status, NULL }
+    {what, "POST", "/apiv1/separate", "application/json", body, sizeof body - 1, status, NULL}
 #define V2(query, status, code)                                                                    \
-    { query, "POST", "/apiv2/jobs?" query, "audio/wav", WAV, sizeof WAV - 1, status, code }
+    {query, "POST", "/apiv2/jobs?" query, "audio/wav", WAV, sizeof WAV - 1, status, code}
 #define RAW(what, type, body, status, code)                                                        \
-    { what, "POST", "/apiv2/jobs", type, body, sizeof body - 1, status, code }
+    {what, "POST", "/apiv2/jobs", type, body, sizeof body - 1, status, code}
 #define FORM(what, body, status, code)                                                             \
     RAW(what, "multipart/form-data; boundary=x", body, status, code)
-#define PLAIN(method, path, status, code)                                                          \
-    { path, method, path, NULL, "", 0, status, code }
+#define PLAIN(method, path, status, code) {path, method, path, NULL, "", 0, status, code}
 #define SONG64 "UklGRiQIAABXQVZFZm10IA==" /* WAV in base64 */
 
 static const struct refusal refusals[] = {
@@ -133,7 +132,7 @@ static const struct refusal refusals[] = {
     PLAIN("GET", "/apiv2/jobs?cursor=%27%20or%201", 422, "invalid_cursor"),
 };
 
-static void test_refusals(void **state) {
+static void refuses_what_is_wrong(void **state) {
     (void)state;
     expect_empty();
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
@@ -147,8 +146,8 @@ static void test_refusals(void **state) {
     expect_empty();
 }
 
-static void test_long_names_and_methods(void **state) {
-    char *path = malloc(11000), *song;
+static void refuses_long_names_and_other_methods(void **state) {
+    char *path = malloc(11000);
     (void)state;
     assert_non_null(path);
     memset(path, 'a', 11000);
@@ -160,7 +159,8 @@ static void test_long_names_and_methods(void **state) {
     path[7000] = '\0';
     expect_problem("a long id", call("GET", path), 404, "unknown_job");
     free(path);
-    song = ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);
+    char *song =
+        ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);
     assert_non_null(song);
     for (char *c = strstr(song, "h/ ") + 2; *c == ' '; c++)
         *c = 'a';
@@ -177,15 +177,15 @@ static void test_long_names_and_methods(void **state) {
     expect_empty();
 }
 
-static void test_too_large(void **state) {
+static void refuses_what_is_too_large(void **state) {
     const size_t size = 3 * MAX_SONG;
-    char *song = calloc(1, size + 100), *json, *text;
+    char *song = calloc(1, size + 100);
     (void)state;
     assert_non_null(song);
     memcpy(song, WAV, sizeof WAV - 1);
     expect_problem("v2", post("/apiv2/jobs", "audio/wav", song, MAX_SONG + 1), 413, "too_large");
-    text = ms_base64_encode(song, MAX_SONG + 1);
-    json = ms_strdupf("{\"mp3\":\"%s\"}", text);
+    char *text = ms_base64_encode(song, MAX_SONG + 1);
+    char *json = ms_strdupf("{\"mp3\":\"%s\"}", text);
     assert_non_null(json);
     expect_problem("v1", post("/apiv1/separate", "application/json", json, strlen(json)), 413,
                    NULL);
@@ -207,7 +207,7 @@ static void test_too_large(void **state) {
     expect_empty();
 }
 
-static void test_nothing_reaches_a_lost_queue(void **state) {
+static void answers_while_the_queue_is_lost(void **state) {
     static const struct {
         const char *method, *path, *type, *code;
         const char *body;
@@ -242,7 +242,7 @@ static void test_nothing_reaches_a_lost_queue(void **state) {
     expect_empty();
 }
 
-static void test_a_lost_store(void **state) {
+static void answers_while_the_store_is_lost(void **state) {
     static const char song[] = "{\"mp3\":\"" SONG64 "\"}";
     static const char json[] = "Content-Type: application/json\r\n";
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 2};
@@ -280,23 +280,25 @@ static int listen_silently(char endpoint[60]) {
     return fd;
 }
 
-static void test_a_silent_store(void **state) {
+static void answers_while_the_store_keeps_silent(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
     struct ms_store_options silent = {.url = "s3://",
                                       .access_key = "key",
                                       .secret_key = "secret",
                                       .attempts = 1,
                                       .stall_timeout_s = PATIENCE_S};
-    char endpoint[60], id[MS_JOB_ID_HEX], request[256];
+    char endpoint[60];
     const int listener = listen_silently(endpoint);
-    struct peer there;
     (void)state;
     silent.endpoint = endpoint;
     struct ms_api *without = new_api(queue_url, &silent);
     ms_api_serve(without, &options);
+    struct peer there;
     peer_start(&there, &options);
+    char id[MS_JOB_ID_HEX];
     submit("", id);
     const int waiting = dial(there.port);
+    char request[256];
     (void)snprintf(request, sizeof request,
                    "DELETE /apiv2/jobs/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", id);
     assert_true(say_text(waiting, request));
@@ -323,7 +325,7 @@ static void test_a_silent_store(void **state) {
     expect_empty();
 }
 
-static void test_draining(void **state) { /* the last: there is no way back */
+static void refuses_jobs_while_it_drains(void **state) { /* the last: there is no way back */
     (void)state;
     ms_api_set_draining(api);
     expect_problem("readiness", call("GET", "/readyz"), 503, NULL);
@@ -334,10 +336,13 @@ static void test_draining(void **state) { /* the last: there is no way back */
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_names_and_methods),
-        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_nothing_reaches_a_lost_queue),
-        cmocka_unit_test(test_a_lost_store), cmocka_unit_test(test_a_silent_store),
-        cmocka_unit_test(test_draining),
+        cmocka_unit_test(refuses_what_is_wrong),
+        cmocka_unit_test(refuses_long_names_and_other_methods),
+        cmocka_unit_test(refuses_what_is_too_large),
+        cmocka_unit_test(answers_while_the_queue_is_lost),
+        cmocka_unit_test(answers_while_the_store_is_lost),
+        cmocka_unit_test(answers_while_the_store_keeps_silent),
+        cmocka_unit_test(refuses_jobs_while_it_drains),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -32,10 +32,10 @@ static int decode(const char *text, size_t text_size, size_t max_bytes, char **b
 static void published_vectors(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
-        char *bytes = NULL;
-        size_t size = 99;
         char *text = ms_base64_encode(vectors[i][0], strlen(vectors[i][0]));
         assert_string_equal(text, vectors[i][1]);
+        char *bytes = NULL;
+        size_t size = 99;
         assert_int_equal(decode(text, strlen(text), 6, &bytes, &size, NULL), 0);
         assert_int_equal(size, strlen(vectors[i][0]));
         assert_memory_equal(bytes, vectors[i][0], size);

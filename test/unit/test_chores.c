@@ -48,16 +48,18 @@ static int accept_soon(int listener) {
 /* A job that has ended, with its callback due. */
 static void put_due(int number, int port) {
     struct ms_job_options options;
-    struct ms_job job, taken;
-    char song[32], address[64], token[MS_TOKEN_HEX];
-    bool created;
+    char song[32], address[64];
     (void)snprintf(song, sizeof song, "song %d", number);
     (void)snprintf(address, sizeof address, "http://127.0.0.1:%d/", port);
     ms_job_options_default("tiny", &options);
+    struct ms_job job;
     assert_int_equal(ms_job_init(&job, song, strlen(song), &options, "tiny", &err), 0);
     job.callback.version = 1;
     job.callback.url = strdup(address);
+    bool created;
     assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), 0);
+    struct ms_job taken;
+    char token[MS_TOKEN_HEX];
     assert_int_equal(ms_queue_reserve(queue, 30000, 0, &taken, token, &err), 0);
     assert_int_equal(ms_queue_change(queue, MS_CHANGE_FINISH, &taken, token, 0, &err), 0);
     ms_job_fini(&job);
@@ -140,9 +142,9 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
-    char command[80];
     (void)state;
     ms_queue_close(queue);
+    char command[80];
     (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command);
 }

@@ -76,8 +76,8 @@ static void sha224(void **state) {
 static void expect_mac(const void *key, size_t key_size, const void *text, size_t size,
                        const char *expected) {
     unsigned char mac[MS_SHA256_BYTES];
-    char hex[2 * MS_SHA256_BYTES + 1];
     assert_int_equal(ms_hmac_sha256(key, key_size, text, size, mac, NULL), 0);
+    char hex[2 * MS_SHA256_BYTES + 1];
     for (size_t i = 0; i < sizeof mac; i++)
         (void)snprintf(hex + 2 * i, 3, "%02x", mac[i]);
     assert_string_equal(hex, expected);

@@ -125,12 +125,12 @@ static void integers_are_rounded_and_clamped(void **state) {
     for (int bits = 16; bits <= 24; bits += 8) {
         float scale = bits == 16 ? 32768 : 8388608;
         for (int f = 0; f < 2; f++) {
-            struct clip clip;
             struct ms_encode_options options = {.format = f == 0 ? MS_FORMAT_WAV : MS_FORMAT_FLAC,
                                                 .sample_type =
                                                     bits == 16 ? MS_SAMPLE_INT16 : MS_SAMPLE_INT24};
             const char *name = f == 0 ? "int.wav" : "int.flac";
             must_encode(name, &options, NULL, &loud);
+            struct clip clip;
             must_decode(name, &clip);
             assert_int_equal(clip.frames, FRAMES);
             for (int c = 0; c < 2; c++) {
@@ -171,9 +171,10 @@ static void lossy_stems_have_the_exact_length(void **state) {
                                   1153,   1198, 2048, 4410, 44099, 44101, 47999};
     for (int k = 0; k < LOSSY_COUNT; k++) {
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-            struct clip made, clip;
+            struct clip made;
             clip_signal(&made, lengths[l], RATE_HZ);
             must_encode(lossy[k].name, &lossy[k].options, NULL, &made);
+            struct clip clip;
             must_decode(lossy[k].name, &clip);
             if (clip.frames != lengths[l])
                 fail_msg("%s: %lld frames of %d", lossy[k].name, (long long)clip.frames,
@@ -241,9 +242,9 @@ static void the_same_input_gives_the_same_bytes(void **state) {
 /* What ffprobe finds in the file, one KEY=VALUE a line, wherever the container keeps it; then each
  * of these. */
 static void expect_tags(const char *name, const char *const *tags, int count) {
-    size_t size;
     shell("ffprobe -v error -show_entries format_tags:stream_tags -of default=nw=1 %s > tags",
           name);
+    size_t size;
     char *text = read_file("tags", &size);
     text[size] = '\0';
     for (int i = 0; i < count; i++)
@@ -313,13 +314,13 @@ static void tags_and_cover_are_carried_over(void **state) {
         for (int format = MS_FORMAT_WAV; format <= MS_FORMAT_M4A; format++) {
             struct ms_encode_options options = {.format = (enum ms_audio_format)format,
                                                 .mp3_preset = 7};
-            struct clip clip;
             char name[32];
             (void)snprintf(name, sizeof name, "carried.%s",
                            ms_audio_format_extension(options.format));
             must_encode(name, &options, ms_decoder_tags(decoder), &source);
             /* WAV has no field for the last two, and none for a picture. */
             expect_tags(name, tags, format == MS_FORMAT_WAV ? 5 : 7);
+            struct clip clip;
             must_decode(name, &clip);
             assert_int_equal(clip.frames, FRAMES);
             clip_free(&clip);

@@ -32,14 +32,13 @@ static void say(int fd, const char *text) {
 static void send_file(struct scene *scene, int fd, const struct loopback_request *request) {
     const char *range = strstr(request->head, "Range: bytes=");
     const char *condition = strstr(request->head, "If-Range: ");
-    size_t first = 0, size;
-    char head[400];
-
     if (condition != NULL) {
         scene->conditions++;
         if (strncmp(condition + 10, scene->etag, strlen(scene->etag)) != 0)
             range = NULL;
     }
+    size_t first = 0;
+    char head[400];
     if (range != NULL) {
         scene->ranges++;
         first = strtoul(range + 13, NULL, 10);
@@ -59,15 +58,14 @@ static void send_file(struct scene *scene, int fd, const struct loopback_request
                  FILE_BYTES, scene->etag);
     }
     say(fd, head);
-    size = FILE_BYTES - first;
+    size_t size = FILE_BYTES - first;
     loopback_send(fd, scene->file + first, scene->cut > 0 && scene->cut < size ? scene->cut : size);
 }
 
 static void answer(void *context, int fd, const struct loopback_request *request) {
     struct scene *scene = context;
-    char text[9000];
-
     scene->requests++;
+    char text[9000];
     if (strcmp(request->path, "/file") == 0) {
         send_file(scene, fd, request);
     } else if (strcmp(request->path, "/echo") == 0) {
@@ -90,7 +88,6 @@ static void answer(void *context, int fd, const struct loopback_request *request
                 "close\r\n\r\n");
     } else if (strcmp(request->path, "/silent") == 0) {
         char byte;
-
         (void)!recv(fd, &byte, 1, 0); /* until the client gives up */
     } else {
         say(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnone");
@@ -99,7 +96,6 @@ static void answer(void *context, int fd, const struct loopback_request *request
 
 static int set_up(void **state) {
     struct scene *scene = calloc(1, sizeof *scene);
-
     for (size_t i = 0; i < FILE_BYTES; i++)
         scene->file[i] = (char)(i * i >> 7);
     scene->etag = "\"one\"";
@@ -116,7 +112,6 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct scene *scene = *state;
-
     ms_http_client_free(scene->client);
     loopback_stop(&scene->server);
     unlink(scene->path);
@@ -128,7 +123,6 @@ static int tear_down(void **state) {
 static int get(struct scene *scene, const char *path, struct ms_http_request request,
                struct ms_http_response *response, struct ms_error *err) {
     char url[100];
-
     snprintf(url, sizeof url, "http://127.0.0.1:%d%s", scene->server.port, path);
     request.url = url;
     if (request.method == NULL)
@@ -165,7 +159,6 @@ static void sends_methods_bodies_and_headers(void **state) {
 
 static int give(void *context, void *buffer, size_t capacity, size_t *size, struct ms_error *err) {
     int *left = context;
-
     (void)err;
     *size = capacity < 3 ? capacity : 3;
     memset(buffer, 'x', *size);
@@ -176,7 +169,6 @@ static int give(void *context, void *buffer, size_t capacity, size_t *size, stru
 static void streams_the_request_body(void **state) {
     struct ms_http_response response;
     int left = 1000;
-
     assert_int_equal(get(*state, "/echo",
                          (struct ms_http_request){
                              .method = "PUT", .read = give, .body_bytes = 1000, .context = &left},
@@ -189,7 +181,6 @@ static void streams_the_request_body(void **state) {
 static void follows_few_redirects_and_only_to_http(void **state) {
     struct ms_http_response response;
     struct ms_error err;
-
     assert_int_equal(
         get(*state, "/moved", (struct ms_http_request){.max_redirects = 3}, &response, &err), 0);
     assert_int_equal(response.status, 200);
@@ -208,14 +199,13 @@ static void keeps_its_limits(void **state) {
     struct scene *scene = *state;
     struct ms_http_response response;
     struct ms_error err;
-    atomic_bool cancel = true;
-
     assert_int_equal(
         get(scene, "/file", (struct ms_http_request){.max_bytes = 1000}, &response, &err),
         MS_ETOOLARGE);
     assert_int_equal(
         get(scene, "/silent", (struct ms_http_request){.total_timeout_s = 1}, &response, &err),
         MS_ENET);
+    atomic_bool cancel = true;
     assert_int_equal(
         get(scene, "/silent", (struct ms_http_request){.cancel = &cancel}, &response, &err),
         MS_ECANCELED);
@@ -244,7 +234,6 @@ static void asks_before_it_connects(void **state) {
     struct scene *scene = *state;
     struct ms_http_response response;
     struct ms_error err;
-
     assert_int_equal(
         get(scene, "/echo", (struct ms_http_request){.allow_address = refuse}, &response, &err),
         MS_EDENIED);
@@ -253,7 +242,6 @@ static void asks_before_it_connects(void **state) {
 
 static int fetch(struct scene *scene, const char *path, bool *resumed, struct ms_error *err) {
     char url[100];
-
     snprintf(url, sizeof url, "http://127.0.0.1:%d%s", scene->server.port, path);
     return ms_http_download(
         scene->client,
@@ -264,7 +252,6 @@ static int fetch(struct scene *scene, const char *path, bool *resumed, struct ms
 static void check_file(const struct scene *scene) {
     char *got = malloc(FILE_BYTES + 1);
     FILE *file = fopen(scene->path, "rb");
-
     assert_non_null(file);
     assert_int_equal(fread(got, 1, FILE_BYTES + 1, file), FILE_BYTES);
     assert_memory_equal(got, scene->file, FILE_BYTES);
@@ -274,7 +261,6 @@ static void check_file(const struct scene *scene) {
 
 static void begin_file(const struct scene *scene, size_t size) {
     FILE *file = fopen(scene->path, "wb");
-
     assert_non_null(file);
     assert_int_equal(fwrite(scene->file, 1, size, file), size);
     fclose(file);
@@ -282,9 +268,8 @@ static void begin_file(const struct scene *scene, size_t size) {
 
 static void downloads_in_spite_of_breaks(void **state) {
     struct scene *scene = *state;
-    bool resumed;
-
     scene->cut = 70000;
+    bool resumed;
     assert_int_equal(fetch(scene, "/file", &resumed, NULL), 0);
     assert_false(resumed);
     assert_int_equal(scene->requests, 5);
@@ -295,9 +280,8 @@ static void downloads_in_spite_of_breaks(void **state) {
 
 static void goes_on_with_an_earlier_run(void **state) {
     struct scene *scene = *state;
-    bool resumed;
-
     begin_file(scene, 123457);
+    bool resumed;
     assert_int_equal(fetch(scene, "/file", &resumed, NULL), 0);
     assert_true(resumed);
     assert_int_equal(scene->ranges, 1);
@@ -311,7 +295,6 @@ static void tells_why_it_failed(void **state) {
     struct scene *scene = *state;
     struct ms_error err;
     bool resumed;
-
     assert_int_equal(fetch(scene, "/nothing", &resumed, &err), MS_ENOTFOUND);
     assert_non_null(strstr(err.text, "404"));
     begin_file(scene, 0);

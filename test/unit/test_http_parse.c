@@ -15,14 +15,13 @@
 /* Scans byte by byte as bytes come, then parses; returns the status, -1 when the head does not end.
  */
 static int parse(const char *text, size_t size, struct ms_http_head *head, char **copy) {
-    size_t scanned = 0, found = 0;
-    const char *reason = NULL;
-    int status = 0;
-
     *copy = malloc(size + 1); /* exactly: a sanitizer sees what reads beyond */
     assert_non_null(*copy);
     memcpy(*copy, text, size);
     memset(head, 0, sizeof *head);
+    size_t scanned = 0, found = 0;
+    const char *reason = NULL;
+    int status = 0;
     for (size_t some = 1; some <= size && status == 0 && found == 0; some++)
         status = ms_http_scan_head(*copy, some, &scanned, &found, &reason);
     if (status != 0) {
@@ -148,7 +147,6 @@ static void judges_framing_strictly(void **state) {
         struct ms_http_head head;
         char *copy;
         const int status = parse(cases[i].text, strlen(cases[i].text), &head, &copy);
-
         if (status != cases[i].status)
             fail_msg("%d instead of %d (%s) for:\n%s", status, cases[i].status,
                      head.reason != NULL ? head.reason : "", cases[i].text);
@@ -161,11 +159,11 @@ static void refuses_nul_wherever_it_is(void **state) {
 
     (void)state;
     for (size_t i = 0; i < sizeof text - 1; i++) {
-        struct ms_http_head head;
-        char holed[sizeof text], *copy;
-
+        char holed[sizeof text];
         memcpy(holed, text, sizeof text);
         holed[i] = '\0';
+        struct ms_http_head head;
+        char *copy;
         assert_int_equal(parse(holed, sizeof text - 1, &head, &copy), 400);
         free(copy);
     }
@@ -188,7 +186,6 @@ static void knows_when_the_connection_ends(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ms_http_head head;
         char *copy;
-
         assert_int_equal(parse(cases[i].text, strlen(cases[i].text), &head, &copy), 0);
         assert_int_equal(head.close, cases[i].close);
         free(copy);
@@ -196,14 +193,14 @@ static void knows_when_the_connection_ends(void **state) {
 }
 
 static void bounds_the_url_and_the_number_of_headers(void **state) {
-    struct ms_http_head head;
-    char text[20000], *copy, *at;
-
+    char text[20000];
     (void)state;
-    at = text + sprintf(text, "GET /");
+    char *at = text + sprintf(text, "GET /");
     memset(at, 'a', 9000);
     at += 9000;
     sprintf(at, " HTTP/1.1\r\n" HOST "\r\n");
+    struct ms_http_head head;
+    char *copy;
     assert_int_equal(parse(text, strlen(text), &head, &copy), 414);
     free(copy);
 
@@ -259,7 +256,6 @@ static void decodes_paths_once(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char out[64];
         const bool ok = ms_http_decode_path(cases[i].raw, out);
-
         if (ok != (cases[i].path != NULL) || (ok && strcmp(out, cases[i].path) != 0))
             fail_msg("%s became %s", cases[i].raw, ok ? out : "nothing");
     }
@@ -270,15 +266,13 @@ static int unchunk(const char *text, size_t size, size_t step, char *out, size_t
     struct ms_http_chunked chunked = {0};
     size_t at = 0, length = 0;
     int rc = 0;
-
     while (at < size && rc == 0) {
         const size_t some = size - at < step ? size - at : step;
         char *piece = malloc(some);
-        const char *data;
-        size_t used = 0, data_size = 0;
-
         assert_non_null(piece);
         memcpy(piece, text + at, some);
+        const char *data;
+        size_t used = 0, data_size = 0;
         rc = ms_http_chunked_feed(&chunked, piece, some, &used, &data, &data_size);
         assert_true(used > 0 && used <= some);
         memcpy(out + length, data, data_size);
@@ -335,7 +329,6 @@ static void decodes_chunks_however_they_are_cut(void **state) {
             char out[64];
             size_t rest;
             const int rc = unchunk(cases[i].text, strlen(cases[i].text), step, out, &rest);
-
             if (rc != cases[i].rc || strcmp(out, cases[i].body) != 0 ||
                 (rc == 1 && rest != cases[i].rest))
                 fail_msg("%d, body \"%s\", rest %zu for:\n%s", rc, out, rest, cases[i].text);
@@ -345,11 +338,10 @@ static void decodes_chunks_however_they_are_cut(void **state) {
 
 static void bounds_extensions_and_trailers(void **state) {
     static char text[40000], out[64];
-    size_t rest;
-
     (void)state;
     memset(text, 'a', sizeof text);
     memcpy(text, "1;", 2);
+    size_t rest;
     assert_int_equal(unchunk(text, sizeof text, 100, out, &rest), -1);
     memcpy(text, "0\r\nA:", 5);
     assert_int_equal(unchunk(text, sizeof text, 100, out, &rest), -1);
@@ -369,6 +361,5 @@ int main(void) {
         cmocka_unit_test(decodes_chunks_however_they_are_cut),
         cmocka_unit_test(bounds_extensions_and_trailers),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

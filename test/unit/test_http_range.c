@@ -51,7 +51,6 @@ static void finds_the_part_that_is_asked_for(void **state) {
         int64_t first, count;
         const enum ms_http_range kind =
             ms_http_parse_range(cases[i].range, cases[i].size, &first, &count);
-
         if (kind != cases[i].kind || first != cases[i].first || count != cases[i].count)
             fail_msg("%s of %lld: %d, %lld + %lld", cases[i].range, (long long)cases[i].size,
                      (int)kind, (long long)first, (long long)count);
@@ -96,6 +95,5 @@ int main(void) {
         cmocka_unit_test(compares_tags),
         cmocka_unit_test(compares_media_types),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,6 @@
 
 static void answers_simple_requests(void **state) {
     char *answer = ask(shared.port, GET("/hello"));
-
     (void)state;
     assert_int_equal(status_of(answer), 200);
     assert_string_equal(body_of(answer), "hello");
@@ -31,7 +30,6 @@ static void hands_the_request_to_the_handler(void **state) {
         ask(shared.port, "GET /call/a%20b/c%25?x&q=1%2B+%C3%A4&q=2 HTTP/1.1\r\nHost: h\r\n"
                          "USER-AGENT: t\r\nX-Request-Id: my.id-1\r\n"
                          "Content-Length: 4\r\nConnection: close\r\n\r\nnull");
-
     (void)state;
     assert_string_equal(body_of(answer),
                         "GET|/call/a b/c%|a b|c%|x&q=1%2B+%C3%A4&q=2|1+ \xc3\xa4|t|127.0.0.1|0");
@@ -92,13 +90,11 @@ static void refuses_what_it_must(void **state) {
     memset(huge, 'a', sizeof huge - 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int before = atomic_load(&told);
-        char *answer;
-
         if (cases[i].text == huge)
             memcpy(huge, GET("/hello"), strlen(GET("/hello")) - 2); /* and a header without end */
         else if (cases[i].text == huge + 4)
             memset(huge, 'a', 200);
-        answer = ask(shared.port, cases[i].text);
+        char *answer = ask(shared.port, cases[i].text);
         if (status_of(answer) != cases[i].status || count_of(answer, "HTTP/1.1 ") != 1 ||
             (cases[i].holds != NULL && strstr(answer, cases[i].holds) == NULL))
             fail_msg("%zu: %d instead of %d:\n%s\nfor:\n%s", i, status_of(answer), cases[i].status,
@@ -122,7 +118,6 @@ static void takes_bodies_however_they_come(void **state) {
         body[i] = (char)(i * 7 + i / 256);
     for (int i = 0; i < 2; i++) {
         int fd = dial(shared.port);
-
         snprintf(head, sizeof head,
                  "POST %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
                  paths[i], size);
@@ -164,11 +159,9 @@ static void takes_bodies_however_they_come(void **state) {
 
 static void says_continue_only_when_the_body_is_welcome(void **state) {
     int fd = dial(shared.port);
-    char *answer;
-
     (void)state;
     assert_true(say_text(fd, POST("/echo", "Expect: 100-continue\r\nContent-Length: 5\r\n", "")));
-    answer = hear_until(fd, "\r\n\r\n");
+    char *answer = hear_until(fd, "\r\n\r\n");
     assert_string_equal(answer, "HTTP/1.1 100 Continue\r\n\r\n");
     free(answer);
     assert_true(say_text(fd, "hello"));
@@ -204,7 +197,6 @@ static void sends_no_body_where_there_is_none(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *answer = ask(shared.port, cases[i].text);
-
         assert_non_null(strstr(answer, cases[i].holds));
         assert_string_equal(body_of(answer), "");
         free(answer);
@@ -248,6 +240,5 @@ int main(void) {
         cmocka_unit_test(sends_no_body_where_there_is_none),
         cmocka_unit_test(keeps_connections_and_order),
     };
-
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
 }

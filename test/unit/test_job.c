@@ -207,13 +207,13 @@ static void hostile_texts(void **state) {
     make_done(&job);
     assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
     for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++) {
-        char bad[4096];
-        struct ms_error err = {0};
         const char *at = strstr(text, swaps[i][0]);
         if (at == NULL)
             fail_msg("%s is not in %s", swaps[i][0], text);
+        char bad[4096];
         (void)snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - text), text, swaps[i][1],
                        at + strlen(swaps[i][0]));
+        struct ms_error err = {0};
         if (ms_job_from_json(bad, strlen(bad), &read, &err) != MS_ECORRUPT)
             fail_msg("%s was taken", swaps[i][1]);
         assert_null(read.callback.url);

@@ -26,12 +26,12 @@ static const struct ms_command *const commands[] = {&ms_cmd_submit, NULL};
 /* ---- doors: whether the value was taken, and what came of it ---- */
 
 static bool through_query(const char *name, const char *text, struct ms_job_options *out) {
-    struct ms_song_request request;
-    struct ms_problem problem = {0};
     char *encoded = ms_percent_encode(text, false);
     char query[2 * TEXT_MAX];
     (void)snprintf(query, sizeof query, "%s=%s", name, encoded);
     free(encoded);
+    struct ms_song_request request;
+    struct ms_problem problem = {0};
     const bool taken = ms_song_request_v2(NULL, query, "song", 4, SONG_MAX, &request, &problem);
     *out = request.options;
     ms_song_request_fini(&request);
@@ -75,12 +75,13 @@ static void print_json(const struct ms_job_option *option, const char *text, cha
 /* There are no uploads to name as the song: the options have been read when that is refused. */
 static bool through_json(const struct ms_job_option *option, const char *text,
                          struct ms_job_options *out) {
-    struct ms_song_request request;
-    struct ms_problem problem = {0};
-    char value[TEXT_MAX], body[2 * TEXT_MAX];
+    char value[TEXT_MAX];
     print_json(option, text, value);
+    char body[2 * TEXT_MAX];
     const int size = snprintf(body, sizeof body, "{\"%s\":%s,\"source\":{\"upload\":\"x\"}}",
                               option->name, value);
+    struct ms_song_request request;
+    struct ms_problem problem = {0};
     assert_false(ms_song_request_v2("application/json", "", body, (size_t)size, SONG_MAX, &request,
                                     &problem));
     *out = request.options;
@@ -129,12 +130,12 @@ static bool through_command_line(const struct ms_job_option *option, const char 
 /* Written and read again, as a queue does. */
 static void through_a_record(const struct ms_job_options *options, struct ms_job_options *out) {
     struct ms_json_writer *w = ms_json_writer_new();
-    struct ms_json *document = NULL;
-    size_t size = 0;
     ms_json_begin_object(w, NULL);
     ms_job_options_to_json(options, w);
     ms_json_end_object(w);
+    size_t size = 0;
     const char *text = ms_json_writer_text(w, &size);
+    struct ms_json *document = NULL;
     assert_int_equal(ms_json_parse(text, size, &document, NULL), 0);
     ms_job_options_default("", out);
     assert_int_equal(ms_job_options_from_json(document, out, NULL), 0);
@@ -157,9 +158,10 @@ static void assert_same(const struct ms_job_option *option, const char *text, co
 
 static void walk(const struct ms_job_option *option, const char *text) {
     const bool is_model = option == &ms_job_option_table[MS_JOB_OPTION_MODEL];
-    struct ms_job_options direct, out;
+    struct ms_job_options direct;
     ms_job_options_default("", &direct);
     const bool good = ms_job_option_set(&direct, option, text, NULL) == 0;
+    struct ms_job_options out;
     const struct {
         const char *name;
         bool taken;
@@ -215,11 +217,11 @@ static void walk_words(const struct ms_job_option *option) {
 }
 
 static void walk_names(const struct ms_job_option *option) {
-    char longest[TEXT_MAX];
     static const char *const names[] = {"vocals", "a-b_C9", "a b", "../x", ".x", "a/b", "a,b"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         walk(option, names[i]);
     const size_t capacity = option->type == MS_JOB_TYPE_NAMES ? 32 : option->bytes;
+    char longest[TEXT_MAX];
     for (size_t length = capacity - 1; length <= capacity; length++) {
         memset(longest, 'a', length);
         longest[length] = '\0';

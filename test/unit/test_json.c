@@ -238,11 +238,12 @@ static void members_are_found_without_parsing(void **state) {
         {"{\"b\":1;\"a\":2}", "a", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *value = NULL;
-        size_t size = 0, length = strlen(cases[i].text);
+        size_t length = strlen(cases[i].text);
         char *text = malloc(length > 0 ? length : 1); /* and not a byte more: ASan looks */
         assert_non_null(text);
         memcpy(text, cases[i].text, length);
+        const char *value = NULL;
+        size_t size = 0;
         const bool found = ms_json_member_text(text, length, cases[i].name, &value, &size);
         if (found != (cases[i].value != NULL))
             fail_msg("%s: %s", cases[i].text, found ? "found" : "not found");

@@ -46,10 +46,10 @@ static void speak_fields(void) {
 }
 
 static void plain_lines_are_single_lines(void **state) {
-    char out[4096];
     (void)state;
     ms_log_init("rest", MS_LOG_INFO, false);
     ms_log_set_shipper(ship, NULL);
+    char out[4096];
     capture(speak, out, sizeof out);
     assert_non_null(strstr(out, "warning line one line 2 ?[2J ?[2J\n"));
     assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
@@ -61,11 +61,11 @@ static void plain_lines_are_single_lines(void **state) {
 }
 
 static void json_lines_are_json(void **state) {
-    char out[4096];
-    struct ms_json *json = NULL;
     (void)state;
     ms_log_init("worker", MS_LOG_DEBUG, true);
+    char out[4096];
     capture(speak_fields, out, sizeof out);
+    struct ms_json *json = NULL;
     assert_int_equal(ms_json_parse(out, strlen(out) - 1, &json, NULL), 0);
     assert_string_equal(ms_json_string(ms_json_get(json, "message")), "job \"done\"");
     assert_string_equal(ms_json_string(ms_json_get(json, "role")), "worker");

@@ -14,16 +14,14 @@
 #include "msaas/logship.h"
 #include "msaas/queue.h"
 
-static void test_lines_arrive_in_order(void **state) {
-    char folder[] = "/tmp/msaas-logship-XXXXXX", url[64], command[64];
-    struct ms_logship *ship;
-    struct ms_queue *queue;
-    struct ms_error err = {0};
-    char *line;
-
+static void lines_arrive_in_order(void **state) {
+    char folder[] = "/tmp/msaas-logship-XXXXXX";
     (void)state;
     assert_non_null(mkdtemp(folder));
+    char url[64];
     snprintf(url, sizeof url, "sqlite:%s/queue.db", folder);
+    struct ms_logship *ship;
+    struct ms_error err = {0};
     if (ms_logship_new(url, &ship, &err) != 0)
         fail_msg("%s", err.text);
     ms_log_init("worker", MS_LOG_ERROR, false);
@@ -31,12 +29,13 @@ static void test_lines_arrive_in_order(void **state) {
     for (int i = 0; i < 20; i++)
         ms_log(MS_LOG_ERROR, "line %d of a test", i);
     ms_log_set_shipper(NULL, NULL);
+    struct ms_queue *queue;
     assert_int_equal(ms_queue_open(url, &queue, NULL), 0);
+    char *line;
     for (int i = 0; i < 20; i++) {
-        char expected[64];
-
         if (ms_loglist_pop(queue, 60000, &line, &err) != 0)
             fail_msg("%s", err.text);
+        char expected[64];
         snprintf(expected, sizeof expected, ".worker.error:line %d of a test", i);
         assert_non_null(strstr(line, expected));
         free(line);
@@ -47,14 +46,14 @@ static void test_lines_arrive_in_order(void **state) {
     assert_string_equal(line, "the last word");
     free(line);
     ms_queue_close(queue);
+    char command[64];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     assert_int_equal(system(command), 0);
 }
 
 /* Nothing listens on port 1 of loopback. */
-static void test_a_lost_queue_holds_nobody_up(void **state) {
+static void a_lost_queue_holds_nobody_up(void **state) {
     struct ms_logship *ship;
-
     (void)state;
     assert_int_equal(ms_logship_new("redis://127.0.0.1:1", &ship, NULL), 0);
     for (int i = 0; i < MS_LOGSHIP_LINES + 500; i++)
@@ -66,8 +65,8 @@ static void test_a_lost_queue_holds_nobody_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_arrive_in_order),
-        cmocka_unit_test(test_a_lost_queue_holds_nobody_up),
+        cmocka_unit_test(lines_arrive_in_order),
+        cmocka_unit_test(a_lost_queue_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

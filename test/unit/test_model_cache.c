@@ -18,20 +18,19 @@ struct place {
 
 static struct ms_store *open_store(const struct place *place) {
     struct ms_store_options options = {.create_buckets = true};
-    struct ms_store *store = NULL;
     char url[200];
-
     snprintf(url, sizeof url, "file:%s", place->objects);
     options.url = url;
+    struct ms_store *store = NULL;
     assert_int_equal(ms_store_open(&options, &store, NULL), 0);
     return store;
 }
 
 static void put_file(const struct place *place, const char *name) {
-    char path[400], key[200];
+    char path[400];
     struct ms_object_source source = {.path = path};
-
     snprintf(path, sizeof path, "%s/%s", place->models, name);
+    char key[200];
     snprintf(key, sizeof key, "models/v1/%s", name);
     assert_int_equal(ms_store_put(place->store, "weights", key, &source, NULL, NULL), 0);
 }
@@ -48,16 +47,14 @@ static void begin(struct place *place, int networks) {
     put_file(place, "tiny.json");
     for (int i = 0; i < networks; i++) {
         char name[40];
-
         snprintf(name, sizeof name, "tiny-%d.safetensors", i);
         put_file(place, name);
     }
 }
 
 static void end(struct place *place) {
-    char command[100];
-
     ms_store_close(place->store);
+    char command[100];
     snprintf(command, sizeof command, "rm -rf '%s'", place->root);
     assert_int_equal(system(command), 0);
 }
@@ -71,30 +68,30 @@ static int get(struct place *place, char **path, struct ms_error *err) {
 /* Entries of the cache that begin so. */
 static int count(const struct place *place, const char *prefix) {
     DIR *dir = opendir(place->cache);
+    assert_non_null(dir);
     struct dirent *entry;
     int found = 0;
-
-    assert_non_null(dir);
     while ((entry = readdir(dir)) != NULL)
         found += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
     closedir(dir);
     return found;
 }
 
-static void test_fetched_once(void **state) {
+static void fetches_a_model_once(void **state) {
     struct place place;
-    struct ms_error err = {0};
-    char *first, *second;
-    struct stat one, two;
-
     (void)state;
     begin(&place, 2);
+    struct ms_error err = {0};
+    char *first;
     if (get(&place, &first, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(ms_model_verify(first, NULL, NULL), 0);
+    struct stat one;
     assert_int_equal(stat(first, &one), 0);
+    char *second;
     assert_int_equal(get(&place, &second, &err), 0);
     assert_string_equal(first, second);
+    struct stat two;
     assert_int_equal(stat(second, &two), 0);
     assert_int_equal(one.st_ino, two.st_ino); /* not fetched again */
     assert_int_equal(count(&place, "new-"), 0);
@@ -104,14 +101,13 @@ static void test_fetched_once(void **state) {
     end(&place);
 }
 
-static void test_damage_in_the_cache_is_mended(void **state) {
+static void mends_damage_in_the_cache(void **state) {
     struct place place;
-    char *path, *network;
-
     (void)state;
     begin(&place, 1);
+    char *path;
     assert_int_equal(get(&place, &path, NULL), 0);
-    network = ms_strdupf("%.*s/tiny-0.safetensors", (int)(strrchr(path, '/') - path), path);
+    char *network = ms_strdupf("%.*s/tiny-0.safetensors", (int)(strrchr(path, '/') - path), path);
     write_file(network, "short", 5);
     assert_int_equal(ms_model_verify(path, NULL, NULL), MS_EMODEL);
     free(path);
@@ -122,16 +118,16 @@ static void test_damage_in_the_cache_is_mended(void **state) {
     end(&place);
 }
 
-static void test_what_lies_there_must_be_good(void **state) {
+static void refuses_a_bad_model_in_the_store(void **state) {
     struct place place;
-    struct ms_error err = {0};
-    char *path, name[400];
-
     (void)state;
     begin(&place, 1);
+    char name[400];
     snprintf(name, sizeof name, "%s/tiny-0.safetensors", place.models);
     write_file(name, "not a network", 13);
     put_file(&place, "tiny-0.safetensors");
+    struct ms_error err = {0};
+    char *path;
     assert_int_equal(get(&place, &path, &err), MS_EMODEL);
     assert_null(path);
     assert_int_equal(count(&place, "new-"), 0);
@@ -149,16 +145,16 @@ static void test_what_lies_there_must_be_good(void **state) {
     end(&place);
 }
 
-static void test_a_new_version_is_another_model(void **state) {
+static void takes_a_new_version_for_another_model(void **state) {
     struct place place;
-    char *first, *second;
-
     (void)state;
     begin(&place, 1);
+    char *first;
     assert_int_equal(get(&place, &first, NULL), 0);
     write_tiny_model(place.models, 2);
     put_file(&place, "tiny.json");
     put_file(&place, "tiny-1.safetensors");
+    char *second;
     assert_int_equal(get(&place, &second, NULL), 0);
     assert_string_not_equal(first, second);
     assert_int_equal(ms_model_verify(first, NULL, NULL), 0); /* a worker may be using it */
@@ -169,16 +165,16 @@ static void test_a_new_version_is_another_model(void **state) {
 }
 
 /* A worker died while it fetched: what it left is removed, and does no harm. */
-static void test_leftovers(void **state) {
+static void sweeps_leftovers(void **state) {
     struct place place;
-    char *path, name[400];
-
     (void)state;
     begin(&place, 1);
+    char name[400];
     snprintf(name, sizeof name, "%s/new-abcdef", place.cache);
     assert_int_equal(ms_make_dirs(name, NULL), 0);
     snprintf(name, sizeof name, "%s/new-abcdef/tiny.json", place.cache);
     write_file(name, "{", 1);
+    char *path;
     assert_int_equal(get(&place, &path, NULL), 0);
     assert_int_equal(count(&place, "new-"), 0);
     free(path);
@@ -195,19 +191,17 @@ struct getter {
 static void *get_on_thread(void *user) {
     struct getter *getter = user;
     struct ms_store *store = open_store(getter->place);
-
     getter->rc = ms_model_cache_fetch(store, "weights", "models/v1/tiny.json", getter->place->cache,
                                       NULL, &getter->path, NULL);
     ms_store_close(store);
     return NULL;
 }
 
-static void test_many_at_once(void **state) {
+static void many_at_once_fetch_it_once(void **state) {
     struct place place;
-    struct getter getters[8];
-
     (void)state;
     begin(&place, 2);
+    struct getter getters[8];
     for (int i = 0; i < 8; i++) {
         getters[i] = (struct getter){.place = &place};
         assert_int_equal(pthread_create(&getters[i].thread, NULL, get_on_thread, &getters[i]), 0);
@@ -223,18 +217,17 @@ static void test_many_at_once(void **state) {
     end(&place);
 }
 
-static void test_cancel_while_another_fetches(void **state) {
+static void is_canceled_while_another_fetches(void **state) {
     const atomic_bool cancel = true;
     struct place place;
-    char *path = NULL, name[400];
-    int lock;
-
     (void)state;
     begin(&place, 1);
     assert_int_equal(ms_make_dirs(place.cache, NULL), 0);
+    char name[400];
     snprintf(name, sizeof name, "%s/lock", place.cache);
-    lock = open(name, O_RDWR | O_CREAT, 0600);
+    int lock = open(name, O_RDWR | O_CREAT, 0600);
     assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    char *path = NULL;
     assert_int_equal(ms_model_cache_fetch(place.store, "weights", "models/v1/tiny.json",
                                           place.cache, &cancel, &path, NULL),
                      MS_ECANCELED);
@@ -244,7 +237,7 @@ static void test_cancel_while_another_fetches(void **state) {
 }
 
 /* An S3 server that cannot be reached: nothing listens on port 1 of loopback. */
-static void test_words(void **state) {
+static void refuses_bad_words(void **state) {
     static const char *const wrong[] = {"s3://",        "s3://bucket",       "s3://bucket/",
                                         "s3:///x.json", "s3://bucket/model", "file.json"};
     const struct ms_store_options options = {
@@ -278,14 +271,14 @@ static void test_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fetched_once),
-        cmocka_unit_test(test_damage_in_the_cache_is_mended),
-        cmocka_unit_test(test_what_lies_there_must_be_good),
-        cmocka_unit_test(test_a_new_version_is_another_model),
-        cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_cancel_while_another_fetches),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(fetches_a_model_once),
+        cmocka_unit_test(mends_damage_in_the_cache),
+        cmocka_unit_test(refuses_a_bad_model_in_the_store),
+        cmocka_unit_test(takes_a_new_version_for_another_model),
+        cmocka_unit_test(sweeps_leftovers),
+        cmocka_unit_test(many_at_once_fetch_it_once),
+        cmocka_unit_test(is_canceled_while_another_fetches),
+        cmocka_unit_test(refuses_bad_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

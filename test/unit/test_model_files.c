@@ -13,7 +13,6 @@ struct scene {
 
 static int set_up(void **state) {
     struct scene *scene = calloc(1, sizeof *scene);
-
     make_folder(scene->folder);
     snprintf(scene->json, sizeof scene->json, "%s/tiny.json", scene->folder);
     snprintf(scene->network, sizeof scene->network, "%s/tiny-0.safetensors", scene->folder);
@@ -24,7 +23,6 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct scene *scene = *state;
-
     remove_folder(scene->folder);
     free(scene);
     return 0;
@@ -35,7 +33,6 @@ static void a_sound_model(void **state) {
     const struct ms_hyper hyper = tiny_hyper();
     struct ms_model_json json;
     struct ms_model_info info;
-
     assert_int_equal(ms_model_verify(scene->json, &info, NULL), 0);
     assert_string_equal(info.name, "tiny");
     assert_string_equal(info.licence, "none");
@@ -51,10 +48,7 @@ static void a_sound_model(void **state) {
 
 static void models_are_found(void **state) {
     const struct scene *scene = *state;
-    struct ms_error err;
-    char text[200];
     char *path;
-
     assert_int_equal(ms_model_locate(scene->folder, "tiny", &path, NULL), 0);
     assert_string_equal(path, scene->json);
     free(path);
@@ -64,7 +58,9 @@ static void models_are_found(void **state) {
     assert_int_equal(ms_model_locate("/nonexistent", scene->folder, &path, NULL), 0);
     assert_string_equal(path, scene->json);
     free(path);
+    struct ms_error err;
     assert_int_equal(ms_model_locate(scene->folder, "other", &path, &err), MS_ENOTFOUND);
+    char text[200];
     assert_non_null(strstr(err.text, "msaas model pull other"));
     assert_int_equal(ms_model_locate(scene->folder, "o\33ther", &path, &err), MS_ENOTFOUND);
     assert_int_equal(ms_model_locate(scene->folder, "", &path, &err), MS_ENOTFOUND);
@@ -77,21 +73,18 @@ static void models_are_found(void **state) {
 static void a_flipped_bit_is_refused(void **state) {
     const struct scene *scene = *state;
     const char *const paths[] = {scene->json, scene->network};
-
     for (int i = 0; i < 2; i++) {
         size_t size;
         char *bytes = read_file(paths[i], &size);
         const size_t step = i == 0 ? 1 : 37;
-
         for (size_t at = 0; at < size; at += at < 32 || at > size - 32 ? 1 : step) {
             const char flip = (char)(1 << at % 8);
             FILE *file = fopen(paths[i], "r+b");
-            struct ms_error err;
-
             bytes[at] ^= flip;
             assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
             fputc(bytes[at], file);
             fclose(file);
+            struct ms_error err;
             if (ms_model_verify(scene->json, NULL, &err) == 0)
                 fail_msg("byte %zu of %s", at, paths[i]);
             assert_non_null(strstr(err.text, i == 0 ? "tiny" : "tiny-0.safetensors"));
@@ -108,11 +101,10 @@ static void a_flipped_bit_is_refused(void **state) {
 
 static void damage_names_file_and_digests(void **state) {
     const struct scene *scene = *state;
-    struct ms_error err;
     size_t size;
     char *bytes = read_file(scene->network, &size);
-
     write_file(scene->network, bytes, size - 1);
+    struct ms_error err;
     assert_int_equal(ms_model_verify(scene->json, NULL, &err), MS_EMODEL);
     assert_non_null(strstr(err.text, scene->network));
     assert_non_null(strstr(err.text, "SHA-256"));
@@ -133,11 +125,9 @@ static int parse_with(const struct scene *scene, const char *old, const char *ne
     size_t size;
     char *bytes = read_file(scene->json, &size);
     char *digest = strstr(bytes, ",\"digest\"");
-    char *at;
-
     assert_non_null(digest);
     strcpy(digest, "}");
-    at = strstr(bytes, old);
+    char *at = strstr(bytes, old);
     assert_non_null(at);
     snprintf(text, sizeof text, "%.*s%s%s", (int)(at - bytes), bytes, new, at + strlen(old));
     free(bytes);
@@ -185,10 +175,9 @@ static void hostile_descriptions(void **state) {
 static void a_renamed_model_is_refused(void **state) {
     const struct scene *scene = *state;
     char path[120];
-    struct ms_error err;
-
     snprintf(path, sizeof path, "%s/htdemucs.json", scene->folder);
     assert_int_equal(rename(scene->json, path), 0);
+    struct ms_error err;
     assert_int_equal(ms_model_verify(path, NULL, &err), MS_EMODEL);
     assert_non_null(strstr(err.text, "tiny"));
 }
@@ -228,14 +217,13 @@ static void strangers_are_not_imported(void **state) {
     const char *files[] = {path};
     struct ms_model_import import = {
         .files = files, .file_count = 1, .folder = out, .manifest = manifest};
-    struct ms_error err;
-
     (void)state;
     make_folder(folder);
     snprintf(path, sizeof path, "%s/htdemucs.onnx", folder);
     snprintf(out, sizeof out, "%s/out", folder);
     write_file(path, "PK\3\4", 4);
     assert_int_equal(ms_manifest_open("htdemucs", manifest, NULL), 0);
+    struct ms_error err;
     assert_int_equal(ms_manifest_check_source(manifest, 0, path, &err), MS_ECORRUPT);
     assert_int_equal(ms_model_import(&import, NULL, &err), MS_ECORRUPT);
     assert_non_null(strstr(err.text, path));

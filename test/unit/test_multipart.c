@@ -14,13 +14,11 @@
 #define NAMED(name) "Content-Disposition: form-data; name=\"" name "\"\r\n"
 
 static int parse(const char *type, const char *body, size_t size, struct ms_multipart *form) {
-    struct ms_error err = {0};
     char *copy = malloc(size > 0 ? size : 1); /* exactly: a sanitizer sees what reads beyond */
-    int rc;
-
     assert_non_null(copy);
     memcpy(copy, body, size);
-    rc = ms_multipart_parse(type, copy, size, form, &err);
+    struct ms_error err = {0};
+    int rc = ms_multipart_parse(type, copy, size, form, &err);
     if (rc != 0)
         assert_true(err.code == rc && err.text[0] != '\0');
     for (int i = 0; i < form->count; i++) /* back into what stays, for the test to look at */
@@ -100,7 +98,6 @@ static void reads_file_names(void **state) {
                      "--XyZ\r\nContent-Disposition: form-data; name=\"f\"%s\r\n\r\nx\r\n"
                      "--XyZ--",
                      cases[i].given);
-
         assert_int_equal(parse(FORM, body, (size_t)size, &form), 0);
         assert_int_equal(form.count, 1);
         if (cases[i].filename == NULL)
@@ -157,7 +154,6 @@ static void reads_boundaries(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ms_multipart form;
         const int rc = parse(cases[i].type, cases[i].body, strlen(cases[i].body), &form);
-
         if (cases[i].count < 0 ? rc != MS_EINPUT : (rc != 0 || form.count != cases[i].count))
             fail_msg("%d, %d parts:\n%s", rc, form.count, cases[i].body);
         ms_multipart_free(&form);
@@ -168,7 +164,6 @@ static void bounds_what_it_keeps(void **state) {
     static char body[64000];
     struct ms_multipart form;
     char *at = body;
-
     (void)state;
     for (int i = 0; i < MS_MULTIPART_MAX_PARTS + 1; i++) {
         at += sprintf(at, "--XyZ\r\n" NAMED("n%d") "\r\n%d\r\n", i, i);
@@ -192,6 +187,5 @@ int main(void) {
         cmocka_unit_test(reads_boundaries),
         cmocka_unit_test(bounds_what_it_keeps),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

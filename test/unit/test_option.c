@@ -113,10 +113,10 @@ static void command_line_then_environment_then_default(void **state) {
 }
 
 static struct ms_options *served(const char *const environment[][2]) {
-    struct ms_options *options = NULL;
-    struct ms_error err = {0};
     for (int i = 0; environment[i][0] != NULL; i++)
         assert_int_equal(setenv(environment[i][0], environment[i][1], 1), 0);
+    struct ms_options *options = NULL;
+    struct ms_error err = {0};
     if (parse_as(&ms_cmd_serve, (char *[]){"serve", NULL}, &options, &err) != 0)
         fail_msg("%s", err.text);
     return options;
@@ -142,12 +142,12 @@ static void several_variables_in_order(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ms_options *options = served(cases[i].environment);
-        struct ms_option_view view;
         const char *queue = ms_options_string(options, MS_OPTION_QUEUE);
         if (cases[i].queue == NULL)
             assert_null(queue);
         else
             assert_string_equal(queue, cases[i].queue);
+        struct ms_option_view view;
         assert_true(ms_options_view(options, MS_OPTION_QUEUE, &view));
         assert_string_equal(view.env, cases[i].env);
         assert_false(ms_options_view(options, MS_OPTION_LANES, &view));

@@ -62,7 +62,6 @@ static void values_are_built(void **state) {
 static void nothing_is_executed(void **state) {
     struct ms_pickle *pickle;
     struct ms_error err;
-
     (void)state;
     assert_int_equal(PICKLE("\x80\x02"
                             "cos\nsystem\nX\x02\x00\x00\x00id\x85R.",
@@ -129,7 +128,6 @@ static void malformed_pickles(void **state) {
 
 static void a_list_may_contain_itself(void **state) {
     struct ms_pickle *pickle;
-
     (void)state;
     assert_int_equal(PICKLE("]q\x00h\x00"
                             "a.",
@@ -142,11 +140,10 @@ static void a_list_may_contain_itself(void **state) {
 static void growth_is_bounded(void **state) {
     const size_t size = 3 << 20;
     uint8_t *bytes = malloc(size);
-    struct ms_pickle *pickle;
-    struct ms_error err;
-
     (void)state;
     memset(bytes, 'N', size); /* more values than allowed */
+    struct ms_pickle *pickle;
+    struct ms_error err;
     assert_int_equal(ms_pickle_parse(bytes, size, &pickle, &err), MS_ENOMEM);
     memset(bytes, '(', size);
     assert_int_equal(ms_pickle_parse(bytes, size, &pickle, &err), MS_ENOMEM);
@@ -164,14 +161,13 @@ static size_t make_zip(uint8_t out[256], const char *name, const void *bytes, si
     const uint8_t name_size = (uint8_t)strlen(name);
     const uint8_t low = (uint8_t)size;
     const uint8_t directory = (uint8_t)(30 + name_size + size);
-    size_t at = 0;
-
     memset(out, 0, 256);
     memcpy(out, "PK\3\4", 4);
     out[18] = out[22] = low;
     out[26] = name_size;
     memcpy(out + 30, name, name_size);
     memcpy(out + 30 + name_size, bytes, size);
+    size_t at = 0;
     at = directory;
     memcpy(out + at, "PK\1\2", 4);
     out[at + 20] = out[at + 24] = low;
@@ -186,15 +182,12 @@ static size_t make_zip(uint8_t out[256], const char *name, const void *bytes, si
 }
 
 static void zip_archives(void **state) {
-    const struct ms_zip_entry *entry;
     uint8_t bytes[256];
-    struct ms_zip zip;
-    size_t size;
-
     (void)state;
-    size = make_zip(bytes, "x/data.pkl", "N.", 2);
+    size_t size = make_zip(bytes, "x/data.pkl", "N.", 2);
+    struct ms_zip zip;
     assert_int_equal(ms_zip_open(&zip, bytes, size, NULL), 0);
-    entry = ms_zip_find(&zip, "x/data.pkl", 10);
+    const struct ms_zip_entry *entry = ms_zip_find(&zip, "x/data.pkl", 10);
     assert_non_null(entry);
     assert_int_equal(entry->size, 2);
     assert_memory_equal(entry->bytes, "N.", 2);
@@ -202,7 +195,6 @@ static void zip_archives(void **state) {
     ms_zip_close(&zip);
     for (size_t cut = 0; cut < size; cut++) {
         uint8_t *part = malloc(cut + 1);
-
         memcpy(part, bytes, cut);
         assert_int_equal(ms_zip_open(&zip, part, cut, NULL), MS_EMODEL);
         free(part);
@@ -210,7 +202,6 @@ static void zip_archives(void **state) {
     for (size_t at = 0; at < size; at++) { /* anything may come of it but no harm */
         for (int bit = 0; bit < 8; bit++) {
             uint8_t *changed = malloc(size);
-
             memcpy(changed, bytes, size);
             changed[at] ^= (uint8_t)(1 << bit);
             if (ms_zip_open(&zip, changed, size, NULL) == 0)
@@ -235,13 +226,11 @@ static void zip_archives(void **state) {
 }
 
 static void packages_of_other_things(void **state) {
+    uint8_t bytes[256];
+    (void)state;
+    size_t size = make_zip(bytes, "x/data.pkl", "N.", 2);
     struct ms_imported imported;
     struct ms_error err;
-    uint8_t bytes[256];
-    size_t size;
-
-    (void)state;
-    size = make_zip(bytes, "x/data.pkl", "N.", 2);
     assert_int_equal(ms_import_bytes(bytes, size, &imported, &err), MS_EMODEL);
     assert_non_null(strstr(err.text, "HTDemucs"));
     size = make_zip(bytes, "x/other.pkl", "N.", 2);

@@ -51,9 +51,9 @@ static int set_up(void **state) {
 
 /* Empties a folder one level deep; how many entries it had. */
 static int empty_folder(const char *path) {
-    int entries = 0;
     DIR *opened = opendir(path);
     assert_non_null(opened);
+    int entries = 0;
     for (struct dirent *entry; (entry = readdir(opened)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
@@ -245,7 +245,7 @@ static void check_output(struct bench *bench, int number, const double factors[4
 
 /* ---- tests ---- */
 
-static void test_labels(void **state) {
+static void labels_stems(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 4);
@@ -279,7 +279,7 @@ static void test_labels(void **state) {
                      MS_EUSAGE);
 }
 
-static void test_clip_modes(void **state) {
+static void keeps_to_the_clip_mode(void **state) {
     (void)state;
     static const enum treatment treatments[] = {
         [MS_CLIP_RESCALE] = RESCALED, [MS_CLIP_CLAMP] = CLAMPED, [MS_CLIP_NONE] = UNTOUCHED};
@@ -298,7 +298,7 @@ static void test_clip_modes(void **state) {
     bench_fini(&bench);
 }
 
-static void test_two_stems(void **state) {
+static void makes_two_stems(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -341,7 +341,7 @@ static char *slurp(const char *path, size_t *size) {
     return bytes;
 }
 
-static void test_bytes_do_not_depend_on_lanes(void **state) {
+static void bytes_do_not_depend_on_lanes(void **state) {
     (void)state;
     static const enum ms_audio_format formats[] = {MS_FORMAT_WAV, MS_FORMAT_MP3, MS_FORMAT_FLAC};
     struct bench bench;
@@ -383,21 +383,18 @@ static void check_fails(struct bench *bench, int expected, const char *part) {
     assert_int_equal(entries_out(), 0);
 }
 
-static void test_faults(void **state) {
+static void leaves_nothing_after_a_fault(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
     char *wanted_input = bench.input, *wanted_spool = bench.spool_dir;
-
     bench.input = path_in("missing.wav");
     check_fails(&bench, MS_ENOTFOUND, bench.input);
     free(bench.input);
-
     bench.input = path_in("empty.wav");
     write_wav(bench.input, &bench.song, 0, 0);
     check_fails(&bench, MS_EINPUT, bench.input);
     free(bench.input);
-
     bench.input = path_in(
         "deafening.wav"); /* the decoder lets it pass, its level cannot be told in a float */
     struct song loudest;
@@ -410,16 +407,13 @@ static void test_faults(void **state) {
     song_fini(&loudest);
     free(bench.input);
     bench.input = wanted_input;
-
     bench.options.max_seconds = (double)(FRAMES - 1) / RATE_HZ;
     check_fails(&bench, MS_EINPUT, "is longer than");
     bench.options.max_seconds = 0;
-
     bench.spool_dir = path_in("nowhere");
     check_fails(&bench, MS_EIO, bench.spool_dir);
     free(bench.spool_dir);
     bench.spool_dir = wanted_spool;
-
     bench.model.fail_forward = 3;
     check_fails(&bench, MS_EINTERNAL, "forward");
     bench.model.fail_forward = 0;
@@ -430,7 +424,7 @@ static void test_faults(void **state) {
 }
 
 /* A full disk, as far as a process can have one of its own: no file may grow past a limit. */
-static void test_full_disk(void **state) {
+static void tells_a_full_disk(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -460,7 +454,7 @@ static void limit_after_last(void *context, const struct ms_separate_progress *p
         assert_int_equal(setrlimit(RLIMIT_FSIZE, context), 0);
 }
 
-static void test_first_of_the_faults_is_told(void **state) {
+static void tells_the_first_of_the_faults(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -502,7 +496,7 @@ static void test_first_of_the_faults_is_told(void **state) {
     bench_fini(&bench);
 }
 
-static void test_all_are_published_or_none(void **state) {
+static void publishes_all_or_none(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -545,7 +539,7 @@ int __wrap_ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS
     return __real_ms_spool_read(spool, planes, frames, err);
 }
 
-static void test_cancel(void **state) {
+static void stops_when_canceled(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -578,7 +572,7 @@ static void test_cancel(void **state) {
     bench_fini(&bench);
 }
 
-static void test_truncated_source(void **state) {
+static void tells_a_truncated_source(void **state) {
     (void)state;
     struct bench bench;
     bench_init(&bench);
@@ -590,16 +584,16 @@ static void test_truncated_source(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_labels, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_clip_modes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_two_stems, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bytes_do_not_depend_on_lanes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_first_of_the_faults_is_told, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_all_are_published_or_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_truncated_source, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(labels_stems, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keeps_to_the_clip_mode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(makes_two_stems, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bytes_do_not_depend_on_lanes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(leaves_nothing_after_a_fault, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tells_a_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tells_the_first_of_the_faults, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(publishes_all_or_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stops_when_canceled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tells_a_truncated_source, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

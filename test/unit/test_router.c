@@ -27,7 +27,6 @@ static const struct ms_http_route routes[] = {
 
 static const char *find(const char *method, const char *path, int *status, char allow[64]) {
     const struct ms_http_route *route = ms_http_route_find(routes, method, path, status, allow, 64);
-
     return route != NULL ? route->pattern : "";
 }
 
@@ -62,7 +61,6 @@ static void finds_the_route(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char allow[64];
         int status;
-
         assert_string_equal(find(cases[i].method, cases[i].path, &status, allow), cases[i].pattern);
         if (*cases[i].pattern == '\0')
             assert_int_equal(status, cases[i].status);
@@ -74,7 +72,6 @@ static void finds_the_route(void **state) {
 static void cuts_out_the_parameters(void **state) {
     const char *params[MS_HTTP_MAX_PARAMS] = {NULL};
     char space[64];
-
     (void)state;
     assert_true(ms_http_route_params("/jobs/{}/stems/{}", "/jobs/a b/stems/v.mp3", space, params));
     assert_string_equal(params[0], "a b");
@@ -87,7 +84,6 @@ static void cuts_out_the_parameters(void **state) {
 static void says_so_much_of_the_methods_as_fits(void **state) {
     char allow[8];
     int status;
-
     (void)state;
     assert_null(ms_http_route_find(routes, "PUT", "/jobs/a", &status, allow, sizeof allow));
     assert_int_equal(status, 405);
@@ -100,6 +96,5 @@ int main(void) {
         cmocka_unit_test(cuts_out_the_parameters),
         cmocka_unit_test(says_so_much_of_the_methods_as_fits),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

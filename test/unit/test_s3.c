@@ -5,14 +5,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "loopback.h"
 #include "msaas/digest.h"
 #include "msaas/store.h"
-#include "msaas/sys.h"
+#include "s3.h"
 
 struct scene {
     struct loopback server;
@@ -27,7 +26,6 @@ struct scene {
 static void answer(void *context, int fd, const struct loopback_request *request) {
     struct scene *scene = context;
     int number = atomic_fetch_add(&scene->requests, 1);
-
     memcpy(scene->head, request->head, sizeof scene->head);
     memcpy(scene->body, request->body, sizeof scene->body);
     while (scene->answers[number] == NULL)
@@ -37,7 +35,6 @@ static void answer(void *context, int fd, const struct loopback_request *request
 
 static int set_up(void **state) {
     struct scene *scene = calloc(1, sizeof *scene);
-
     assert_non_null(scene);
     scene->server.answer = answer;
     scene->server.context = scene;
@@ -57,7 +54,6 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct scene *scene = *state;
-
     ms_store_close(scene->store);
     loopback_stop(&scene->server);
     free(scene);
@@ -85,11 +81,10 @@ static int put(struct scene *scene, struct ms_error *err) {
 
 static void signs_and_describes_what_it_sends(void **state) {
     struct scene *scene = *state;
-    char sha256[MS_SHA256_HEX], line[200];
-    struct ms_store *store;
-
+    char sha256[MS_SHA256_HEX];
     assert_int_equal(ms_sha256_of("hello", 5, sha256, NULL), 0);
     scene->options.session_token = "token+/=";
+    struct ms_store *store;
     assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
     ms_store_close(scene->store);
     scene->store = store;
@@ -97,6 +92,7 @@ static void signs_and_describes_what_it_sends(void **state) {
     assert_int_equal(put(scene, NULL), 0);
     assert_memory_equal(scene->head, "PUT /base/pre-queue/a%20%C3%A4 HTTP/1.1", 39);
     assert_string_equal(scene->body, "hello");
+    char line[200];
     snprintf(line, sizeof line, "x-amz-content-sha256: %s\r\n", sha256);
     assert_non_null(strstr(scene->head, line));
     snprintf(line, sizeof line, "x-amz-meta-sha256: %s\r\n", sha256);
@@ -167,39 +163,45 @@ static void never_tries_again_what_will_not_change(void **state) {
     }
 }
 
+/* ---- how long it waits ---- */
+
 static void waits_as_long_as_the_server_asks(void **state) {
     struct scene *scene = *state;
-    double start = ms_monotonic_s();
-
-    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 1\r\n" END, OK);
-    assert_int_equal(put(scene, NULL), 0);
-    assert_true(ms_monotonic_s() - start >= 1);
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    struct ms_s3_call call = {.method = "GET"};
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 7\r\n" END, NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_true(call.may_retry);
+    assert_int_equal(ms_s3_pause_ms(s3, &call, 1), 7000);
+    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 900\r\n" END, NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_int_equal(ms_s3_pause_ms(s3, &call, 1), 20000); /* but no longer than it wants to */
+    answers_are(scene, STATUS("503"), NULL);
+    assert_int_equal(ms_s3_attempt(s3, &call, NULL), 0);
+    assert_in_range(ms_s3_pause_ms(s3, &call, 1), 0, 1);
 }
 
-static void *cancel_soon(void *context) {
-    const struct timespec delay = {.tv_nsec = 100000000};
-
-    nanosleep(&delay, NULL);
-    atomic_store((atomic_bool *)context, true);
-    return NULL;
+static void waits_longer_each_time(void **state) {
+    struct scene *scene = *state;
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    const struct ms_s3_call call = {.may_retry = true};
+    const int most_ms[] = {250, 500, 1000, 2000, 4000, 8000, 16000, 20000, 20000};
+    s3->backoff_ms = 250;
+    for (int i = 0; i < (int)(sizeof most_ms / sizeof *most_ms); i++)
+        assert_in_range(ms_s3_pause_ms(s3, &call, i + 1), most_ms[i] / 2, most_ms[i]);
 }
 
 static void stops_waiting_when_told(void **state) {
     struct scene *scene = *state;
-    atomic_bool cancel = false;
-    struct ms_store *store;
-    pthread_t thread;
-    const double start = ms_monotonic_s();
-
-    scene->options.cancel = &cancel;
-    scene->options.attempts = 100;
-    assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
-    answers_are(scene, "HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 900\r\n" END, NULL);
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
-    assert_int_equal(ms_store_remove(store, "queue", "a", NULL), MS_ECANCELED);
-    assert_true(ms_monotonic_s() - start < 15); /* what it waits at most when nobody tells it */
-    pthread_join(thread, NULL);
-    ms_store_close(store);
+    struct ms_s3 *s3 = (struct ms_s3 *)scene->store;
+    struct ms_s3_call call = {.may_retry = true, .status = 503, .retry_after_s = 900};
+    const atomic_bool cancel = true;
+    s3->store.cancel = &cancel;
+    assert_int_equal(ms_s3_pause(s3, &call, 1, 0, NULL), MS_ECANCELED);
+    call.retry_after_s = 0;
+    call.closing = true; /* cleans up all the same */
+    assert_int_equal(ms_s3_pause(s3, &call, 1, 0, NULL), 0);
+    s3->store.cancel = NULL;
 }
 
 struct taken {
@@ -209,7 +211,6 @@ struct taken {
 
 static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
     struct taken *taken = context;
-
     (void)err;
     assert_true(taken->size + size < sizeof taken->bytes);
     memcpy(taken->bytes + taken->size, bytes, size);
@@ -221,7 +222,6 @@ static void believes_no_server_that_sends_other_bytes(void **state) {
     struct scene *scene = *state;
     struct taken taken = {0};
     struct ms_object_info info;
-
 #define PART(range, bytes)                                                                         \
     "HTTP/1.1 206 P\r\nETag: \"t\"\r\nContent-Range: bytes " range "\r\n" END bytes
     static const char *const lies[] = {
@@ -269,7 +269,6 @@ static void believes_no_server_that_sends_other_bytes(void **state) {
 /* Nine MiB: a request that begins the upload, two parts, one that completes it. */
 static int put_parts(struct scene *scene, struct ms_object_info *info) {
     static char bytes[9 << 20];
-
     return ms_store_put(scene->store, "queue", "a",
                         &(struct ms_object_source){.bytes = bytes, .size = sizeof bytes}, info,
                         NULL);
@@ -277,14 +276,13 @@ static int put_parts(struct scene *scene, struct ms_object_info *info) {
 
 static void completes_uploads_although_the_first_answer_was_an_error(void **state) {
     struct scene *scene = *state;
-    struct ms_object_info info;
-
     answers_are(scene, BEGUN, OK);
     scene->answers[2] = OK;
     scene->answers[3] = CODED("200", "InternalError");
     scene->answers[4] =
         "HTTP/1.1 200 OK\r\n" END "<CompleteMultipartUploadResult><ETag>&quot;whole-2&quot;</ETag>"
         "</CompleteMultipartUploadResult>";
+    struct ms_object_info info;
     assert_int_equal(put_parts(scene, &info), 0);
     assert_int_equal(atomic_load(&scene->requests), 5);
     assert_string_equal(info.etag, "\"whole-2\"");
@@ -311,9 +309,8 @@ static void aborts_uploads_that_failed(void **state) {
     };
 
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
-        int number = 0;
-
         answers_are(scene, NULL, NULL);
+        int number = 0;
         scene->answers[number++] = BEGUN;
         for (int part = 0; part < failures[i].parts; part++)
             scene->answers[number++] = failures[i].part;
@@ -328,12 +325,11 @@ static void aborts_uploads_that_failed(void **state) {
 
 static void makes_buckets_only_when_it_may(void **state) {
     struct scene *scene = *state;
-    struct ms_store *store;
-
     answers_are(scene, CODED("404", "NoSuchBucket"), OK);
     assert_int_equal(put(scene, NULL), MS_ENOTFOUND);
     assert_int_equal(atomic_load(&scene->requests), 1);
     scene->options.create_buckets = true;
+    struct ms_store *store;
     assert_int_equal(ms_store_open(&scene->options, &store, NULL), 0);
     ms_store_close(scene->store);
     scene->store = store;
@@ -345,7 +341,6 @@ static void makes_buckets_only_when_it_may(void **state) {
 
 static void accepts_credentials_that_may_not_list(void **state) {
     struct scene *scene = *state;
-
     answers_are(scene, OK, NULL);
     assert_int_equal(ms_store_ping(scene->store, NULL), 0);
     assert_memory_equal(scene->head, "GET /base/ HTTP/1.1", 19);
@@ -362,6 +357,7 @@ int main(void) {
         TEST(tries_again_what_may_pass),
         TEST(never_tries_again_what_will_not_change),
         TEST(waits_as_long_as_the_server_asks),
+        TEST(waits_longer_each_time),
         TEST(stops_waiting_when_told),
         TEST(believes_no_server_that_sends_other_bytes),
         TEST(completes_uploads_although_the_first_answer_was_an_error),

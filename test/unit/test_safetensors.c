@@ -9,7 +9,6 @@ static void halves_are_exact(void **state) {
     for (uint32_t bits = 0; bits < 65536; bits++) {
         const float value = ms_half_to_float((uint16_t)bits);
         uint16_t back;
-
         if ((bits & 0x7c00) == 0x7c00) {
             assert_true(isnan(value) || isinf(value));
             assert_false(ms_half_exact(value, &back));
@@ -29,15 +28,14 @@ static void halves_are_exact(void **state) {
 static void written_is_read(void **state) {
     const struct ms_hyper hyper = tiny_hyper();
     struct ms_tensors *tensors = tiny_tensors(5);
-    char folder[64], path[100], again[MS_SHA256_HEX], sha256[MS_SHA256_HEX];
-    struct ms_mapped mapped;
-
+    char folder[64];
     (void)state;
     make_folder(folder);
+    char path[100];
     snprintf(path, sizeof path, "%s/w", folder);
+    char again[MS_SHA256_HEX], sha256[MS_SHA256_HEX];
+    struct ms_mapped mapped;
     for (int float32 = 0; float32 < 2; float32++) {
-        struct ms_weights *weights;
-
         if (float32)
             tensors->items[3].values[0] = 0.1F;
         assert_int_equal(ms_safetensors_write(path, tensors, again, NULL), 0);
@@ -46,13 +44,13 @@ static void written_is_read(void **state) {
         assert_int_equal(ms_sha256_of_file(path, again, NULL), 0);
         assert_string_equal(sha256, again);
         assert_int_equal(ms_mapped_open(&mapped, path, 1 << 20, NULL), 0);
+        struct ms_weights *weights;
         assert_int_equal(ms_safetensors_parse(mapped.bytes, mapped.size, &weights, NULL), 0);
         assert_int_equal(ms_weights_check(weights, &hyper, NULL), 0);
         assert_int_equal(ms_weights_count(weights), tensors->count);
         for (size_t i = 0; i < tensors->count; i++) {
             const struct ms_tensors_item *tensor = &tensors->items[i];
             const struct ms_weight *weight = ms_weights_find(weights, tensor->name);
-
             assert_non_null(weight);
             assert_int_equal(weight->dtype, float32 ? MS_DTYPE_F32 : MS_DTYPE_F16);
             assert_int_equal((uintptr_t)weight->data % (float32 ? 4 : 2), 0);
@@ -81,14 +79,12 @@ static int parse(const char *header, size_t data_bytes, struct ms_error *err) {
     const size_t length = strlen(header) + padding;
     const size_t size = 8 + length + data_bytes;
     uint8_t *bytes = calloc(1, size);
-    struct ms_weights *weights;
-    int rc;
-
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)((uint64_t)length >> (8 * i));
     memcpy(bytes + 8, header, strlen(header));
     memset(bytes + 8 + strlen(header), ' ', padding);
-    rc = ms_safetensors_parse(bytes, size, &weights, err);
+    struct ms_weights *weights;
+    int rc = ms_safetensors_parse(bytes, size, &weights, err);
     if (rc == 0)
         ms_weights_free(weights);
     else
@@ -169,7 +165,6 @@ static void cut_off(void **state) {
     bytes = read_file(path, &size);
     for (size_t cut = 0; cut < size; cut += 97) {
         char *part = malloc(cut + 1);
-
         memcpy(part, bytes, cut);
         assert_int_equal(ms_safetensors_parse((uint8_t *)part, cut, &weights, NULL), MS_EMODEL);
         free(part);
@@ -180,18 +175,18 @@ static void cut_off(void **state) {
 
 static void other_networks(void **state) {
     struct ms_hyper hyper = tiny_hyper();
-    char folder[64], path[100];
-    struct ms_weights *weights;
-    struct ms_mapped mapped;
-    struct ms_error err;
-
+    char folder[64];
     (void)state;
     make_folder(folder);
     write_tiny_model(folder, 1);
+    char path[100];
     snprintf(path, sizeof path, "%s/tiny-0.safetensors", folder);
+    struct ms_mapped mapped;
     assert_int_equal(ms_mapped_open(&mapped, path, 1 << 20, NULL), 0);
+    struct ms_weights *weights;
     assert_int_equal(ms_safetensors_parse(mapped.bytes, mapped.size, &weights, NULL), 0);
     hyper.t_layers = 3;
+    struct ms_error err;
     assert_int_equal(ms_weights_check(weights, &hyper, &err), MS_EMODEL);
     assert_non_null(strstr(err.text, "crosstransformer.layers.2"));
     hyper.t_layers = 1;

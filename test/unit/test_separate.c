@@ -18,7 +18,7 @@
 #define RATE_HZ 600
 #define SEGMENT 1000
 
-static void test_silence_and_nothing(void **state) {
+static void separates_silence_and_nothing(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 2);
@@ -49,7 +49,7 @@ static void test_silence_and_nothing(void **state) {
     ms_separator_free(separator);
 }
 
-static void test_bad_options(void **state) {
+static void refuses_bad_options(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 2);
@@ -126,7 +126,7 @@ static void check_faults(int batch) {
     song_fini(&song);
 }
 
-static void test_faults(void **state) {
+static void passes_faults_on(void **state) {
     (void)state;
     check_faults(1);
     check_faults(4);
@@ -173,7 +173,7 @@ static void check_cancel(int batch) {
     ms_separator_free(separator);
 }
 
-static void test_cancel(void **state) {
+static void stops_when_canceled(void **state) {
     (void)state;
     check_cancel(1);
     check_cancel(3);
@@ -186,7 +186,7 @@ static void note_progress(void *context, const struct ms_separate_progress *prog
     *last = *progress;
 }
 
-static void test_progress(void **state) {
+static void tells_progress(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 1);
@@ -236,6 +236,8 @@ static int endless_rewind(void *context, struct ms_error *err) {
 
 #define STRIDE 750 /* of segments of 1000 frames */
 
+#define DEADLINE_S 120.0
+
 struct writing {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -258,7 +260,7 @@ static int write_slowly(void *context, const float *const (*stems)[2], const flo
     (void)stems;
     (void)mix;
     struct writing *writing = context;
-    const double deadline_s = ms_monotonic_s() + 30.0;
+    const double deadline_s = ms_monotonic_s() + DEADLINE_S;
     bool in_time = true;
     writing->written += (int64_t)frames;
     pthread_mutex_lock(&writing->lock);
@@ -268,7 +270,7 @@ static int write_slowly(void *context, const float *const (*stems)[2], const flo
     return in_time ? 0 : ms_error_set(err, MS_EINTERNAL, "the last batch does not begin");
 }
 
-static void test_last_batch_begins_while_stems_are_written(void **state) {
+static void begins_the_last_batch_while_stems_are_written(void **state) {
     (void)state;
     struct fake_network model;
     struct writing writing = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -301,7 +303,7 @@ static int endless_write(void *context, const float *const (*stems)[2], const fl
     return 0;
 }
 
-static void test_memory_is_flat(void **state) {
+static void memory_is_flat(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, 44100, 343980, 1);
@@ -323,13 +325,13 @@ static void test_memory_is_flat(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_is_flat), /* first: the peak must be its own */
-        cmocka_unit_test(test_silence_and_nothing),
-        cmocka_unit_test(test_bad_options),
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_last_batch_begins_while_stems_are_written),
+        cmocka_unit_test(memory_is_flat), /* first: the peak must be its own */
+        cmocka_unit_test(separates_silence_and_nothing),
+        cmocka_unit_test(refuses_bad_options),
+        cmocka_unit_test(passes_faults_on),
+        cmocka_unit_test(stops_when_canceled),
+        cmocka_unit_test(tells_progress),
+        cmocka_unit_test(begins_the_last_batch_while_stems_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,10 +115,10 @@ static double *reference(struct fake_network *model, const struct song *song,
 static void check_against_reference(struct fake_network *model, struct ms_separator *separator,
                                     int64_t frames, const struct ms_separate_options *options) {
     struct song song;
-    struct stems stems;
-    struct ms_error err = {0};
     song_init(&song, frames);
+    struct stems stems;
     stems_init(&stems, model->network.info.stem_count, &song);
+    struct ms_error err = {0};
     if (run_song(separator, &song, &stems, options, NULL, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(stems.frames, frames);
@@ -141,7 +141,7 @@ static void check_against_reference(struct fake_network *model, struct ms_separa
 
 /* ---- tests ---- */
 
-static void test_level(void **state) {
+static void measures_the_level(void **state) {
     (void)state;
     enum { FRAMES = 100000 };
     float *left = new_plane(FRAMES), *right = new_plane(FRAMES);
@@ -171,7 +171,7 @@ static void test_level(void **state) {
     free(right);
 }
 
-static void test_shift_starts(void **state) {
+static void shifts_start_where_the_seed_says(void **state) {
     (void)state;
     double cover[4];
     struct ms_grid grid, again;
@@ -189,7 +189,7 @@ static void test_shift_starts(void **state) {
     assert_memory_not_equal(grid.start, again.start, sizeof grid.start);
 }
 
-static void test_matches_whole_array(void **state) {
+static void matches_a_whole_array(void **state) {
     (void)state;
     static const int64_t lengths[] = {1,    2,    499,  500,  501,  749,  750,  751, 999,
                                       1000, 1001, 1500, 1501, 2249, 2250, 2251, 4999};
@@ -218,7 +218,7 @@ static void test_matches_whole_array(void **state) {
 
 /* Songs that end soon after the history dropped what it no longer needs: windows reach back as far
  * as it goes. */
-static void test_matches_after_history_moved(void **state) {
+static void matches_after_the_history_moved(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 1);
@@ -233,7 +233,7 @@ static void test_matches_after_history_moved(void **state) {
     ms_separator_free(separator);
 }
 
-static void test_identity(void **state) {
+static void an_identity_comes_out_unchanged(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 1);
@@ -256,7 +256,7 @@ static void test_identity(void **state) {
 }
 
 /* Every batch but a song's last is full, of the next song too; the last is as full as can be. */
-static void test_lanes_and_batches_are_bit_identical(void **state) {
+static void lanes_and_batches_are_bit_identical(void **state) {
     (void)state;
     static const int batches[] = {1, 2, 3, 5, 64};
     struct fake_network model;
@@ -293,7 +293,7 @@ static void test_lanes_and_batches_are_bit_identical(void **state) {
     song_fini(&song);
 }
 
-static void test_bag(void **state) {
+static void weighs_a_bag(void **state) {
     (void)state;
     struct fake_network model;
     fake_init(&model, RATE_HZ, SEGMENT, 3);
@@ -338,13 +338,13 @@ static void test_bag(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_level),
-        cmocka_unit_test(test_shift_starts),
-        cmocka_unit_test(test_matches_whole_array),
-        cmocka_unit_test(test_matches_after_history_moved),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_lanes_and_batches_are_bit_identical),
-        cmocka_unit_test(test_bag),
+        cmocka_unit_test(measures_the_level),
+        cmocka_unit_test(shifts_start_where_the_seed_says),
+        cmocka_unit_test(matches_a_whole_array),
+        cmocka_unit_test(matches_after_the_history_moved),
+        cmocka_unit_test(an_identity_comes_out_unchanged),
+        cmocka_unit_test(lanes_and_batches_are_bit_identical),
+        cmocka_unit_test(weighs_a_bag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

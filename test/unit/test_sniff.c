@@ -14,8 +14,7 @@ struct beginning {
     const char *bytes;
     size_t size;
 };
-#define BEGINS(name, text)                                                                         \
-    { name, text, sizeof text - 1 }
+#define BEGINS(name, text) {name, text, sizeof text - 1}
 
 static const struct beginning songs[] = {
     BEGINS("MP3 with a tag", "ID3\x03\0\0\0\0\0\0"),
@@ -71,21 +70,21 @@ static const struct beginning others[] = {
     BEGINS("half a frame", "\xff\xfb\x90"),
 };
 
-static void test_songs(void **state) {
+static void knows_how_songs_begin(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof songs / sizeof *songs; i++)
         if (!ms_sniff_is_media(songs[i].bytes, songs[i].size))
             fail_msg("%s is not taken", songs[i].name);
 }
 
-static void test_others(void **state) {
+static void refuses_what_begins_otherwise(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (ms_sniff_is_media(others[i].bytes, others[i].size))
             fail_msg("%s is taken", others[i].name);
 }
 
-static void test_zeros_and_packets(void **state) {
+static void looks_past_zeros_and_at_packets(void **state) {
     static unsigned char bytes[70000];
     (void)state;
     assert_false(ms_sniff_is_media(bytes, 4096));
@@ -100,9 +99,9 @@ static void test_zeros_and_packets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_songs),
-        cmocka_unit_test(test_others),
-        cmocka_unit_test(test_zeros_and_packets),
+        cmocka_unit_test(knows_how_songs_begin),
+        cmocka_unit_test(refuses_what_begins_otherwise),
+        cmocka_unit_test(looks_past_zeros_and_at_packets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

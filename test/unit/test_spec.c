@@ -40,7 +40,6 @@ struct seen {
 static int see(void *context, const char *name, int dims, const int64_t *shape) {
     struct seen *seen = context;
     int64_t values = 1;
-
     for (int i = 0; i < dims; i++)
         values *= shape[i];
     seen->values += values;
@@ -56,7 +55,6 @@ static int see(void *context, const char *name, int dims, const int64_t *shape) 
 
 static struct seen visit(const struct ms_hyper *hyper, const char *wanted) {
     struct seen seen = {.wanted = wanted};
-
     assert_int_equal(ms_hyper_check(hyper, NULL), 0);
     assert_int_equal(ms_hyper_visit_tensors(hyper, see, &seen), 0);
     return seen;
@@ -64,11 +62,10 @@ static struct seen visit(const struct ms_hyper *hyper, const char *wanted) {
 
 static void the_published_network(void **state) {
     struct ms_manifest *manifest = malloc(sizeof *manifest);
-    struct seen seen = {0};
-
     (void)state;
     assert_non_null(manifest);
     assert_int_equal(ms_manifest_open("htdemucs", manifest, NULL), 0);
+    struct seen seen = {0};
     seen.expected = manifest->networks[0].tensors;
     assert_int_equal(ms_hyper_visit_tensors(&published, see, &seen), 0);
     assert_int_equal(seen.count, 533);
@@ -80,7 +77,6 @@ static void the_published_network(void **state) {
 
 static void other_forms(void **state) {
     struct ms_hyper hyper = published;
-
     (void)state;
     hyper.sources = 6;
     assert_int_equal(visit(&hyper, "tdecoder.3.conv_tr.weight").shape[1], 12);
@@ -102,7 +98,6 @@ static void other_forms(void **state) {
 
 static int stop(void *context, const char *name, int dims, const int64_t *shape) {
     int *left = context;
-
     (void)name;
     (void)dims;
     (void)shape;
@@ -111,7 +106,6 @@ static int stop(void *context, const char *name, int dims, const int64_t *shape)
 
 static void a_visit_can_stop(void **state) {
     int left = 10;
-
     (void)state;
     assert_int_equal(ms_hyper_visit_tensors(&published, stop, &left), 7);
     assert_int_equal(left, 0);
@@ -120,7 +114,6 @@ static void a_visit_can_stop(void **state) {
 static void impossible_hyper_parameters(void **state) {
     struct ms_error err;
     struct ms_hyper hyper;
-
     (void)state;
 #define REFUSED(field, value)                                                                      \
     do {                                                                                           \

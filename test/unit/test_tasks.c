@@ -26,9 +26,9 @@ static void wait_at_the_gate(void *argument) {
 }
 
 static void all_run_in_order(void **state) {
-    struct ms_tasks *tasks = NULL;
     (void)state;
     atomic_store(&done, 0);
+    struct ms_tasks *tasks = NULL;
     assert_int_equal(ms_tasks_new(1, 64, &tasks, NULL), 0);
     for (intptr_t i = 0; i < 64; i++)
         assert_int_equal(ms_tasks_post(tasks, count, (void *)i, NULL), 0);
@@ -39,10 +39,10 @@ static void all_run_in_order(void **state) {
 }
 
 static void the_list_has_an_end(void **state) {
-    struct ms_tasks *tasks = NULL;
     (void)state;
     atomic_store(&done, 0);
     (void)pthread_mutex_lock(&gate);
+    struct ms_tasks *tasks = NULL;
     assert_int_equal(ms_tasks_new(2, 3, &tasks, NULL), 0);
     int posted = 0;
     while (ms_tasks_post(tasks, wait_at_the_gate, NULL, NULL) == 0)

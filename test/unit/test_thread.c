@@ -50,7 +50,6 @@ static void *say(void *argument) {
 
 static void waits_end(void **state) {
     struct signalled shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    pthread_t thread;
     (void)state;
     assert_int_equal(ms_cond_init(&shared.cond), 0);
     assert_int_equal(pthread_mutex_lock(&shared.lock), 0);
@@ -61,6 +60,7 @@ static void waits_end(void **state) {
     assert_true(ms_monotonic_s() >= until_s);
     assert_false(ms_cond_wait_until(&shared.cond, &shared.lock, until_s - 10)); /* long past */
 
+    pthread_t thread;
     assert_int_equal(ms_thread_start(&thread, 0, say, &shared), 0);
     while (!shared.said)
         assert_true(ms_cond_wait_until(&shared.cond, &shared.lock, until_s + 60));

@@ -28,7 +28,6 @@ static void urls_are_taken_apart(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ms_url url;
-        char shown[200];
         assert_int_equal(ms_url_parse(cases[i].text, &url, NULL), 0);
         assert_string_equal(url.scheme, cases[i].scheme);
         assert_string_equal(url.user, cases[i].user);
@@ -37,6 +36,7 @@ static void urls_are_taken_apart(void **state) {
         assert_string_equal(url.port, cases[i].port);
         assert_string_equal(url.path, cases[i].path);
         assert_string_equal(url.query, cases[i].query);
+        char shown[200];
         ms_url_public(cases[i].text, shown, sizeof shown);
         assert_string_equal(shown, cases[i].shown);
         ms_url_origin(cases[i].text, shown, sizeof shown);
@@ -63,9 +63,9 @@ static void others_are_refused(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct ms_url url;
         struct ms_error err = {0};
-        char shown[100];
         assert_int_equal(ms_url_parse(bad[i], &url, &err), MS_EUSAGE);
         assert_null(strstr(err.text, "s3cret"));
+        char shown[100];
         ms_url_public(bad[i], shown, sizeof shown);
         assert_string_equal(shown, "(no URL)");
     }
@@ -81,11 +81,11 @@ static void others_are_refused(void **state) {
 
 static void percent_encoding_goes_both_ways(void **state) {
     const char text[] = "a b/\xc3\xa4?&=%~";
-    char back[40];
     (void)state;
     char *all = ms_percent_encode(text, false), *path = ms_percent_encode(text, true);
     assert_string_equal(all, "a%20b%2F%C3%A4%3F%26%3D%25~");
     assert_string_equal(path, "a%20b/%C3%A4%3F%26%3D%25~");
+    char back[40];
     assert_true(ms_percent_decode(all, strlen(all), back, sizeof back));
     assert_string_equal(back, text);
     assert_false(ms_percent_decode(all, strlen(all), back, strlen(text)));

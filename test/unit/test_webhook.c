@@ -19,14 +19,13 @@
 static bool may_call(const char *text, const struct ms_networks *allowed) {
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-
     if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
         return ms_address_may_be_called((struct sockaddr *)&v4, allowed);
     assert_int_equal(inet_pton(AF_INET6, text, &v6.sin6_addr), 1);
     return ms_address_may_be_called((struct sockaddr *)&v6, allowed);
 }
 
-static void test_addresses(void **state) {
+static void tells_public_addresses_from_others(void **state) {
     static const char *const refused[] = {
         "0.0.0.0",
         "0.1.2.3",
@@ -108,9 +107,8 @@ static void test_addresses(void **state) {
     assert_false(ms_address_may_be_called(&other, NULL));
 }
 
-static void test_allowed_networks(void **state) {
+static void allows_the_networks_that_it_is_told(void **state) {
     struct ms_networks *allowed = NULL;
-
     (void)state;
     assert_int_equal(
         ms_networks_parse(" 10.1.0.0/16,127.0.0.1 , fd00:1::/32\t,100.64.0.0/11", &allowed, NULL),
@@ -152,7 +150,7 @@ static void test_allowed_networks(void **state) {
 
 /* ---- signatures: computed by Python's hmac and base64 ---- */
 
-static void test_signature(void **state) {
+static void signs_as_the_standard_says(void **state) {
     static const unsigned char key[] = {0x31, 0xf2, 0x90, 0xf6, 0xbf, 0x06, 0x29, 0x8a,
                                         0xab, 0x4f, 0x08, 0xd4, 0x3c, 0x3f, 0x08, 0x2c,
                                         0xf6, 0x48, 0xa3, 0x62, 0xda, 0x2d, 0xa4, 0xb0};
@@ -180,7 +178,6 @@ struct receiver {
 
 static void answer(void *context, int fd, const struct loopback_request *request) {
     struct receiver *receiver = context;
-
     receiver->last = *request;
     atomic_fetch_add(&receiver->count, 1);
     loopback_send(fd, receiver->answer, strlen(receiver->answer));
@@ -196,13 +193,12 @@ static void start(struct receiver *receiver) {
 static void make_due(struct ms_callback_due *due, int version, const struct receiver *receiver,
                      const char *data) {
     struct ms_job_options options;
-    char url[128];
-
     *due = (struct ms_callback_due){0};
     ms_job_options_default("tiny", &options);
     assert_int_equal(ms_job_init(&due->job, "song", 4, &options, "tiny", NULL), 0);
     due->job.state = MS_JOB_SUCCEEDED;
     due->job.callback.version = version;
+    char url[128];
     snprintf(url, sizeof url, "http://127.0.0.1:%d/hook?x=1", receiver->server.port);
     due->job.callback.url = strdup(url);
     due->job.callback.data = data != NULL ? strdup(data) : NULL;
@@ -212,10 +208,8 @@ static void make_due(struct ms_callback_due *due, int version, const struct rece
 static int deliver(const char *secret, const char *allow, const struct ms_callback_due *due,
                    bool *give_up, struct ms_error *err) {
     struct ms_webhook *webhook;
-    int rc;
-
     assert_int_equal(ms_webhook_new(secret, allow, NULL, &webhook, NULL), 0);
-    rc = ms_webhook_deliver(webhook, due, give_up, err);
+    int rc = ms_webhook_deliver(webhook, due, give_up, err);
     ms_webhook_free(webhook);
     return rc;
 }
@@ -223,27 +217,25 @@ static int deliver(const char *secret, const char *allow, const struct ms_callba
 /* The value of a header of the last request; "" where there is none. */
 static const char *header(const struct receiver *receiver, const char *name, char value[256]) {
     const char *at = strstr(receiver->last.head, name);
-
     value[0] = '\0';
     if (at != NULL && at[strlen(name)] == ':')
         sscanf(at + strlen(name) + 1, " %255[^\r\n]", value);
     return value;
 }
 
-static void test_version_1(void **state) {
+static void version_1_sends_the_data_alone(void **state) {
     struct receiver receiver;
-    struct ms_callback_due due;
-    struct ms_error err = {0};
-    bool give_up = true;
-    char value[256];
-
     (void)state;
     start(&receiver);
+    struct ms_callback_due due;
     make_due(&due, 1, &receiver, "{\"song\": [1, \"\xc3\xa4\"]}");
+    struct ms_error err = {0};
+    bool give_up = true;
     assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), 0); /* localhost is fine here */
     assert_false(give_up);
     assert_int_equal(strncmp(receiver.last.head, "POST /hook?x=1 HTTP/1.1\r\n", 25), 0);
     assert_string_equal(receiver.last.body, "{\"song\": [1, \"\xc3\xa4\"]}");
+    char value[256];
     assert_string_equal(header(&receiver, "Content-Type", value), "application/json");
     assert_string_equal(header(&receiver, "webhook-id", value), "");
     ms_job_fini(&due.job);
@@ -256,7 +248,7 @@ static void test_version_1(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_version_2(void **state) {
+static void version_2_sends_the_job_signed(void **state) {
     static const char secret[] = "whsec_c2VjcmV0IG9mIGNhbGxiYWNrcw==";
     struct receiver receiver;
     struct ms_callback_due due;
@@ -288,15 +280,14 @@ static void test_version_2(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_version_2_is_guarded(void **state) {
+static void version_2_reaches_no_private_address(void **state) {
     struct receiver receiver;
-    struct ms_callback_due due;
-    struct ms_error err = {0};
-    bool give_up = false;
-
     (void)state;
     start(&receiver);
+    struct ms_callback_due due;
     make_due(&due, 2, &receiver, NULL);
+    struct ms_error err = {0};
+    bool give_up = false;
     assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_EDENIED);
     assert_true(give_up);
     assert_null(strstr(err.text, "x=1"));
@@ -312,7 +303,7 @@ static void test_version_2_is_guarded(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_answers(void **state) {
+static void judges_answers(void **state) {
     static const struct {
         const char *answer;
         int code;
@@ -335,10 +326,9 @@ static void test_answers(void **state) {
         make_due(&due, version, &receiver, NULL);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             const int before = atomic_load(&receiver.count);
-            struct ms_error err = {0};
             bool give_up = !cases[i].give_up;
-
             receiver.answer = cases[i].answer;
+            struct ms_error err = {0};
             assert_int_equal(deliver(NULL, "127.0.0.1", &due, &give_up, &err), cases[i].code);
             assert_int_equal(give_up, cases[i].give_up);
             assert_null(strstr(err.text, "/hook")); /* which may be a secret */
@@ -350,16 +340,15 @@ static void test_answers(void **state) {
     loopback_stop(&receiver.server);
 }
 
-static void test_what_cannot_be_delivered(void **state) {
+static void gives_up_what_cannot_be_delivered(void **state) {
     struct receiver receiver;
-    struct ms_callback_due due;
-    struct ms_error err = {0};
-    bool give_up = true;
-
     (void)state;
     start(&receiver);
+    struct ms_callback_due due;
     make_due(&due, 1, &receiver, NULL);
     loopback_stop(&receiver.server); /* nobody listens there now */
+    struct ms_error err = {0};
+    bool give_up = true;
     assert_int_equal(deliver(NULL, NULL, &due, &give_up, &err), MS_ENET);
     assert_false(give_up);
     assert_non_null(strstr(err.text, "127.0.0.1"));
@@ -375,7 +364,7 @@ static void test_what_cannot_be_delivered(void **state) {
     ms_job_fini(&due.job);
 }
 
-static void test_settings(void **state) {
+static void refuses_bad_settings(void **state) {
     static const char *const wrong[] = {"", "whsec_", "whsec_%%%%", "whsec_YQ"};
     struct ms_webhook *webhook = NULL;
     struct ms_error err = {0};
@@ -389,7 +378,7 @@ static void test_settings(void **state) {
     ms_webhook_free(NULL);
 }
 
-static void test_backoff(void **state) {
+static void waits_longer_each_time(void **state) {
     static const int64_t delays_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
 
     (void)state;
@@ -403,11 +392,16 @@ static void test_backoff(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_allowed_networks),
-        cmocka_unit_test(test_signature), cmocka_unit_test(test_version_1),
-        cmocka_unit_test(test_version_2), cmocka_unit_test(test_version_2_is_guarded),
-        cmocka_unit_test(test_answers),   cmocka_unit_test(test_what_cannot_be_delivered),
-        cmocka_unit_test(test_settings),  cmocka_unit_test(test_backoff),
+        cmocka_unit_test(tells_public_addresses_from_others),
+        cmocka_unit_test(allows_the_networks_that_it_is_told),
+        cmocka_unit_test(signs_as_the_standard_says),
+        cmocka_unit_test(version_1_sends_the_data_alone),
+        cmocka_unit_test(version_2_sends_the_job_signed),
+        cmocka_unit_test(version_2_reaches_no_private_address),
+        cmocka_unit_test(judges_answers),
+        cmocka_unit_test(gives_up_what_cannot_be_delivered),
+        cmocka_unit_test(refuses_bad_settings),
+        cmocka_unit_test(waits_longer_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

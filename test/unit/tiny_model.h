@@ -52,7 +52,6 @@ static inline struct ms_hyper tiny_hyper(void) {
 static inline struct ms_tensors *tiny_tensors(unsigned seed) {
     const struct ms_hyper hyper = tiny_hyper();
     struct ms_tensors *tensors;
-
     assert_int_equal(ms_tensors_new(&hyper, SIZE_MAX, &tensors, NULL), 0);
     for (size_t i = 0; i < tensors->count; i++)
         for (size_t j = 0; j < tensors->items[i].count; j++)
@@ -68,11 +67,10 @@ static inline void make_folder(char folder[64]) {
 /* Files only; tells how many there were. */
 static inline int remove_folder(const char *folder) {
     DIR *dir = opendir(folder);
+    assert_non_null(dir);
     struct dirent *entry;
     char path[400];
     int count = 0;
-
-    assert_non_null(dir);
     while ((entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
@@ -92,13 +90,11 @@ static inline void write_tiny_model(const char *folder, int networks) {
         .source = "a test",
         .info = {.name = "tiny", .licence = "none", .stem_count = 2, .member_count = networks},
     };
-    char path[400];
-
     strcpy(json.info.stems[0], "noise");
     strcpy(json.info.stems[1], "rest");
+    char path[400];
     for (int i = 0; i < networks; i++) {
         struct ms_tensors *tensors = tiny_tensors((unsigned)i);
-
         snprintf(json.networks[i].file, sizeof json.networks[i].file, "tiny-%d.safetensors", i);
         snprintf(path, sizeof path, "%s/%s", folder, json.networks[i].file);
         assert_int_equal(ms_safetensors_write(path, tensors, json.networks[i].sha256, NULL), 0);
@@ -113,13 +109,11 @@ static inline void write_tiny_model(const char *folder, int networks) {
 /* The whole file; the caller's to free. One byte more is allocated, and is 0. */
 static inline char *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
-    char *bytes;
-
     assert_non_null(file);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
     *size = (size_t)ftell(file);
     rewind(file);
-    bytes = calloc(1, *size + 1);
+    char *bytes = calloc(1, *size + 1);
     assert_non_null(bytes);
     assert_int_equal(fread(bytes, 1, *size, file), *size);
     fclose(file);
@@ -128,7 +122,6 @@ static inline char *read_file(const char *path, size_t *size) {
 
 static inline void write_file(const char *path, const void *bytes, size_t size) {
     FILE *file = fopen(path, "wb");
-
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);

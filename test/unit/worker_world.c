@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "msaas/log.h"
 #include "msaas/sys.h"
 
-#define DEADLINE_S 120.0
+#define DEADLINE_S 300.0 /* of every wait: far beyond what a loaded machine takes */
 
 static void answer(void *context, int fd, const struct loopback_request *request) {
     static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -37,17 +38,18 @@ static void answer(void *context, int fd, const struct loopback_request *request
 
 /* The stand-in needs no file, but the engine looks whether it is still the same one. */
 static void write_model(struct world *world) {
-    FILE *file;
-
     snprintf(world->model_path, sizeof world->model_path, "%s/fake.json", world->root);
-    file = fopen(world->model_path, "w");
+    FILE *file = fopen(world->model_path, "w");
     assert_non_null(file);
     assert_true(fputs("a model", file) >= 0);
     assert_int_equal(fclose(file), 0);
 }
 
-void world_begin(struct world *world) {
-    *world = (struct world){0};
+int world_begin(void **state) {
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    world->prestate = *state;
+    *state = world;
     ms_log_init("worker", MS_LOG_ERROR + 1, false);
     strcpy(world->root, "/tmp/msaas-worker-XXXXXX");
     assert_non_null(mkdtemp(world->root));
@@ -64,16 +66,16 @@ void world_begin(struct world *world) {
         .queue_url = world->queue_url,
         .store = {.url = world->store_url, .create_buckets = true},
         .scratch_dir = world->scratch,
-        .lease_ms = 20000,
-        .stall_s = 120,
+        .lease_ms = WORLD_LEASE_MS,
+        .stall_s = WORLD_STALL_S,
         .grace_ms = 60000,
         .stop = &world->stop,
     };
+    return 0;
 }
 
 void world_open(struct world *world) {
     struct ms_error err = {0};
-
     if (ms_queue_open(world->queue_url, &world->queue, &err) != 0 ||
         ms_queue_open(world->queue_url, &world->receiver_queue, &err) != 0 ||
         ms_store_open(&world->options.store, &world->store, &err) != 0)
@@ -83,32 +85,39 @@ void world_open(struct world *world) {
     loopback_start(&world->receiver);
 }
 
-void world_end(struct world *world) {
-    char command[128];
-    DIR *dir;
-    int entries = 0;
-
-    if (world->running)
-        assert_int_equal(world_stop(world), 0);
-    loopback_stop(&world->receiver);
+int world_end(void **state) {
+    struct world *world = *state;
+    const bool stopped_well = !world->running || world_stop(world) == 0;
+    if (world->child > 0) {
+        (void)kill(world->child, SIGKILL);
+        (void)world_join(world);
+    }
+    if (world->receiver.port != 0)
+        loopback_stop(&world->receiver);
     ms_queue_close(world->queue);
     ms_queue_close(world->receiver_queue);
     ms_store_close(world->store);
-    dir = opendir(world->scratch);
+    DIR *dir = opendir(world->scratch);
+    int entries = 0;
     while (dir != NULL && readdir(dir) != NULL)
         entries++;
     if (dir != NULL)
         closedir(dir);
-    assert_int_equal(atomic_load(&world->early), 0);
+    const int early = atomic_load(&world->early);
+    char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", world->root);
-    assert_int_equal(system(command), 0);
+    const int left = system(command);
+    free(world);
+    assert_true(stopped_well);
+    assert_int_equal(left, 0);
+    assert_int_equal(early, 0);
     assert_in_range(entries, 0, 2); /* "." and ".." */
+    return 0;
 }
 
 static void *run(void *user) {
     struct world *world = user;
     struct ms_error err = {0};
-
     world->result = ms_engine_new(&world->engine, &world->options.engine, &err);
     if (world->result == 0)
         world->result = ms_worker_run(&world->options, &err);
@@ -133,16 +142,16 @@ int world_stop(struct world *world) {
 
 pid_t world_fork(struct world *world, const char *fault) {
     const pid_t child = fork();
-    char path[128];
-    int log;
-
     assert_true(child >= 0);
-    if (child > 0)
+    if (child > 0) {
+        world->child = child;
         return child;
+    }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* a test that fails leaves nobody behind */
         _exit(3);
+    char path[128];
     snprintf(path, sizeof path, "%s/log", world->root);
-    log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (log < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(3);
     ms_log_init("worker", MS_LOG_INFO, false);
@@ -151,19 +160,24 @@ pid_t world_fork(struct world *world, const char *fault) {
     _exit(world->result == 0 ? 0 : 1);
 }
 
+int world_join(struct world *world) {
+    int status = 0;
+    assert_int_equal(waitpid(world->child, &status, 0), world->child);
+    world->child = 0;
+    return status;
+}
+
 /* ---- jobs ---- */
 
 void world_submit_bytes(struct world *world, const void *bytes, size_t size, const char *model) {
     struct ms_object_source source = {.bytes = bytes, .size = (int64_t)size};
     struct ms_job_options options;
-    struct ms_error err = {0};
-    struct ms_job job;
-    bool created = false;
-    char url[64];
-
     ms_job_options_default(model, &options);
     options.precision = world->precision;
+    char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d/done", world->receiver.port);
+    struct ms_error err = {0};
+    struct ms_job job;
     if (ms_job_init(&job, bytes, size, &options, "fake", &err) != 0)
         fail_msg("%s", err.text);
     job.callback.version = 1;
@@ -171,6 +185,7 @@ void world_submit_bytes(struct world *world, const void *bytes, size_t size, con
     job.callback.data = ms_strdupf("\"%s\"", job.id);
     job.input_bytes = (int64_t)size;
     strcpy(world->job_id, job.id);
+    bool created = false;
     if (ms_store_put(world->store, MS_BUCKET_SONGS, job.id, &source, NULL, &err) != 0 ||
         ms_queue_enqueue(world->queue, &job, &created, NULL, &err) != 0)
         fail_msg("%s", err.text);
@@ -186,7 +201,6 @@ static void put_u32(uint8_t *to, uint32_t value) {
 void world_submit(struct world *world, int64_t frames) {
     const uint32_t data = (uint32_t)frames * 4;
     uint8_t *wav = calloc(1, 44 + data);
-
     assert_non_null(wav);
     memcpy(wav, "RIFF", 4);
     put_u32(wav + 4, 36 + data);
@@ -200,7 +214,6 @@ void world_submit(struct world *world, int64_t frames) {
     put_u32(wav + 40, data);
     for (int64_t i = 0; i < 2 * frames; i++) {
         const int sample = (int)(8000 * sin((double)i * 0.05));
-
         wav[44 + 2 * i] = (uint8_t)sample;
         wav[45 + 2 * i] = (uint8_t)((unsigned)sample >> 8);
     }
@@ -211,7 +224,6 @@ void world_submit(struct world *world, int64_t frames) {
 void world_wait_until(struct world *world, bool (*holds)(struct world *world), const char *what) {
     const double until_s = ms_monotonic_s() + DEADLINE_S;
     const struct timespec nap = {.tv_nsec = 10000000};
-
     while (!holds(world)) {
         if (ms_monotonic_s() > until_s)
             fail_msg("waited in vain for: %s", what);
@@ -223,7 +235,6 @@ void world_wait(struct world *world, enum ms_job_state state, struct ms_job *out
     const double until_s = ms_monotonic_s() + DEADLINE_S;
     const struct timespec nap = {.tv_nsec = 10000000};
     struct ms_error err = {0};
-
     for (;;) {
         if (ms_queue_get(world->queue, world->job_id, out, &err) != 0)
             fail_msg("%s", err.text);
@@ -238,30 +249,25 @@ void world_wait(struct world *world, enum ms_job_state state, struct ms_job *out
 }
 
 bool world_has_stem(struct world *world, const char *stem) {
-    struct ms_object_info info;
     char key[MS_JOB_KEY_MAX];
-
     snprintf(key, sizeof key, "%s-%s.mp3", world->job_id, stem);
+    struct ms_object_info info;
     return ms_store_head(world->store, MS_BUCKET_STEMS, key, &info, NULL) == 0;
 }
 
 bool world_has_song(struct world *world) {
     struct ms_object_info info;
-
     return ms_store_head(world->store, MS_BUCKET_SONGS, world->job_id, &info, NULL) == 0;
 }
 
 bool world_log_says(struct world *world, const char *text) {
     static char log[1 << 16];
     char path[128];
-    FILE *file;
-    size_t size;
-
     snprintf(path, sizeof path, "%s/log", world->root);
-    file = fopen(path, "r");
+    FILE *file = fopen(path, "r");
     if (file == NULL)
         return false;
-    size = fread(log, 1, sizeof log - 1, file);
+    size_t size = fread(log, 1, sizeof log - 1, file);
     fclose(file);
     log[size] = '\0';
     return strstr(log, text) != NULL;

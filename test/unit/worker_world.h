@@ -20,9 +20,12 @@
 
 #define WORLD_RATE_HZ 44100
 #define WORLD_SEGMENT 4096
+#define WORLD_LEASE_MS 20000
+#define WORLD_STALL_S 120
 #define WORLD_MODEL_SHA256 "97ff8a35544dcf40ad84047074439dd6aa3a0be469ea578a1b1c017d939ec61c"
 
 struct world {
+    const void *prestate; /* of the test: NULL for most */
     char root[64];
     char queue_url[128], store_url[128], scratch[128];
     struct ms_queue *queue; /* the test's own connections */
@@ -35,23 +38,28 @@ struct world {
     struct ms_worker_options options;
     pthread_t thread;
     bool running;
-    int result; /* of ms_worker_run */
+    pid_t child; /* 0: none */
+    int result;  /* of ms_worker_run */
     struct loopback receiver;
-    atomic_int callbacks, early; /* received; received before the job had ended */
+    /* received; received before the job had ended; requests to a store that refuses all */
+    atomic_int callbacks, early, refusals;
     char callback_body[MS_JOB_ID_HEX];
     struct ms_queue *receiver_queue;
     char job_id[MS_JOB_ID_HEX];
 };
 
-/* Nothing is opened before world_open, so that a test may fork first. */
-void world_begin(struct world *world);
+/* Before and after each test, also one that fails: *state is its world. The end stops whatever runs
+ * and checks that the workers' folder is empty. Nothing is opened before world_open, so that a test
+ * may fork first. */
+int world_begin(void **state);
+int world_end(void **state);
 void world_open(struct world *world);
-void world_end(struct world *world); /* stops a worker that runs, checks that its folder is empty */
 
 void world_start(struct world *world);
 int world_stop(struct world *world); /* what ms_worker_run returned */
 /* The same in a child, whose standard error goes to the file `log` in root. */
 pid_t world_fork(struct world *world, const char *fault);
+int world_join(struct world *world); /* waits for the child's end: its status */
 
 /* A WAV of that many frames goes into the store as the job's song; a callback of version 1 goes to
  * the receiver. */
