@@ -1,5 +1,5 @@
-/* The one table of options: command line, environment, --help and the README's table all come from
- * it.
+/* The one table of options: command line, environment, --help and the table in docs/operations.md
+ * all come from it.
  *
  * Every option of every subcommand stands once in src/base/option_table.c. Precedence: command
  * line, then environment (of several variables the first that is set), then default. Secrets are
