@@ -6,7 +6,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 quiet_log=$(mktemp "${TMPDIR:-/tmp}/msaas-XXXXXX.log")
 trap 'rm -f -- "$quiet_log"' EXIT
 
-# Every script says how it is used: its opening comment.
+# --help prints the opening comment of the script.
 case ${1-} in
 -h | --help)
     sed -n '2,${/^#/!q;/^# shellcheck/!s/^# \{0,1\}//p}' "$0"
@@ -19,8 +19,7 @@ die() {
     exit 1
 }
 
-# quietly WHAT COMMAND [ARGUMENT...]: one line while it goes well, everything the command wrote when
-# it fails.
+# quietly WHAT COMMAND [ARGUMENT...]: prints one line, and what the command wrote if it fails.
 quietly() {
     local what=$1 status=0 start=$SECONDS
     shift

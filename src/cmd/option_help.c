@@ -1,4 +1,4 @@
-/* The table of options -> --help, and the tables of the docs. Owns nothing; any thread. */
+/* The table of options -> --help and the tables in docs/. Owns nothing; any thread. */
 #include <string.h>
 
 #include "msaas/option.h"

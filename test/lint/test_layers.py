@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""scripts/lint-layers finds each kind of violation when one is planted, and is content with a house in order."""
+"""scripts/lint-layers finds each kind of violation that is planted, and none in a sound house."""
 
 import pathlib
 import subprocess
@@ -18,11 +18,13 @@ HOUSE = {
     "src/base/url.c": "",
     "src/base/json.c": "#include <cjson/cJSON.h>\n",
     "src/audio/inner.h": "",
-    "src/audio/decode.c": '#include "inner.h"\n#include "msaas/audio.h"\n#include <libavformat/avformat.h>\n',
+    "src/audio/decode.c": '#include "inner.h"\n#include "msaas/audio.h"\n'
+                          "#include <libavformat/avformat.h>\n",
     "src/separate/separate.c": '#include "msaas/separate.h"\n',
     "src/tensor/tensor.cpp": "#include <torch/torch.h>\n#include <vector>\n",
     "src/song/pipeline.c": '#include "msaas/pipeline.h"\n',
-    "src/http/server.c": '#include "server.h"\n#include "msaas/err.h"\nint ms_server_run(void) {\n}\n',
+    "src/http/server.c": '#include "server.h"\n#include "msaas/err.h"\n'
+                         "int ms_server_run(void) {\n}\n",
     "src/http/server.h": "",
     "src/http/route.c": "void ms_route(int a,\n              int b) {\n    ms_log(1);\n}\n",
     "src/cmd/cmd_separate.c": '#include "msaas/pipeline.h"\n',
@@ -37,7 +39,8 @@ class Layers(unittest.TestCase):
             for name, text in {**HOUSE, **planted.get("files", {})}.items():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_text(text)
-            run = subprocess.run([sys.executable, LINTER, root], capture_output=True, text=True, check=False)
+            run = subprocess.run([sys.executable, LINTER, root], capture_output=True, text=True,
+                                 check=False)
             self.assertEqual(run.stderr, "")
             return run.returncode, run.stdout
 
@@ -47,26 +50,28 @@ class Layers(unittest.TestCase):
     def test_violations(self):
         for name, text in [
             ("src/base/log.c", '#include "msaas/audio.h"\n'),  # upwards
-            ("src/demucs/model.c", '#include "msaas/audio.h"\n'),  # further down, but never for demucs
+            ("src/demucs/model.c", '#include "msaas/audio.h"\n'),  # below, but never for demucs
             ("src/worker/work.c", '#include "http/server.h"\n'),
-            ("src/api/page.c", '#include "msaas/separate.h"\n'),  # further down, but never for api
+            ("src/api/page.c", '#include "msaas/separate.h"\n'),  # below, but never for api
             ("src/cmd/bench.c", '#include "audio/inner.h"\n'),  # another room's inner header
             ("src/cmd/bench.c", '#  include "../audio/inner.h"\n'),
             ("src/base/json2.c", "#include <cjson/cJSON.h>\n"),  # a second user of a library
             ("src/cmd/model.c", "#include <libavutil/log.h>\n"),
-            ("src/base/zip.c", "#include <zlib.h>\n"),  # a library that nobody listed
-            ("src/attic/old.c", ""),  # a room that has no place
-            ("include/msaas/url.h", '#include "msaas/audio.h"\n'),  # a contract that reaches upwards
-            ("include/msaas/orphan.h", ""),  # a contract that nobody implements
+            ("src/base/zip.c", "#include <zlib.h>\n"),  # a library that is not listed
+            ("src/attic/old.c", ""),  # a room that is not listed
+            ("include/msaas/url.h", '#include "msaas/audio.h"\n'),  # a contract, upwards
+            ("include/msaas/orphan.h", ""),  # a contract without a source
             ("src/worker/server.c", ""),  # another room's name
             ("src/base/err.h", ""),  # a public header's name
             ("src/http/server.h", '#include "route.h"\n'),  # a circle of headers, see below
-            ("src/http/route.c", "int ms_route(void) {\n    return ms_server_run() + 1;\n}\n"),  # and of calls
+            # a circle of calls, see below
+            ("src/http/route.c", "int ms_route(void) {\n    return ms_server_run() + 1;\n}\n"),
         ]:
             with self.subTest(name=name, text=text):
                 files = {"src/http/route.h": '#include "server.h"\n', name: text}
                 if name == "src/http/route.c":
-                    files["src/http/server.c"] = "int ms_server_run(void) {\n    return ms_route();\n}\n"
+                    files["src/http/server.c"] = (
+                        "int ms_server_run(void) {\n    return ms_route();\n}\n")
                 code, output = self.lint(files=files)
                 self.assertEqual(code, 1)
                 self.assertIn(pathlib.PurePath(name).stem, output)

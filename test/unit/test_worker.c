@@ -483,7 +483,7 @@ int main(void) {
         TEST(finishes_the_job_when_stopped_with_grace),
         TEST(waits_for_a_store),
         TEST(drops_the_job_that_it_lost_while_frozen),
-        KILLED("after-move", false),
+        KILLED("after-claim", false),
         KILLED("mid-decode", false),
         KILLED("mid-inference", false),
         KILLED("between-uploads", false),

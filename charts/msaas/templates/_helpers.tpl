@@ -23,7 +23,8 @@ labels: {{- include "msaas.labels" . | nindent 2 }}
 
 {{- define "msaas.image" -}}
 {{- with .Values.image -}}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}
+{{- else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
@@ -47,7 +48,15 @@ privileged: false
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{- /* Configuration of all roles; secrets come after, so that a MSAAS_QUEUE there wins. */ -}}
+{{- /* Whether the trial Redis, the trial store are in use: "true" or nothing. */ -}}
+{{- define "msaas.trialRedis" -}}
+{{- if and .Values.redis.enabled (not .Values.queue.url) }}true{{ end -}}
+{{- end -}}
+{{- define "msaas.trialMinio" -}}
+{{- if and .Values.minio.enabled (not .Values.store.endpoint) }}true{{ end -}}
+{{- end -}}
+
+{{- /* Configuration of all roles. The Secret comes last, so that its MSAAS_QUEUE wins. */ -}}
 {{- define "msaas.envFrom" -}}
 - configMapRef: {name: {{ include "msaas.fullname" . }}-config}
 - secretRef: {name: {{ include "msaas.secretName" . }}}
@@ -59,7 +68,7 @@ labels:
   {{- with .root.Values.podLabels }}{{ toYaml . | nindent 2 }}{{ end }}
 annotations:
   checksum/config: {{ include (print .root.Template.BasePath "/config.yaml") .root | sha256sum }}
-  {{- /* Of the values, not of the Secret: a generated key is another one each time it is rendered. */}}
+  {{- /* Of the values, not of the Secret, whose generated key differs at each rendering. */}}
   checksum/secret: {{ .root.Values.secret | toJson | sha256sum }}
   {{- with .root.Values.podAnnotations }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end -}}
@@ -73,11 +82,12 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- /* The cluster's name servers: their pods, the cache on each node (NodeLocal DNSCache), or GKE's Cloud DNS. */ -}}
+{{- /* Name servers: the cluster's pods, a node's cache (NodeLocal DNSCache), GKE's Cloud DNS */ -}}
 {{- define "msaas.egressDNS" -}}
 - to:
     - namespaceSelector: {}
-      podSelector: {matchExpressions: [{key: k8s-app, operator: In, values: [kube-dns, node-local-dns]}]}
+      podSelector:
+        matchExpressions: [{key: k8s-app, operator: In, values: [kube-dns, node-local-dns]}]
     - {ipBlock: {cidr: 169.254.20.10/32}}
     - {ipBlock: {cidr: 169.254.169.254/32}}
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
@@ -100,13 +110,17 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- define "msaas.egressServices" -}}
 {{ include "msaas.egressDNS" . }}
 {{- $parts := list }}
-{{- if and .Values.redis.enabled (not .Values.queue.url) }}{{ $parts = append $parts (list "redis" 6379) }}{{ end }}
-{{- if and .Values.minio.enabled (not .Values.store.endpoint) }}{{ $parts = append $parts (list "minio" 9000) }}{{ end }}
+{{- if include "msaas.trialRedis" . }}{{ $parts = append $parts (list "redis" 6379) }}{{ end }}
+{{- if include "msaas.trialMinio" . }}{{ $parts = append $parts (list "minio" 9000) }}{{ end }}
 {{- range $parts }}
-- to: [{podSelector: {matchLabels: {app.kubernetes.io/name: msaas, app.kubernetes.io/instance: {{ $.Release.Name }}, app.kubernetes.io/component: {{ first . }}}}}]
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "msaas.selector" (dict "root" $ "component" (first .)) | nindent 10 }}
   ports: [{protocol: TCP, port: {{ last . }}}]
 {{- end }}
-{{- if or .Values.queue.url .Values.store.endpoint .Values.secret.existingSecret .Values.model.url }}
+{{- $v := .Values }}
+{{- if or $v.queue.url $v.store.endpoint $v.secret.existingSecret $v.model.url }}
 - ports:
     {{- range include "msaas.servicePorts" . | fromJsonArray }}
     - {protocol: TCP, port: {{ . }}}
@@ -123,7 +137,9 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0
-        except: [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/4]
+        except:
+          [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12,
+           192.168.0.0/16, 224.0.0.0/4]
     - ipBlock:
         cidr: 2000::/3
   ports: [{protocol: TCP, port: 80}, {protocol: TCP, port: 443}]
