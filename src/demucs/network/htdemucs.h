@@ -9,17 +9,15 @@
 #include "msaas/weights.h"
 
 #define MS_MAX_DEPTH 8
-#define MS_MAX_DCONV 4
+#define MS_MAX_DCONV MS_RESIDUALS_MAX
 #define MS_MAX_LAYERS 16
 
-struct dconv {
-    int depth; /* 0: there is none */
-    struct ms_residual layers[MS_MAX_DCONV];
-};
-
-struct conv_layer { /* of an encoder, or of a decoder, where conv is transposed */
-    const struct ms_filter *conv, *rewrite;
-    struct dconv dconv;
+/* A decoder first rewrites what it gets, with the units, then grows it by a transposed
+ * convolution, with GELU but for the last. An encoder's layer is the other way round: convolution
+ * with GELU, units, and rewriting with GLU. */
+struct decoder {
+    struct ms_layer rewrite;
+    const struct ms_filter *conv;
 };
 
 struct attention_layer { /* of the transformer */
@@ -31,7 +29,8 @@ struct attention_layer { /* of the transformer */
 };
 
 struct branch { /* of one domain: frequency or time */
-    struct conv_layer encoder[MS_MAX_DEPTH], decoder[MS_MAX_DEPTH];
+    struct ms_layer encoder[MS_MAX_DEPTH];
+    struct decoder decoder[MS_MAX_DEPTH];
     const struct ms_filter *upsampler, *downsampler;
     struct ms_norm norm_in;
     struct attention_layer layers[MS_MAX_LAYERS];
