@@ -87,7 +87,7 @@ struct ms_filter_shape {
     bool transposed;
     enum ms_activation activation;
     bool bf16; /* weights and inputs are rounded to bfloat16; sums are float32 */
-    /* ms_residual_ wants the mean and deviation of its results: one row and column, float32. */
+    /* a residual unit wants the mean and deviation of its results: one row and column, float32. */
     bool measured;
 };
 struct ms_filter;
@@ -123,15 +123,23 @@ struct ms_tensor *ms_convolve_transposed(struct ms_pool *p, const struct ms_tens
 /* A layer of a residual branch (DConv): x += scale * GLU(norm(out(GELU(norm(in(x)))))), each row
  * by itself. */
 struct ms_residual {
-    const struct ms_filter *in; /* [hidden][channels][3], float32 */
+    const struct ms_filter *in; /* [hidden][channels][3] */
     /* [2 * channels][hidden][1], float32, made with the GLU, and measured */
     const struct ms_filter *out;
     const struct ms_tensor *norm_in_weight, *norm_in_bias;   /* [hidden] each */
     const struct ms_tensor *norm_out_weight, *norm_out_bias; /* [2 * channels] each */
     const struct ms_tensor *scale;                           /* [channels] */
 };
-struct ms_tensor *ms_residual_(struct ms_pool *p, struct ms_tensor *x,
-                               const struct ms_residual *unit);
+#define MS_RESIDUALS_MAX 4
+/* A layer of an encoder or decoder: a convolution, residual units, and a linear layer. */
+struct ms_layer {
+    const struct ms_filter *filter;
+    struct ms_residual units[MS_RESIDUALS_MAX];
+    int unit_count;
+    const struct ms_filter *then; /* of one row and column; NULL: none */
+};
+struct ms_tensor *ms_run_layer(struct ms_pool *p, const struct ms_tensor *x,
+                               const struct ms_layer *layer);
 
 /* Each position by itself, over its channels. */
 struct ms_tensor *ms_layer_norm(struct ms_pool *p, const struct ms_tensor *x,

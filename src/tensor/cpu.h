@@ -21,6 +21,18 @@ static inline int64_t ms_divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+/* Memory is handed out in pieces of whole lines of the cache. */
+static inline size_t ms_aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* A piece of the scratch memory at `base`, NULL while only `used` is wanted: its size so far. */
+static inline void *ms_piece(char *base, size_t *used, size_t bytes) {
+    char *piece = base != NULL ? base + *used : NULL;
+    *used += ms_aligned(bytes);
+    return piece;
+}
+
 /* Channels of what comes out: a GLU joins two to one. */
 static inline int64_t ms_filter_results(const struct ms_filter_shape *s) {
     return s->activation == MS_ACTIVATION_GLU ? s->out / 2 : s->out;
@@ -51,6 +63,11 @@ bool ms_cpu_filter_init(struct ms_cpu_filter *f, const struct ms_filter_shape *s
                         const float *weight, const float *bias);
 void ms_cpu_filter_fini(struct ms_cpu_filter *f);
 
+/* The product of a filter that is not transposed: x [rows][width][in] -> y [out_rows][out_width]
+ * [results]. What it does not say may be added: gamma, sums, scratch, other distances. */
+struct ms_product ms_cpu_product(const struct ms_cpu_filter *f, const void *x, int64_t rows,
+                                 int64_t width, void *y, int64_t out_rows, int64_t out_width);
+
 /* x [rows][width][in] -> y [out_rows][out_width][results], y += gamma * result where gamma is
  * not NULL. */
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width);
@@ -58,8 +75,8 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
                      const float *gamma, float *y, int64_t out_rows, int64_t out_width,
                      void *scratch);
 
-/* Operators of positions, x [positions][channels], that go by blocks of them, so that what lies
- * between two products stays in the cache. */
+/* linear.c: operators of positions, x [positions][channels], that go by blocks of them, so that
+ * what lies between two products stays in the cache. */
 struct ms_cpu_norm { /* of each position over its channels, before a linear layer */
     const float *weight, *bias;
 };
@@ -74,15 +91,25 @@ void ms_cpu_feed_forward(const struct ms_cpu_norm *norm, const struct ms_cpu_fil
                          const struct ms_cpu_filter *second, const float *gamma, float *x,
                          int64_t positions, void *scratch);
 
-/* The residual unit of tensor.h on x [rows][width][channels], in place, row by row. */
-struct ms_cpu_unit {
+/* layer.c: the layer of tensor.h, row by row of its result, for the same reason.
+ * x [rows][width][in] -> y [out_rows][out_width][results of the last filter]. */
+struct ms_cpu_unit { /* ms_residual */
     const struct ms_cpu_filter *in, *out;
     const float *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
 };
-size_t ms_cpu_residual_scratch(const struct ms_cpu_unit *unit, int64_t width);
-void ms_cpu_residual(const struct ms_cpu_unit *unit, float *x, int64_t rows, int64_t width,
-                     void *scratch);
+struct ms_cpu_layer {
+    const struct ms_cpu_filter *filter, *then; /* then may be NULL */
+    const struct ms_cpu_unit *units;
+    int unit_count;
+};
+size_t ms_cpu_layer_scratch(const struct ms_cpu_layer *l, int64_t rows, int64_t width,
+                            int64_t out_width);
+void ms_cpu_run_layer(const struct ms_cpu_layer *l, const float *x, int64_t rows, int64_t width,
+                      float *y, int64_t out_rows, int64_t out_width, void *scratch);
 
+/* Of a norm over values with these sums: x -> x * scale + shift, by channel. */
+void ms_cpu_norm_of(const double sums[2], double count, const float *weight, const float *bias,
+                    int64_t channels, float *scale, float *shift);
 /* x [positions][channels], in place: over all of it to mean 0 and variance 1, then weighted.
  * scratch: 2 * channels floats. */
 void ms_cpu_group_norm(float *x, int64_t positions, int64_t channels, const float *weight,

@@ -259,40 +259,86 @@ ms_tensor *ms_convolve_transposed(ms_pool *p, const ms_tensor *x, const ms_filte
     });
 }
 
-ms_tensor *ms_residual_(ms_pool *p, ms_tensor *x, const ms_residual *unit) {
-    if (any_missing({unit->norm_in_weight, unit->norm_in_bias, unit->norm_out_weight,
-                     unit->norm_out_bias, unit->scale}) ||
-        unit->in == nullptr || unit->out == nullptr)
-        return nullptr;
-    return in_place(p, "residual_", x, x, [&] {
-        at::Tensor v = x->value;
-        const ms_filter_shape &in = unit->in->shape, &out = unit->out->shape;
-        if (v.dim() != 4 || v.size(3) != in.in || in.out != out.in || out.out != 2 * in.in ||
+namespace {
+
+bool is_missing(const ms_layer &l) {
+    bool missing = l.filter == nullptr;
+    for (int i = 0; i < l.unit_count; i++) {
+        const ms_residual &u = l.units[i];
+        missing = missing || u.in == nullptr || u.out == nullptr ||
+                  any_missing({u.norm_in_weight, u.norm_in_bias, u.norm_out_weight, u.norm_out_bias,
+                               u.scale});
+    }
+    return missing;
+}
+
+bool fits(const ms_layer &l) {
+    const int64_t channels = ms_filter_results(&l.filter->shape);
+    for (int i = 0; i < l.unit_count; i++) {
+        const ms_filter_shape &in = l.units[i].in->shape, &out = l.units[i].out->shape;
+        if (in.in != channels || in.out != out.in || out.out != 2 * channels ||
             out.activation != MS_ACTIVATION_GLU || !out.measured)
+            return false;
+    }
+    if (l.then != nullptr && (l.then->shape.in != channels || l.then->shape.transposed ||
+                              l.then->shape.kernel_rows * l.then->shape.kernel_columns != 1))
+        return false;
+    return !l.filter->shape.transposed;
+}
+
+/* By libtorch; x is channels last, and each of its rows a song of its own. */
+void add_residual(const at::Tensor &x, const ms_residual &u) {
+    const at::Tensor rows = x.view({x.size(0) * x.size(1), 1, x.size(2), x.size(3)});
+    at::Tensor y = filtered(rows, u.in);
+    y = at::gelu(at::group_norm(y, 1, u.norm_in_weight->value, u.norm_in_bias->value, 1e-5));
+    y = at::conv2d(y, u.out->weight) + u.out->bias.view({-1, 1, 1});
+    y = at::glu(at::group_norm(y, 1, u.norm_out_weight->value, u.norm_out_bias->value, 1e-5), 1);
+    rows.addcmul_(channels_last(y), u.scale->value);
+}
+
+ms_cpu_unit unit_of(const ms_residual &u) {
+    return {&u.in->cpu,
+            &u.out->cpu,
+            data(u.norm_in_weight),
+            data(u.norm_in_bias),
+            data(u.norm_out_weight),
+            data(u.norm_out_bias),
+            data(u.scale)};
+}
+
+} // namespace
+
+ms_tensor *ms_run_layer(ms_pool *p, const ms_tensor *x, const ms_layer *layer) {
+    if (is_missing(*layer))
+        return nullptr;
+    return op(p, "layer", {x}, [&] {
+        const at::Tensor &v = x->value;
+        check_input(v, layer->filter);
+        if (!fits(*layer))
             throw std::runtime_error("its filters do not fit");
         if (!p->own) {
-            /* Each row a song of its own. */
-            at::Tensor rows = v.view({v.size(0) * v.size(1), 1, v.size(2), v.size(3)});
-            at::Tensor y = filtered(rows, unit->in);
-            y = at::gelu(
-                at::group_norm(y, 1, unit->norm_in_weight->value, unit->norm_in_bias->value, 1e-5));
-            y = at::conv2d(y, unit->out->weight) + unit->out->bias.view({-1, 1, 1});
-            y = at::glu(at::group_norm(y, 1, unit->norm_out_weight->value,
-                                       unit->norm_out_bias->value, 1e-5),
-                        1);
-            rows.addcmul_(channels_last(y), unit->scale->value);
-            return;
+            at::Tensor y = channels_last(filtered(v, layer->filter));
+            for (int i = 0; i < layer->unit_count; i++)
+                add_residual(y, layer->units[i]);
+            return layer->then != nullptr ? channels_last(filtered(y, layer->then)) : y;
         }
-        const ms_cpu_unit own = {&unit->in->cpu,
-                                 &unit->out->cpu,
-                                 data(unit->norm_in_weight),
-                                 data(unit->norm_in_bias),
-                                 data(unit->norm_out_weight),
-                                 data(unit->norm_out_bias),
-                                 data(unit->scale)};
-        at::Tensor memory;
-        void *room = scratch(&memory, ms_cpu_residual_scratch(&own, v.size(2)));
-        ms_cpu_residual(&own, data(v), v.size(0) * v.size(1), v.size(2), room);
+        const ms_filter_shape &s = layer->filter->shape;
+        ms_cpu_unit units[MS_RESIDUALS_MAX];
+        for (int i = 0; i < layer->unit_count; i++)
+            units[i] = unit_of(layer->units[i]);
+        const ms_filter *then = layer->then;
+        const ms_cpu_layer own = {&layer->filter->cpu, then != nullptr ? &then->cpu : nullptr,
+                                  units, layer->unit_count};
+        at::Tensor y = at::empty({v.size(0), ms_divide_up(v.size(1), s.stride_rows),
+                                  ms_divide_up(v.size(2), s.stride_columns),
+                                  ms_filter_results(then != nullptr ? &then->shape : &s)},
+                                 v.options()),
+                   memory;
+        void *room = scratch(&memory, ms_cpu_layer_scratch(&own, v.size(1), v.size(2), y.size(2)));
+        for (int64_t n = 0; n < v.size(0); n++)
+            ms_cpu_run_layer(&own, data(v[n]), v.size(1), v.size(2), data(y[n]), y.size(1),
+                             y.size(2), room);
+        return y;
     });
 }
 

@@ -57,30 +57,40 @@ void inputs_that_do_not_fit(void **state) {
     }
 }
 
-/* The second filter of a residual unit is measured and has the GLU. */
-void residual_filters_that_do_not_fit(void **state) {
+/* The second filter of a residual unit is measured and has the GLU; all fit each other, and the
+ * layer is no transposed one. */
+void layer_filters_that_do_not_fit(void **state) {
     (void)state;
-    for (int wrong = 0; wrong < 3; wrong++) {
+    for (int wrong = 0; wrong <= 5; wrong++) {
         struct ms_pool *p = pool_new(true);
-        struct ms_filter_shape first = linear(wrong == 2 ? 8 : 4, 2), second = linear(2, 8);
+        struct ms_filter_shape filter = linear(4, 4), first = linear(wrong == 2 ? 8 : 4, 2),
+                               second = linear(2, 8), then = linear(wrong == 3 ? 6 : 4, 8);
+        filter.transposed = wrong == 4;
         second.measured = wrong != 0;
         second.activation = wrong == 1 ? MS_ACTIVATION_NONE : MS_ACTIVATION_GLU;
-        const struct input w = weights(&first), v = weights(&second), eight = vector(8),
-                           two = vector(2), in = songs(1, 9, 4);
+        const struct input f = weights(&filter), w = weights(&first), v = weights(&second),
+                           t = weights(&then), eight = vector(8), four = vector(4), two = vector(2),
+                           in = songs(1, 9, 4);
         const struct ms_tensor *big = make_input(p, &eight, 0, 0, 1),
                                *small = make_input(p, &two, 1, 0, 1);
-        const struct ms_residual unit = {
-            ms_filter_new(p, &first, make_input(p, &w, 2, 0, 1), small),
-            ms_filter_new(p, &second, make_input(p, &v, 3, 0, 1), big),
-            small,
-            small,
-            big,
-            big,
-            big,
+        const struct ms_layer layer = {
+            .filter = ms_filter_new(p, &filter, make_input(p, &f, 5, 0, 1),
+                                    make_input(p, &four, 6, 0, 1)),
+            .units = {{ms_filter_new(p, &first, make_input(p, &w, 2, 0, 1), small),
+                       ms_filter_new(p, &second, make_input(p, &v, 3, 0, 1), big), small, small,
+                       big, big, ms_narrow(p, big, 0, 0, 4)}},
+            .unit_count = 1,
+            .then = ms_filter_new(p, &then, make_input(p, &t, 7, 0, 1), big),
         };
         assert_fine(p);
-        assert_null(ms_residual_(p, make_input(p, &in, 4, 0, 1), &unit));
-        assert_int_equal(ms_pool_status(p, NULL), MS_EINTERNAL);
+        const struct ms_tensor *y = ms_run_layer(p, make_input(p, &in, 4, 0, 1), &layer);
+        if (wrong == 5) { /* nothing is */
+            assert_non_null(y);
+            assert_fine(p);
+        } else {
+            assert_null(y);
+            assert_int_equal(ms_pool_status(p, NULL), MS_EINTERNAL);
+        }
         ms_pool_free(p);
     }
 }
@@ -95,7 +105,11 @@ void nothing_comes_of_nothing(void **state) {
         struct ms_tensor *x = make_input(p, &in, 0, 0, 1), *bias = make_input(p, &b, 1, 0, 1);
         const struct ms_filter *f = ms_filter_new(p, &shape, make_input(p, &w, 2, 0, 1), bias);
         assert_non_null(f);
-        const struct ms_residual unit = {f, f, bias, bias, bias, bias, NULL}, no_filter = {NULL};
+        const struct ms_layer no_scale = {.filter = f,
+                                          .units = {{f, f, bias, bias, bias, bias, NULL}},
+                                          .unit_count = 1},
+                              no_filter = {.unit_count = 0};
+        const struct ms_norm norm = {bias, bias}, no_norm = {bias, NULL};
         assert_null(ms_filter_new(p, &shape, NULL, bias));
         assert_null(ms_filter_new(p, &shape, bias, NULL));
         assert_null(ms_convolve(p, NULL, f));
@@ -106,8 +120,16 @@ void nothing_comes_of_nothing(void **state) {
         assert_null(ms_convolve_add_(p, x, x, f, NULL));
         assert_null(ms_convolve_transposed(p, NULL, f, 9));
         assert_null(ms_convolve_transposed(p, x, NULL, 9));
-        assert_null(ms_residual_(p, x, &unit));
-        assert_null(ms_residual_(p, x, &no_filter));
+        assert_null(ms_run_layer(p, x, &no_scale));
+        assert_null(ms_run_layer(p, x, &no_filter));
+        assert_null(ms_linear(p, &norm, NULL, f));
+        assert_null(ms_linear(p, &norm, x, NULL));
+        assert_null(ms_linear(p, &no_norm, x, f));
+        assert_null(ms_feed_forward_(p, &norm, NULL, f, f, bias));
+        assert_null(ms_feed_forward_(p, &norm, x, NULL, f, bias));
+        assert_null(ms_feed_forward_(p, &norm, x, f, NULL, bias));
+        assert_null(ms_feed_forward_(p, &norm, x, f, f, NULL));
+        assert_null(ms_feed_forward_(p, &no_norm, x, f, f, bias));
         assert_null(ms_layer_norm(p, NULL, bias, bias));
         assert_null(ms_layer_norm(p, x, NULL, bias));
         assert_null(ms_layer_norm(p, x, bias, NULL));

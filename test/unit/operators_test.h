@@ -18,7 +18,7 @@
 void unknown_kernels_are_an_error(void **state);
 void filters_that_do_not_fit(void **state);
 void inputs_that_do_not_fit(void **state);
-void residual_filters_that_do_not_fit(void **state);
+void layer_filters_that_do_not_fit(void **state);
 void nothing_comes_of_nothing(void **state);
 
 /* What an operator gets. A zero ends the shape; of songs it begins with the batch, as 1. */

@@ -12,7 +12,7 @@
 struct operator_case {
     const char *what;
     struct input inputs[INPUTS]; /* the first without a shape ends them */
-    struct ms_filter_shape filter, second;
+    struct ms_filter_shape filter;
     bool float_other; /* libtorch's in float32: it has no such operator in bfloat16 */
     bool in_place;    /* then the first input is compared as well */
     double tolerance;
@@ -228,56 +228,123 @@ static void convolve_transposed_is_libtorchs(void **state) {
             }
 }
 
-/* ---- residual unit, norms, attention ---- */
+/* ---- layers, norms, attention ---- */
 
-static struct ms_tensor *run_residual(struct ms_pool *p, struct ms_tensor **in,
-                                      const struct operator_case *c) {
-    /* The norms' weights and biases are parts of one vector each. */
-    const int64_t hidden = c->filter.out, outputs = c->second.out;
+/* The second filter is the unit's; what follows the units has as many channels. */
+static struct ms_tensor *run_layer(struct ms_pool *p, struct ms_tensor **in,
+                                   const struct operator_case *c) {
+    /* The norms' weights and biases, and the scale, are parts of one vector. */
+    const int64_t channels = results_of(&c->filter), hidden = channels / 2;
+    struct ms_filter_shape first = linear(channels, hidden), second = linear(hidden, 2 * channels);
+    first.kernel_columns = 3;
+    first.dilation = first.padding_columns = 2;
+    first.bf16 = c->filter.bf16;
+    second.activation = MS_ACTIVATION_GLU;
+    second.measured = true;
+    struct ms_filter_shape then = linear(channels, 6);
+    then.bf16 = c->filter.bf16;
     const struct ms_residual unit = {
-        .in = ms_filter_new(p, &c->filter, in[1], in[2]),
-        .out = ms_filter_new(p, &c->second, in[3], in[4]),
-        .norm_in_weight = ms_narrow(p, in[5], 0, 0, hidden),
-        .norm_in_bias = ms_narrow(p, in[5], 0, hidden, hidden),
-        .norm_out_weight = ms_narrow(p, in[6], 0, 0, outputs),
-        .norm_out_bias = ms_narrow(p, in[6], 0, outputs, outputs),
-        .scale = in[7],
+        .in = ms_filter_new(p, &first, in[3], ms_narrow(p, in[5], 0, 0, hidden)),
+        .out = ms_filter_new(p, &second, in[4], ms_narrow(p, in[5], 0, 0, 2 * channels)),
+        .norm_in_weight = ms_narrow(p, in[5], 0, 1, hidden),
+        .norm_in_bias = ms_narrow(p, in[5], 0, 2, hidden),
+        .norm_out_weight = ms_narrow(p, in[5], 0, 3, 2 * channels),
+        .norm_out_bias = ms_narrow(p, in[5], 0, 4, 2 * channels),
+        .scale = ms_narrow(p, in[5], 0, 5, channels),
     };
-    return ms_residual_(p, in[0], &unit);
+    const struct ms_layer layer = {
+        .filter = ms_filter_new(p, &c->filter, in[1], in[2]),
+        .units = {unit, unit},
+        .unit_count = (int)c->number % 3,
+        .then = c->number < 3 ? NULL : ms_filter_new(p, &then, in[6], ms_narrow(p, in[5], 0, 0, 6)),
+    };
+    return ms_run_layer(p, in[0], &layer);
 }
 
-static void residual_is_libtorchs(void **state) {
+/* number: units, and 3 where a linear layer follows. In bfloat16 two norms, of few values, come
+ * after what was rounded. */
+static void check_layer(const char *what, int64_t rows, int64_t width,
+                        struct ms_filter_shape filter) {
+    const int64_t channels = results_of(&filter);
+    struct ms_filter_shape first = linear(channels, channels / 2),
+                           second = linear(channels / 2, 2 * channels), then = linear(channels, 6);
+    first.kernel_columns = 3;
+    for (int64_t number = 0; number < 6; number++) {
+        struct operator_case c = {
+            .what = what,
+            .inputs = {songs(rows, width, filter.in), weights(&filter), vector(filter.out),
+                       weights(&first), weights(&second), vector(2 * channels + 5), weights(&then)},
+            .filter = filter,
+            .tolerance = 1e-4, /* of the norms */
+            .number = number,
+            .run = run_layer,
+        };
+        check(&c);
+        c.filter.bf16 = true;
+        c.tolerance = 8e-2;
+        check(&c);
+    }
+}
+
+static void layer_is_libtorchs(void **state) {
     (void)state;
-    static const int64_t channels[] = {4, 12, 48}, widths[] = {1, 11, 50};
-    for (size_t i = 0; i < COUNT_OF(channels); i++)
-        for (size_t j = 0; j < COUNT_OF(widths); j++)
-            for (int dilation = 1; dilation <= 2; dilation++) {
-                const int64_t hidden = channels[i] / 4;
-                struct operator_case c = {
-                    .what = "residual_",
-                    .filter = linear(channels[i], hidden),
-                    .second = linear(hidden, 2 * channels[i]),
-                    .in_place = true,
-                    .tolerance = 1e-4, /* two norms of few values */
-                    .run = run_residual,
-                };
-                c.filter.kernel_columns = 3;
-                c.filter.dilation = c.filter.padding_columns = dilation;
-                c.second.activation = MS_ACTIVATION_GLU;
-                c.second.measured = true;
-                const struct input inputs[] = {
-                    songs(3, widths[j], channels[i]),
-                    weights(&c.filter),
-                    vector(hidden),
-                    weights(&c.second),
-                    vector(2 * channels[i]),
-                    vector(2 * hidden),
-                    vector(4 * channels[i]),
-                    vector(channels[i]),
-                };
-                memcpy(c.inputs, inputs, sizeof inputs);
-                check(&c);
-            }
+    struct ms_filter_shape f = linear(4, 12);
+    f.activation = MS_ACTIVATION_GELU;
+    f.kernel_rows = 8;
+    f.stride_rows = 4;
+    f.padding_rows = 2;
+    check_layer("encoder of frequencies", 13, 50, f);
+    f = linear(6, 24);
+    f.activation = MS_ACTIVATION_GELU;
+    f.kernel_columns = 8;
+    f.stride_columns = 4;
+    f.padding_columns = 2;
+    check_layer("encoder of the waveform", 1, 203, f);
+    f = linear(40, 96); /* by Winograd in float32 */
+    f.activation = MS_ACTIVATION_GLU;
+    f.kernel_rows = f.kernel_columns = 3;
+    f.padding_rows = f.padding_columns = 1;
+    check_layer("decoder", 4, 50, f);
+}
+
+static struct ms_tensor *run_linear(struct ms_pool *p, struct ms_tensor **in,
+                                    const struct operator_case *c) {
+    const struct ms_norm norm = {in[1], in[2]};
+    return ms_linear(p, &norm, in[0], ms_filter_new(p, &c->filter, in[3], in[4]));
+}
+
+/* The second filter goes back to as many channels. */
+static struct ms_tensor *run_feed_forward(struct ms_pool *p, struct ms_tensor **in,
+                                          const struct operator_case *c) {
+    const struct ms_norm norm = {in[1], in[2]};
+    struct ms_filter_shape second = linear(results_of(&c->filter), c->filter.in);
+    second.bf16 = c->filter.bf16;
+    return ms_feed_forward_(p, &norm, in[0], ms_filter_new(p, &c->filter, in[3], in[4]),
+                            ms_filter_new(p, &second, in[5], in[6]), in[7]);
+}
+
+/* Fewer positions than a block has, just as many, and more. */
+static void linear_layers_are_libtorchs(void **state) {
+    (void)state;
+    static const int64_t positions[] = {1, 13, 144, 145, 300};
+    for (size_t i = 0; i < COUNT_OF(positions); i++)
+        for (int a = MS_ACTIVATION_NONE; a <= MS_ACTIVATION_GLU; a++) {
+            struct ms_filter_shape f = linear(20, 36);
+            f.activation = (enum ms_activation)a;
+            const struct ms_filter_shape second = linear(results_of(&f), 20);
+            struct operator_case c = {
+                .what = "linear",
+                .inputs = {songs(1, positions[i], 20), vector(20), vector(20), weights(&f),
+                           vector(36), weights(&second), vector(20), vector(20)},
+                .filter = f,
+                .run = run_linear,
+            };
+            check_both(c, BFLOAT16);
+            c.what = "feed_forward_";
+            c.in_place = true;
+            c.run = run_feed_forward;
+            check_both(c, BFLOAT16);
+        }
 }
 
 static struct ms_tensor *run_layer_norm(struct ms_pool *p, struct ms_tensor **in,
@@ -450,7 +517,8 @@ int main(void) {
         cmocka_unit_test(convolve_is_libtorchs),
         cmocka_unit_test(convolve_add_is_libtorchs),
         cmocka_unit_test(convolve_transposed_is_libtorchs),
-        cmocka_unit_test(residual_is_libtorchs),
+        cmocka_unit_test(layer_is_libtorchs),
+        cmocka_unit_test(linear_layers_are_libtorchs),
         cmocka_unit_test(norms_are_libtorchs),
         cmocka_unit_test(attend_is_libtorchs),
         cmocka_unit_test(add_is_libtorchs),
@@ -459,7 +527,7 @@ int main(void) {
         cmocka_unit_test(waveform_undoes_spectrum),
         cmocka_unit_test(filters_that_do_not_fit),
         cmocka_unit_test(inputs_that_do_not_fit),
-        cmocka_unit_test(residual_filters_that_do_not_fit),
+        cmocka_unit_test(layer_filters_that_do_not_fit),
         cmocka_unit_test(nothing_comes_of_nothing),
     };
     ms_torch_init();

@@ -50,18 +50,11 @@ static void replace(struct run *r, struct ms_tensor **x, struct ms_tensor *y) {
 
 /* ---- encoder and decoder layers ---- */
 
-static void run_dconv(struct run *r, const struct dconv *dconv, struct ms_tensor *x) {
-    for (int i = 0; i < dconv->depth; i++)
-        (void)ms_residual_(r->p, x, &dconv->layers[i]);
-}
-
 /* Consumes x. Frequencies, or frames, become fewer by the stride. */
 static struct ms_tensor *encode(struct run *r, bool freq, int index, struct ms_tensor *x) {
-    const struct conv_layer *l = freq ? &r->net->freq.encoder[index] : &r->net->time.encoder[index];
+    const struct branch *b = freq ? &r->net->freq : &r->net->time;
     const char *branch = freq ? "" : "t";
-    replace(r, &x, ms_convolve(r->p, x, l->conv)); /* and GELU */
-    run_dconv(r, &l->dconv, x);
-    replace(r, &x, ms_convolve(r->p, x, l->rewrite)); /* and GLU */
+    replace(r, &x, ms_run_layer(r->p, x, &b->encoder[index]));
     trace(r, branch, "encoder", index, "", x);
     return x;
 }
@@ -69,14 +62,12 @@ static struct ms_tensor *encode(struct run *r, bool freq, int index, struct ms_t
 /* Consumes x and skip. length: frequencies, or frames, of the result. */
 static struct ms_tensor *decode(struct run *r, bool freq, int index, struct ms_tensor *x,
                                 struct ms_tensor *skip, int64_t length) {
-    const struct conv_layer *l = freq ? &r->net->freq.decoder[index] : &r->net->time.decoder[index];
+    const struct branch *b = freq ? &r->net->freq : &r->net->time;
     const char *branch = freq ? "" : "t";
     x = ms_add_(r->p, x, skip);
     ms_tensor_drop(r->p, skip);
-    replace(r, &x, ms_convolve(r->p, x, l->rewrite)); /* and GLU */
-    run_dconv(r, &l->dconv, x);
-    replace(r, &x,
-            ms_convolve_transposed(r->p, x, l->conv, length)); /* and GELU but for the last */
+    replace(r, &x, ms_run_layer(r->p, x, &b->decoder[index].rewrite));
+    replace(r, &x, ms_convolve_transposed(r->p, x, b->decoder[index].conv, length));
     trace(r, branch, "decoder", index, "", x);
     return x;
 }

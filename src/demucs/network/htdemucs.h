@@ -8,19 +8,15 @@
 #include "msaas/tensor.h"
 #include "msaas/weights.h"
 
-struct dconv {
-    int depth; /* 0: there is none */
-    struct ms_residual layers[MS_HYPER_MAX_DCONV_DEPTH];
-};
+_Static_assert(MS_HYPER_MAX_DCONV_DEPTH <= MS_RESIDUALS_MAX, "a layer holds all its units");
 
-struct conv_layer { /* of an encoder, or of a decoder, where conv is transposed */
-    /* Encoder: [out][in][kernel][1], decoder: [in][out][kernel][1]; the time branch has no last
-     * dimension. */
-    const struct ms_filter *conv;
-    /* Encoder: [2 * out][out][1][1], decoder: [2 * in][in][wide][wide], wide = 2 * context + 1;
-     * the time branch has no last dimension. Ends in a GLU, which halves the channels. */
-    const struct ms_filter *rewrite;
-    struct dconv dconv;
+/* A decoder first rewrites what it gets, with the units, then grows it by a transposed
+ * convolution, with GELU but for the last. An encoder's layer is the other way round: convolution
+ * ([out][in][kernel][1]) with GELU, units, and rewriting ([2 * out][out][1][1]) with GLU. In the
+ * time branch filters have no last dimension. */
+struct decoder {
+    struct ms_layer rewrite;      /* [2 * in][in][wide][wide], wide = 2 * context + 1 */
+    const struct ms_filter *conv; /* [in][out][kernel][1] */
 };
 
 struct attention_layer { /* of the transformer */
@@ -37,7 +33,8 @@ struct attention_layer { /* of the transformer */
 };
 
 struct branch { /* of one domain: frequency or time */
-    struct conv_layer encoder[MS_HYPER_MAX_DEPTH], decoder[MS_HYPER_MAX_DEPTH];
+    struct ms_layer encoder[MS_HYPER_MAX_DEPTH];
+    struct decoder decoder[MS_HYPER_MAX_DEPTH];
     const struct ms_filter *upsampler;   /* [transformer's channels][inner][1] */
     const struct ms_filter *downsampler; /* [inner][transformer's channels][1] */
     struct ms_norm norm_in;

@@ -87,12 +87,12 @@ static struct ms_filter_shape linear(int64_t in, int64_t out) {
 
 /* The second products stay in float32: they are small, and their results are measured. */
 static void load_dconv(struct loader *l, const char *prefix, int64_t channels,
-                       struct dconv *dconv) {
+                       struct ms_layer *layer) {
     const struct ms_hyper *h = &l->net->hyper;
     const int64_t hidden = channels / h->dconv_comp;
-    dconv->depth = h->dconv_depth;
-    for (int i = 0; i < dconv->depth; i++) {
-        struct ms_residual *layer = &dconv->layers[i];
+    layer->unit_count = h->dconv_depth;
+    for (int i = 0; i < layer->unit_count; i++) {
+        struct ms_residual *unit = &layer->units[i];
         char base[96];
         (void)snprintf(base, sizeof base, "%s.dconv.layers.%d", prefix, i);
         struct ms_filter_shape in = linear(channels, hidden), out = linear(hidden, 2 * channels);
@@ -101,14 +101,14 @@ static void load_dconv(struct loader *l, const char *prefix, int64_t channels,
         out.bf16 = false;
         out.activation = MS_ACTIVATION_GLU;
         out.measured = true;
-        layer->in = load_filter(l, &in, base, "0");
-        layer->out = load_filter(l, &out, base, "3");
+        unit->in = load_filter(l, &in, base, "0");
+        unit->out = load_filter(l, &out, base, "3");
         const struct ms_norm norm_in = load_norm(l, base, "1"), norm_out = load_norm(l, base, "4");
-        layer->norm_in_weight = norm_in.weight;
-        layer->norm_in_bias = norm_in.bias;
-        layer->norm_out_weight = norm_out.weight;
-        layer->norm_out_bias = norm_out.bias;
-        layer->scale = load(l, base, "6.scale");
+        unit->norm_in_weight = norm_in.weight;
+        unit->norm_in_bias = norm_in.bias;
+        unit->norm_out_weight = norm_out.weight;
+        unit->norm_out_bias = norm_out.bias;
+        unit->scale = load(l, base, "6.scale");
     }
 }
 
@@ -160,18 +160,18 @@ static void load_layers(struct loader *l, bool freq, struct branch *branch) {
     char name[64];
     for (int i = 0; i < h->depth; i++, inner *= h->growth) {
         const int64_t outer = inner / h->growth;
-        struct conv_layer *encoder = &branch->encoder[i],
-                          *decoder = &branch->decoder[h->depth - 1 - i];
+        struct ms_layer *encoder = &branch->encoder[i];
+        struct decoder *decoder = &branch->decoder[h->depth - 1 - i];
         (void)snprintf(name, sizeof name, "%sencoder.%d", letter, i);
         struct ms_filter_shape conv = sized(h, freq, i == 0 ? outermost : outer, inner);
         struct ms_filter_shape rewrite = linear(inner, 2 * inner);
         conv.bf16 = i > 0; /* the mix itself is not rounded */
         conv.activation = MS_ACTIVATION_GELU;
         rewrite.activation = MS_ACTIVATION_GLU;
-        encoder->conv = load_filter(l, &conv, name, "conv");
-        encoder->rewrite = load_filter(l, &rewrite, name, "rewrite");
+        encoder->filter = load_filter(l, &conv, name, "conv");
+        encoder->then = load_filter(l, &rewrite, name, "rewrite");
         if (h->dconv_encoder)
-            load_dconv(l, name, inner, &encoder->dconv);
+            load_dconv(l, name, inner, encoder);
 
         (void)snprintf(name, sizeof name, "%sdecoder.%d", letter, h->depth - 1 - i);
         conv = sized(h, freq, inner, i == 0 ? outermost * h->sources : outer);
@@ -182,9 +182,9 @@ static void load_layers(struct loader *l, bool freq, struct branch *branch) {
         rewrite.kernel_rows = freq ? rewrite.kernel_columns : 1;
         rewrite.padding_rows = freq ? h->context : 0;
         decoder->conv = load_filter(l, &conv, name, "conv_tr");
-        decoder->rewrite = load_filter(l, &rewrite, name, "rewrite");
+        decoder->rewrite.filter = load_filter(l, &rewrite, name, "rewrite");
         if (h->dconv_decoder)
-            load_dconv(l, name, inner, &decoder->dconv);
+            load_dconv(l, name, inner, &decoder->rewrite);
     }
 }
 

@@ -52,6 +52,7 @@ struct ms_product {
     const struct ms_packed *w;
     int64_t rows, width;
     int64_t out_rows, out_width;
+    int64_t first_row; /* that y begins with, of all output rows */
     int64_t stride_row, stride_column;
     struct ms_tap tap[MS_TAPS_MAX];
     const float *scale, *shift; /* for each output; scale may be NULL: 1 */

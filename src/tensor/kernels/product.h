@@ -156,7 +156,7 @@ static void find_inputs(const struct ms_product *p, int64_t row, int64_t first, 
     const int64_t bytes = (p->x_column != 0 ? p->x_column : w->depth) * value_bytes(w);
     for (int64_t n = 0; n < tiles; n++) {
         for (int t = 0; t < w->taps; t++) {
-            const int64_t in_row = row * p->stride_row + p->tap[t].row;
+            const int64_t in_row = (p->first_row + row) * p->stride_row + p->tap[t].row;
             const bool inside = in_row >= 0 && in_row < p->rows;
             const char *line = (const char *)p->x + (inside ? in_row : 0) * p->width * bytes;
             for (int r = 0; r < TILE_ROWS; r++) {

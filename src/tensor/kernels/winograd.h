@@ -78,7 +78,7 @@ static void transform_block(const struct ms_product *p, int64_t row, int64_t fir
     const struct ms_packed *w = p->w;
     const int64_t kernel_rows = w->taps / 3, step = groups * w->depth;
     for (int64_t k = 0; k < kernel_rows; k++) {
-        const int64_t in_row = row + p->tap[3 * k].row;
+        const int64_t in_row = p->first_row + row + p->tap[3 * k].row;
         const bool inside = in_row >= 0 && in_row < p->rows;
         const float *line = (const float *)p->x + (inside ? in_row : 0) * p->width * w->depth;
         for (int64_t g = 0; g < groups; g++) {
