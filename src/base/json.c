@@ -276,7 +276,7 @@ static char *escape_all(char *text) {
     const size_t size = strlen(text);
     char *escaped = malloc(6 * size + 1), *to = escaped;
     size_t length;
-    for (size_t i = 0; escaped != NULL && i<size; i += length> 0 ? length : 1) {
+    for (size_t i = 0; escaped != NULL && i < size; i += length > 0 ? length : 1) {
         uint32_t code = 0;
         length = ms_utf8_read(text + i, size - i, &code);
         if (length > 0 && !ms_char_is_plain(code))
@@ -369,7 +369,7 @@ static cJSON *new_string(const char *value) {
         return cJSON_CreateString(value);
     size_t size = strlen(value), length;
     char *text = malloc(3 * size + 1), *to = text;
-    for (size_t i = 0; text != NULL && i<size; i += length> 0 ? length : 1) {
+    for (size_t i = 0; text != NULL && i < size; i += length > 0 ? length : 1) {
         length = ms_utf8_read(value + i, size - i, NULL);
         to = mempcpy(to, length > 0 ? value + i : replacement, length > 0 ? length : 3);
     }
