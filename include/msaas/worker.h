@@ -31,7 +31,7 @@ struct ms_worker_options {
     /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
     const char *callback_allow;
     const atomic_bool *stop; /* SIGTERM */
-    /* tests: name of a point where the process kills itself (SIGKILL): "after-move", "mid-decode",
+    /* tests: name of a point where the process kills itself (SIGKILL): "after-claim", "mid-decode",
      * "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback";
      * from MSAAS_FAULT, only in builds with tests. NULL */
     const char *fault;

@@ -1,4 +1,4 @@
-/* See redis.h. Owns the connection; one thread at a time. */
+/* See redis_connection.h. Owns the connection; one thread at a time. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,19 +7,18 @@
 
 #include "msaas/embedded.h"
 #include "msaas/url.h"
-#include "redis.h"
+#include "redis_connection.h"
 #include "redis_tls.h"
 
 #define WORDS_MAX 64
-#define SCRIPTS_MAX 4
 #define SHA1_HEX 41
 
 struct ms_redis {
     struct ms_url url;
     char shown[320]; /* for messages: no password */
     redisContext *context;
-    char digests[SCRIPTS_MAX]
-                [SHA1_HEX]; /* of the scripts that this connection has loaded; "": not yet */
+    /* Digest of the script, once this connection has loaded it; "": not yet. */
+    char script[SHA1_HEX];
 };
 
 static struct timeval to_timeval(int64_t ms) {
@@ -52,7 +51,7 @@ static void disconnect(struct ms_redis *redis) {
     if (redis->context != NULL)
         redisFree(redis->context);
     redis->context = NULL;
-    memset(redis->digests, 0, sizeof redis->digests);
+    redis->script[0] = '\0';
 }
 
 void ms_redis_free(struct ms_redis *redis) {
@@ -173,42 +172,30 @@ int ms_redis_ask(struct ms_redis *redis, int64_t wait_ms, redisReply **reply, st
     return ms_redis_call(redis, count, words, NULL, wait_ms, reply, err);
 }
 
-static int load_script(struct ms_redis *redis, size_t index, struct ms_error *err) {
-    const struct ms_embedded *script = &ms_embedded_lua[index];
+static int load_script(struct ms_redis *redis, struct ms_error *err) {
+    const struct ms_embedded *script = &ms_embedded_lua[0];
+    const char *const argv[] = {"SCRIPT", "LOAD", (const char *)script->bytes};
     redisReply *reply = NULL;
-    int rc =
-        ms_redis_call(redis, 3, (const char *[]){"SCRIPT", "LOAD", (const char *)script->bytes},
-                      (const size_t[]){6, 4, script->size}, 0, &reply, err);
-    if (rc == 0 && reply != NULL && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
-        memcpy(redis->digests[index], reply->str, SHA1_HEX);
+    int rc = ms_redis_call(redis, 3, argv, (const size_t[]){6, 4, script->size}, 0, &reply, err);
+    if (rc == 0 && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
+        memcpy(redis->script, reply->str, SHA1_HEX);
     else if (rc == 0)
         rc = ms_error_set(err, MS_EINTERNAL, "Redis %s does not load scripts", redis->shown);
     freeReplyObject(reply);
     return rc;
 }
 
-int ms_redis_script(struct ms_redis *redis, const char *name, int key_count, int argc,
-                    const char *const *argv, redisReply **reply, struct ms_error *err) {
-    const char *words[WORDS_MAX];
-    char keys[12];
-    size_t index = 0;
-    while (index < SCRIPTS_MAX && ms_embedded_lua[index].name != NULL &&
-           strcmp(ms_embedded_lua[index].name, name) != 0)
-        index++;
-    if (index == SCRIPTS_MAX || ms_embedded_lua[index].name == NULL || argc + 3 > WORDS_MAX)
-        return ms_error_set(err, MS_EINTERNAL, "no script %s", name);
-    (void)snprintf(keys, sizeof keys, "%d", key_count);
-    words[0] = "EVALSHA";
-    words[2] = keys;
-    for (int i = 0; i < argc; i++)
-        words[3 + i] = argv[i];
-    /* Twice: a server that forgot its scripts on the same connection (SCRIPT FLUSH) gets them again. */
+int ms_redis_script(struct ms_redis *redis, int argc, const char *const *argv, redisReply **reply,
+                    struct ms_error *err) {
+    const char *words[WORDS_MAX] = {"EVALSHA", redis->script, "0"};
+    if (argc + 3 > WORDS_MAX)
+        return ms_error_set(err, MS_EINTERNAL, "a script for Redis has too many arguments");
+    memcpy(&words[3], argv, (size_t)argc * sizeof *argv);
+    /* Twice: a server that forgot the script on this connection (SCRIPT FLUSH) gets it again. */
     int rc = MS_ENOTFOUND;
     for (int i = 0; i < 2 && rc == MS_ENOTFOUND; i++) {
-        rc = redis->context == NULL || redis->digests[index][0] == '\0' || i > 0
-                 ? load_script(redis, index, err)
-                 : 0;
-        words[1] = redis->digests[index];
+        rc = redis->context == NULL || redis->script[0] == '\0' || i > 0 ? load_script(redis, err)
+                                                                         : 0;
         if (rc == 0)
             rc = ms_redis_call(redis, argc + 3, words, NULL, 0, reply, err);
     }

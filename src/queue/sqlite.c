@@ -1,5 +1,5 @@
-/* The queue in a file: SQLite, in WAL mode, for the processes of one host. Owns its connection. Waiting is looking again
- * every few milliseconds, which a file on the same disk bears. */
+/* The queue in a file: SQLite, in WAL mode, for the processes of one host. Owns its connection. A
+ * worker that waits reads the file again every few milliseconds, without a lock. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,16 +7,20 @@
 #include <time.h>
 
 #include "msaas/sys.h"
-#include "queue.h"
+#include "queue_ops.h"
 #include "sqlite_sql.h"
 
 #define BUSY_MS 5000
 #define POLL_MS 25
 
+enum { FLAG_ERASE_ASKED = 1, FLAG_STRIPPED = 2 }; /* of the column `flags` */
+
 struct sqlite {
+    struct ms_queue queue;
     sqlite3 *db;
     char path[1024];
-    double busy_until_s; /* see on_busy */
+    /* See on_busy. */
+    double busy_until_s;
     sqlite3_stmt *statements[MS_SQLITE_STATEMENTS];
 };
 
@@ -77,6 +81,8 @@ static int make_tables(struct sqlite *s, struct ms_error *err) {
     rc = read_version(s, &version, err);
     if (rc == 0 && version == 0)
         rc = execute(s, ms_sqlite_schema, err);
+    else if (rc == 0 && version == 1)
+        rc = execute(s, ms_sqlite_upgrade, err);
     else if (rc == 0 && version != MS_SQLITE_VERSION)
         rc = ms_error_set(err, MS_EUNSUPPORTED,
                           "queue %s was written by another release of msaas (version %d, not %d)",
@@ -160,15 +166,15 @@ static void wait_a_little(void) {
     (void)nanosleep(&pause, NULL);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
-static void op_close(void *backend) {
-    disconnect(backend);
-    free(backend);
+static void sqlite_close(struct ms_queue *queue) {
+    disconnect((struct sqlite *)queue);
+    free(queue);
 }
 
-static int op_ping(void *backend, const char **warning, struct ms_error *err) {
-    struct sqlite *s = backend;
+static int sqlite_ping(struct ms_queue *queue, const char **warning, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
     (void)warning;
     int rc = connect_to(s, err);
     if (rc == 0)
@@ -178,49 +184,71 @@ static int op_ping(void *backend, const char **warning, struct ms_error *err) {
     return rc;
 }
 
-static int op_now(void *backend, int64_t *now_ms, struct ms_error *err) {
-    (void)backend;
-    (void)err;
-    *now_ms = ms_unix_ms();
-    return 0;
-}
-
-/* Damage of the file is none of this record: it must not be made room for. */
+/* Damage of the file is not damage of one record, which might be replaced. */
 static int of_the_file(int rc, struct ms_error *err) {
     if (rc == MS_ECORRUPT && err != NULL)
         err->code = MS_EIO;
     return rc == MS_ECORRUPT ? MS_EIO : rc;
 }
 
-static int op_load(void *backend, const char *id, struct ms_record *out, struct ms_error *err) {
-    struct sqlite *s = backend;
+/* The row that the statement stands at, in the order of RECORD. */
+static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms_error *err) {
+    copy_text(statement, 0, out->job.id, sizeof out->job.id);
+    out->revision = sqlite3_column_int64(statement, 2);
+    out->place = (enum ms_place)sqlite3_column_int(statement, 3);
+    out->job.state = (enum ms_job_state)sqlite3_column_int(statement, 4);
+    out->job.created_ms = sqlite3_column_int64(statement, 5);
+    out->job.started_ms = sqlite3_column_int64(statement, 6);
+    out->job.attempts = sqlite3_column_int(statement, 7);
+    out->job.position = -1;
+    copy_text(statement, 8, out->token, sizeof out->token);
+    out->lease_until_ms = sqlite3_column_int64(statement, 9);
+    out->erase_asked = sqlite3_column_int(statement, 10) & FLAG_ERASE_ASKED;
+    out->stripped = sqlite3_column_int(statement, 10) & FLAG_STRIPPED;
+    out->callback_due_ms = sqlite3_column_int64(statement, 11);
+    out->callback_attempt = sqlite3_column_int(statement, 12);
+    const unsigned char *doc = sqlite3_column_text(statement, 1);
+    return ms_record_read(out, doc != NULL ? (const char *)doc : "",
+                          (size_t)sqlite3_column_bytes(statement, 1), err);
+}
+
+static int find_position(struct sqlite *s, struct ms_job *job, struct ms_error *err) {
     sqlite3_stmt *statement;
-    memset(out, 0, sizeof *out);
-    int rc = prepare(s, LOAD, &statement, err);
+    job->position = -1;
+    int rc = prepare(s, POSITION, &statement, err);
     if (rc != 0)
-        return of_the_file(rc, err);
+        return rc;
+    put_text(statement, 1, job->id);
+    put_int(statement, 2, MS_POSITION_MAX);
+    const int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW && sqlite3_column_int64(statement, 0) < MS_POSITION_MAX)
+        job->position = sqlite3_column_int64(statement, 0);
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record *out,
+                       int64_t *now_ms, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    sqlite3_stmt *statement;
+    *out = (struct ms_record){0};
+    *now_ms = ms_unix_ms();
+    int rc = of_the_file(prepare(s, LOAD, &statement, err), err);
+    if (rc != 0)
+        return rc;
     put_text(statement, 1, id);
     const int step = sqlite3_step(statement);
-    if (step == SQLITE_DONE)
+    if (step == SQLITE_ROW)
+        rc = read_record(statement, out, err);
+    else if (step == SQLITE_DONE)
         rc = ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
-    else if (step != SQLITE_ROW)
-        rc = failed(s, err);
-    rc = of_the_file(rc, err);
-    if (rc == 0) {
-        const unsigned char *doc = sqlite3_column_text(statement, 0);
-        rc = ms_job_from_json(doc != NULL ? (const char *)doc : "",
-                              (size_t)sqlite3_column_bytes(statement, 0), &out->job, err);
-        out->revision = sqlite3_column_int64(statement, 1);
-        out->place = (enum ms_place)sqlite3_column_int(statement, 2);
-        copy_text(statement, 3, out->token, sizeof out->token);
-        out->lease_until_ms = sqlite3_column_int64(statement, 4);
-        const int flags = sqlite3_column_int(statement, 5);
-        out->erase_asked = flags & 1;
-        out->stripped = flags & 2;
-        out->callback_due_ms = sqlite3_column_int64(statement, 6);
-        out->callback_attempt = sqlite3_column_int(statement, 7);
-    }
+    else
+        rc = of_the_file(failed(s, err), err);
     (void)sqlite3_reset(statement);
+    if (rc == 0 && out->place == MS_PLACE_WAITING)
+        rc = of_the_file(find_position(s, &out->job, err), err);
     return rc;
 }
 
@@ -235,91 +263,118 @@ static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
     return run(s, statement, changes, err);
 }
 
-static int store(struct sqlite *s, const struct ms_record *record, const char *doc, int *changes,
+static int store(struct sqlite *s, const struct ms_record *record, int *changes,
                  struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
-    if (rc != 0)
-        return rc;
-    put_text(statement, 1, record->job.id);
-    put_int(statement, 2, record->revision + 1);
-    put_text(statement, 3, doc);
-    put_int(statement, 4, (int64_t)record->job.state);
-    put_int(statement, 5, (int64_t)record->place);
-    put_text(statement, 6, record->token);
-    put_int(statement, 7, record->job.created_ms);
-    put_int(statement, 8, record->lease_until_ms);
-    put_int(statement, 9, record->job.not_before_ms);
-    put_int(statement, 10, (record->erase_asked ? 1 : 0) | (record->stripped ? 2 : 0));
-    put_int(statement, 11, record->callback_due_ms);
-    put_int(statement, 12, record->in_front);
-    put_int(statement, 13, record->callback_attempt);
-    put_int(statement, 14, record->revision);
-    return run(s, statement, changes, err);
-}
-
-static int op_save(void *backend, struct ms_record *record, bool gone, struct ms_error *err) {
-    struct sqlite *s = backend;
+    sqlite3_stmt *statement = NULL;
     char *doc = NULL;
-    int changes = 0;
-    int rc = gone ? 0 : ms_job_to_json(&record->job, &doc, err);
+    int rc = ms_job_to_json(&record->job, &doc, err);
     if (rc == 0)
-        rc = gone ? erase(s, record, &changes, err) : store(s, record, doc, &changes, err);
+        rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
+    if (rc == 0) {
+        put_text(statement, 1, record->job.id);
+        put_int(statement, 2, record->revision + 1);
+        put_text(statement, 3, doc);
+        put_int(statement, 4, (int64_t)record->job.state);
+        put_int(statement, 5, (int64_t)record->place);
+        put_text(statement, 6, record->token);
+        put_int(statement, 7, record->job.created_ms);
+        put_int(statement, 8, record->lease_until_ms);
+        put_int(statement, 9, record->job.not_before_ms);
+        put_int(statement, 10,
+                (record->erase_asked ? FLAG_ERASE_ASKED : 0) |
+                    (record->stripped ? FLAG_STRIPPED : 0));
+        put_int(statement, 11, record->callback_due_ms);
+        put_int(statement, 12, record->in_front);
+        put_int(statement, 13, record->callback_attempt);
+        put_int(statement, 14, record->revision);
+        put_int(statement, 15, record->job.started_ms);
+        put_int(statement, 16, record->job.attempts);
+        rc = run(s, statement, changes, err);
+    }
     free(doc);
-    if (rc == 0 && changes == 0)
-        return ms_error_set(err, MS_ECONFLICT, "the job was changed meanwhile");
-    if (rc == 0)
-        record->revision++;
     return rc;
 }
 
-/* The first column of the first row. MS_ENOTFOUND: none. */
-static int first_id(struct sqlite *s, enum ms_sqlite_statement which, char *id, size_t capacity,
-                    struct ms_error *err) {
+static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    struct ms_job *job = &record->job;
+    int changes = 0;
+    if (job->created_ms == 0)
+        job->created_ms = ms_unix_ms();
+    int rc = record->fate == MS_FATE_ERASE ? erase(s, record, &changes, err)
+                                           : store(s, record, &changes, err);
+    rc = of_the_file(rc, err);
+    if (rc == 0 && changes == 0)
+        rc = ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
+    if (rc != 0)
+        return rc;
+    record->revision++;
+    job->position = -1;
+    /* The record is saved: that its position cannot be had is no failure. */
+    if (record->fate != MS_FATE_ERASE && record->place == MS_PLACE_WAITING)
+        (void)find_position(s, job, NULL);
+    return 0;
+}
+
+/* Whether a job waits. */
+static int look(struct sqlite *s, bool *waits, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, which, &statement, err);
+    int rc = prepare(s, WAITS, &statement, err);
     if (rc != 0)
         return rc;
     const int step = sqlite3_step(statement);
-    if (step == SQLITE_ROW)
-        copy_text(statement, 0, id, capacity);
-    else
-        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no job waits") : failed(s, err);
+    *waits = step == SQLITE_ROW;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }
 
-static int op_pop(void *backend, const char *worker, int64_t wait_ms, char *id, size_t capacity,
-                  struct ms_error *err) {
-    (void)worker; /* nothing is moved before the claim: one that dies here leaves nothing behind */
-    const double until = ms_monotonic_s() + (double)wait_ms / 1000;
+/* MS_ENOTFOUND: another was quicker. */
+static int claim_next(struct sqlite *s, const char *token, int64_t lease_ms, struct ms_record *out,
+                      struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, CLAIM, &statement, err);
+    if (rc != 0)
+        return rc;
+    const int64_t now_ms = ms_unix_ms();
+    put_int(statement, 1, now_ms);
+    put_text(statement, 2, token);
+    put_int(statement, 3, now_ms + lease_ms);
+    int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW) {
+        rc = read_record(statement, out, err);
+        step = sqlite3_step(statement); /* commits */
+    } else {
+        rc = ms_error_set(err, MS_ENOTFOUND, "no job waits");
+    }
+    if (step != SQLITE_DONE) {
+        ms_record_fini(out);
+        rc = of_the_file(failed(s, err), err);
+    }
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int sqlite_claim(struct ms_queue *queue, const char token[MS_TOKEN_HEX], int64_t lease_ms,
+                        int64_t wait_ms, struct ms_record *out, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
+    *out = (struct ms_record){0};
     for (;;) {
-        int rc = first_id(backend, NEXT, id, capacity, err);
-        if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until)
+        bool waits = false;
+        int rc = of_the_file(look(s, &waits, err), err);
+        if (rc == 0)
+            rc = waits ? claim_next(s, token, lease_ms, out, err)
+                       : ms_error_set(err, MS_ENOTFOUND, "no job waits");
+        if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until_s)
             return rc;
         wait_a_little();
     }
 }
 
-static int op_drop(void *backend, const char *worker, const char *id, struct ms_error *err) {
-    struct sqlite *s = backend;
-    sqlite3_stmt *statement;
-    int changes = 0;
-    (void)worker;
-    int rc = prepare(s, DROP, &statement, err);
-    if (rc != 0)
-        return rc;
-    put_text(statement, 1, id);
-    return run(s, statement, &changes, err);
-}
-
-static int op_rescue(void *backend, int64_t silent_ms, int *count, struct ms_error *err) {
-    (void)backend, (void)silent_ms, (void)err;
-    *count += 0; /* op_pop moves nothing */
-    return 0;
-}
-
-/* The ids of a bound statement's rows, at most max; *order, which may be NULL: the last one's second column. */
+/* The ids of a bound statement's rows, at most max; *order, which may be NULL: the last one's
+ * second column. */
 static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB_ID_HEX], int max,
                    int *count, int64_t *order, struct ms_error *err) {
     int step = SQLITE_DONE;
@@ -333,88 +388,78 @@ static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB
     return rc;
 }
 
-static int op_due(void *backend, enum ms_due what, int64_t now_ms, char (*ids)[MS_JOB_ID_HEX],
-                  int max, int *count, struct ms_error *err) {
-    struct sqlite *s = backend;
+static int list_due(struct sqlite *s, enum ms_sqlite_statement which, int max,
+                    char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    *count = 0;
-    int rc = prepare(s,
-                     what == MS_DUE_LEASES    ? DUE_LEASES
-                     : what == MS_DUE_DELAYED ? DUE_DELAYED
-                                              : DUE_CALLBACKS,
-                     &statement, err);
+    int rc = prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, now_ms);
+    put_int(statement, 1, ms_unix_ms());
     put_int(statement, 2, max);
     return collect(s, statement, ids, max, count, NULL, err);
 }
 
 /* Cursors: "CREATED:ID". */
-static int op_list(void *backend, const struct ms_queue_filter *filter, char (*ids)[MS_JOB_ID_HEX],
-                   int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
-    struct sqlite *s = backend;
+static int list_newest(struct sqlite *s, const struct ms_listing *listing,
+                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                       struct ms_error *err) {
     sqlite3_stmt *statement;
     const char *id;
     int64_t from;
-    *count = 0;
-    int rc = ms_queue_read_cursor(filter->cursor, ':', INT64_MAX, &from, &id, err);
+    int rc = ms_queue_read_cursor(listing->cursor, ':', INT64_MAX, &from, &id, err);
     if (rc == 0)
-        rc = prepare(s, filter->state < 0 ? LIST_ALL : LIST_STATE, &statement, err);
+        rc = prepare(s, listing->state < 0 ? LIST_ALL : LIST_STATE, &statement, err);
     if (rc != 0)
         return rc;
     put_int(statement, 1, from);
     put_text(statement, 2, id);
-    put_int(statement, 3, filter->limit);
-    if (filter->state >= 0)
-        put_int(statement, 4, filter->state);
-    rc = collect(s, statement, ids, filter->limit, count, &from, err);
-    if (rc == 0 && *count == filter->limit)
+    put_int(statement, 3, listing->max);
+    if (listing->state >= 0)
+        put_int(statement, 4, listing->state);
+    rc = collect(s, statement, ids, listing->max, count, &from, err);
+    if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld:%s", (long long)from, ids[*count - 1]);
     return rc;
 }
 
 /* Cursors: "SEQ". */
-static int op_waiting(void *backend, const char *cursor, int max, char (*ids)[MS_JOB_ID_HEX],
-                      int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
-    struct sqlite *s = backend;
+static int list_waiting(struct sqlite *s, const struct ms_listing *listing,
+                        char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                        struct ms_error *err) {
     sqlite3_stmt *statement;
     const char *rest;
     int64_t seq;
-    int rc = ms_queue_read_cursor(cursor, '\0', INT64_MIN, &seq, &rest, err);
+    int rc = ms_queue_read_cursor(listing->cursor, '\0', INT64_MIN, &seq, &rest, err);
     if (rc == 0)
         rc = prepare(s, LIST_WAITING, &statement, err);
     if (rc != 0)
         return rc;
     put_int(statement, 1, seq);
-    put_int(statement, 2, max);
-    rc = collect(s, statement, ids, max, count, &seq, err);
-    if (rc == 0 && *count == max)
+    put_int(statement, 2, listing->max);
+    rc = collect(s, statement, ids, listing->max, count, &seq, err);
+    if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld", (long long)seq);
     return rc;
 }
 
-static int op_position(void *backend, const char *id, int64_t *position, struct ms_error *err) {
-    struct sqlite *s = backend;
-    sqlite3_stmt *statement;
-    int rc = prepare(s, POSITION, &statement, err);
-    if (rc != 0)
-        return rc;
-    put_text(statement, 1, id);
-    put_int(statement, 2, MS_POSITION_MAX);
-    const int step = sqlite3_step(statement);
-    *position = step == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
-    if (*position >= MS_POSITION_MAX)
-        *position = -1;
-    if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = failed(s, err);
-    (void)sqlite3_reset(statement);
-    return rc;
+static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
+                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                       struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    *count = 0;
+    next[0] = '\0';
+    switch (listing->order) {
+    case MS_ORDER_NEWEST: return list_newest(s, listing, ids, count, next, err);
+    case MS_ORDER_WAITING: return list_waiting(s, listing, ids, count, next, err);
+    case MS_ORDER_LAPSED: return list_due(s, DUE_LEASES, listing->max, ids, count, err);
+    case MS_ORDER_DELAYED: return list_due(s, DUE_DELAYED, listing->max, ids, count, err);
+    case MS_ORDER_CALLBACKS: return list_due(s, DUE_CALLBACKS, listing->max, ids, count, err);
+    }
+    return ms_error_set(err, MS_EINTERNAL, "no such order");
 }
 
-static int op_stats(void *backend, struct ms_queue_stats *out, char oldest[MS_JOB_ID_HEX],
-                    struct ms_error *err) {
-    struct sqlite *s = backend;
+static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
     sqlite3_stmt *statement;
     int rc = prepare(s, COUNTS, &statement, err);
     if (rc != 0)
@@ -429,18 +474,23 @@ static int op_stats(void *backend, struct ms_queue_stats *out, char oldest[MS_JO
         rc = failed(s, err);
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, CALLBACKS, &statement, err);
+        rc = prepare(s, DUES, &statement, err);
     if (rc != 0)
         return rc;
-    if (sqlite3_step(statement) == SQLITE_ROW)
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        const int64_t oldest_ms = sqlite3_column_int64(statement, 1);
+        const int64_t now_ms = ms_unix_ms();
         out->callbacks_due = sqlite3_column_int64(statement, 0);
+        out->oldest_waiting_ms = oldest_ms > 0 && oldest_ms < now_ms ? now_ms - oldest_ms : 0;
+    } else {
+        rc = failed(s, err);
+    }
     (void)sqlite3_reset(statement);
-    rc = first_id(s, OLDEST, oldest, MS_JOB_ID_HEX, err);
-    return rc == MS_ENOTFOUND ? 0 : rc;
+    return rc;
 }
 
-static int op_log_push(void *backend, const char *line, struct ms_error *err) {
-    struct sqlite *s = backend;
+static int sqlite_log_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
     sqlite3_stmt *statement;
     int rc = prepare(s, LOG_PUSH, &statement, err);
     if (rc != 0)
@@ -490,10 +540,11 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
     return rc;
 }
 
-static int op_log_pop(void *backend, int64_t wait_ms, char **line, struct ms_error *err) {
+static int sqlite_log_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
+                          struct ms_error *err) {
     const double until = ms_monotonic_s() + (double)wait_ms / 1000;
     for (;;) {
-        int rc = take_line(backend, line, err);
+        int rc = take_line((struct sqlite *)queue, line, err);
         if (rc == MS_ECONFLICT)
             continue;
         if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until)
@@ -502,24 +553,17 @@ static int op_log_pop(void *backend, int64_t wait_ms, char **line, struct ms_err
     }
 }
 
-int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops, void **backend,
-                         struct ms_error *err) {
-    static const struct ms_queue_ops table = {
-        .close = op_close,
-        .ping = op_ping,
-        .now = op_now,
-        .load = op_load,
-        .save = op_save,
-        .pop = op_pop,
-        .drop = op_drop,
-        .rescue = op_rescue,
-        .due = op_due,
-        .list = op_list,
-        .waiting = op_waiting,
-        .position = op_position,
-        .stats = op_stats,
-        .log_push = op_log_push,
-        .log_pop = op_log_pop,
+int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error *err) {
+    static const struct ms_queue_ops ops = {
+        .close = sqlite_close,
+        .ping = sqlite_ping,
+        .load = sqlite_load,
+        .save = sqlite_save,
+        .claim = sqlite_claim,
+        .list = sqlite_list,
+        .stats = sqlite_stats,
+        .log_push = sqlite_log_push,
+        .log_pop = sqlite_log_pop,
     };
     const char *path = url + strlen("sqlite:");
     struct sqlite *s = calloc(1, sizeof *s);
@@ -530,8 +574,8 @@ int ms_queue_sqlite_open(const char *url, const struct ms_queue_ops **ops, void 
         return ms_error_set(err, MS_EUSAGE,
                             "the queue's URL sqlite:FILE lacks the file, or its name is too long");
     }
+    s->queue.ops = &ops;
     (void)snprintf(s->path, sizeof s->path, "%s", path);
-    *ops = &table;
-    *backend = s;
+    *out = &s->queue;
     return 0;
 }

@@ -3,12 +3,11 @@
 
 /* seq orders the waiting ones: the smallest is served next. */
 const char ms_sqlite_schema[] =
-    "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL, state "
-    "INTEGER NOT NULL,"
-    " place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL, created INTEGER NOT NULL,"
-    " lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL, flags INTEGER NOT NULL, due "
-    "INTEGER NOT NULL,"
-    " attempt INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL,"
+    " state INTEGER NOT NULL, place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL,"
+    " created INTEGER NOT NULL, lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL,"
+    " flags INTEGER NOT NULL, due INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " started INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
     "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
     "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
     "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
@@ -16,9 +15,14 @@ const char ms_sqlite_schema[] =
     "CREATE INDEX jobs_created ON jobs (created, id);"
     "CREATE INDEX jobs_state ON jobs (state, created, id);"
     "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 2;";
 
-/* A row by each table and index: a file that is damaged is found out. */
+/* Of version 1. Where the new columns are 0, the document rules. */
+const char ms_sqlite_upgrade[] = "ALTER TABLE jobs ADD COLUMN started INTEGER NOT NULL DEFAULT 0;"
+                                 "ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
+                                 "PRAGMA user_version = 2;";
+
+/* A row by each table and index, so that a damaged file shows. */
 const char ms_sqlite_touch[] =
     "SELECT (SELECT doc FROM jobs ORDER BY id LIMIT 1),"
     " (SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1),"
@@ -29,44 +33,53 @@ const char ms_sqlite_touch[] =
     " (SELECT id FROM jobs WHERE state = 0 ORDER BY created DESC, id DESC LIMIT 1),"
     " (SELECT line FROM log ORDER BY seq LIMIT 1)";
 
-/* ?12: in front. Waiting ones that change their place in the list get a new seq. */
+/* A record as read_record of sqlite.c takes it. */
+#define RECORD                                                                                     \
+    "id, doc, revision, place, state, created, started, attempts, token, lease_until, flags, due," \
+    " attempt"
+
+/* ?12: in front. Those that come to wait, or are put in front, get a new seq. */
 #define SEQ                                                                                        \
-    "CASE WHEN ?5 <> 0 THEN 0 WHEN ?12 THEN (SELECT ifnull(min(seq), 0) - 1 FROM jobs WHERE "      \
-    "place = 0)"                                                                                   \
+    "CASE WHEN ?5 <> 0 THEN 0"                                                                     \
+    " WHEN ?12 THEN (SELECT ifnull(min(seq), 0) - 1 FROM jobs WHERE place = 0)"                    \
     " ELSE (SELECT ifnull(max(seq), 0) + 1 FROM jobs WHERE place = 0) END"
 
 const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
-    [LOAD] = "SELECT doc, revision, place, token, lease_until, flags, due, attempt FROM jobs WHERE "
-             "id = ?1",
-    [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until, "
-               "not_before, flags, due,"
-               " attempt, seq) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ
+    [LOAD] = "SELECT " RECORD " FROM jobs WHERE id = ?1",
+    [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until,"
+               " not_before, flags, due, attempt, seq, started, attempts)"
+               " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ ", ?15, ?16"
                " WHERE ?14 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
-    [UPDATE] = "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4, seq = CASE WHEN place = 0 AND "
-               "?5 = 0 AND NOT ?12 THEN"
-               " seq ELSE " SEQ
-               " END, place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9,"
-               " flags = ?10, due = ?11, attempt = ?13 WHERE id = ?1 AND revision = ?14",
+    [UPDATE] =
+        "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4,"
+        " seq = CASE WHEN place = 0 AND ?5 = 0 AND NOT ?12 THEN seq ELSE " SEQ " END,"
+        " place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9, flags = ?10,"
+        " due = ?11, attempt = ?13, started = ?15, attempts = ?16"
+        " WHERE id = ?1 AND revision = ?14",
     [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
-    [DROP] = "UPDATE jobs SET place = 3, revision = revision + 1 WHERE id = ?1 AND place = 0",
-    [NEXT] = "SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1",
+    [WAITS] = "SELECT 1 FROM jobs WHERE place = 0 LIMIT 1",
+    /* State 1: running; place 2: leased. */
+    [CLAIM] = "UPDATE jobs SET state = 1, place = 2, seq = 0, revision = revision + 1,"
+              " attempts = attempts + 1, started = ?1, token = ?2, lease_until = ?3"
+              " WHERE id = (SELECT id FROM jobs WHERE place = 0 ORDER BY seq LIMIT 1)"
+              " RETURNING " RECORD,
     [DUE_LEASES] =
         "SELECT id FROM jobs WHERE place = 2 AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
-    /* The last first: each is put in front of all. */
-    [DUE_DELAYED] = "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before "
-                    "DESC LIMIT ?2",
+    [DUE_DELAYED] =
+        "SELECT id FROM jobs WHERE place = 1 AND not_before <= ?1 ORDER BY not_before DESC"
+        " LIMIT ?2",
     [DUE_CALLBACKS] = "SELECT id FROM jobs WHERE due > 0 AND due <= ?1 ORDER BY due LIMIT ?2",
     [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
-    [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2) ORDER BY created "
-                 "DESC, id DESC LIMIT ?3",
+    [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2)"
+                 " ORDER BY created DESC, id DESC LIMIT ?3",
     [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
                    " ORDER BY created DESC, id DESC LIMIT ?3",
     [POSITION] =
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.place = 0 AND o.seq < j.seq"
         " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
     [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
-    [OLDEST] = "SELECT id FROM jobs WHERE place = 0 ORDER BY created LIMIT 1",
-    [CALLBACKS] = "SELECT count(*) FROM jobs WHERE due > 0",
+    [DUES] = "SELECT (SELECT count(*) FROM jobs WHERE due > 0),"
+             " (SELECT min(created) FROM jobs WHERE place = 0)",
     [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
     [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
     [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",

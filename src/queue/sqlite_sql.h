@@ -2,15 +2,15 @@
 #ifndef MSAAS_QUEUE_SQLITE_SQL_H
 #define MSAAS_QUEUE_SQLITE_SQL_H
 
-#define MS_SQLITE_VERSION 1 /* of the schema */
+#define MS_SQLITE_VERSION 2 /* of the schema */
 
 enum ms_sqlite_statement {
     LOAD,
     INSERT,
     UPDATE,
     ERASE,
-    DROP,
-    NEXT,
+    WAITS,
+    CLAIM,
     DUE_LEASES,
     DUE_DELAYED,
     DUE_CALLBACKS,
@@ -19,8 +19,7 @@ enum ms_sqlite_statement {
     LIST_STATE,
     POSITION,
     COUNTS,
-    OLDEST,
-    CALLBACKS,
+    DUES,
     LOG_PUSH,
     LOG_TRIM,
     LOG_NEXT,
@@ -28,7 +27,7 @@ enum ms_sqlite_statement {
     MS_SQLITE_STATEMENTS
 };
 
-extern const char ms_sqlite_schema[], ms_sqlite_touch[];
+extern const char ms_sqlite_schema[], ms_sqlite_upgrade[], ms_sqlite_touch[];
 extern const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS];
 
 #endif

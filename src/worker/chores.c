@@ -63,7 +63,7 @@ static void *reap(void *user) {
     do {
         struct ms_error err = {0};
         int count = 0;
-        const int rc = ms_queue_reap(chores->reaper_queue, lease_ms, &count, &err);
+        const int rc = ms_queue_reap(chores->reaper_queue, &count, &err);
 
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0 && count > 0) {

@@ -342,7 +342,7 @@ static void run_job(struct worker *worker) {
     char bytes[32], attempt[16];
     int code;
 
-    ms_fault_point("after-move");
+    ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
     (void)snprintf(bytes, sizeof bytes, "%lld", (long long)job->input_bytes);
@@ -374,8 +374,8 @@ static void work(struct worker *worker) {
             wait_for_store(worker);
         if (stopped(worker))
             break;
-        rc = ms_queue_reserve(worker->queue, worker->name, worker->options->lease_ms,
-                              RESERVE_WAIT_MS, &worker->job, worker->token, &err);
+        rc = ms_queue_reserve(worker->queue, worker->options->lease_ms, RESERVE_WAIT_MS,
+                              &worker->job, worker->token, &err);
         if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
@@ -390,7 +390,7 @@ static void work(struct worker *worker) {
 
 /* ---- begin and end ---- */
 
-/* HOST-PID-RANDOM, of the characters that the queue takes. */
+/* HOST-PID-RANDOM, for the log. */
 static int make_name(char name[100], struct ms_error *err) {
     char host[65] = "", random[9];
     const int rc = ms_random_hex(random, sizeof random - 1, err);

@@ -1,4 +1,5 @@
-/* What the files of the queue's contract share: the backend under test, jobs, waiting for conditions. */
+/* What the files of the queue's contract share: the backend under test, jobs, waiting for
+ * conditions. */
 #ifndef MSAAS_TEST_QUEUE_CONTRACT_H
 #define MSAAS_TEST_QUEUE_CONTRACT_H
 
@@ -65,10 +66,11 @@ void lists_go_back_in_time(void **state);
 
 /* queue_redis.c: tests of Redis alone */
 void killed_and_started_again_it_has_lost_nothing(void **state);
-void what_a_dead_worker_popped_comes_back(void **state);
-void what_a_living_worker_popped_is_served(void **state);
-void what_was_erased_after_the_pop_stays_so(void **state);
+void each_step_is_few_round_trips(void **state);
+void a_claim_without_an_answer_lapses(void **state);
 void a_strangers_item_becomes_a_job(void **state);
+void a_strangers_junk_harms_nobody(void **state);
+void those_who_wait_do_not_spin(void **state);
 void the_warnings_name_what_could_lose_jobs(void **state);
 void a_wrong_password_is_denied(void **state);
 

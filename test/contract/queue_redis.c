@@ -1,6 +1,9 @@
 /* What only a server does: it dies, is misused by strangers, or badly set up. See queue_contract.h. */
 #include "queue_contract.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 void killed_and_started_again_it_has_lost_nothing(void **state) {
     char ids[10][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
     struct ms_job job;
@@ -27,7 +30,100 @@ void killed_and_started_again_it_has_lost_nothing(void **state) {
         erase(ids[i]);
 }
 
-void what_a_dead_worker_popped_comes_back(void **state) {
+/* ---- commands that the server gets ---- */
+
+/* redis-cli MONITOR, into a file, which the caller removes with the folder. */
+static pid_t begin_watching(void) {
+    const pid_t watcher = fork();
+    assert_true(watcher >= 0);
+    if (watcher == 0) {
+        char path[100];
+        (void)snprintf(path, sizeof path, "%s/monitor.log", folder);
+        if (freopen(path, "w", stdout) != NULL)
+            (void)execlp("redis-cli", "redis-cli", "-h", "127.0.0.1", "-p", port, "-a", "s3cret",
+                         "--no-auth-warning", "monitor", (char *)NULL);
+        _exit(127);
+    }
+    return watcher;
+}
+
+/* How many commands came since the server was first watched, without those of scripts and of
+ * redis-cli; *whole: whether the log has come to `mark`. */
+static int count_commands(const char *mark, bool *whole) {
+    char path[100], line[5000];
+    int count = 0;
+    *whole = false;
+    (void)snprintf(path, sizeof path, "%s/monitor.log", folder);
+    FILE *log = fopen(path, "r");
+    while (log != NULL && fgets(line, sizeof line, log) != NULL) {
+        *whole = *whole || strstr(line, mark) != NULL;
+        count += strstr(line, " [3 ") != NULL && strstr(line, " lua] ") == NULL &&
+                 (strstr(line, "\"EVALSHA\"") != NULL || strstr(line, "MOVE\"") != NULL ||
+                  strstr(line, "\"GET\"") != NULL || strstr(line, "\"HMGET\"") != NULL ||
+                  strstr(line, "\"TIME\"") != NULL || strstr(line, "\"L") != NULL ||
+                  strstr(line, "\"Z") != NULL || strstr(line, "\"SCRIPT\"") != NULL);
+    }
+    if (log != NULL)
+        (void)fclose(log);
+    return count;
+}
+
+/* Commands so far; each call needs another mark. */
+static int commands(const char *mark) {
+    char command[60];
+    bool whole;
+    int count;
+    (void)snprintf(command, sizeof command, "echo %s", mark);
+    UNTIL((ask_server(command), count_commands(mark, &whole), whole));
+    count = count_commands(mark, &whole);
+    return count;
+}
+
+static void end_watching(pid_t watcher) {
+    (void)kill(watcher, SIGKILL);
+    (void)waitpid(watcher, NULL, 0);
+}
+
+void each_step_is_few_round_trips(void **state) {
+    struct ms_job job, now, taken;
+    char token[MS_TOKEN_HEX];
+    bool created;
+    (void)state;
+    if (!redis)
+        skip();
+    make_job(95, &job);
+    expect_none(); /* connected, and the script is loaded */
+    const pid_t watcher = begin_watching();
+    int before = commands("mark-begin");
+    assert_int_equal(ms_queue_get(queue, job.id, &now, &err), MS_ENOTFOUND);
+    OK(ms_queue_enqueue(queue, &job, &created, &now, &err));
+    assert_true(created);
+    assert_int_equal(now.position, 0);
+    ms_job_fini(&now);
+    int after = commands("mark-queued");
+    assert_int_equal(after - before, 2); /* a new song: looked up and queued, with its position */
+    before = after;
+    reserve(&taken, token, LEASE_MS);
+    after = commands("mark-reserved");
+    assert_int_equal(after - before, 1); /* claimed in one step */
+    before = after;
+    OK(change(MS_CHANGE_FINISH, &taken, token));
+    after = commands("mark-finished");
+    assert_int_equal(after - before, 2);
+    before = after;
+    ms_job_fini(&taken);
+    OK(ms_queue_enqueue(queue, &job, &created, &now, &err));
+    assert_false(created);
+    ms_job_fini(&now);
+    after = commands("mark-again");
+    assert_int_equal(after - before, 2);
+    end_watching(watcher);
+    erase(job.id);
+    ms_job_fini(&job);
+}
+
+/* The worker never learnt what it got: its lease lapses, as that of a worker that died. */
+void a_claim_without_an_answer_lapses(void **state) {
     char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
     struct ms_job job;
     int count = 0;
@@ -35,60 +131,20 @@ void what_a_dead_worker_popped_comes_back(void **state) {
     if (!redis)
         skip();
     put(90, id);
-    ask_server("lmove toWorker msaas:worker:dead right left");
-    ask_server("zadd msaas:workers 1 dead"); /* heard of in 1970 */
+    reserve(&job, token, SHORT_MS);
+    ms_job_fini(&job);
     expect_none();
-    OK(ms_queue_reap(queue, SHORT_MS, &count, &err));
+    UNTIL(ms_queue_reap(queue, &count, &err) == 0 && state_of(id) == MS_JOB_QUEUED);
     assert_int_equal(count, 1);
     reserve(&job, token, LEASE_MS);
     assert_string_equal(job.id, id);
+    assert_int_equal(job.crashes, 1);
     OK(change(MS_CHANGE_FAIL, &job, token));
     ms_job_fini(&job);
     erase(id);
 }
 
-/* The answer to a pop was lost on the way, and the worker lives on: it finds what it has, and drops nothing but junk. */
-void what_a_living_worker_popped_is_served(void **state) {
-    char ids[2][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
-    struct ms_job job;
-    (void)state;
-    if (!redis)
-        skip();
-    put(91, ids[0]);
-    put(92, ids[1]);
-    ask_server("lmove toWorker msaas:worker:worker-1 right left");
-    ask_server("lpush msaas:worker:worker-1 junk");
-    for (int i = 0; i < 2; i++) {
-        reserve(&job, token, LEASE_MS);
-        assert_string_equal(job.id, ids[i]);
-        OK(change(MS_CHANGE_FAIL, &job, token));
-        ms_job_fini(&job);
-    }
-    expect_none();
-    for (int i = 0; i < 2; i++)
-        erase(ids[i]);
-}
-
-void what_was_erased_after_the_pop_stays_so(void **state) {
-    char id[MS_JOB_ID_HEX];
-    struct ms_job job;
-    int count = 0;
-    (void)state;
-    if (!redis)
-        skip();
-    put(93, id);
-    ask_server("lmove toWorker msaas:worker:worker-1 right left");
-    erase(id);
-    expect_none();
-    put(93, id);
-    ask_server("lmove toWorker msaas:worker:dead right left");
-    ask_server("zadd msaas:workers 1 dead");
-    erase(id);
-    OK(ms_queue_reap(queue, LEASE_MS, &count, &err));
-    assert_int_equal(count, 0);
-    expect_none();
-    assert_int_equal(ms_queue_get(queue, id, &job, &err), MS_ENOTFOUND);
-}
+/* ---- strangers ---- */
 
 #define STRANGERS "0123456789abcdef0123456789abcdef0123456789abcdef01234567"
 
@@ -118,6 +174,119 @@ void a_strangers_item_becomes_a_job(void **state) {
     ms_job_fini(&job);
     expect_none();
 }
+
+/* Any bytes, any length, ids whose record is no job that waits, a list that is none. */
+void a_strangers_junk_harms_nobody(void **state) {
+    char ids[3][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], command[250];
+    struct ms_job job;
+    bool created;
+    (void)state;
+    if (!redis)
+        skip();
+    put(96, ids[0]);
+    reserve(&job, token, LEASE_MS);
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    ms_job_fini(&job);
+    /* More than one claim looks at, in front of a job. */
+    put(97, ids[1]);
+    ask_server("eval \"for n = 1, 250 do redis.call('RPUSH', 'toWorker', 'junk ' .. n) end\" 0");
+    ask_server("eval \"redis.call('RPUSH', 'toWorker', '', '\\0\\255\\r\\n', "
+               "string.rep('f', 1000000), string.rep('F', 56), string.rep('\\0', 56))\" 0");
+    (void)snprintf(command, sizeof command, "rpush toWorker %s", ids[0]); /* it has failed */
+    ask_server(command);
+    ask_server("set msaas:job:" STRANGERS " 'no hash'");
+    ask_server("rpush toWorker " STRANGERS);
+    reserve(&job, token, LEASE_MS);
+    assert_string_equal(job.id, ids[1]);
+    (void)snprintf(command, sizeof command, "rpush toWorker %s %s", ids[1], ids[1]);
+    ask_server(command); /* it runs */
+    expect_none();
+    assert_int_equal(state_of(ids[0]), MS_JOB_FAILED);
+    OK(change(MS_CHANGE_FINISH, &job, token));
+    ms_job_fini(&job);
+    ask_server("del msaas:job:" STRANGERS);
+
+    ask_server("set toWorker 'no list'");
+    make_job(98, &job);
+    assert_int_equal(ms_queue_reserve(queue, LEASE_MS, 10, &job, token, &err), MS_ECORRUPT);
+    ask_server("del toWorker");
+    make_job(98, &job);
+    OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+    assert_true(created);
+    memcpy(ids[2], job.id, sizeof ids[2]);
+    ms_job_fini(&job);
+    reserve(&job, token, LEASE_MS);
+    assert_string_equal(job.id, ids[2]);
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    ms_job_fini(&job);
+    for (int i = 0; i < 3; i++)
+        erase(ids[i]);
+}
+
+enum { WAITERS = 8 };
+static atomic_int got, ended;
+
+static void *wait_for_job(void *context) {
+    struct ms_queue *own = NULL;
+    struct ms_error mine;
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    int rc = ms_queue_open(url, &own, &mine);
+    if (rc == 0)
+        rc = ms_queue_reserve(own, LEASE_MS, 1000 * DEADLINE_S, &job, token, &mine);
+    if (rc == 0) {
+        rc = ms_queue_change(own, MS_CHANGE_FINISH, &job, token, 0, &mine);
+        ms_job_fini(&job);
+    }
+    atomic_fetch_add(&got, rc == 0);
+    atomic_fetch_add(&ended, 1);
+    ms_queue_close(own);
+    return context;
+}
+
+/* So many connections are blocked now. */
+static bool waiting(int count) {
+    char command[300];
+    (void)snprintf(command, sizeof command,
+                   "test \"$(redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning info clients "
+                   "| grep -c '^blocked_clients:%d.$')\" = 1",
+                   port, count);
+    return system(command) == 0;
+}
+
+/* An item wakes all who wait. What is no job is gone then, and they wait again; a job is one's. */
+void those_who_wait_do_not_spin(void **state) {
+    pthread_t threads[WAITERS];
+    char ids[WAITERS][MS_JOB_ID_HEX];
+    (void)state;
+    if (!redis)
+        skip();
+    atomic_store(&got, 0);
+    atomic_store(&ended, 0);
+    for (int i = 0; i < WAITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_for_job, NULL), 0);
+    UNTIL(waiting(WAITERS));
+    const pid_t watcher = begin_watching();
+    int before = commands("mark-waiting");
+    ask_server("rpush toWorker junk");
+    int after = 0;
+    UNTIL((after = commands("mark-junk")) >= before + 2 * WAITERS || atomic_load(&ended) > 0);
+    UNTIL(waiting(WAITERS));
+    after = commands("mark-quiet");
+    assert_int_equal(after - before, 2 * WAITERS); /* each: a claim, and to wait again */
+    for (int i = 0; i < WAITERS; i++) {
+        put(900 + i, ids[i]);
+        UNTIL(atomic_load(&ended) == i + 1 && waiting(WAITERS - 1 - i));
+    }
+    assert_int_equal(atomic_load(&got), WAITERS);
+    end_watching(watcher);
+    for (int i = 0; i < WAITERS; i++) {
+        (void)pthread_join(threads[i], NULL);
+        erase(ids[i]);
+    }
+}
+
+/* ---- setup ---- */
 
 void the_warnings_name_what_could_lose_jobs(void **state) {
     const char *warning;

@@ -119,15 +119,14 @@ void erase(const char *id) {
 }
 
 void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms) {
-    OK(ms_queue_reserve(queue, "worker-1", lease_ms, 2000, job, token, &err));
+    OK(ms_queue_reserve(queue, lease_ms, 2000, job, token, &err));
     assert_int_equal(job->state, MS_JOB_RUNNING);
 }
 
 void expect_none(void) {
     struct ms_job job;
     char token[MS_TOKEN_HEX];
-    assert_int_equal(ms_queue_reserve(queue, "worker-1", LEASE_MS, 0, &job, token, &err),
-                     MS_ENOTFOUND);
+    assert_int_equal(ms_queue_reserve(queue, LEASE_MS, 0, &job, token, &err), MS_ENOTFOUND);
 }
 
 int change(enum ms_queue_change what, const struct ms_job *job, const char *token) {

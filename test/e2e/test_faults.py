@@ -23,7 +23,7 @@ from harness import DEADLINE_S, song_id, wait_for, wav
 
 FULL = os.environ.get("E2E_FULL") == "1"
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(10**6)))
-POINTS = ["after-move", "mid-decode", "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback"]
+POINTS = ["after-claim", "mid-decode", "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback"]
 TONES = (1, 2, 3)
 LEASE_S = 1
 

@@ -58,7 +58,7 @@ static void put_due(int number, int port) {
     job.callback.version = 1;
     job.callback.url = strdup(address);
     assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), 0);
-    assert_int_equal(ms_queue_reserve(queue, "w", 30000, 0, &taken, token, &err), 0);
+    assert_int_equal(ms_queue_reserve(queue, 30000, 0, &taken, token, &err), 0);
     assert_int_equal(ms_queue_change(queue, MS_CHANGE_FINISH, &taken, token, 0, &err), 0);
     ms_job_fini(&job);
     ms_job_fini(&taken);

@@ -337,7 +337,7 @@ static bool was_reaped(struct world *world) {
     int count;
     bool queued;
 
-    assert_int_equal(ms_queue_reap(world->queue, 500, &count, NULL), 0);
+    assert_int_equal(ms_queue_reap(world->queue, &count, NULL), 0);
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     queued = job.state != MS_JOB_RUNNING;
     ms_job_fini(&job);
@@ -364,7 +364,7 @@ static void test_frozen(void **state) {
     assert_int_equal(read(at_work[0], &byte, 1), 1);
     assert_int_equal(kill(child, SIGSTOP), 0);
     world_wait_until(&world, was_reaped, "the lease to lapse");
-    assert_int_equal(ms_queue_reserve(world.queue, "other", 60000, 1000, &job, token, NULL), 0);
+    assert_int_equal(ms_queue_reserve(world.queue, 60000, 1000, &job, token, NULL), 0);
     assert_string_equal(job.id, world.job_id);
     assert_int_equal(job.crashes, 1);
     assert_int_equal(kill(child, SIGCONT), 0);
@@ -426,7 +426,7 @@ static void test_killed_at(const char *point, bool published) {
 }
 
 static void test_killed(void **state) {
-    static const char *const points[] = {"after-move", "mid-decode", "mid-inference",
+    static const char *const points[] = {"after-claim", "mid-decode", "mid-inference",
                                          "between-uploads", "before-publish"};
 
     (void)state;

@@ -1,0 +1,152 @@
+-- The queue's operations on Redis, each one atomic step. ARGV: the operation, then its arguments. The keys are described in
+-- redis.c.
+local operation = table.remove(ARGV, 1)
+
+-- A claim looks at so many items at most, so that nobody else waits long for a list full of junk.
+local CLAIM_MAX = 100
+
+local function record_key(id)
+    return 'msaas:job:' .. id
+end
+
+local function now_ms()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- How many jobs are served before this one; -1: it does not wait, or `max` or more are.
+local function position(id, max)
+    local from_right = redis.pcall('LPOS', 'toWorker', id, 'RANK', -1, 'MAXLEN', max)
+    return type(from_right) == 'number' and redis.call('LLEN', 'toWorker') - 1 - from_right or -1
+end
+
+-- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
+local function read(id, max)
+    local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state', 'created', 'started',
+        'attempts', 'token', 'lease_until', 'flags', 'due', 'attempt')
+    if fields.err then
+        return fields
+    end
+    return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 12)}
+end
+
+local operations = {}
+
+-- One record. max: see position().
+function operations.load(id, max)
+    return read(id, max)
+end
+
+-- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is none). erase: '1': the record
+-- goes. in_front: '1': it is served next. created: '0': now. ...: the hash's other fields, name and value in turn.
+-- Returns the position and the time of creation, or nothing: another revision is stored.
+function operations.save(id, expected, erase, place, in_front, state, created, not_before, lease_until, due, max, ...)
+    local key = record_key(id)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value under our name: its place is not known
+        redis.call('DEL', key)
+        redis.call('LREM', 'toWorker', 0, id)
+        redis.call('ZREM', 'msaas:delayed', id)
+        redis.call('ZREM', 'msaas:leases', id)
+        for _, any in ipairs({'queued', 'running', 'succeeded', 'failed', 'canceled'}) do
+            redis.call('ZREM', 'msaas:state:' .. any, id)
+        end
+    end
+    local old = redis.call('HMGET', key, 'revision', 'place', 'state')
+    if (old[1] or '0') ~= expected then
+        return false
+    end
+
+    -- out of its old place
+    local stays = old[2] == 'waiting' and place == 'waiting' and in_front ~= '1' and erase ~= '1'
+    if old[2] == 'waiting' and not stays then
+        redis.call('LREM', 'toWorker', 0, id)
+    elseif old[2] == 'delayed' then
+        redis.call('ZREM', 'msaas:delayed', id)
+    elseif old[2] == 'leased' then
+        redis.call('ZREM', 'msaas:leases', id)
+    end
+    if old[3] and (old[3] ~= state or erase == '1') then
+        redis.call('ZREM', 'msaas:state:' .. old[3], id)
+    end
+    if erase == '1' then
+        redis.call('DEL', key)
+        redis.call('ZREM', 'msaas:jobs', id)
+        redis.call('ZREM', 'msaas:outbox', id)
+        return {-1, 0}
+    end
+
+    -- into its new one
+    created = created == '0' and now_ms() or tonumber(created)
+    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'state', state, 'created', created,
+        'lease_until', lease_until, 'due', due, ...)
+    redis.call('ZADD', 'msaas:jobs', created, id)
+    redis.call('ZADD', 'msaas:state:' .. state, created, id)
+    if due == '0' then
+        redis.call('ZREM', 'msaas:outbox', id)
+    else
+        redis.call('ZADD', 'msaas:outbox', due, id)
+    end
+    if place == 'waiting' and not stays then
+        redis.call(in_front == '1' and 'RPUSH' or 'LPUSH', 'toWorker', id)
+    elseif place == 'delayed' then
+        redis.call('ZADD', 'msaas:delayed', not_before, id)
+    elseif place == 'leased' then
+        redis.call('ZADD', 'msaas:leases', lease_until, id)
+    end
+    return {place == 'waiting' and position(id, max) or -1, created}
+end
+
+-- Takes the next job off the list and leases it. An id without a record is a stranger's job, and gets a record without a
+-- document. What is no id of a job that waits is taken off the list and left alone. Returns the record; 0: none waits;
+-- 1: call again, CLAIM_MAX items were none.
+function operations.claim(token, lease_ms)
+    for _ = 1, CLAIM_MAX do
+        local id = redis.pcall('LINDEX', 'toWorker', -1)
+        if not id then
+            return 0
+        elseif type(id) == 'table' then
+            return id -- the error: no list
+        end
+        local key = record_key(id)
+        local is_id = #id == 56 and not id:find('[^0-9a-f]')
+        local kind = is_id and redis.call('TYPE', key).ok
+        local old = kind == 'hash' and redis.call('HMGET', key, 'revision', 'place', 'created', 'attempts') or {}
+        if kind == 'none' or (kind == 'hash' and (not old[1] or old[2] == 'waiting')) then
+            local now = now_ms()
+            local lease_until = now + lease_ms
+            local created = old[3] or redis.call('ZSCORE', 'msaas:jobs', id) or now
+            redis.call('ZADD', 'msaas:leases', lease_until, id)
+            redis.call('ZADD', 'msaas:jobs', created, id)
+            redis.call('ZADD', 'msaas:state:running', created, id)
+            redis.call('ZREM', 'msaas:state:queued', id)
+            redis.call('HSET', key, 'revision', (tonumber(old[1]) or 0) + 1, 'attempts', (tonumber(old[4]) or 0) + 1,
+                'place', 'leased', 'state', 'running', 'created', created, 'started', now, 'token', token,
+                'lease_until', lease_until)
+            redis.call('RPOP', 'toWorker') -- last: if a step above fails, the job stays where it is
+            return read(id, 0)
+        end
+        redis.call('RPOP', 'toWorker')
+    end
+    return 1
+end
+
+-- The ids in a set ordered by time, of those whose time has come; order: 'first' or 'last' first; at most max.
+function operations.due(set, order, max)
+    if order == 'last' then
+        return redis.call('ZREVRANGEBYSCORE', set, now_ms(), '-inf', 'LIMIT', 0, max)
+    end
+    return redis.call('ZRANGEBYSCORE', set, '-inf', now_ms(), 'LIMIT', 0, max)
+end
+
+-- How many callbacks are due, the age of the oldest job that waits (0: none), then how many jobs are in each state.
+function operations.stats(...)
+    local oldest = redis.call('ZRANGE', 'msaas:state:queued', 0, 0, 'WITHSCORES')
+    local answer = {redis.call('ZCARD', 'msaas:outbox'), oldest[2] and math.max(0, now_ms() - oldest[2]) or 0}
+    for _, state in ipairs({...}) do
+        table.insert(answer, redis.call('ZCARD', 'msaas:state:' .. state))
+    end
+    return answer
+end
+
+return operations[operation](unpack(ARGV))

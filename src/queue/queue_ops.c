@@ -1,0 +1,60 @@
+/* What the backends of the queue share: reading of stored documents and of cursors. Owns nothing;
+ * any thread. */
+#include "queue_ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ms_record_fini(struct ms_record *record) {
+    ms_job_fini(&record->job);
+    *record = (struct ms_record){0};
+}
+
+int ms_record_read(struct ms_record *record, const char *doc, size_t size, struct ms_error *err) {
+    const struct ms_job fields = record->job;
+    struct ms_job job = {.eta_seconds = -1};
+    int rc = 0;
+    if (doc == NULL) {
+        memcpy(job.id, fields.id, sizeof job.id);
+        ms_job_options_default("", &job.options);
+    } else {
+        rc = ms_job_from_json(doc, size, &job, err);
+    }
+    if (rc == 0 && strcmp(job.id, fields.id) != 0) {
+        ms_job_fini(&job);
+        rc = ms_error_set(err, MS_ECORRUPT, "the record of job %.12s... is another job's",
+                          fields.id);
+    }
+    if (rc != 0) {
+        record->unreadable = rc == MS_ECORRUPT;
+        return rc;
+    }
+    record->job = job;
+    record->job.state = fields.state;
+    record->job.position = fields.position;
+    if (fields.created_ms != 0)
+        record->job.created_ms = fields.created_ms;
+    if (fields.started_ms != 0)
+        record->job.started_ms = fields.started_ms;
+    if (fields.attempts != 0)
+        record->job.attempts = fields.attempts;
+    return 0;
+}
+
+int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,
+                         const char **rest, struct ms_error *err) {
+    *number = first;
+    *rest = "";
+    if (cursor == NULL || cursor[0] == '\0')
+        return 0;
+    char *at = NULL;
+    errno = 0;
+    *number = strtoll(cursor, &at, 10);
+    if (errno != 0 || at == cursor || *at != end)
+        return ms_error_set(err, MS_EUSAGE,
+                            "cursor: must be what the list before gave as its next one");
+    if (end != '\0')
+        *rest = at + 1;
+    return 0;
+}

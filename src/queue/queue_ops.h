@@ -1,0 +1,137 @@
+/* The seam: what a backend of the queue implements. queue.c and outbox.c hold the rules of jobs
+ * (states, tokens, leases, retries), the same for all; a backend keeps records, changes each in one
+ * atomic step, and keeps them in order. */
+#ifndef MSAAS_QUEUE_OPS_H
+#define MSAAS_QUEUE_OPS_H
+
+#include "msaas/queue.h"
+
+/* Where a record stands. */
+enum ms_place {
+    MS_PLACE_WAITING, /* for a worker */
+    MS_PLACE_DELAYED, /* until job.not_before_ms */
+    MS_PLACE_LEASED,  /* until lease_until_ms */
+    MS_PLACE_ENDED,
+};
+
+/* What a rule decides about a record. */
+enum ms_fate {
+    MS_FATE_KEEP, /* stays as it is stored */
+    MS_FATE_SAVE,
+    MS_FATE_ERASE,
+};
+
+struct ms_record {
+    /* Its state, created_ms, started_ms and attempts are fields of the record, which rule over
+     * those in the stored document: a claim changes them without reading it. */
+    struct ms_job job;
+    /* Grows with each save and claim. 0: not stored. */
+    int64_t revision;
+    /* Something is stored that is no record of this job. The job is empty but for its id. */
+    bool unreadable;
+    enum ms_fate fate;
+    enum ms_place place;
+    /* Of a save into WAITING: is served next, not last. */
+    bool in_front;
+    /* Of the lease. */
+    char token[MS_TOKEN_HEX];
+    int64_t lease_until_ms;
+    bool erase_asked;
+    /* A stem was erased: the song is separated anew when it comes again. */
+    bool stripped;
+    /* 0: none is due. */
+    int64_t callback_due_ms;
+    int callback_attempt;
+};
+
+/* The orders in which ids are listed. The last three give those whose time has come by the
+ * server's clock, and have no cursor. */
+enum ms_order {
+    MS_ORDER_NEWEST,    /* of one state, or of all */
+    MS_ORDER_WAITING,   /* next to be served first */
+    MS_ORDER_LAPSED,    /* leases; the longest lapsed first */
+    MS_ORDER_DELAYED,   /* the shortest due first: each is put in front of all */
+    MS_ORDER_CALLBACKS, /* the longest due first */
+};
+
+struct ms_listing {
+    enum ms_order order;
+    int state; /* NEWEST: one, or -1 for all */
+    int max;   /* so many ids */
+    const char *cursor;
+};
+
+/* All block for at most 5 s and the wait they are given, and return 0 or MS_E... After MS_ENET the
+ * server was lost, the next call connects anew, and any call may be repeated. One thread at a time.
+ */
+struct ms_queue_ops {
+    /* Frees the backend's object, which may be half-built. */
+    void (*close)(struct ms_queue *queue);
+    /* As ms_queue_ping; *warning is NULL before. */
+    int (*ping)(struct ms_queue *queue, const char **warning, struct ms_error *err);
+    /* One record, with job.position, and the time by the server's clock, which rules all leases.
+     * MS_ENOTFOUND. MS_ECORRUPT: it is unreadable; the other fields are set all the same. The
+     * record is the caller's in all cases (ms_record_fini). */
+    int (*load)(struct ms_queue *queue, const char *id, struct ms_record *out, int64_t *now_ms,
+                struct ms_error *err);
+    /* Does what record->fate says (not KEEP), and moves the record to its place, as one step, if
+     * its revision is the stored one; else MS_ECONFLICT. Then sets revision, job.position, and
+     * job.created_ms where it was 0. */
+    int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
+    /* Leases the next job that waits, as one step: it leaves the list, becomes RUNNING and LEASED
+     * under the token, with attempts + 1. Waits up to wait_ms for one. MS_ENOTFOUND: none.
+     * MS_ECORRUPT: leased, but unreadable. The record is the caller's in all cases. */
+    int (*claim)(struct ms_queue *queue, const char token[MS_TOKEN_HEX], int64_t lease_ms,
+                 int64_t wait_ms, struct ms_record *out, struct ms_error *err);
+    /* Ids in order, without a look at their records. next: "" at the end. MS_EUSAGE: the cursor. */
+    int (*list)(struct ms_queue *queue, const struct ms_listing *listing,
+                char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
+                struct ms_error *err);
+    /* As ms_queue_stats; *out is zeroed before. */
+    int (*stats)(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err);
+    /* As ms_loglist_push. */
+    int (*log_push)(struct ms_queue *queue, const char *line, struct ms_error *err);
+    /* As ms_loglist_pop; *line is NULL before. */
+    int (*log_pop)(struct ms_queue *queue, int64_t wait_ms, char **line, struct ms_error *err);
+};
+
+/* A backend's own object begins with this one. */
+struct ms_queue {
+    const struct ms_queue_ops *ops;
+};
+
+MS_MUST_CHECK int ms_queue_sqlite_open(const char *url, struct ms_queue **out,
+                                       struct ms_error *err);
+MS_MUST_CHECK int ms_queue_redis_open(const char *url, struct ms_queue **out, struct ms_error *err);
+
+/* ---- shared by the backends (queue_ops.c) ---- */
+
+void ms_record_fini(struct ms_record *record);
+
+/* Reads a stored document into record->job, of which id, state, created_ms, started_ms, attempts
+ * and position are set; a time or number of 0 gives way to the document's. doc: NULL for a job that
+ * a stranger put on the list: default options, and the song lies in the store under that id.
+ * MS_ECORRUPT: no document of that job; sets record->unreadable. */
+MS_MUST_CHECK int ms_record_read(struct ms_record *record, const char *doc, size_t size,
+                                 struct ms_error *err);
+
+/* The number that a cursor begins with, `first` for an empty one, and what stands behind `end`.
+ * MS_EUSAGE. */
+MS_MUST_CHECK int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,
+                                       const char **rest, struct ms_error *err);
+
+/* ---- shared by the rules (queue.c) ---- */
+
+/* What becomes of an unreadable record: a failed job, error "corrupt". */
+void ms_record_give_up(struct ms_record *record, int64_t now_ms);
+
+/* Changes one record by a rule: load, rule, save, and again if somebody else saved meanwhile. The
+ * rule sees the record as stored (revision 0, not unreadable: there is none), changes it and sets
+ * its fate; it may be called several times, and its failure is the result. out: NULL, or gets the
+ * record as it is afterwards, the caller's after success. */
+MS_MUST_CHECK int ms_queue_update(struct ms_queue *queue, const char *id,
+                                  int (*rule)(struct ms_record *record, int64_t now_ms,
+                                              void *context, struct ms_error *err),
+                                  void *context, struct ms_record *out, struct ms_error *err);
+
+#endif

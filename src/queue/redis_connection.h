@@ -1,0 +1,30 @@
+/* The connection to Redis: commands in, replies out, errors told apart, connected anew after it was
+ * lost. Used by redis.c. */
+#ifndef MSAAS_QUEUE_REDIS_CONNECTION_H
+#define MSAAS_QUEUE_REDIS_CONNECTION_H
+
+#include <hiredis/hiredis.h>
+#include <stddef.h>
+
+#include "msaas/err.h"
+
+#define MS_REDIS_DEADLINE_MS 5000
+
+struct ms_redis;
+MS_MUST_CHECK int ms_redis_new(const char *url, struct ms_redis **out, struct ms_error *err);
+void ms_redis_free(struct ms_redis *redis);
+
+/* Sends one command and waits for its reply, at most MS_REDIS_DEADLINE_MS + wait_ms. *reply is the
+ * caller's (freeReplyObject) and never an error. MS_ENET: the connection was lost, or the server
+ * cannot serve now; MS_EDENIED: credentials; MS_ECORRUPT: a value of the wrong type. */
+MS_MUST_CHECK int ms_redis_call(struct ms_redis *redis, int argc, const char *const *argv,
+                                const size_t *sizes, int64_t wait_ms, redisReply **reply,
+                                struct ms_error *err);
+/* The same; the words are separated by spaces. For constant words and ids. */
+MS_MUST_CHECK int ms_redis_ask(struct ms_redis *redis, int64_t wait_ms, redisReply **reply,
+                               struct ms_error *err, const char *fmt, ...) MS_PRINTF(5, 6);
+/* Runs src/queue/lua/queue.lua: the operation, then its arguments. */
+MS_MUST_CHECK int ms_redis_script(struct ms_redis *redis, int argc, const char *const *argv,
+                                  redisReply **reply, struct ms_error *err);
+
+#endif
