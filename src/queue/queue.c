@@ -84,7 +84,7 @@ static void end(struct ms_record *record, enum ms_job_state state, int64_t now_m
 /* Answers a cancel that was asked. */
 static void cancel(struct ms_record *record, int64_t now_ms) {
     end(record, MS_JOB_CANCELED, now_ms);
-    record->fate = record->erase_asked ? MS_FATE_ERASE : MS_FATE_SAVE;
+    record->fate = record->flags & MS_RECORD_ERASE_ASKED ? MS_FATE_ERASE : MS_FATE_SAVE;
 }
 
 static void put_back(struct ms_record *record, enum ms_place place, bool in_front) {
@@ -139,7 +139,7 @@ static int begin(struct ms_record *record, const struct ms_job *job, int64_t now
     record->job = fresh;
     record->job.created_ms = now_ms;
     record->callback_due_ms = 0;
-    record->stripped = record->erase_asked = false;
+    record->flags = 0;
     put_back(record, MS_PLACE_WAITING, false);
     record->fate = MS_FATE_SAVE;
     return 0;
@@ -166,9 +166,10 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     struct coming *coming = context;
     const struct ms_job *job = coming->job;
     const struct ms_job *present = &record->job;
-    coming->created = record->revision == 0 || record->unreadable ||
-                      present->state == MS_JOB_FAILED || present->state == MS_JOB_CANCELED ||
-                      (present->state == MS_JOB_SUCCEEDED && record->stripped);
+    coming->created =
+        record->revision == 0 || record->unreadable || present->state == MS_JOB_FAILED ||
+        present->state == MS_JOB_CANCELED ||
+        (present->state == MS_JOB_SUCCEEDED && (record->flags & MS_RECORD_STRIPPED) != 0);
     if (coming->created)
         return begin(record, job, now_ms, err);
     if (present->cancel_asked && present->state == MS_JOB_RUNNING)
@@ -278,7 +279,7 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         return 0;
     case MS_CHANGE_FAIL:
         set_job_error(job, from->error_code, from->error_message);
-        if (record->erase_asked)
+        if (record->flags & MS_RECORD_ERASE_ASKED)
             break;
         end(record, MS_JOB_FAILED, now_ms);
         return 0;
@@ -444,7 +445,7 @@ static int erase_stem(struct ms_record *record, const char *stem, struct ms_erro
         job->stem_count--;
         memmove(&job->stems[i], &job->stems[i + 1],
                 (size_t)(job->stem_count - i) * sizeof job->stems[0]);
-        record->stripped = true;
+        record->flags |= MS_RECORD_STRIPPED;
         record->fate = job->stem_count == 0 ? MS_FATE_ERASE : MS_FATE_SAVE;
         return 0;
     }
@@ -465,7 +466,7 @@ static int erase(struct ms_record *record, int64_t now_ms, void *context, struct
         return erase_stem(record, erasure->stem, err);
     if (record->job.state == MS_JOB_RUNNING && !record->unreadable) {
         record->job.cancel_asked = true;
-        record->erase_asked = true;
+        record->flags |= MS_RECORD_ERASE_ASKED;
         record->fate = MS_FATE_SAVE;
     } else {
         record->fate = MS_FATE_ERASE;

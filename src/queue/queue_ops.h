@@ -21,6 +21,13 @@ enum ms_fate {
     MS_FATE_ERASE,
 };
 
+/* As stored. */
+enum ms_record_flag {
+    MS_RECORD_ERASE_ASKED = 1,
+    /* A stem was erased: the song is separated anew when it comes again. */
+    MS_RECORD_STRIPPED = 2,
+};
+
 struct ms_record {
     /* Its state, created_ms, started_ms and attempts are fields of the record, which rule over
      * those in the stored document: a claim changes them without reading it. */
@@ -36,9 +43,8 @@ struct ms_record {
     /* Of the lease. */
     char token[MS_TOKEN_HEX];
     int64_t lease_until_ms;
-    bool erase_asked;
-    /* A stem was erased: the song is separated anew when it comes again. */
-    bool stripped;
+    /* Of enum ms_record_flag. */
+    int flags;
     /* 0: none is due. */
     int64_t callback_due_ms;
     int callback_attempt;

@@ -16,8 +16,6 @@
 #define WORD_OF(number) WORD(number)
 #define POSITION_MAX WORD_OF(MS_POSITION_MAX)
 
-enum { FLAG_ERASE_ASKED = 1, FLAG_STRIPPED = 2 }; /* of the field `flags` */
-
 struct redis {
     struct ms_queue queue;
     struct ms_redis *connection;
@@ -147,8 +145,7 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
             out->place = (enum ms_place)i;
     (void)snprintf(out->token, sizeof out->token, "%s", text_of(field[TOKEN]));
     out->lease_until_ms = to_int(field[LEASE_UNTIL]);
-    out->erase_asked = to_int(field[FLAGS]) & FLAG_ERASE_ASKED;
-    out->stripped = to_int(field[FLAGS]) & FLAG_STRIPPED;
+    out->flags = (int)to_int(field[FLAGS]);
     out->callback_due_ms = to_int(field[DUE]);
     out->callback_attempt = (int)to_int(field[ATTEMPT]);
     if (ms_job_state_parse(text_of(field[STATE]), &out->job.state, NULL) != 0) {
@@ -182,13 +179,15 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
     int rc = ms_job_to_json(job, &doc, err);
     if (rc != 0)
         return rc;
-    struct number revision = to_text(record->revision), created = to_text(job->created_ms),
-                  not_before = to_text(job->not_before_ms),
-                  lease_until = to_text(record->lease_until_ms),
-                  due = to_text(record->callback_due_ms), started = to_text(job->started_ms),
-                  attempts = to_text(job->attempts), attempt = to_text(record->callback_attempt),
-                  flags = to_text((record->erase_asked ? FLAG_ERASE_ASKED : 0) |
-                                  (record->stripped ? FLAG_STRIPPED : 0));
+    const struct number revision = to_text(record->revision);
+    const struct number created = to_text(job->created_ms);
+    const struct number not_before = to_text(job->not_before_ms);
+    const struct number lease_until = to_text(record->lease_until_ms);
+    const struct number due = to_text(record->callback_due_ms);
+    const struct number started = to_text(job->started_ms);
+    const struct number attempts = to_text(job->attempts);
+    const struct number flags = to_text(record->flags);
+    const struct number attempt = to_text(record->callback_attempt);
     const char *const argv[] = {
         "save",
         job->id,

@@ -8,7 +8,8 @@
 
 /* MS_EUNSUPPORTED in a build without it. */
 MS_MUST_CHECK int ms_redis_tls_check(struct ms_error *err);
-/* The server's certificate must be of that host and of an authority that the system, or SSL_CERT_FILE, trusts. MS_EDENIED. */
+/* The server's certificate must be of that host, and of an authority that the system or
+ * SSL_CERT_FILE trusts; else MS_EDENIED. */
 MS_MUST_CHECK int ms_redis_tls_begin(redisContext *context, const char *host, struct ms_error *err);
 
 #endif

@@ -13,8 +13,6 @@
 #define BUSY_MS 5000
 #define POLL_MS 25
 
-enum { FLAG_ERASE_ASKED = 1, FLAG_STRIPPED = 2 }; /* of the column `flags` */
-
 struct sqlite {
     struct ms_queue queue;
     sqlite3 *db;
@@ -36,7 +34,7 @@ static int failed(struct sqlite *s, struct ms_error *err) {
                         "queue %s: %s", s->path, text);
 }
 
-/* Another connection writes. SQLite's own pauses grow to a tenth of a second, in which nobody gets ahead; a write here takes
+/* Another connection writes. SQLite's own pauses grow to a tenth of a second, but a write here takes
  * a millisecond. */
 static int on_busy(void *context, int times) {
     const struct timespec pause = {.tv_nsec = (1 + times % 2) * 500000L};
@@ -72,7 +70,7 @@ static int read_version(struct sqlite *s, int *version, struct ms_error *err) {
     return rc;
 }
 
-/* Of several processes that come first at the same time, one makes the tables. */
+/* Of several processes that open a new or old file at once, one makes the tables. */
 static int make_tables(struct sqlite *s, struct ms_error *err) {
     int version = 0;
     int rc = execute(s, "BEGIN IMMEDIATE", err);
@@ -93,7 +91,7 @@ static int make_tables(struct sqlite *s, struct ms_error *err) {
     return rc;
 }
 
-/* Of two that open a new file at once, one is told at once that it is busy: SQLite does not ask the
+/* When two open a new file at once, one is told at once that it is busy: SQLite does not ask the
  * busy handler where waiting might be a deadlock. */
 static int use_write_ahead_log(struct sqlite *s, struct ms_error *err) {
     int times = 0;
@@ -125,7 +123,7 @@ static int connect_to(struct sqlite *s, struct ms_error *err) {
     return rc;
 }
 
-/* The statement, ready to be bound; the caller resets it. */
+/* The statement, ready to be bound. The caller resets it. */
 static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
                    struct ms_error *err) {
     int rc = connect_to(s, err);
@@ -203,8 +201,7 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
     out->job.position = -1;
     copy_text(statement, 8, out->token, sizeof out->token);
     out->lease_until_ms = sqlite3_column_int64(statement, 9);
-    out->erase_asked = sqlite3_column_int(statement, 10) & FLAG_ERASE_ASKED;
-    out->stripped = sqlite3_column_int(statement, 10) & FLAG_STRIPPED;
+    out->flags = sqlite3_column_int(statement, 10);
     out->callback_due_ms = sqlite3_column_int64(statement, 11);
     out->callback_attempt = sqlite3_column_int(statement, 12);
     const unsigned char *doc = sqlite3_column_text(statement, 1);
@@ -280,9 +277,7 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
         put_int(statement, 7, record->job.created_ms);
         put_int(statement, 8, record->lease_until_ms);
         put_int(statement, 9, record->job.not_before_ms);
-        put_int(statement, 10,
-                (record->erase_asked ? FLAG_ERASE_ASKED : 0) |
-                    (record->stripped ? FLAG_STRIPPED : 0));
+        put_int(statement, 10, record->flags);
         put_int(statement, 11, record->callback_due_ms);
         put_int(statement, 12, record->in_front);
         put_int(statement, 13, record->callback_attempt);

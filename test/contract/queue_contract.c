@@ -121,7 +121,7 @@ static void of_many_at_once_one_creates(void **state) {
     ms_job_fini(&job);
 }
 
-/* Puts what is no record in the place of one: unreadable, another's, and in Redis no hash at all. */
+/* Spoils a record: it cannot be read, is another job's, and in Redis is no hash at all. */
 static void spoil(const char *id, int how) {
     char command[500], other[MS_JOB_ID_HEX];
     memset(other, 'a', sizeof other - 1);
@@ -486,7 +486,8 @@ static void a_file_of_an_earlier_build_is_upgraded(void **state) {
     ms_job_fini(&job);
 }
 
-/* A file of its own, so that the others go on: pages of its tables and indexes overwritten, the first left. */
+/* A file of its own, so that the others go on. Pages of its tables and indexes are overwritten, all
+ * but the first. */
 static void a_damaged_file_is_not_ready(void **state) {
     struct ms_queue *own = NULL;
     struct ms_job job, seen;
@@ -550,7 +551,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
         cmocka_unit_test(each_step_is_few_round_trips),
-        cmocka_unit_test(a_claim_without_an_answer_lapses),
         cmocka_unit_test(a_strangers_item_becomes_a_job),
         cmocka_unit_test(a_strangers_junk_harms_nobody),
         cmocka_unit_test(those_who_wait_do_not_spin),

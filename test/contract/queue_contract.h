@@ -67,7 +67,6 @@ void lists_go_back_in_time(void **state);
 /* queue_redis.c: tests of Redis alone */
 void killed_and_started_again_it_has_lost_nothing(void **state);
 void each_step_is_few_round_trips(void **state);
-void a_claim_without_an_answer_lapses(void **state);
 void a_strangers_item_becomes_a_job(void **state);
 void a_strangers_junk_harms_nobody(void **state);
 void those_who_wait_do_not_spin(void **state);

@@ -1,9 +1,10 @@
-/* Of the queue's contract what tells of many jobs at once. */
+/* Lists of many jobs. See queue_contract.h. */
 #include "queue_contract.h"
 
 #define MANY (MS_POSITION_MAX + 2)
 
-/* Copies of the waiting job behind it, up to MANY in all: to put each would take SQLite half a minute of fsync. */
+/* Puts copies of the waiting job behind it, up to MANY in all. Not one by one, which would take
+ * SQLite half a minute of fsync. */
 static void put_many(const char *id) {
     char command[900];
     if (redis)

@@ -12,7 +12,7 @@ struct ms_queue *queue;
 struct ms_error err;
 static pid_t server;
 
-/* ---- servers ------------------------------------------------------------------------------------------------------- */
+/* ---- servers ---- */
 
 void nap(void) {
     const struct timespec pause = {.tv_nsec = 10 * 1000000L};
@@ -82,7 +82,7 @@ void ask_server(const char *command) {
     assert_int_equal(system(line), 0);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ---- */
 
 void make_job(int number, struct ms_job *job) {
     struct ms_job_options options;

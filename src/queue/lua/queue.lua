@@ -1,5 +1,5 @@
--- The queue's operations on Redis, each one atomic step. ARGV: the operation, then its arguments. The keys are described in
--- redis.c.
+-- The queue's operations on Redis, each one atomic step. ARGV: the operation, then its arguments.
+-- redis.c describes the keys.
 local operation = table.remove(ARGV, 1)
 
 -- A claim looks at so many items at most, so that nobody else waits long for a list full of junk.
@@ -22,8 +22,8 @@ end
 
 -- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
 local function read(id, max)
-    local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state', 'created', 'started',
-        'attempts', 'token', 'lease_until', 'flags', 'due', 'attempt')
+    local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state',
+        'created', 'started', 'attempts', 'token', 'lease_until', 'flags', 'due', 'attempt')
     if fields.err then
         return fields
     end
@@ -37,13 +37,15 @@ function operations.load(id, max)
     return read(id, max)
 end
 
--- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is none). erase: '1': the record
--- goes. in_front: '1': it is served next. created: '0': now. ...: the hash's other fields, name and value in turn.
--- Returns the position and the time of creation, or nothing: another revision is stored.
-function operations.save(id, expected, erase, place, in_front, state, created, not_before, lease_until, due, max, ...)
+-- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is
+-- none). erase: '1': the record goes. in_front: '1': it is served next. created: '0': now. ...: the
+-- hash's other fields, name and value in turn. Returns the position and the time of creation; nil:
+-- another revision is stored.
+function operations.save(id, expected, erase, place, in_front, state, created, not_before,
+                         lease_until, due, max, ...)
     local key = record_key(id)
     local kind = redis.call('TYPE', key).ok
-    if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value under our name: its place is not known
+    if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value: its place is not known
         redis.call('DEL', key)
         redis.call('LREM', 'toWorker', 0, id)
         redis.call('ZREM', 'msaas:delayed', id)
@@ -78,8 +80,8 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
 
     -- into its new one
     created = created == '0' and now_ms() or tonumber(created)
-    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'state', state, 'created', created,
-        'lease_until', lease_until, 'due', due, ...)
+    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'state', state,
+        'created', created, 'lease_until', lease_until, 'due', due, ...)
     redis.call('ZADD', 'msaas:jobs', created, id)
     redis.call('ZADD', 'msaas:state:' .. state, created, id)
     if due == '0' then
@@ -97,9 +99,9 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
     return {place == 'waiting' and position(id, max) or -1, created}
 end
 
--- Takes the next job off the list and leases it. An id without a record is a stranger's job, and gets a record without a
--- document. What is no id of a job that waits is taken off the list and left alone. Returns the record; 0: none waits;
--- 1: call again, CLAIM_MAX items were none.
+-- Takes the next job off the list and leases it. An id without a record is a stranger's job, and
+-- gets a record without a document. What is not the id of a job that waits is only taken off the
+-- list. Returns the record; 0: the list is empty; 1: CLAIM_MAX items were no jobs, call again.
 function operations.claim(token, lease_ms)
     for _ = 1, CLAIM_MAX do
         local id = redis.pcall('LINDEX', 'toWorker', -1)
@@ -111,7 +113,10 @@ function operations.claim(token, lease_ms)
         local key = record_key(id)
         local is_id = #id == 56 and not id:find('[^0-9a-f]')
         local kind = is_id and redis.call('TYPE', key).ok
-        local old = kind == 'hash' and redis.call('HMGET', key, 'revision', 'place', 'created', 'attempts') or {}
+        local old = {}
+        if kind == 'hash' then
+            old = redis.call('HMGET', key, 'revision', 'place', 'created', 'attempts')
+        end
         if kind == 'none' or (kind == 'hash' and (not old[1] or old[2] == 'waiting')) then
             local now = now_ms()
             local lease_until = now + lease_ms
@@ -120,9 +125,9 @@ function operations.claim(token, lease_ms)
             redis.call('ZADD', 'msaas:jobs', created, id)
             redis.call('ZADD', 'msaas:state:running', created, id)
             redis.call('ZREM', 'msaas:state:queued', id)
-            redis.call('HSET', key, 'revision', (tonumber(old[1]) or 0) + 1, 'attempts', (tonumber(old[4]) or 0) + 1,
-                'place', 'leased', 'state', 'running', 'created', created, 'started', now, 'token', token,
-                'lease_until', lease_until)
+            redis.call('HSET', key, 'revision', (tonumber(old[1]) or 0) + 1,
+                'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
+                'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
             redis.call('RPOP', 'toWorker') -- last: if a step above fails, the job stays where it is
             return read(id, 0)
         end
@@ -131,7 +136,8 @@ function operations.claim(token, lease_ms)
     return 1
 end
 
--- The ids in a set ordered by time, of those whose time has come; order: 'first' or 'last' first; at most max.
+-- At most `max` ids in a set ordered by time, of those whose time has come; order: 'first' or
+-- 'last' first.
 function operations.due(set, order, max)
     if order == 'last' then
         return redis.call('ZREVRANGEBYSCORE', set, now_ms(), '-inf', 'LIMIT', 0, max)
@@ -139,10 +145,12 @@ function operations.due(set, order, max)
     return redis.call('ZRANGEBYSCORE', set, '-inf', now_ms(), 'LIMIT', 0, max)
 end
 
--- How many callbacks are due, the age of the oldest job that waits (0: none), then how many jobs are in each state.
+-- How many callbacks are due, the age of the oldest job that waits (0: none), then how many jobs
+-- are in each state.
 function operations.stats(...)
     local oldest = redis.call('ZRANGE', 'msaas:state:queued', 0, 0, 'WITHSCORES')
-    local answer = {redis.call('ZCARD', 'msaas:outbox'), oldest[2] and math.max(0, now_ms() - oldest[2]) or 0}
+    local age = oldest[2] and math.max(0, now_ms() - oldest[2]) or 0
+    local answer = {redis.call('ZCARD', 'msaas:outbox'), age}
     for _, state in ipairs({...}) do
         table.insert(answer, redis.call('ZCARD', 'msaas:state:' .. state))
     end
