@@ -438,11 +438,10 @@ static void a_waiting_worker_wakes_up(void **state) {
     pthread_t thread;
     (void)state;
     make_job(80, &job);
-    const double begun = ms_monotonic_s();
     assert_int_equal(pthread_create(&thread, NULL, enqueue_one, &job), 0);
-    OK(ms_queue_reserve(queue, LEASE_MS, 30000, &taken, token, &err));
+    /* Longer than this program may run: it is the job that ends the wait. */
+    OK(ms_queue_reserve(queue, LEASE_MS, 24 * 3600 * 1000, &taken, token, &err));
     (void)pthread_join(thread, NULL);
-    assert_true(ms_monotonic_s() - begun < 25);
     OK(change(MS_CHANGE_FAIL, &taken, token));
     ms_job_fini(&taken);
     erase(job.id);

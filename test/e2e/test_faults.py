@@ -1,7 +1,8 @@
-"""Faults: processes killed, frozen and stopped at the worst moments, servers lost under load. Nothing acknowledged is lost, every
-result is whole, and it is published once.
+"""Faults: processes are killed, frozen and stopped at the worst moments, servers are lost under
+load. Nothing acknowledged is lost, every result is whole, and it is published once.
 
-E2E_FULL=1 takes the numbers that the service is held to (ctest -C Full -R e2e_faults_full); else a quick version of the same.
+With E2E_FULL=1 in the numbers that the service is held to (ctest -C Full -R e2e_faults_full), else
+in small ones.
 """
 
 import base64
@@ -23,9 +24,14 @@ from harness import DEADLINE_S, song_id, wait_for, wav
 
 FULL = os.environ.get("E2E_FULL") == "1"
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(10**6)))
-POINTS = ["after-claim", "mid-decode", "mid-inference", "between-uploads", "before-publish", "after-publish", "before-callback"]
+POINTS = [
+    "after-claim", "mid-decode", "mid-inference", "between-uploads", "before-publish",
+    "after-publish", "before-callback",
+]
+STEMS = ("bass", "drums", "other", "vocals")
 TONES = (1, 2, 3)
 LEASE_S = 1
+WAV = {"Content-Type": "audio/wav"}
 
 
 def scaled_to(quick, full):
@@ -58,12 +64,15 @@ class Load:
             self.reference[tone] = self.site.check_result(job)
             self.tone_of[job["id"]] = tone
         assert worker.terminate() == 0
-        assert len({frozenset(digests.values()) for digests in self.reference.values()}) == len(TONES)
+        results = {frozenset(digests.values()) for digests in self.reference.values()}
+        assert len(results) == len(TONES)
 
     def post(self, number):
         """Until it is acknowledged: what a client does whom a 503 or a lost connection meets."""
         song = self.song(number)
-        callback = {"url": self.hook.url + "/" + song_id(song), "data": {"number": number}} if self.hook else None
+        callback = None
+        if self.hook:
+            callback = {"url": self.hook.url + "/" + song_id(song), "data": {"number": number}}
         end = time.monotonic() + DEADLINE_S
         while True:
             try:
@@ -101,10 +110,11 @@ class Load:
         return threads, failures
 
     def look(self):
-        """The records of all jobs, by id; notes who has succeeded, and that this does not change any more."""
+        """The records of all jobs, by id. Notes which have succeeded: they must not change."""
         jobs, cursor = {}, ""
         while True:
-            answer = self.site.get("/apiv2/jobs", params={"limit": 200} | ({"cursor": cursor} if cursor else {}))
+            params = {"limit": 200} | ({"cursor": cursor} if cursor else {})
+            answer = self.site.get("/apiv2/jobs", params=params)
             assert answer.status_code in (200, 503), answer.text
             if answer.status_code == 503:
                 raise requests.ConnectionError(answer.text)
@@ -115,7 +125,8 @@ class Load:
                 break
         for ident, job in jobs.items():
             if job["state"] == "succeeded":
-                what = (job["finished_at"], tuple(sorted((stem["name"], stem["sha256"]) for stem in job["stems"])))
+                stems = sorted((stem["name"], stem["sha256"]) for stem in job["stems"])
+                what = (job["finished_at"], tuple(stems))
                 assert self.seen.setdefault(ident, what) == what, f"{ident} was published twice"
             else:
                 assert ident not in self.seen, f"{ident} has succeeded and now is {job['state']}"
@@ -123,17 +134,24 @@ class Load:
 
     def unfinished(self):
         jobs = self.look()
-        return [ident for ident in self.tone_of if jobs.get(ident, {}).get("state") not in ("succeeded", "failed")]
+        ended = ("succeeded", "failed")
+        return [ident for ident in self.tone_of if jobs.get(ident, {}).get("state") not in ended]
 
     def endangered(self):
         """Jobs that may not crash again: the third time would make them `poison`, as it should."""
-        return [job["id"] for job in self.look().values() if job["state"] in ("queued", "running") and job["attempts"] >= 2]
+        return [
+            job["id"] for job in self.look().values()
+            if job["state"] in ("queued", "running") and job["attempts"] >= 2
+        ]
 
     def check(self):
         """Nothing is lost, every result is whole and as in quiet times, nothing else lies about."""
         jobs = self.look()
         lost = [ident for ident in self.tone_of if ident not in jobs]
-        failed = {ident: jobs[ident].get("error") for ident in self.tone_of if ident in jobs and jobs[ident]["state"] != "succeeded"}
+        failed = {
+            ident: jobs[ident].get("error") for ident in self.tone_of
+            if ident in jobs and jobs[ident]["state"] != "succeeded"
+        }
         assert not lost and not failed, (len(lost), failed)
         for ident, tone in self.tone_of.items():
             digests = self.site.check_result(jobs[ident])
@@ -141,25 +159,30 @@ class Load:
                 assert digests == self.reference[tone], ident
         songs, stems = stored(self.site)
         assert sorted(songs) == sorted(self.tone_of)
-        assert sorted(stems) == sorted(f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in ("bass", "drums", "other", "vocals"))
+        expected = [f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in STEMS]
+        assert sorted(stems) == sorted(expected)
         done = collections.Counter(
-            ident for process in self.site.processes for ident in re.findall(r"\bjob done job=([0-9a-f]{56})\b", process.text())
+            ident for process in self.site.processes
+            for ident in re.findall(r"\bjob done job=([0-9a-f]{56})\b", process.text())
         )
         twice = [ident for ident, count in done.items() if count > 1]
         assert not twice, twice
-        return f"{len(self.tone_of)} jobs acknowledged, 0 lost, {len(self.tone_of)} whole, 0 published twice"
+        count = len(self.tone_of)
+        return f"{count} jobs acknowledged, 0 lost, {count} whole, 0 published twice"
 
 
 def stored(site):
     """The keys in both buckets, as they lie there."""
     if hasattr(site, "data"):
         def files(bucket):
-            return [path.name for path in (site.data / "objects" / bucket).rglob("*") if path.is_file()]
+            folder = site.data / "objects" / bucket
+            return [path.name for path in folder.rglob("*") if path.is_file()]
 
         return files("queue"), files("output")
     client = boto3.client(
-        "s3", endpoint_url=site.s3.endpoint, aws_access_key_id=site.s3.access_key, aws_secret_access_key=site.s3.secret_key,
-        region_name=site.s3.region, config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
+        "s3", endpoint_url=site.s3.endpoint, aws_access_key_id=site.s3.access_key,
+        aws_secret_access_key=site.s3.secret_key, region_name=site.s3.region,
+        config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
     )
 
     def keys(bucket):
@@ -201,7 +224,8 @@ def test_workers_killed(site, hook):
     killed = collections.Counter()
     extra = count
     for point in plan:
-        # A job is made to crash once, and is over before the next kill: a third crash would rightly end it.
+        # A job is made to crash once, and is over before the next kill: a third crash would rightly
+        # end it.
         wait_for("no job in danger", lambda: not load.endangered())
         if len(load.unfinished()) < 6:  # there has to be something to do at the moment of death
             for _ in range(6):
@@ -235,7 +259,8 @@ def test_workers_killed(site, hook):
 
     wait_for("all callbacks", all_called, every_s=0.3)
     calls = collections.Counter(path for path, _, _ in hook.got)
-    say(f"workers killed by SIGKILL: {sum(killed.values())} times ({dict(sorted(killed.items()))}); {said}; "
+    say(f"workers killed by SIGKILL: {sum(killed.values())} times "
+        f"({dict(sorted(killed.items()))}); {said}; "
         f"{extra} callbacks, {len(hook.got) - len(calls)} of them again")
     crew.stop()
 
@@ -254,13 +279,14 @@ def test_three_crashes_are_poison(site):
 
 
 def freeze(site, process):
-    """SQLite has one lock for all who write: whoever is frozen in its milliseconds of writing holds everybody up until it goes
-    on, and there is nothing to be seen then. So it is frozen at another moment."""
+    """SQLite has one lock for all who write. A process that is frozen while it writes, a matter of
+    milliseconds, holds up everybody else. So it is frozen at another moment."""
     while True:
         process.signal(signal.SIGSTOP)
         if not hasattr(site, "data"):
             return
-        with contextlib.closing(sqlite3.connect(site.data / "queue.db", timeout=2, isolation_level=None)) as queue:
+        queue = sqlite3.connect(site.data / "queue.db", timeout=2, isolation_level=None)
+        with contextlib.closing(queue):
             with contextlib.suppress(sqlite3.OperationalError):
                 queue.execute("BEGIN IMMEDIATE")
                 queue.execute("ROLLBACK")
@@ -327,7 +353,9 @@ def test_redis_killed_under_load(make_scaled):
                 except Exception as error:
                     failures.append(error)
 
-            threads = [threading.Thread(target=client, args=(numbers[first::4],)) for first in range(4)]
+            threads = [
+                threading.Thread(target=client, args=(numbers[first::4],)) for first in range(4)
+            ]
             for thread in threads:
                 thread.start()
             time.sleep(load.random.uniform(0, 0.3))
@@ -358,7 +386,9 @@ def test_store_away_in_the_middle_of_a_job(make_scaled):
         begun = time.monotonic()
         try:
             assert site.get("/healthz").status_code == 200
-            refused = site.post("/apiv2/jobs", data=wav(tone=9), headers={"Content-Type": "audio/wav"}) if FULL else None
+            refused = None
+            if FULL:
+                refused = site.post("/apiv2/jobs", data=wav(tone=9), headers=WAV)
             while time.monotonic() < begun + away_s:
                 time.sleep(0.05)
         finally:
@@ -367,7 +397,8 @@ def test_store_away_in_the_middle_of_a_job(make_scaled):
         site.check_result(job)
         if refused is not None and refused.status_code != 202:
             assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
-        say(f"S3 server away for {away_s} s in the middle of a job: succeeded after {job['attempts']} attempts")
+        say(f"S3 server away for {away_s} s in the middle of a job: "
+            f"succeeded after {job['attempts']} attempts")
     finally:
         site.stop()
 
@@ -382,11 +413,15 @@ def test_64_identical_posts_are_one_job(site, hook):
         url = other.url if number % 2 else site.url
         barrier.wait()
         if number % 4 < 2:
-            answer = requests.post(url + "/apiv1/separate", json={"mp3": base64.b64encode(song).decode()}, timeout=DEADLINE_S,
-                                   proxies={"http": None})
+            answer = requests.post(
+                url + "/apiv1/separate", json={"mp3": base64.b64encode(song).decode()},
+                timeout=DEADLINE_S, proxies={"http": None},
+            )
         else:
-            answer = requests.post(url + "/apiv2/jobs", data=song, headers={"Content-Type": "audio/wav"}, timeout=DEADLINE_S,
-                                   proxies={"http": None})
+            answer = requests.post(
+                url + "/apiv2/jobs", data=song, headers=WAV, timeout=DEADLINE_S,
+                proxies={"http": None},
+            )
         answers.append((answer.status_code, answer.json().get("hash") or answer.json().get("id")))
 
     threads = [threading.Thread(target=post, args=(number,)) for number in range(64)]
@@ -406,7 +441,7 @@ def test_64_identical_posts_are_one_job(site, hook):
 
 
 def test_sigterms(site):
-    """At random moments, to workers and to serve; whoever gets one ends well, and no job is harmed."""
+    """At random moments, to workers and to serve: each ends well, and no job is harmed."""
     terms, count = scaled_to(5, 100), scaled_to(20, 300)
     load = Load(site, seconds=2.0)
     serve = site.serve()
