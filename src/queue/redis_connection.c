@@ -177,7 +177,7 @@ static int load_script(struct ms_redis *redis, struct ms_error *err) {
     const char *const argv[] = {"SCRIPT", "LOAD", (const char *)script->bytes};
     redisReply *reply = NULL;
     int rc = ms_redis_call(redis, 3, argv, (const size_t[]){6, 4, script->size}, 0, &reply, err);
-    if (rc == 0 && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
+    if (rc == 0 && reply != NULL && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
         memcpy(redis->script, reply->str, SHA1_HEX);
     else if (rc == 0)
         rc = ms_error_set(err, MS_EINTERNAL, "Redis %s does not load scripts", redis->shown);
