@@ -34,8 +34,8 @@ static int failed(struct sqlite *s, struct ms_error *err) {
                         "queue %s: %s", s->path, text);
 }
 
-/* Another connection writes. SQLite's own pauses grow to a tenth of a second, but a write here takes
- * a millisecond. */
+/* Another connection writes. SQLite's own pauses grow to a tenth of a second, but a write here
+ * takes a millisecond. */
 static int on_busy(void *context, int times) {
     const struct timespec pause = {.tv_nsec = (1 + times % 2) * 500000L};
     struct sqlite *s = context;

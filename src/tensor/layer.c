@@ -32,7 +32,8 @@ static size_t lay_out_unit(struct unit_rooms *r, const struct ms_cpu_unit *unit,
 }
 
 /* Sum and sum of squares of all results of a measured filter, which nobody has computed: both are
- * known from the moments of its inputs x [positions][in] and of its weights. room: in * (in + 1). */
+ * known from the moments of its inputs x [positions][in] and of its weights.
+ * room: in * (in + 1). */
 static void sums_of_results(const struct ms_cpu_filter *f, const float *x, int64_t positions,
                             double *room, double sums[2]) {
     const struct ms_cpu_moments *m = &f->moments;

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""serve_load.py [--backend embedded|scaled|both] [--seconds N]: what one `msaas serve` bears, without any worker.
+"""serve_load.py [--backend embedded|scaled|both] [--seconds N]: load on `msaas serve` alone.
 
-Songs taken per second from 8 clients at once (200 KB each, every one another song), the 99th percentile of /healthz while 500
-connections idle or drip, and how memory grows over 10,000 requests. E2E_MSAAS and E2E_MAKE_MODEL name the programs.
+Measures the songs taken per second from 8 clients at once (each song 200 KB, no two the same), the
+99th percentile of /healthz while 500 connections idle or drip, and how memory grows over 10,000
+requests. E2E_MSAAS and E2E_MAKE_MODEL name the programs.
 """
 
 import argparse
@@ -32,7 +33,7 @@ PROBES = 2_000
 
 
 class Songs:
-    """Bodies of POST /apiv1/separate, each another song: only the first characters of the Base64 differ."""
+    """Bodies of POST /apiv1/separate, each another song: only the first bytes of the Base64 differ."""
 
     def __init__(self, size=SONG_BYTES):
         song = harness.wav(size / 16000)
@@ -55,7 +56,8 @@ class Connection:
         self.reader = self.socket.makefile("rb")
 
     def call(self, method, path, body=b""):
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n")
         self.socket.sendall(head.encode() + body)
         status = int(self.reader.readline().split()[1])
         length = 0
@@ -98,15 +100,17 @@ def measure_songs(site, seconds):
     elapsed = time.monotonic() - begun
     assert not failures, failures[0]
     waiting = site.get("/metrics").text
-    assert f'msaas_jobs{{state="queued"}} {len(took)}' in waiting, "the queue does not hold what was acknowledged"
-    return {"calls": len(took), "calls_per_s": round(len(took) / elapsed, 1), "p50_ms": round(1000 * percentile(took, 0.5), 1),
+    assert f'msaas_jobs{{state="queued"}} {len(took)}' in waiting, "acknowledged songs are missing"
+    return {"calls": len(took), "calls_per_s": round(len(took) / elapsed, 1),
+            "p50_ms": round(1000 * percentile(took, 0.5), 1),
             "p99_ms": round(1000 * percentile(took, 0.99), 1)}
 
 
 def measure_healthz(site):
     """Half of the connections say nothing, half a byte of a header now and then."""
     with contextlib.ExitStack() as stack:
-        hanging = [stack.enter_context(socket.create_connection(("127.0.0.1", site.port), 60)) for _ in range(HANGING)]
+        hanging = [stack.enter_context(socket.create_connection(("127.0.0.1", site.port), 60))
+                   for _ in range(HANGING)]
         stop = threading.Event()
 
         def drip():
@@ -129,14 +133,17 @@ def measure_healthz(site):
             time.sleep(0.002)
         stop.set()
         dripping.join()
-    return {"connections": HANGING, "p50_ms": round(1000 * percentile(took, 0.5), 2), "p99_ms": round(1000 * percentile(took, 0.99), 2)}
+    return {"connections": HANGING, "p50_ms": round(1000 * percentile(took, 0.5), 2),
+            "p99_ms": round(1000 * percentile(took, 0.99), 2)}
 
 
 def measure_memory(site, serve):
     """After a first tenth, which fills what is kept for reuse."""
     body = Songs().body(0)
-    calls = [("POST", "/apiv1/separate", body, 200), ("GET", "/apiv2/jobs?limit=20", b"", 200), ("GET", "/healthz", b"", 200),
-             ("GET", "/apiv1/track/" + "0" * 56 + "/bass", b"", 404), ("POST", "/apiv1/separate", b'{"mp3": "?"}', 400)]
+    calls = [("POST", "/apiv1/separate", body, 200), ("GET", "/apiv2/jobs?limit=20", b"", 200),
+             ("GET", "/healthz", b"", 200),
+             ("GET", "/apiv1/track/" + "0" * 56 + "/bass", b"", 404),
+             ("POST", "/apiv1/separate", b'{"mp3": "?"}', 400)]
 
     def many(count):
         def client():
@@ -155,14 +162,15 @@ def measure_memory(site, serve):
     many(REQUESTS // 5)
     before = serve.rss_kib()
     many(REQUESTS)
-    return {"requests": REQUESTS, "rss_before_mib": round(before / 1024, 1), "grown_mib": round((serve.rss_kib() - before) / 1024, 2)}
+    return {"requests": REQUESTS, "rss_before_mib": round(before / 1024, 1),
+            "grown_mib": round((serve.rss_kib() - before) / 1024, 2)}
 
 
 def measure(name, site, seconds):
     serve = site.serve()
     try:
-        result = {"backend": name, "separate": measure_songs(site, seconds), "healthz": measure_healthz(site),
-                  "memory": measure_memory(site, serve)}
+        result = {"backend": name, "separate": measure_songs(site, seconds),
+                  "healthz": measure_healthz(site), "memory": measure_memory(site, serve)}
         print(json.dumps(result), flush=True)
     finally:
         site.stop()
@@ -178,17 +186,23 @@ def main():
     with tempfile.TemporaryDirectory(prefix="msaas-load-") as folder:
         folder = pathlib.Path(folder)
         models = harness.make_models(folder / "models")
-        print(f"{os.cpu_count()} processors, {CLIENTS} clients, {SONG_BYTES} bytes a song, {wanted.seconds} s", flush=True)
+        print(f"{os.cpu_count()} processors, {CLIENTS} clients, {SONG_BYTES} bytes a song, "
+              f"{wanted.seconds} s", flush=True)
         if wanted.backend != "scaled":
-            env = {"MSAAS_QUEUE": f"sqlite:{folder}/queue.db", "MSAAS_STORE": f"file:{folder}/objects"}
-            measure("sqlite + file", harness.Site(folder / "embedded", models, env), wanted.seconds)
+            env = {"MSAAS_QUEUE": f"sqlite:{folder}/queue.db",
+                   "MSAAS_STORE": f"file:{folder}/objects"}
+            site = harness.Site(folder / "embedded", models, env)
+            measure("sqlite + file", site, wanted.seconds)
         if wanted.backend != "embedded":
             with radosgw.Radosgw() as s3:
                 redis = harness.Redis(folder / "redis").start()
                 try:
-                    env = {"MSAAS_QUEUE": redis.url, "MSAAS_STORE": "s3://", "AWS_ENDPOINT_URL_S3": s3.endpoint,
-                           "AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key, "AWS_REGION": s3.region}
-                    measure("Redis + S3", harness.Site(folder / "scaled", models, env), wanted.seconds)
+                    env = {"MSAAS_QUEUE": redis.url, "MSAAS_STORE": "s3://",
+                           "AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": s3.region,
+                           "AWS_ACCESS_KEY_ID": s3.access_key,
+                           "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+                    site = harness.Site(folder / "scaled", models, env)
+                    measure("Redis + S3", site, wanted.seconds)
                 finally:
                     redis.kill()
 

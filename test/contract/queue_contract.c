@@ -297,35 +297,42 @@ static void a_renewed_lease_holds(void **state) {
     erase(id);
 }
 
+/* Fails the job's attempt by the network; it may be tried again after so long. */
+static void put_off(struct ms_job *job, const char *token, int64_t ms) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    job->not_before_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
+    (void)snprintf(job->error_code, sizeof job->error_code, "network");
+    OK(change(MS_CHANGE_RETRY, job, token));
+    ms_job_fini(job);
+}
+
+static bool is_next(const char *id) {
+    struct ms_job job;
+    OK(ms_queue_get(queue, id, &job, &err));
+    const bool next = job.position == 0;
+    ms_job_fini(&job);
+    return next;
+}
+
 static void failures_that_pass_are_tried_again(void **state) {
     char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
     struct ms_job job;
     int count = 0;
     (void)state;
+    put(51, id);
+    reserve(&job, token, LEASE_MS);
+    put_off(&job, token, 24 * 3600 * 1000);
+    OK(ms_queue_reap(queue, &count, &err));
+    expect_none();
+    erase(id);
     put(50, id);
     for (int failure = 1; failure <= MS_JOB_MAX_ATTEMPTS; failure++) {
         OK(ms_queue_reserve(queue, LEASE_MS, 0, &job, token, &err));
         assert_int_equal(job.failures, failure - 1);
-        (void)snprintf(job.error_code, sizeof job.error_code, "network");
-        struct timespec now;
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        job.not_before_ms =
-            (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + (failure == 1 ? 300 : 0);
-        OK(change(MS_CHANGE_RETRY, &job, token));
-        ms_job_fini(&job);
-        if (failure == MS_JOB_MAX_ATTEMPTS)
-            break;
-        if (failure == 1) { /* not yet */
-            OK(ms_queue_reap(queue, &count, &err));
-            expect_none();
-        }
-        for (bool found = false; !found; nap()) {
-            struct ms_job seen;
-            OK(ms_queue_reap(queue, &count, &err));
-            OK(ms_queue_get(queue, id, &seen, &err));
-            found = seen.position == 0;
-            ms_job_fini(&seen);
-        }
+        put_off(&job, token, failure == 1 ? 100 : 0);
+        if (failure < MS_JOB_MAX_ATTEMPTS)
+            UNTIL(ms_queue_reap(queue, &count, &err) == 0 && is_next(id));
     }
     OK(ms_queue_get(queue, id, &job, &err));
     assert_int_equal(job.state, MS_JOB_FAILED);
@@ -448,74 +455,6 @@ static void a_waiting_worker_wakes_up(void **state) {
     ms_job_fini(&job);
 }
 
-/* A file of its own, as version 1 left it. */
-static void a_file_of_an_earlier_build_is_upgraded(void **state) {
-    struct ms_queue *own = NULL;
-    struct ms_job job, seen;
-    char own_url[100], command[500], token[MS_TOKEN_HEX];
-    bool created;
-    (void)state;
-    if (redis)
-        skip();
-    (void)snprintf(own_url, sizeof own_url, "sqlite:%s/earlier.db", folder);
-    make_job(971, &job);
-    OK(ms_queue_open(own_url, &own, &err));
-    OK(ms_queue_enqueue(own, &job, &created, NULL, &err));
-    OK(ms_queue_reserve(own, LEASE_MS, 0, &seen, token, &err));
-    OK(ms_queue_change(own, MS_CHANGE_RENEW, &seen, token, LEASE_MS, &err));
-    ms_job_fini(&seen);
-    ms_queue_close(own);
-    (void)snprintf(command, sizeof command,
-                   "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/earlier.db\"); "
-                   "[db.execute(each) for each in (\"ALTER TABLE jobs DROP COLUMN started\", "
-                   "\"ALTER TABLE jobs DROP COLUMN attempts\", \"PRAGMA user_version = 1\")]; "
-                   "db.commit()'",
-                   folder);
-    assert_int_equal(system(command), 0);
-    OK(ms_queue_open(own_url, &own, &err));
-    OK(ms_queue_get(own, job.id, &seen, &err));
-    assert_int_equal(seen.attempts, 1);
-    assert_true(seen.started_ms > 0);
-    OK(ms_queue_change(own, MS_CHANGE_REQUEUE, &seen, token, 0, &err));
-    ms_job_fini(&seen);
-    OK(ms_queue_reserve(own, LEASE_MS, 0, &seen, token, &err));
-    assert_int_equal(seen.attempts, 1);
-    ms_job_fini(&seen);
-    ms_queue_close(own);
-    ms_job_fini(&job);
-}
-
-/* A file of its own, so that the others go on. Pages of its tables and indexes are overwritten, all
- * but the first. */
-static void a_damaged_file_is_not_ready(void **state) {
-    struct ms_queue *own = NULL;
-    struct ms_job job, seen;
-    const char *warning;
-    char own_url[100], command[300];
-    bool created;
-    (void)state;
-    if (redis)
-        skip();
-    (void)snprintf(own_url, sizeof own_url, "sqlite:%s/damaged.db", folder);
-    make_job(970, &job);
-    OK(ms_queue_open(own_url, &own, &err));
-    OK(ms_queue_enqueue(own, &job, &created, NULL, &err));
-    OK(ms_queue_ping(own, &warning, &err));
-    ms_queue_close(own);
-    (void)snprintf(command, sizeof command,
-                   "cd %s && dd if=/dev/urandom of=damaged.db bs=4096 seek=1 count=20 conv=notrunc "
-                   "2>dd.log",
-                   folder);
-    assert_int_equal(system(command), 0);
-    OK(ms_queue_open(own_url, &own, &err));
-    assert_int_equal(ms_queue_ping(own, &warning, &err), MS_ECORRUPT);
-    /* Nor is it the fault of one record, which might be replaced. */
-    assert_int_equal(ms_queue_get(own, job.id, &seen, &err), MS_EIO);
-    assert_int_equal(ms_queue_enqueue(own, &job, &created, NULL, &err), MS_EIO);
-    ms_queue_close(own);
-    ms_job_fini(&job);
-}
-
 static void nonsense_is_refused(void **state) {
     static const char *const bad[] = {"",        "http://h",   "redis://", "redis://h/x",
                                       "sqlite:", "redis://h:0"};
@@ -527,9 +466,15 @@ static void nonsense_is_refused(void **state) {
     assert_int_equal(ms_queue_get(queue, "../etc", &job, &err), MS_ENOTFOUND);
 }
 
+static void a_good_setup_gives_no_warning(void **state) {
+    const char *warning;
+    (void)state;
+    OK(ms_queue_ping(queue, &warning, &err));
+    assert_null(warning);
+}
+
 int main(int argc, char **argv) {
-    redis = argc > 1 && strcmp(argv[1], "redis") == 0;
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest common[] = {
         cmocka_unit_test(a_job_goes_its_way),
         cmocka_unit_test(the_oldest_is_served_first),
         cmocka_unit_test(many_may_wait),
@@ -545,17 +490,20 @@ int main(int argc, char **argv) {
         cmocka_unit_test(callbacks_wait_in_the_outbox),
         cmocka_unit_test(the_log_comes_in_order_and_has_an_end),
         cmocka_unit_test(a_waiting_worker_wakes_up),
-        cmocka_unit_test(a_file_of_an_earlier_build_is_upgraded),
-        cmocka_unit_test(a_damaged_file_is_not_ready),
         cmocka_unit_test(nonsense_is_refused),
-        cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
-        cmocka_unit_test(each_step_is_few_round_trips),
-        cmocka_unit_test(a_strangers_item_becomes_a_job),
-        cmocka_unit_test(a_strangers_junk_harms_nobody),
-        cmocka_unit_test(those_who_wait_do_not_spin),
-        cmocka_unit_test(the_warnings_name_what_could_lose_jobs),
-        cmocka_unit_test(a_wrong_password_is_denied),
-        cmocka_unit_test(other_processes_share_it),
+        cmocka_unit_test(a_good_setup_gives_no_warning),
+        cmocka_unit_test(other_processes_share_it), /* last: its jobs stay */
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    const size_t count = sizeof common / sizeof *common;
+    if (argc != 2 || (strcmp(argv[1], "sqlite") != 0 && strcmp(argv[1], "redis") != 0)) {
+        fprintf(stderr, "usage: %s sqlite|redis\n", argv[0]);
+        return 2;
+    }
+    redis = strcmp(argv[1], "redis") == 0;
+    const size_t own = redis ? redis_test_count : sqlite_test_count;
+    struct CMUnitTest all[64];
+    assert_true(own + count <= sizeof all / sizeof *all);
+    memcpy(all, redis ? redis_tests : sqlite_tests, own * sizeof *all);
+    memcpy(all + own, common, sizeof common);
+    return _cmocka_run_group_tests(argv[1], all, own + count, start, stop);
 }

@@ -64,13 +64,8 @@ void callbacks_wait_in_the_outbox(void **state);
 void many_may_wait(void **state);
 void lists_go_back_in_time(void **state);
 
-/* queue_redis.c: tests of Redis alone */
-void killed_and_started_again_it_has_lost_nothing(void **state);
-void each_step_is_few_round_trips(void **state);
-void a_strangers_item_becomes_a_job(void **state);
-void a_strangers_junk_harms_nobody(void **state);
-void those_who_wait_do_not_spin(void **state);
-void the_warnings_name_what_could_lose_jobs(void **state);
-void a_wrong_password_is_denied(void **state);
+/* queue_redis.c, queue_sqlite.c: what only one of them can be asked */
+extern const struct CMUnitTest redis_tests[], sqlite_tests[];
+extern const size_t redis_test_count, sqlite_test_count;
 
 #endif

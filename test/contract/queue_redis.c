@@ -1,16 +1,14 @@
-/* Tests of Redis alone: the server dies, strangers misuse it, it is badly set up; and what each step
- * costs it. See queue_contract.h. */
+/* Tests of Redis alone: the server dies, strangers misuse it, it is badly set up; and what each
+ * step costs it. See queue_contract.h. */
 #include "queue_contract.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-void killed_and_started_again_it_has_lost_nothing(void **state) {
+static void killed_and_started_again_it_has_lost_nothing(void **state) {
     char ids[10][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
     struct ms_job job;
     (void)state;
-    if (!redis)
-        skip();
     for (int i = 0; i < 10; i++)
         put(200 + i, ids[i]);
     reserve(&job, token, LEASE_MS);
@@ -81,13 +79,11 @@ static void end_watching(pid_t watcher) {
     (void)waitpid(watcher, NULL, 0);
 }
 
-void each_step_is_few_round_trips(void **state) {
+static void each_step_is_few_round_trips(void **state) {
     struct ms_job job, now, taken;
     char token[MS_TOKEN_HEX];
     bool created;
     (void)state;
-    if (!redis)
-        skip();
     make_job(95, &job);
     expect_none(); /* connected, and the script is loaded */
     const pid_t watcher = begin_watching();
@@ -123,12 +119,10 @@ void each_step_is_few_round_trips(void **state) {
 
 #define STRANGERS "0123456789abcdef0123456789abcdef0123456789abcdef01234567"
 
-void a_strangers_item_becomes_a_job(void **state) {
+static void a_strangers_item_becomes_a_job(void **state) {
     struct ms_job job;
     char token[MS_TOKEN_HEX];
     (void)state;
-    if (!redis)
-        skip();
     ask_server("lpush toWorker 'not an id' '{\"hash\": 1}'");
     int count = 0;
     char next[MS_CURSOR_MAX];
@@ -151,13 +145,11 @@ void a_strangers_item_becomes_a_job(void **state) {
 }
 
 /* Any bytes, any length, ids whose record is no job that waits, a list that is none. */
-void a_strangers_junk_harms_nobody(void **state) {
+static void a_strangers_junk_harms_nobody(void **state) {
     char ids[3][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], command[250];
     struct ms_job job;
     bool created;
     (void)state;
-    if (!redis)
-        skip();
     put(96, ids[0]);
     reserve(&job, token, LEASE_MS);
     OK(change(MS_CHANGE_FAIL, &job, token));
@@ -230,12 +222,10 @@ static bool waiting(int count) {
 }
 
 /* An item wakes all who wait. What is no job is gone then, and they wait again; a job is one's. */
-void those_who_wait_do_not_spin(void **state) {
+static void those_who_wait_do_not_spin(void **state) {
     pthread_t threads[WAITERS];
     char ids[WAITERS][MS_JOB_ID_HEX];
     (void)state;
-    if (!redis)
-        skip();
     atomic_store(&got, 0);
     atomic_store(&ended, 0);
     for (int i = 0; i < WAITERS; i++)
@@ -263,19 +253,16 @@ void those_who_wait_do_not_spin(void **state) {
 
 /* ---- setup ---- */
 
-void the_warnings_name_what_could_lose_jobs(void **state) {
+static void the_warnings_name_what_could_lose_jobs(void **state) {
     const char *warning;
     (void)state;
-    OK(ms_queue_ping(queue, &warning, &err));
-    assert_null(warning);
-    if (!redis)
-        return;
     ask_server("config set maxmemory 100mb");
     ask_server("config set maxmemory-policy allkeys-lru");
     OK(ms_queue_ping(queue, &warning, &err));
     assert_non_null(warning);
     assert_non_null(strstr(warning, "allkeys-lru"));
     ask_server("config set maxmemory-policy noeviction");
+    ask_server("config set maxmemory 0");
     ask_server("config set appendonly no");
     OK(ms_queue_ping(queue, &warning, &err));
     assert_non_null(warning);
@@ -283,16 +270,25 @@ void the_warnings_name_what_could_lose_jobs(void **state) {
     ask_server("config set appendonly yes");
 }
 
-void a_wrong_password_is_denied(void **state) {
+static void a_wrong_password_is_denied(void **state) {
     struct ms_queue *other = NULL;
     const char *warning;
     char wrong[100];
     (void)state;
-    if (!redis)
-        skip();
     (void)snprintf(wrong, sizeof wrong, "redis://:wr0ng@127.0.0.1:%s", port);
     OK(ms_queue_open(wrong, &other, &err));
     assert_int_equal(ms_queue_ping(other, &warning, &err), MS_EDENIED);
     assert_null(strstr(err.text, "wr0ng"));
     ms_queue_close(other);
 }
+
+const struct CMUnitTest redis_tests[] = {
+    cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
+    cmocka_unit_test(each_step_is_few_round_trips),
+    cmocka_unit_test(a_strangers_item_becomes_a_job),
+    cmocka_unit_test(a_strangers_junk_harms_nobody),
+    cmocka_unit_test(those_who_wait_do_not_spin),
+    cmocka_unit_test(the_warnings_name_what_could_lose_jobs),
+    cmocka_unit_test(a_wrong_password_is_denied),
+};
+const size_t redis_test_count = sizeof redis_tests / sizeof *redis_tests;

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""golden.py MSAAS FOLDER: `msaas separate` with the real model against results of the reference implementation.
+"""golden.py MSAAS FOLDER: compares `msaas separate` with the reference implementation.
 
-FOLDER (MSAAS_GOLDEN_DIR goes first) holds a folder for each clip: mix.wav, perhaps mix.mp3, and the reference's stems
-in float32. It is not part of this repository; without it the test is skipped, and reference.py stands for it.
+FOLDER (MSAAS_GOLDEN_DIR goes first) holds a folder for each clip: mix.wav, perhaps mix.mp3, and the
+reference's stems in float32. It is not part of this repository. Without it the test is skipped, and
+reference.py stands for it.
 """
 
 import os
@@ -16,8 +17,8 @@ import numpy as np
 import audio
 
 MIN_MP3_SNR_DB = 60.0
-# The gate of --precision bf16. A clip shorter than half a segment, in which the network sees mostly digital silence, does not
-# pass it (10 dB): that is why auto is float32.
+# The gate of --precision bf16. A clip shorter than half a segment, in which the network sees mostly
+# digital silence, does not pass it (10 dB): that is why auto is float32.
 MIN_BF16_SNR_DB = 40.0
 MAX_BF16_QUIET_DBFS = -75.0  # error of stems no louder than audio.LOUD_DBFS
 SEGMENT_FRAMES = 343980
@@ -31,15 +32,17 @@ def compare(clip, out, min_snr_db, max_error, max_quiet_dbfs=np.inf):
         reference, _ = audio.read_wav(clip / f"{stem}.wav")
         ours, rate = audio.read_wav(audio.stem_path(out, clip.name, stem))
         if ours.shape != reference.shape or rate != 44100:
-            print(f"{clip.name:10} {stem:7} {ours.shape} at {rate} Hz instead of {reference.shape}  FAILED")
+            print(f"{clip.name:10} {stem:7} {ours.shape} at {rate} Hz, not {reference.shape}  "
+                  "FAILED")
             failures += 1
             continue
-        error, snr, level = np.abs(ours - reference).max(), audio.snr_db(reference, ours), audio.dbfs(reference)
+        error, snr = np.abs(ours - reference).max(), audio.snr_db(reference, ours)
+        level = audio.dbfs(reference)
         loud = level >= audio.LOUD_DBFS
         good = error <= max_error and (snr >= min_snr_db if loud else level - snr <= max_quiet_dbfs)
         failures += not good
-        print(f"{clip.name:10} {stem:7} {level:7.1f} dBFS  largest error {error:.2e}  SNR {snr:6.1f} dB", end="")
-        print("" if good else "  FAILED")
+        print(f"{clip.name:10} {stem:7} {level:7.1f} dBFS  largest error {error:.2e}  "
+              f"SNR {snr:6.1f} dB{'' if good else '  FAILED'}")
     return failures
 
 
@@ -48,7 +51,8 @@ def main():
     golden = pathlib.Path(os.environ.get("MSAAS_GOLDEN_DIR") or sys.argv[2])
     clips = sorted(path.parent for path in golden.glob("*/mix.wav"))
     if not clips:
-        print(f"skipped: no clips with results of the reference implementation in {golden} (or MSAAS_GOLDEN_DIR)")
+        print("skipped: no clips with results of the reference implementation in "
+              f"{golden} (or MSAAS_GOLDEN_DIR)")
         return SKIPPED
 
     failures = 0
@@ -68,15 +72,18 @@ def main():
             failures += compare(clip, folder / "lanes1", audio.MIN_SNR_DB, audio.MAX_ERROR)
             for lanes in (2, 3):
                 for stem in audio.STEMS:
-                    one, more = (audio.stem_path(folder / f"lanes{n}", clip.name, stem) for n in (1, lanes))
+                    one, more = (audio.stem_path(folder / f"lanes{n}", clip.name, stem)
+                                 for n in (1, lanes))
                     if one.read_bytes() != more.read_bytes():
-                        print(f"{clip.name} {stem}: {lanes} lanes give other bytes than one  FAILED")
+                        print(f"{clip.name} {stem}: {lanes} lanes give other bytes than one  "
+                              "FAILED")
                         failures += 1
         print("from mix.wav, in bf16:")
         audio.separate(msaas, songs["wav"], folder / "bf16", "--precision", "bf16")
         for clip in clips:
             if audio.read_wav(clip / "mix.wav")[0].shape[1] >= SEGMENT_FRAMES // 2:
-                failures += compare(clip, folder / "bf16", MIN_BF16_SNR_DB, np.inf, MAX_BF16_QUIET_DBFS)
+                failures += compare(clip, folder / "bf16", MIN_BF16_SNR_DB, np.inf,
+                                    MAX_BF16_QUIET_DBFS)
             else:
                 compare(clip, folder / "bf16", -np.inf, np.inf)
         if "mp3" in songs:
@@ -84,7 +91,8 @@ def main():
             audio.separate(msaas, songs["mp3"], folder / "mp3out", "--lanes", "2")
             for song in songs["mp3"]:
                 failures += compare(golden / song.stem, folder / "mp3out", MIN_MP3_SNR_DB, np.inf)
-    print(f"{failures} failures" if failures else "like the reference; same bytes for 1, 2 and 3 lanes")
+    print(f"{failures} failures" if failures else
+          "like the reference; same bytes for 1, 2 and 3 lanes")
     return 1 if failures else 0
 
 
