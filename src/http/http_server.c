@@ -209,7 +209,6 @@ static int port_of(int fd) {
         struct sockaddr_in6 v6;
     } address = {.v6 = {0}};
     socklen_t size = sizeof address;
-
     if (getsockname(fd, &address.any, &size) != 0)
         return 0;
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);

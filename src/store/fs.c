@@ -322,7 +322,6 @@ static void fs_close(struct ms_store *store) {
 static void remove_leftovers(int folder) {
     const int copy_of_it = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = copy_of_it >= 0 ? fdopendir(copy_of_it) : NULL;
-
     if (entries == NULL) {
         if (copy_of_it >= 0)
             (void)close(copy_of_it);

@@ -52,7 +52,6 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     } entities[] = {{"&quot;", '"'}, {"&amp;", '&'},   {"&lt;", '<'},
                     {"&gt;", '>'},   {"&apos;", '\''}, {"&#34;", '"'}};
     char tag[64];
-
     snprintf(tag, sizeof tag, "<%s>", element);
     const char *at = strstr(xml, tag);
     if (at == NULL)

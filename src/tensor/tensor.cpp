@@ -88,9 +88,9 @@ int check_kernels(ms_error *err) {
 int ms_pool_new(const char *device, bool own, ms_pool **out, ms_error *err) {
     *out = nullptr;
     try {
-        const int status = check_kernels(err);
-        if (status != 0)
-            return status;
+        const int rc = check_kernels(err);
+        if (rc != 0)
+            return rc;
         const at::Device where{std::string(device)};
         if (!where.is_cpu() && !(where.is_cuda() && at::hasCUDA()))
             return ms_error_about(err, MS_EUNSUPPORTED, device,

@@ -89,7 +89,6 @@ static void branch(struct walk *walk, bool spectrogram) {
     for (int i = h->depth - 1; i >= 0; i--) { /* decoder.0 is the innermost */
         const int64_t chin = channels_before(h, i + 1, out);
         const int64_t chout = channels_before(h, i, out);
-
         snprintf(prefix, sizeof prefix, "%sdecoder.%d", mark, h->depth - 1 - i);
         tensor(walk, prefix, "conv_tr.weight", chin, chout, kernel, spectrogram);
         tensor(walk, prefix, "conv_tr.bias", chout, 0, 0, 0);

@@ -20,7 +20,6 @@ static bool ends_in_json(const char *name) {
 /* The only model of a folder. */
 static int only_json(const char *folder, char **out, struct ms_error *err) {
     DIR *dir = opendir(folder);
-
     if (dir == NULL)
         return ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
     struct dirent *entry;

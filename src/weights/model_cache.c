@@ -43,7 +43,6 @@ struct fetch {
 static void remove_folder(const char *path) {
     DIR *dir = opendir(path);
     struct dirent *entry;
-
     while (dir != NULL && (entry = readdir(dir)) != NULL)
         (void)unlinkat(dirfd(dir), entry->d_name, 0);
     if (dir != NULL)
@@ -55,7 +54,6 @@ static void remove_folder(const char *path) {
 static void remove_leftovers(const char *cache) {
     DIR *dir = opendir(cache);
     struct dirent *entry;
-
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         char *path = strncmp(entry->d_name, NEW, strlen(NEW)) == 0
                          ? ms_strdupf("%s/%s", cache, entry->d_name)

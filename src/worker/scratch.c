@@ -18,7 +18,6 @@
 static void empty(const char *path) {
     DIR *dir = opendir(path);
     struct dirent *entry;
-
     while (dir != NULL && (entry = readdir(dir)) != NULL)
         (void)unlinkat(dirfd(dir), entry->d_name, 0); /* "." and ".." stay: they are folders */
     if (dir != NULL)
@@ -28,7 +27,6 @@ static void empty(const char *path) {
 static void remove_leftovers(const char *parent) {
     DIR *dir = opendir(parent);
     struct dirent *entry;
-
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0)
             continue;

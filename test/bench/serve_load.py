@@ -33,7 +33,7 @@ PROBES = 2_000
 
 
 class Songs:
-    """Bodies of POST /apiv1/separate, each another song: only the first bytes of the Base64 differ."""
+    """Bodies of POST /apiv1/separate. Only the first bytes of the Base64 differ."""
 
     def __init__(self, size=SONG_BYTES):
         song = harness.wav(size / 16000)

@@ -143,7 +143,6 @@ static void check_range(const char *key, const char *whole, int64_t size, int64_
 static void gives_ranges(void **state) {
     static const char text[] = "0123456789";
     struct heap heap = {0};
-
     (void)state;
     expect(0, put_text(world.store, "range", text));
     for (int first = 0; first < 10; first++) {
@@ -153,7 +152,6 @@ static void gives_ranges(void **state) {
     }
     for (int i = 0; i < 4; i++) {
         static const int64_t none[][2] = {{10, -1}, {10, 20}, {5, 4}, {-3, -1}};
-
         expect(MS_EUSAGE, ms_store_get(world.store, BUCKET, "range", none[i][0], none[i][1],
                                        write_heap, &heap, NULL, &err));
     }
@@ -216,7 +214,6 @@ static void takes_unusual_names(void **state) {
                                        "a=b"};
     const size_t count = sizeof keys / sizeof *keys;
     char longest[513];
-
     (void)state;
     for (size_t i = 0; i < count; i++)
         expect(0, put_text(world.store, keys[i], keys[i]));
@@ -261,7 +258,6 @@ static void refuses_bad_names(void **state) {
     struct ms_object_info info;
     struct heap heap = {0};
     const struct ms_object_source source = {.bytes = "a", .size = 1};
-
     (void)state;
     memset(longest, 'k', sizeof longest);
     longest[513] = '\0';
@@ -424,7 +420,6 @@ static void check_torn(const char sha256[2][MS_SHA256_HEX]) {
 static void never_shows_torn_writes(void **state) {
     static const int64_t sizes[] = {9 * MIB + 1, 3 * MIB}; /* in parts, and in one */
     char paths[2][96], sha256[2][MS_SHA256_HEX];
-
     (void)state;
     for (int i = 0; i < 2; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/torn%d", world.folder, i);

@@ -176,7 +176,6 @@ static void presigns_urls_that_curl_can_get(void **state) {
     static const char key[] = "some song/\xc3\xa4&b=c+d%20.mp3";
     char *url = NULL, *bytes, path[96];
     size_t size;
-
     (void)state;
     snprintf(path, sizeof path, "%s/curl", world.folder);
     expect(0, put_text(world.store, key, "through curl"));
@@ -246,7 +245,6 @@ static void believes_an_upload_whose_last_answer_got_lost(void **state) {
     struct forwarder forwarder;
     struct ms_store *store = open_behind(&forwarder, 3, 0);
     const int left = uploads_left();
-
     (void)state;
     for (int i = 0; i < 2; i++) {
         atomic_store(&forwarder.swallow, i == 0 ? requests[0] : "<CompleteMultipartUpload>");
@@ -407,7 +405,6 @@ static void refuses_bad_urls(void **state) {
                                        "ftp://", "s3:bucket", "s3://UPPER",   "s3://a/b",
                                        "s3://",  "https://x", "file:\x2f\x2f"};
     struct ms_store *store;
-
     (void)state;
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         expect(MS_EUSAGE, ms_store_open(&(struct ms_store_options){.url = urls[i]}, &store, &err));
@@ -417,7 +414,6 @@ static void refuses_bad_urls(void **state) {
         static const char *const endpoints[] = {"127.0.0.1:1",   "ftp://a",      "http://",
                                                 "http://u:p@h/", "http://a?b=c", "http://a b"};
         struct ms_error text;
-
         assert_int_equal(ms_store_open(&(struct ms_store_options){.url = "s3://",
                                                                   .endpoint = endpoints[i],
                                                                   .access_key = "A",

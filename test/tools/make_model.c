@@ -194,7 +194,6 @@ int main(int argc, char **argv) {
     };
     struct ms_error err = {0};
     int option, mode;
-
     for (int i = 0; i < INTEGERS; i++)
         options[7 + i] = (struct option){integers[i].name, required_argument, NULL, INTEGER + i};
     *hyper = published;

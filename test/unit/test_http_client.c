@@ -135,7 +135,6 @@ static void sends_methods_bodies_and_headers(void **state) {
     const char *const headers[] = {"X-Own: yes", NULL};
     static const char *const methods[] = {"PUT", "POST", "DELETE"};
     struct ms_http_response response;
-
     for (int i = 0; i < 3; i++) {
         assert_int_equal(
             get(scene, "/echo",

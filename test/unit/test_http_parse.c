@@ -46,7 +46,6 @@ static void reads_a_request(void **state) {
                                "\r\nbody";
     struct ms_http_head head;
     char *copy;
-
     (void)state;
     assert_int_equal(parse(text, sizeof text - 1, &head, &copy), 0);
     assert_string_equal(head.method, "POST");
@@ -156,7 +155,6 @@ static void judges_framing_strictly(void **state) {
 
 static void refuses_nul_wherever_it_is(void **state) {
     static const char text[] = "GET / HTTP/1.1\r\n" HOST "A: b\r\n\r\n";
-
     (void)state;
     for (size_t i = 0; i < sizeof text - 1; i++) {
         char holed[sizeof text];

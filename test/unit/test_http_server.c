@@ -111,7 +111,6 @@ static void takes_bodies_however_they_come(void **state) {
     const size_t size = 3 * MIB + 7;
     char *body = malloc(size), head[256], *answer;
     size_t heard;
-
     (void)state;
     assert_non_null(body);
     for (size_t i = 0; i < size; i++)
@@ -214,7 +213,6 @@ static void keeps_connections_and_order(void **state) {
         "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n";
     const int fd = dial(shared.port), times = 100;
     char *answer;
-
     (void)state;
     for (int i = 0; i < times; i++)
         assert_true(say(fd, pipelined, sizeof pipelined - 1));

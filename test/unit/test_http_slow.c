@@ -20,7 +20,6 @@ static void ends_slow_heads_bodies_and_idlers(void **state) {
     };
     struct ms_http_server_options options = options_of();
     struct peer peer;
-
     (void)state;
     options.header_deadline_ms = options.body_deadline_ms = options.idle_ms = 300;
     peer_start(&peer, &options);

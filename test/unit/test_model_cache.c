@@ -245,7 +245,6 @@ static void refuses_bad_words(void **state) {
     struct ms_error err = {0};
     struct place place;
     char *path;
-
     (void)state;
     assert_true(ms_model_is_remote("s3://bucket/x.json"));
     assert_false(ms_model_is_remote("htdemucs"));

@@ -164,7 +164,6 @@ static void hostile_descriptions(void **state) {
         {"\"segment_frames\":4096", "\"segment_frames\":-4096"},
     };
     struct ms_error err;
-
     assert_int_equal(parse_with(*state, "\"none\"", "\"free\"", &err), 0);
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         if (parse_with(*state, changes[i][0], changes[i][1], &err) != MS_EMODEL)
@@ -186,7 +185,6 @@ static void manifests_are_sound(void **state) {
     static const char *const names[] = {"htdemucs", "htdemucs_6s", "htdemucs_ft", NULL};
     struct ms_manifest *manifest = malloc(sizeof *manifest);
     struct ms_error err;
-
     (void)state;
     for (int i = 0; i < 4; i++) {
         if (names[i] == NULL) {

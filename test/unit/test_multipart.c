@@ -44,7 +44,6 @@ static void reads_what_browsers_and_curl_send(void **state) {
                                               "--XyZ--\r\nepilogue";
     struct ms_multipart form;
     const struct ms_multipart_part *file;
-
     (void)state;
     assert_int_equal(parse(FORM, body, sizeof body - 1, &form), 0);
     assert_int_equal(form.count, 3);

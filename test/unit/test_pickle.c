@@ -26,7 +26,6 @@ static void values_are_built(void **state) {
                                "h\x01u.";
     const struct ms_pickle_value *root, *value;
     struct ms_pickle *pickle;
-
     (void)state;
     assert_int_equal(PICKLE(text, &pickle, NULL), 0);
     root = ms_pickle_root(pickle);

@@ -44,9 +44,9 @@ static int set_up(void **state) {
     if (mkdtemp(folder) == NULL)
         return -1;
     char *out = path_in("out");
-    int code = mkdir(out, 0777);
+    int rc = mkdir(out, 0777);
     free(out);
-    return code;
+    return rc;
 }
 
 /* Empties a folder one level deep; how many entries it had. */
@@ -164,18 +164,18 @@ static void bench_fini(struct bench *bench) {
 
 static int bench_run_to(struct bench *bench, int lanes, const char *extension) {
     bench_clear_paths(bench);
-    int code = ms_pipeline_labels(&bench->model.network.info, &bench->options, bench->outputs,
-                                  &bench->count, &bench->err);
-    assert_int_equal(code, 0);
+    int rc = ms_pipeline_labels(&bench->model.network.info, &bench->options, bench->outputs,
+                                &bench->count, &bench->err);
+    assert_int_equal(rc, 0);
     for (int i = 0; i < bench->count; i++)
         bench->outputs[i].path =
             ms_strdupf("%s/out/%s.%s", folder, bench->outputs[i].label, extension);
     struct ms_separator *separator = new_separator(&bench->model, lanes);
-    code = ms_pipeline_run(separator, &bench->model.network.info, bench->input, &bench->options,
-                           bench->outputs, bench->count, bench->spool_dir, &bench->hooks,
-                           &bench->stats, &bench->err);
+    rc = ms_pipeline_run(separator, &bench->model.network.info, bench->input, &bench->options,
+                         bench->outputs, bench->count, bench->spool_dir, &bench->hooks,
+                         &bench->stats, &bench->err);
     ms_separator_free(separator);
-    return code;
+    return rc;
 }
 
 static void bench_run(struct bench *bench) {
@@ -309,7 +309,6 @@ static void makes_two_stems(void **state) {
     bench.options.clip = MS_CLIP_RESCALE;
     bench.options.two_stems = 1;
     static const double own[] = {0, 1, 0, 0}, rest[] = {1, 0, 1, 1}, minus[] = {0, -1, 0, 0};
-
     bench.options.other_method = MS_OTHER_ADD;
     bench_run(&bench);
     check_output(&bench, 0, own, 0.0, RESCALED);
@@ -377,9 +376,9 @@ static void bytes_do_not_depend_on_lanes(void **state) {
 
 /* Whatever goes wrong, neither an output nor a temporary file is left. */
 static void check_fails(struct bench *bench, int expected, const char *part) {
-    int code = bench_run_to(bench, 2, "wav");
-    if (code != expected || strstr(bench->err.text, part) == NULL)
-        fail_msg("%s (%d) is not \"...%s...\" (%d)", bench->err.text, code, part, expected);
+    int rc = bench_run_to(bench, 2, "wav");
+    if (rc != expected || strstr(bench->err.text, part) == NULL)
+        fail_msg("%s (%d) is not \"...%s...\" (%d)", bench->err.text, rc, part, expected);
     assert_int_equal(entries_out(), 0);
 }
 
@@ -436,11 +435,11 @@ static void tells_a_full_disk(void **state) {
         small = before;
         small.rlim_cur = FRAMES * 4;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-        int code = bench_run_to(&bench, 2, "wav");
+        int rc = bench_run_to(&bench, 2, "wav");
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-        if (code != MS_EIO || strstr(bench.err.text, folder) == NULL ||
+        if (rc != MS_EIO || strstr(bench.err.text, folder) == NULL ||
             strstr(bench.err.text, strerror(EFBIG)) == NULL)
-            fail_msg("clip mode %d: %s (%d)", clip, bench.err.text, code);
+            fail_msg("clip mode %d: %s (%d)", clip, bench.err.text, rc);
         assert_int_equal(entries_out(), 0);
     }
     (void)signal(SIGXFSZ, handler);
@@ -485,10 +484,10 @@ static void tells_the_first_of_the_faults(void **state) {
         for (int lanes = 1; lanes <= 4; lanes++) {
             small = before;
             small.rlim_cur = (rlim_t)sizes[first].st_size - 1;
-            int code = bench_run_to(&bench, lanes, "flac");
+            int rc = bench_run_to(&bench, lanes, "flac");
             assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-            if (code != MS_EIO || strstr(bench.err.text, bench.outputs[first].path) == NULL)
-                fail_msg("%d lanes: %s (%d), not of %s", lanes, bench.err.text, code,
+            if (rc != MS_EIO || strstr(bench.err.text, bench.outputs[first].path) == NULL)
+                fail_msg("%d lanes: %s (%d), not of %s", lanes, bench.err.text, rc,
                          bench.outputs[first].path);
             assert_int_equal(entries_out(), 0);
         }

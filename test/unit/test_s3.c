@@ -115,7 +115,6 @@ static void tries_again_what_may_pass(void **state) {
                                           "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n" END "short",
                                           ""};
     struct ms_error err;
-
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
         answers_are(scene, passing[i], OK);
         assert_int_equal(put(scene, &err), 0);
@@ -154,7 +153,6 @@ static void never_tries_again_what_will_not_change(void **state) {
         {STATUS("501"), MS_EINTERNAL},
     };
     struct ms_error err;
-
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
         answers_are(scene, lasting[i].answer, OK);
         assert_int_equal(put(scene, &err), lasting[i].code);

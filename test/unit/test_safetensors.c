@@ -141,7 +141,6 @@ static void malformed_headers(void **state) {
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,2]}}", 2},
     };
     struct ms_error err;
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (parse(cases[i].header, cases[i].data_bytes, &err) != MS_EMODEL)
@@ -155,7 +154,6 @@ static void cut_off(void **state) {
     struct ms_weights *weights;
     size_t size;
     char *bytes;
-
     (void)state;
     assert_int_equal(ms_safetensors_parse(NULL, 0, &weights, NULL), MS_EMODEL);
     assert_int_equal(ms_safetensors_parse(huge, sizeof huge, &weights, NULL), MS_EMODEL);

@@ -96,7 +96,6 @@ static void tells_public_addresses_from_others(void **state) {
         "64:ff9b::8.8.8.8", "2002:808:808::1",
     };
     struct sockaddr other = {.sa_family = AF_UNIX};
-
     (void)state;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (may_call(refused[i], NULL))
@@ -155,7 +154,6 @@ static void signs_as_the_standard_says(void **state) {
                                         0xab, 0x4f, 0x08, 0xd4, 0x3c, 0x3f, 0x08, 0x2c,
                                         0xf6, 0x48, 0xa3, 0x62, 0xda, 0x2d, 0xa4, 0xb0};
     char signature[MS_WEBHOOK_SIGNATURE_MAX];
-
     (void)state;
     /* The example of the Standard Webhooks specification. */
     assert_int_equal(ms_webhook_sign(key, sizeof key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,
@@ -256,7 +254,6 @@ static void version_2_sends_the_job_signed(void **state) {
     bool give_up = true;
     char value[256], signature[MS_WEBHOOK_SIGNATURE_MAX];
     int64_t timestamp_s;
-
     (void)state;
     start(&receiver);
     make_due(&due, 2, &receiver, NULL);
@@ -319,7 +316,6 @@ static void judges_answers(void **state) {
     };
     struct receiver receiver;
     struct ms_callback_due due;
-
     (void)state;
     start(&receiver);
     for (int version = 1; version <= 2; version++) {
@@ -368,7 +364,6 @@ static void refuses_bad_settings(void **state) {
     static const char *const wrong[] = {"", "whsec_", "whsec_%%%%", "whsec_YQ"};
     struct ms_webhook *webhook = NULL;
     struct ms_error err = {0};
-
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(ms_webhook_new(wrong[i], NULL, NULL, &webhook, &err), MS_EUSAGE);
@@ -380,7 +375,6 @@ static void refuses_bad_settings(void **state) {
 
 static void waits_longer_each_time(void **state) {
     static const int64_t delays_s[] = {5, 30, 120, 600, 3600, 21600, 86400};
-
     (void)state;
     for (int i = 0; i < 7; i++)
         assert_in_range(ms_webhook_again_ms(2, i), delays_s[i] * 800, delays_s[i] * 1000);

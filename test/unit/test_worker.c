@@ -99,7 +99,6 @@ static void loads_the_model_in_the_precision_that_is_asked_for(void **state) {
     };
     struct world *world = *state;
     struct ms_job job;
-
     world_open(world);
     world_start(world);
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
@@ -136,7 +135,6 @@ static void expect_failure(struct world *world, const char *code) {
 static void fails_what_is_no_song(void **state) {
     static const char text[] = "This is not a song, whatever its sender thinks.";
     struct world *world = *state;
-
     world_open(world);
     world_submit_bytes(world, text, sizeof text, "fake");
     expect_failure(world, "input");
@@ -255,7 +253,6 @@ static void finishes_the_job_when_stopped_with_grace(void **state) {
 static void refuse(void *context, int fd, const struct loopback_request *request) {
     static const char busy[] = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
     struct world *world = context;
-
     (void)request;
     atomic_fetch_add(&world->refusals, 1);
     loopback_send(fd, busy, sizeof busy - 1);

@@ -24,7 +24,6 @@ static void answer(void *context, int fd, const struct loopback_request *request
     static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     struct world *world = context;
     struct ms_job job;
-
     /* The body is the job's id, as a JSON string. */
     (void)sscanf(request->body, "\"%56[0-9a-f]\"", world->callback_body);
     if (ms_queue_get(world->receiver_queue, world->callback_body, &job, NULL) == 0) {

@@ -15,7 +15,7 @@ struct loader {
     struct ms_pool *published; /* weights as published, until they are packed */
     const struct ms_weights *weights;
     struct ms_error *err;
-    int status; /* first error */
+    int rc; /* first error */
 };
 
 /* ---- loading ---- */
@@ -26,8 +26,8 @@ static struct ms_tensor *load_into(struct loader *l, struct ms_pool *pool, const
     (void)snprintf(full, sizeof full, "%s%s%s", prefix, *name != '\0' ? "." : "", name);
     const struct ms_weight *w = ms_weights_find(l->weights, full);
     if (w == NULL) {
-        if (l->status == 0)
-            l->status = ms_error_set(l->err, MS_EMODEL, "tensor %s is missing", full);
+        if (l->rc == 0)
+            l->rc = ms_error_set(l->err, MS_EMODEL, "tensor %s is missing", full);
         return NULL;
     }
     if (w->dtype == MS_DTYPE_F16)
@@ -56,8 +56,8 @@ static const struct ms_filter *load_part(struct loader *l, const struct ms_filte
         w = ms_narrow(p, w, 0, first, s.out);
         b = ms_narrow(p, b, 0, first, s.out);
     }
-    if (l->status == 0)
-        l->status = ms_pool_status(p, l->err);
+    if (l->rc == 0)
+        l->rc = ms_pool_status(p, l->err);
     const struct ms_filter *f = ms_filter_new(l->net->pool, &s, w, b);
     ms_pool_clear(p);
     return f;
@@ -331,10 +331,10 @@ static int member_new(const struct ms_hyper *hyper, const struct ms_weights *wei
     net->hyper = *hyper;
     net->bf16 = precision == MS_PRECISION_BF16;
     struct loader loader = {.net = net, .weights = weights, .err = err};
-    int status = ms_pool_new(device, true, &net->pool, err);
-    if (status == 0)
-        status = ms_pool_new(device, true, &loader.published, err);
-    if (status < 0)
+    int rc = ms_pool_new(device, true, &net->pool, err);
+    if (rc == 0)
+        rc = ms_pool_new(device, true, &loader.published, err);
+    if (rc < 0)
         goto out;
     load_layers(&loader, true, &net->freq);
     load_layers(&loader, false, &net->time);
@@ -342,19 +342,19 @@ static int member_new(const struct ms_hyper *hyper, const struct ms_weights *wei
     load_transformer(&loader, false, &net->time);
     load_freq_embedding(&loader);
     make_positions(net);
-    status = loader.status;
-    if (status == 0)
-        status = ms_pool_status(net->pool, err);
-    if (status == 0 && hyper->t_layers > 0 &&
+    rc = loader.rc;
+    if (rc == 0)
+        rc = ms_pool_status(net->pool, err);
+    if (rc == 0 && hyper->t_layers > 0 &&
         (net->freq.position == NULL || net->time.position == NULL))
-        status = ms_error_set(err, MS_ENOMEM, "no memory for the position embeddings");
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for the position embeddings");
 out:
     ms_pool_free(loader.published);
-    if (status < 0)
+    if (rc < 0)
         member_free(net);
     else
         *out = net;
-    return status;
+    return rc;
 }
 
 /* ---- running ---- */
@@ -368,12 +368,12 @@ static int runner_new(const struct ms_member *like, struct ms_runner **out, stru
     struct ms_runner *runner = calloc(1, sizeof *runner);
     if (runner == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a session");
-    const int status = ms_pool_new_like(like->pool, &runner->pool, err);
-    if (status < 0)
+    const int rc = ms_pool_new_like(like->pool, &runner->pool, err);
+    if (rc < 0)
         free(runner);
     else
         *out = runner;
-    return status;
+    return rc;
 }
 
 static void runner_free(struct ms_runner *runner) {
@@ -390,9 +390,9 @@ static int forward(struct ms_runner *runner, const struct ms_member *net, int co
     const int64_t shape[] = {count, net->hyper.audio_channels, net->hyper.segment_frames};
     const struct ms_tensor *input = ms_tensor_from_f32(p, mix, 3, shape);
     ms_tensor_to_f32(p, ms_htdemucs_forward(net, p, input, seconds), out);
-    const int status = ms_pool_status(p, err);
+    const int rc = ms_pool_status(p, err);
     ms_pool_clear(p);
-    return status;
+    return rc;
 }
 
 const struct ms_backend ms_torch_backend = {
