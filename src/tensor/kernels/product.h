@@ -80,19 +80,27 @@ static void begin_panel(struct finish *f, const struct ms_product *p, int64_t pa
     }
 }
 
-/* Where a panel's outputs of one position go, and how. */
-INLINE void put(const struct ms_product *p, char *y, vec v, int64_t columns, vec gamma) {
+/* Fewer results than a vector has values. Not inlined: it would keep all vectors in memory. */
+static __attribute__((noinline)) void put_part(const struct ms_product *p, char *y, vec v,
+                                               int64_t columns, vec gamma) {
     float *floats = (float *)(void *)y;
-    if (p->y_bf16) {
-        _Alignas(64) uint16_t halves[LANES];
-        store_bf16(halves, v);
-        memcpy(y, halves, (size_t)(columns < LANES ? columns : LANES) * sizeof *halves);
-    } else if (columns >= LANES) {
-        store(floats, p->gamma != NULL ? load(floats) + gamma * v : v);
-    } else {
-        for (int64_t c = 0; c < columns; c++)
+    for (int64_t c = 0; c < columns; c++) {
+        if (p->y_bf16)
+            ((uint16_t *)(void *)y)[c] = bf16_of(v[c]);
+        else
             floats[c] = p->gamma != NULL ? floats[c] + gamma[c] * v[c] : v[c];
     }
+}
+
+/* Where a vector's results of one position go, and how. */
+INLINE void put(const struct ms_product *p, char *y, vec v, int64_t columns, vec gamma) {
+    float *floats = (float *)(void *)y;
+    if (columns < LANES)
+        put_part(p, y, v, columns, gamma);
+    else if (p->y_bf16)
+        store_bf16(y, v);
+    else
+        store(floats, p->gamma != NULL ? load(floats) + gamma * v : v);
 }
 
 static inline int64_t result_bytes(const struct ms_product *p) {
