@@ -249,6 +249,24 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     return rc;
 }
 
+/* Whether the statement gives a row; id: its argument, or NULL. A look takes no lock, where a write
+ * that changes nothing would take one. */
+static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char *id, bool *found,
+                   struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, which, &statement, err);
+    if (rc != 0)
+        return rc;
+    if (id != NULL)
+        put_text(statement, 1, id);
+    const int step = sqlite3_step(statement);
+    *found = step == SQLITE_ROW;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = failed(s, err);
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
 static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
                  struct ms_error *err) {
     sqlite3_stmt *statement;
@@ -262,9 +280,13 @@ static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
 
 static int store(struct sqlite *s, const struct ms_record *record, int *changes,
                  struct ms_error *err) {
+    bool exists = false;
+    int rc = record->revision == 0 ? has_row(s, EXISTS, record->job.id, &exists, err) : 0;
+    if (rc != 0 || exists)
+        return rc;
     sqlite3_stmt *statement = NULL;
     char *doc = NULL;
-    int rc = ms_job_to_json(&record->job, &doc, err);
+    rc = ms_job_to_json(&record->job, &doc, err);
     if (rc == 0)
         rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
     if (rc == 0) {
@@ -311,20 +333,6 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
     return 0;
 }
 
-/* Whether a job waits. */
-static int look(struct sqlite *s, bool *waits, struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int rc = prepare(s, WAITS, &statement, err);
-    if (rc != 0)
-        return rc;
-    const int step = sqlite3_step(statement);
-    *waits = step == SQLITE_ROW;
-    if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = failed(s, err);
-    (void)sqlite3_reset(statement);
-    return rc;
-}
-
 /* MS_ENOTFOUND: another was quicker. */
 static int claim_next(struct sqlite *s, const char *token, int64_t lease_ms, struct ms_record *out,
                       struct ms_error *err) {
@@ -358,7 +366,7 @@ static int sqlite_claim(struct ms_queue *queue, const char token[MS_TOKEN_HEX], 
     *out = (struct ms_record){0};
     for (;;) {
         bool waits = false;
-        int rc = of_the_file(look(s, &waits, err), err);
+        int rc = of_the_file(has_row(s, WAITS, NULL, &waits, err), err);
         if (rc == 0)
             rc = waits ? claim_next(s, token, lease_ms, out, err)
                        : ms_error_set(err, MS_ENOTFOUND, "no job waits");

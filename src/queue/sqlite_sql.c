@@ -46,6 +46,7 @@ const char ms_sqlite_touch[] =
 
 const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
     [LOAD] = "SELECT " RECORD " FROM jobs WHERE id = ?1",
+    [EXISTS] = "SELECT 1 FROM jobs WHERE id = ?1",
     [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until,"
                " not_before, flags, due, attempt, seq, started, attempts)"
                " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ ", ?15, ?16"

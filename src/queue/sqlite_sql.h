@@ -6,6 +6,7 @@
 
 enum ms_sqlite_statement {
     LOAD,
+    EXISTS,
     INSERT,
     UPDATE,
     ERASE,
