@@ -150,11 +150,11 @@ struct ms_tensor *ms_layer_norm(struct ms_pool *p, const struct ms_tensor *x,
 /* Each song by itself, over all of it; weighted by channel (a group norm of one group). */
 struct ms_tensor *ms_group_norm_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *w,
                                  const struct ms_tensor *b);
-/* q, kv [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of kv from
- * k_from, values from v_from. -> [batch][1][tokens of q][channels]: softmax(q k / sqrt(channels
- * / heads)) v for each head. */
-struct ms_tensor *ms_attend(struct ms_pool *p, const struct ms_tensor *q,
-                            const struct ms_tensor *kv, int64_t k_from, int64_t v_from,
+/* q, k, v [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of k from
+ * k_from, values those of v from v_from; as many keys as values. -> [batch][1][tokens of
+ * q][channels]: softmax(q k / sqrt(channels / heads)) v for each head. */
+struct ms_tensor *ms_attend(struct ms_pool *p, const struct ms_tensor *q, const struct ms_tensor *k,
+                            int64_t k_from, const struct ms_tensor *v, int64_t v_from,
                             int64_t channels, int heads, bool bf16);
 struct ms_tensor *ms_scale_(struct ms_pool *p, struct ms_tensor *x, double by); /* x *= by */
 /* Dimensions of y that are 1 are repeated. */

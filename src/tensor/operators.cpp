@@ -396,15 +396,15 @@ at::Tensor attended(const at::Tensor &q, const at::Tensor &k, const at::Tensor &
 
 } // namespace
 
-ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_t k_from,
-                     int64_t v_from, int64_t channels, int heads, bool bf16) {
-    return op(p, "attend", {q, kv}, [&] {
-        const at::Tensor &from = q->value, &to = kv->value;
+ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *k, int64_t k_from,
+                     const ms_tensor *v, int64_t v_from, int64_t channels, int heads, bool bf16) {
+    return op(p, "attend", {q, k, v}, [&] {
+        const at::Tensor &from = q->value, &keys = k->value, &values = v->value;
         const int64_t batch = from.size(0), queries = from.size(2), depth = channels / heads;
         if (!p->own) {
             return attended(heads_of(from, 0, channels, heads, bf16),
-                            heads_of(to, k_from, channels, heads, bf16),
-                            heads_of(to, v_from, channels, heads, bf16))
+                            heads_of(keys, k_from, channels, heads, bf16),
+                            heads_of(values, v_from, channels, heads, bf16))
                 .to(at::kFloat)
                 .permute({0, 2, 1, 3})
                 .reshape({batch, 1, queries, channels});
@@ -412,10 +412,11 @@ ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_
         at::Tensor y = at::empty({batch, 1, queries, channels}, from.options()), memory;
         ms_attention a = {};
         a.q_stride = from.size(3);
-        a.k_stride = a.v_stride = to.size(3);
+        a.k_stride = keys.size(3);
+        a.v_stride = values.size(3);
         a.y_stride = channels;
         a.queries = queries;
-        a.keys = to.size(2);
+        a.keys = keys.size(2);
         a.heads = heads;
         a.depth = depth;
         a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(depth)));
@@ -423,8 +424,8 @@ ms_tensor *ms_attend(ms_pool *p, const ms_tensor *q, const ms_tensor *kv, int64_
         a.scratch = scratch(&memory, ms_kernels_get()->attention_bytes(&a));
         for (int64_t n = 0; n < batch; n++) {
             a.q = data(from[n]);
-            a.k = data(to[n]) + k_from;
-            a.v = data(to[n]) + v_from;
+            a.k = data(keys[n]) + k_from;
+            a.v = data(values[n]) + v_from;
             a.y = data(y[n]);
             ms_kernels_get()->attention(&a);
         }

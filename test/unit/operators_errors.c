@@ -136,8 +136,9 @@ void nothing_comes_of_nothing(void **state) {
         assert_null(ms_group_norm_(p, NULL, bias, bias));
         assert_null(ms_group_norm_(p, x, NULL, bias));
         assert_null(ms_group_norm_(p, x, bias, NULL));
-        assert_null(ms_attend(p, NULL, x, 0, 0, 4, 1, false));
-        assert_null(ms_attend(p, x, NULL, 0, 0, 4, 1, false));
+        assert_null(ms_attend(p, NULL, x, 0, x, 0, 4, 1, false));
+        assert_null(ms_attend(p, x, NULL, 0, x, 0, 4, 1, false));
+        assert_null(ms_attend(p, x, x, 0, NULL, 0, 4, 1, false));
         assert_null(ms_add_(p, NULL, x));
         assert_null(ms_add_(p, x, NULL));
         assert_null(ms_scale_(p, NULL, 2.0));

@@ -378,11 +378,11 @@ static void norms_are_libtorchs(void **state) {
     }
 }
 
-/* Channels and bfloat16 are the filter's; q has queries alone, kv keys and values behind a gap. */
+/* Channels and bfloat16 are the filter's; keys and values lie behind gaps. */
 static struct ms_tensor *run_attend(struct ms_pool *p, struct ms_tensor **in,
                                     const struct operator_case *c) {
     const int64_t channels = c->filter.out;
-    return ms_attend(p, in[0], in[1], 4, 4 + channels, channels, (int)c->number, c->filter.bf16);
+    return ms_attend(p, in[0], in[1], 4, in[2], 1, channels, (int)c->number, c->filter.bf16);
 }
 
 static void attend_is_libtorchs(void **state) {
@@ -393,7 +393,8 @@ static void attend_is_libtorchs(void **state) {
             check_both(
                 (struct operator_case){
                     .what = "attend",
-                    .inputs = {songs(1, 29, channels + 2), songs(1, 41, 4 + 2 * channels)},
+                    .inputs = {songs(1, 29, channels + 2), songs(1, 41, 4 + channels),
+                               songs(1, 41, 1 + channels)},
                     .filter = linear(channels, channels),
                     .number = heads,
                     .run = run_attend,

@@ -82,10 +82,12 @@ static void attend(struct run *r, const struct attention_layer *l, struct ms_ten
     const int64_t mark = ms_pool_mark(p), channels = ms_tensor_size(x, -1);
     const int heads = r->net->hyper.t_heads;
     struct ms_tensor *q = ms_linear(p, &l->norm_q, x, l->in_q);
-    const struct ms_tensor *kv = l->cross ? ms_linear(p, &l->norm_kv, other, l->in_kv) : q;
-    const int64_t k_from = l->cross ? 0 : channels;
-    struct ms_tensor *y =
-        ms_attend(p, q, kv, k_from, k_from + channels, channels, heads, r->net->bf16);
+    struct ms_tensor *y;
+    if (l->cross)
+        y = ms_attend(p, q, ms_linear(p, &l->norm_kv, other, l->in_k), 0,
+                      ms_linear(p, &l->norm_kv, other, l->in_v), 0, channels, heads, r->net->bf16);
+    else
+        y = ms_attend(p, q, q, channels, q, 2 * channels, channels, heads, r->net->bf16);
     (void)ms_convolve_add_(p, x, y, l->out, l->gamma_1);
     (void)ms_pool_release(p, mark, NULL);
 }

@@ -24,7 +24,7 @@ struct attention_layer { /* of the transformer */
     /* Queries: [channels][channels] in a cross layer. Else keys and values follow them in one
      * filter: [3 * channels][channels]. */
     const struct ms_filter *in_q;
-    const struct ms_filter *in_kv;   /* [2 * channels][channels]: of a cross layer only */
+    const struct ms_filter *in_k, *in_v; /* [channels][channels]: of a cross layer only */
     const struct ms_filter *out;     /* [channels][channels] */
     const struct ms_filter *linear1; /* [hidden][channels] */
     const struct ms_filter *linear2; /* [channels][hidden] */

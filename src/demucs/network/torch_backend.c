@@ -120,16 +120,19 @@ static void load_attention(struct loader *l, const char *prefix, bool cross,
     (void)snprintf(base, sizeof base, "%s.%s", prefix, cross ? "cross_attn" : "self_attn");
     (void)snprintf(weight, sizeof weight, "%s.in_proj_weight", base);
     (void)snprintf(bias, sizeof bias, "%s.in_proj_bias", base);
-    const struct ms_filter_shape one = linear(channels, channels),
-                                 two = linear(channels, 2 * channels),
-                                 three = linear(channels, 3 * channels);
+    const struct ms_filter_shape one = linear(channels, channels);
+    const struct ms_filter_shape three = linear(channels, 3 * channels);
+    /* Keys of the other branch are the most sensitive to rounding: alone they cost some dB. */
+    struct ms_filter_shape keys = one;
+    keys.bf16 = false;
     struct ms_filter_shape wide = linear(channels, hidden);
     const struct ms_filter_shape narrow = linear(hidden, channels);
     wide.activation = MS_ACTIVATION_GELU;
     layer->cross = cross;
     layer->in_q = load_part(l, cross ? &one : &three, weight, bias, 0);
     if (cross) {
-        layer->in_kv = load_part(l, &two, weight, bias, channels);
+        layer->in_k = load_part(l, &keys, weight, bias, channels);
+        layer->in_v = load_part(l, &one, weight, bias, 2 * channels);
         layer->norm_kv = load_norm(l, prefix, "norm2");
     }
     layer->out = load_filter(l, &one, base, "out_proj");
