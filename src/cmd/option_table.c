@@ -170,12 +170,12 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                           "Where the network runs."},
     [MS_OPTION_PRECISION] =
         {"precision", 0, CHOICE, "auto|float32|bf16", "MSAAS_PRECISION", "float32", 0, 0,
-         "Number format that the network computes in; auto: the fastest that keeps "
-         "the quality, at present float32."},
+         "Number format that the network computes in; auto: bf16 where the processor has "
+         "instructions for it, else float32."},
     [MS_OPTION_WORK_PRECISION] =
         {"precision", 0, CHOICE, "auto|float32|bf16", "MSAAS_PRECISION", "auto", 0, 0,
          "Number format that the network computes in for jobs without a choice; "
-         "auto: the fastest that keeps the quality, at present float32."},
+         "auto: bf16 where the processor has instructions for it, else float32."},
     [MS_OPTION_JSON] = {"json", 0, FLAG, NULL, NULL, NULL, 0, 0,
                         "Report on standard output as JSON, one object per line."},
     [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, NULL, NULL, NULL, 0, 0, "Report only errors."},

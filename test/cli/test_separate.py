@@ -176,6 +176,22 @@ class Reports(cli.Case):
         events, _ = self.events("--precision", "auto", "x.wav")
         self.assertIn(events[-1]["precision"], ("float32", "bf16"))
 
+    def test_bf16_is_for_segments_that_are_half_sound(self):
+        """The others are computed in float32, alone and beside others in a batch."""
+        cli.make_wav(self.folder / "short.wav", seconds=0.1)
+        cli.make_wav(self.folder / "long.wav", seconds=3)
+        for precision in ("float32", "bf16"):
+            for batch in (1, 4):
+                self.run_msaas("separate", "--float32", "--precision", precision, "--batch", batch,
+                               "-o", f"{precision} {batch}", "short.wav", "long.wav")
+        for name in STEMS:
+            def stem(run, song):
+                return (self.folder / run / "tiny" / song / name).read_bytes()
+            self.assertEqual(stem("bf16 1", "short"), stem("float32 1", "short"))
+            self.assertNotEqual(stem("bf16 1", "long"), stem("float32 1", "long"))
+            for song in ("short", "long"):
+                self.assertEqual(stem("bf16 1", song), stem("bf16 4", song))
+
     def test_json_of_what_stops_everything(self):
         cli.make_wav(self.folder / "x.wav", seconds=0.1)
         events, err = self.events("-n", "unknown", "x.wav", expect=1)
