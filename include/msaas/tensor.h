@@ -50,6 +50,9 @@ MS_MUST_CHECK int ms_pool_new(const char *device, bool own, struct ms_pool **out
 MS_MUST_CHECK int ms_pool_new_like(const struct ms_pool *pool, struct ms_pool **out,
                                    struct ms_error *err);
 void ms_pool_free(struct ms_pool *pool);
+/* Whether filters of bfloat16 are faster than those of float32: on CPUs with instructions for them
+ * yes, elsewhere it is not known. */
+bool ms_pool_has_fast_bf16(const struct ms_pool *pool);
 void ms_pool_clear(struct ms_pool *pool); /* drops all tensors and the error */
 MS_MUST_CHECK int ms_pool_status(const struct ms_pool *pool, struct ms_error *err);
 /* What was made since the mark is dropped by ms_pool_release, but not keep (may be NULL, may be

@@ -114,6 +114,10 @@ int ms_pool_new_like(const ms_pool *pool, ms_pool **out, ms_error *err) {
     return 0;
 }
 
+bool ms_pool_has_fast_bf16(const ms_pool *pool) {
+    return pool->own && ms_kernels_get()->fast_bf16;
+}
+
 void ms_pool_free(ms_pool *pool) {
     delete pool;
 }
