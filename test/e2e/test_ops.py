@@ -206,7 +206,7 @@ def test_up_outlives_a_job_that_hangs(make_site):
                      env={"MSAAS_FAULT": "hang@mid-decode", "MSAAS_STALL": "1", "MSAAS_LEASE": "1"})
         job = site.wait_state(site.submit(wav())["id"], "failed", "succeeded")
         assert job["error"]["code"] == "poison"
-        assert up.running() and "its job stands still" in up.text()
+        assert up.running() and "its job is stuck" in up.text()
         assert up.terminate() == 0
     finally:
         site.stop()
