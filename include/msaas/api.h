@@ -10,6 +10,7 @@
 
 #include "msaas/http_server.h"
 #include "msaas/job.h"
+#include "msaas/metrics.h"
 #include "msaas/store.h"
 
 struct ms_api_model { /* a model that clients may ask for */
@@ -44,5 +45,9 @@ void ms_api_set_draining(struct ms_api *api);
 
 /* The routes of a worker: /healthz and /metrics. */
 void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void));
+
+/* Metrics: of requests, and of the queue when the page is asked for. */
+extern struct ms_metric ms_api_requests, ms_api_request_seconds, ms_api_jobs, ms_api_queue_depth,
+    ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds, ms_api_callbacks_due;
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
+#include "msaas/metrics.h"
 
 struct ms_http_server;
 struct ms_exchange; /* one request and its answer */
@@ -131,5 +132,8 @@ void ms_http_server_stop(struct ms_http_server *server,
                          /* Any thread, or a signal handler. */
                          int drain_ms);
 void ms_http_server_free(struct ms_http_server *server);
+
+/* Metric: connections that are open. */
+extern struct ms_metric ms_http_connections;
 
 #endif

@@ -16,6 +16,7 @@
 #define MSAAS_QUEUE_H
 
 #include "msaas/job.h"
+#include "msaas/metrics.h"
 
 #define MS_TOKEN_HEX 33
 #define MS_LEASE_DEFAULT_MS 30000
@@ -139,5 +140,8 @@ MS_MUST_CHECK int ms_loglist_push(struct ms_queue *queue, const char *line, stru
 /* The oldest line; waits up to wait_ms. MS_ENOTFOUND: none. *line is the caller's to free. */
 MS_MUST_CHECK int ms_loglist_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
                                  struct ms_error *err);
+
+/* Metric: calls of the queue that failed; counted by whoever makes them. */
+extern struct ms_metric ms_queue_errors;
 
 #endif

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
+#include "msaas/metrics.h"
 
 struct ms_store;
 
@@ -89,5 +90,8 @@ MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, co
  */
 MS_MUST_CHECK int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,
                                    int seconds, char **url, struct ms_error *err);
+
+/* Metric: calls of the store that failed; counted by whoever makes them. */
+extern struct ms_metric ms_store_errors;
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "msaas/engine.h"
 #include "msaas/job.h"
+#include "msaas/metrics.h"
 #include "msaas/store.h"
 
 #define MS_WORKER_STALLED 70
@@ -40,5 +41,10 @@ MS_MUST_CHECK int ms_worker_run(const struct ms_worker_options *options, struct 
 /* For /metrics and /healthz of the worker's listener: whether the loop has moved within stall_s (a
  * job's progress counts). */
 bool ms_worker_is_alive(void);
+
+/* Metrics of this worker. */
+extern struct ms_metric ms_worker_finished, ms_worker_in_flight, ms_worker_audio_seconds,
+    ms_worker_work_seconds, ms_worker_speed, ms_worker_retries, ms_worker_reaped,
+    ms_worker_callbacks;
 
 #endif

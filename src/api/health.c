@@ -11,6 +11,33 @@
 #include "msaas/metrics.h"
 #include "reply.h"
 
+struct ms_metric ms_api_jobs = {
+    .name = "msaas_jobs",
+    .help = "Jobs in the queue, by state.",
+    .kind = MS_METRIC_GAUGE,
+    .labels = {"state"},
+};
+struct ms_metric ms_api_queue_depth = {
+    .name = "msaas_queue_depth",
+    .help = "Jobs that wait for a worker.",
+    .kind = MS_METRIC_GAUGE,
+};
+struct ms_metric ms_api_jobs_unfinished = {
+    .name = "msaas_jobs_unfinished",
+    .help = "Jobs that wait or run.",
+    .kind = MS_METRIC_GAUGE,
+};
+struct ms_metric ms_api_oldest_waiting_seconds = {
+    .name = "msaas_queue_oldest_waiting_seconds",
+    .help = "Age of the job that has waited longest.",
+    .kind = MS_METRIC_GAUGE,
+};
+struct ms_metric ms_api_callbacks_due = {
+    .name = "msaas_callbacks_due",
+    .help = "Callbacks not delivered yet.",
+    .kind = MS_METRIC_GAUGE,
+};
+
 #define PROBE_STALL_S 3
 
 /* ---- quick, on the loop ---- */
@@ -124,13 +151,12 @@ static void look_at_queue(struct ms_api *api) {
         return;
     }
     for (int i = 0; i < MS_JOB_STATES; i++)
-        ms_metric_set(MS_METRIC_JOBS, (double)stats.jobs[i],
-                      ms_job_state_name((enum ms_job_state)i));
-    ms_metric_set(MS_METRIC_QUEUE_DEPTH, (double)stats.jobs[MS_JOB_QUEUED], NULL);
-    ms_metric_set(MS_METRIC_UNFINISHED,
+        ms_metric_set(&ms_api_jobs, (double)stats.jobs[i], ms_job_state_name((enum ms_job_state)i));
+    ms_metric_set(&ms_api_queue_depth, (double)stats.jobs[MS_JOB_QUEUED], NULL);
+    ms_metric_set(&ms_api_jobs_unfinished,
                   (double)(stats.jobs[MS_JOB_QUEUED] + stats.jobs[MS_JOB_RUNNING]), NULL);
-    ms_metric_set(MS_METRIC_QUEUE_OLDEST, (double)stats.oldest_waiting_ms / 1e3, NULL);
-    ms_metric_set(MS_METRIC_CALLBACKS_DUE, (double)stats.callbacks_due, NULL);
+    ms_metric_set(&ms_api_oldest_waiting_seconds, (double)stats.oldest_waiting_ms / 1e3, NULL);
+    ms_metric_set(&ms_api_callbacks_due, (double)stats.callbacks_due, NULL);
 }
 
 /* If the queue cannot be reached, all other metrics are shown, queue_errors among them. */

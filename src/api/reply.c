@@ -8,7 +8,22 @@
 #include "msaas/json.h"
 #include "msaas/log.h"
 #include "msaas/metrics.h"
+#include "msaas/queue.h"
+#include "msaas/store.h"
 #include "reply.h"
+
+struct ms_metric ms_api_requests = {
+    .name = "msaas_http_requests_total",
+    .help = "Requests answered.",
+    .kind = MS_METRIC_COUNTER,
+    .labels = {"route", "code"},
+};
+struct ms_metric ms_api_request_seconds = {
+    .name = "msaas_http_request_seconds",
+    .help = "Time from the first byte of a request to the last of its answer.",
+    .kind = MS_METRIC_HISTOGRAM,
+    .labels = {"route"},
+};
 
 #define MAX_LOGGED_PATH 200
 
@@ -29,12 +44,12 @@ static bool problem_of(struct ms_problem *problem, const char *what, const char 
 }
 
 bool ms_problem_of_queue(struct ms_problem *problem, const struct ms_error *err) {
-    ms_metric_add(MS_METRIC_QUEUE_ERRORS, 1, NULL, NULL);
+    ms_metric_add(&ms_queue_errors, 1, NULL, NULL);
     return problem_of(problem, "queue", "queue_unavailable", err);
 }
 
 bool ms_problem_of_store(struct ms_problem *problem, const struct ms_error *err) {
-    ms_metric_add(MS_METRIC_STORE_ERRORS, 1, NULL, NULL);
+    ms_metric_add(&ms_store_errors, 1, NULL, NULL);
     return problem_of(problem, "store", "store_unavailable", err);
 }
 
@@ -168,6 +183,6 @@ void ms_api_done(void *context, const char *method, const char *route, const cha
                   "bytes", sent, "peer", peer, "request", request_id, NULL);
     if (*route == '\0')
         route = "none";
-    ms_metric_add(MS_METRIC_HTTP_REQUESTS, 1, route, code);
-    ms_metric_observe(MS_METRIC_HTTP_SECONDS, seconds, route);
+    ms_metric_add(&ms_api_requests, 1, route, code);
+    ms_metric_observe(&ms_api_request_seconds, seconds, route);
 }

@@ -1,10 +1,10 @@
-/* The metrics of the process. Owns one table of metrics, each with its series (one for each
- * combination of label values), under one lock. The page has the text format 0.0.4 of Prometheus.
- * Any thread. */
+/* The metrics of the process: each metric's series, one for each combination of label values, under
+ * one lock, and the page, in the text format 0.0.4 of Prometheus. Any thread. */
 #include "msaas/metrics.h"
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,96 +14,26 @@
 #define SERIES_MAX 512
 #define LABEL_MAX 96
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
-
-static const struct {
-    const char *name;
-    enum kind kind;
-    const char *labels[2];
-    const char *help;
-    const char *known[4]; /* values of the only label of a counter that are shown from the start */
-} table[MS_METRIC_COUNT] = {
-    [MS_METRIC_HTTP_REQUESTS] = {"msaas_http_requests_total",
-                                 COUNTER,
-                                 {"route", "code"},
-                                 "Requests answered."},
-    [MS_METRIC_HTTP_SECONDS] = {"msaas_http_request_seconds",
-                                HISTOGRAM,
-                                {"route"},
-                                "Time from the first byte of a request to the last of its answer."},
-    [MS_METRIC_HTTP_CONNECTIONS] = {"msaas_http_connections", GAUGE, {NULL}, "Open connections."},
-    [MS_METRIC_JOBS] = {"msaas_jobs", GAUGE, {"state"}, "Jobs in the queue, by state."},
-    [MS_METRIC_QUEUE_DEPTH] = {"msaas_queue_depth", GAUGE, {NULL}, "Jobs that wait for a worker."},
-    [MS_METRIC_UNFINISHED] = {"msaas_jobs_unfinished", GAUGE, {NULL}, "Jobs that wait or run."},
-    [MS_METRIC_QUEUE_OLDEST] = {"msaas_queue_oldest_waiting_seconds",
-                                GAUGE,
-                                {NULL},
-                                "Age of the job that has waited longest."},
-    [MS_METRIC_CALLBACKS_DUE] = {"msaas_callbacks_due",
-                                 GAUGE,
-                                 {NULL},
-                                 "Callbacks not delivered yet."},
-    [MS_METRIC_JOBS_DONE] = {"msaas_jobs_finished_total",
-                             COUNTER,
-                             {"state"},
-                             "Jobs that this worker finished.",
-                             {"succeeded", "failed", "canceled"}},
-    [MS_METRIC_IN_FLIGHT] = {"msaas_jobs_in_flight",
-                             GAUGE,
-                             {NULL},
-                             "Jobs running in this process."},
-    [MS_METRIC_AUDIO_SECONDS] = {"msaas_audio_seconds_total",
-                                 COUNTER,
-                                 {NULL},
-                                 "Seconds of music separated."},
-    [MS_METRIC_WORK_SECONDS] = {"msaas_work_seconds_total",
-                                COUNTER,
-                                {NULL},
-                                "Seconds spent on jobs that succeeded."},
-    [MS_METRIC_SPEED] = {"msaas_speed_ratio",
-                         GAUGE,
-                         {NULL},
-                         "Seconds of music per second of work, of the last job."},
-    [MS_METRIC_RETRIES] = {"msaas_retries_total",
-                           COUNTER,
-                           {"code"},
-                           "Jobs put back into the queue after a temporary failure."},
-    [MS_METRIC_REAPED] = {"msaas_reaped_total",
-                          COUNTER,
-                          {NULL},
-                          "Jobs put back because their worker disappeared."},
-    [MS_METRIC_QUEUE_ERRORS] = {"msaas_queue_errors_total",
-                                COUNTER,
-                                {NULL},
-                                "Failed calls to the queue."},
-    [MS_METRIC_STORE_ERRORS] = {"msaas_store_errors_total",
-                                COUNTER,
-                                {NULL},
-                                "Failed calls to the store."},
-    [MS_METRIC_CALLBACKS] = {"msaas_callbacks_total",
-                             COUNTER,
-                             {"result"},
-                             "Attempts to deliver callbacks."},
-};
-
 static const double bounds[] = {0.005, 0.025, 0.1, 0.5, 1, 5, 30};
 #define BOUNDS (sizeof bounds / sizeof *bounds)
 
-struct series {
+struct ms_metric_series {
     char labels[2][LABEL_MAX];
     double value; /* of a histogram: the sum */
     uint64_t buckets[BOUNDS + 1];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct {
-    struct series *series;
-    size_t count, capacity;
-} metrics[MS_METRIC_COUNT];
+static struct ms_metric *const none[] = {NULL};
+static struct ms_metric *const *list = none;
 
-static struct series *find(enum ms_metric metric, const char *a, const char *b) {
-    for (size_t i = 0; i < metrics[metric].count; i++) {
-        struct series *series = &metrics[metric].series[i];
+void ms_metrics_use(struct ms_metric *const *all) {
+    list = all;
+}
+
+static struct ms_metric_series *find(const struct ms_metric *metric, const char *a, const char *b) {
+    for (size_t i = 0; i < metric->count; i++) {
+        struct ms_metric_series *series = &metric->series[i];
         if (strncmp(series->labels[0], a, LABEL_MAX - 1) == 0 &&
             strncmp(series->labels[1], b, LABEL_MAX - 1) == 0)
             return series;
@@ -112,53 +42,55 @@ static struct series *find(enum ms_metric metric, const char *a, const char *b) 
 }
 
 /* NULL only when memory ran out. The caller holds the lock. */
-static struct series *get(enum ms_metric metric, const char *label_a, const char *label_b) {
+static struct ms_metric_series *get(struct ms_metric *metric, const char *label_a,
+                                    const char *label_b) {
     const char *a = label_a != NULL ? label_a : "", *b = label_b != NULL ? label_b : "";
-    struct series *series = find(metric, a, b);
+    struct ms_metric_series *series = find(metric, a, b);
     if (series != NULL)
         return series;
-    if (metrics[metric].count >=
+    if (metric->count >=
         SERIES_MAX - 1) { /* made-up labels must not make the table grow without end */
-        a = table[metric].labels[0] != NULL ? "other" : "";
-        b = table[metric].labels[1] != NULL ? "other" : "";
+        a = metric->labels[0] != NULL ? "other" : "";
+        b = metric->labels[1] != NULL ? "other" : "";
     }
     series = find(metric, a, b);
     if (series != NULL)
         return series;
-    if (metrics[metric].count == metrics[metric].capacity) {
-        const size_t capacity = metrics[metric].capacity == 0 ? 4 : 2 * metrics[metric].capacity;
-        struct series *more = realloc(metrics[metric].series, capacity * sizeof *more);
+    if (metric->count == metric->capacity) {
+        const size_t capacity = metric->capacity == 0 ? 4 : 2 * metric->capacity;
+        struct ms_metric_series *more = realloc(metric->series, capacity * sizeof *more);
         if (more == NULL)
             return NULL;
-        metrics[metric].series = more;
-        metrics[metric].capacity = capacity;
+        metric->series = more;
+        metric->capacity = capacity;
     }
-    series = &metrics[metric].series[metrics[metric].count++];
+    series = &metric->series[metric->count++];
     memset(series, 0, sizeof *series);
     (void)snprintf(series->labels[0], LABEL_MAX, "%s", a);
     (void)snprintf(series->labels[1], LABEL_MAX, "%s", b);
     return series;
 }
 
-void ms_metric_add(enum ms_metric metric, double value, const char *label_a, const char *label_b) {
+void ms_metric_add(struct ms_metric *metric, double value, const char *label_a,
+                   const char *label_b) {
     (void)pthread_mutex_lock(&lock);
-    struct series *series = get(metric, label_a, label_b);
+    struct ms_metric_series *series = get(metric, label_a, label_b);
     if (series != NULL)
         series->value += value;
     (void)pthread_mutex_unlock(&lock);
 }
 
-void ms_metric_set(enum ms_metric metric, double value, const char *label_a) {
+void ms_metric_set(struct ms_metric *metric, double value, const char *label_a) {
     (void)pthread_mutex_lock(&lock);
-    struct series *series = get(metric, label_a, NULL);
+    struct ms_metric_series *series = get(metric, label_a, NULL);
     if (series != NULL)
         series->value = value;
     (void)pthread_mutex_unlock(&lock);
 }
 
-void ms_metric_observe(enum ms_metric metric, double value, const char *label_a) {
+void ms_metric_observe(struct ms_metric *metric, double value, const char *label_a) {
     (void)pthread_mutex_lock(&lock);
-    struct series *series = get(metric, label_a, NULL);
+    struct ms_metric_series *series = get(metric, label_a, NULL);
     if (series != NULL) {
         size_t i = 0;
         while (i < BOUNDS && value > bounds[i])
@@ -180,12 +112,13 @@ static void print_escaped(FILE *page, const char *value) {
 }
 
 /* extra: one more label, as text to print; NULL: none. */
-static void print_sample(FILE *page, enum ms_metric metric, const struct series *series,
-                         const char *suffix, const char *extra, double value) {
+static void print_sample(FILE *page, const struct ms_metric *metric,
+                         const struct ms_metric_series *series, const char *suffix,
+                         const char *extra, double value) {
     bool open = false;
-    (void)fprintf(page, "%s%s", table[metric].name, suffix);
-    for (int i = 0; i < 2 && table[metric].labels[i] != NULL; i++) {
-        (void)fprintf(page, "%s%s=\"", open ? "," : "{", table[metric].labels[i]);
+    (void)fprintf(page, "%s%s", metric->name, suffix);
+    for (int i = 0; i < 2 && metric->labels[i] != NULL; i++) {
+        (void)fprintf(page, "%s%s=\"", open ? "," : "{", metric->labels[i]);
         print_escaped(page, series->labels[i]);
         (void)fputc('"', page);
         open = true;
@@ -197,7 +130,8 @@ static void print_sample(FILE *page, enum ms_metric metric, const struct series 
     (void)fprintf(page, "%s %.17g\n", open ? "}" : "", value);
 }
 
-static void print_histogram(FILE *page, enum ms_metric metric, const struct series *series) {
+static void print_histogram(FILE *page, const struct ms_metric *metric,
+                            const struct ms_metric_series *series) {
     uint64_t below = 0;
     char extra[40];
     for (size_t i = 0; i <= BOUNDS; i++) {
@@ -235,16 +169,21 @@ __attribute__((constructor)) static void note_start(void) {
 /* Every counter begins at 0: if it appeared with its first event, rate() would not see that
  * event. */
 static void begin_counters(void) {
-    for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
-        if (table[metric].kind == COUNTER && table[metric].labels[0] == NULL)
+    for (int n = 0; list[n] != NULL; n++) {
+        struct ms_metric *metric = list[n];
+        if (metric->kind == MS_METRIC_COUNTER && metric->labels[0] == NULL)
             (void)get(metric, NULL, NULL);
-        for (int i = 0; table[metric].known[i] != NULL; i++)
-            (void)get(metric, table[metric].known[i], NULL);
+        for (int i = 0; metric->known[i] != NULL; i++)
+            (void)get(metric, metric->known[i], NULL);
     }
 }
 
 char *ms_metrics_page(const char *role) {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {
+        [MS_METRIC_COUNTER] = "counter",
+        [MS_METRIC_GAUGE] = "gauge",
+        [MS_METRIC_HISTOGRAM] = "histogram",
+    };
     char *text = NULL;
     size_t size = 0;
     FILE *page = open_memstream(&text, &size);
@@ -262,14 +201,15 @@ char *ms_metrics_page(const char *role) {
                   role, resident_bytes(), (long long)started);
     (void)pthread_mutex_lock(&lock);
     begin_counters();
-    for (enum ms_metric metric = 0; metric < MS_METRIC_COUNT; metric++) {
-        if (metrics[metric].count == 0)
+    for (int n = 0; list[n] != NULL; n++) {
+        const struct ms_metric *metric = list[n];
+        if (metric->count == 0)
             continue;
-        (void)fprintf(page, "# HELP %s %s\n# TYPE %s %s\n", table[metric].name, table[metric].help,
-                      table[metric].name, kinds[table[metric].kind]);
-        for (size_t i = 0; i < metrics[metric].count; i++) {
-            const struct series *series = &metrics[metric].series[i];
-            if (table[metric].kind == HISTOGRAM)
+        (void)fprintf(page, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,
+                      metric->name, kinds[metric->kind]);
+        for (size_t i = 0; i < metric->count; i++) {
+            const struct ms_metric_series *series = &metric->series[i];
+            if (metric->kind == MS_METRIC_HISTOGRAM)
                 print_histogram(page, metric, series);
             else
                 print_sample(page, metric, series, "", NULL, series->value);

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "metrics_list.h"
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
@@ -25,6 +26,7 @@ static int interruption = -1; /* an eventfd that becomes readable, to wake those
 static volatile sig_atomic_t on_terminal;
 
 bool ms_cmd_begin(const struct ms_call *call, struct ms_options **out, int *exit_code) {
+    ms_metrics_use(ms_cmd_metrics);
     struct ms_error err = {0};
     if (ms_options_parse(call, out, &err) != 0) {
         *exit_code = ms_cmd_failed(call->argv[0], &err);

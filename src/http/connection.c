@@ -19,6 +19,12 @@
 #include "msaas/metrics.h"
 #include "msaas/sys.h"
 
+struct ms_metric ms_http_connections = {
+    .name = "msaas_http_connections",
+    .help = "Open connections.",
+    .kind = MS_METRIC_GAUGE,
+};
+
 #define UNSENT_BYTES (256 << 10) /* not yet sent, in the buffer of the kernel */
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
@@ -57,7 +63,7 @@ void ms_connection_close(struct ms_connection *c) {
         c->next->previous = c->previous;
     c->next = server->dead;
     server->dead = c;
-    ms_metric_set(MS_METRIC_HTTP_CONNECTIONS, --server->connection_count, NULL);
+    ms_metric_set(&ms_http_connections, --server->connection_count, NULL);
     event_active(server->bury, EV_TIMEOUT, 1);
 }
 
@@ -168,7 +174,7 @@ void ms_connection_open(struct ms_http_server *server, int fd, const char *peer,
     if (c->next != NULL)
         c->next->previous = c;
     server->connections = c;
-    ms_metric_set(MS_METRIC_HTTP_CONNECTIONS, ++server->connection_count, NULL);
+    ms_metric_set(&ms_http_connections, ++server->connection_count, NULL);
     ms_connection_set_timer(c, server->options.header_deadline_ms);
     ms_connection_want_to_read(c, true);
 }

@@ -10,6 +10,12 @@
 #include "msaas/digest.h"
 #include "queue_ops.h"
 
+struct ms_metric ms_queue_errors = {
+    .name = "msaas_queue_errors_total",
+    .help = "Failed calls to the queue.",
+    .kind = MS_METRIC_COUNTER,
+};
+
 #define REAP_BATCH 100
 #define TRIES 50 /* of an update; each loss is somebody else's success */
 

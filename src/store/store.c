@@ -13,6 +13,12 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 
+struct ms_metric ms_store_errors = {
+    .name = "msaas_store_errors_total",
+    .help = "Failed calls to the store.",
+    .kind = MS_METRIC_COUNTER,
+};
+
 #define KEY_MAX_BYTES 512
 #define PART_MAX_BYTES 255 /* between slashes: the limit of file systems */
 #define WEEK_S 604800

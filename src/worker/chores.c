@@ -14,6 +14,18 @@
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 
+struct ms_metric ms_worker_reaped = {
+    .name = "msaas_reaped_total",
+    .help = "Jobs put back because their worker disappeared.",
+    .kind = MS_METRIC_COUNTER,
+};
+struct ms_metric ms_worker_callbacks = {
+    .name = "msaas_callbacks_total",
+    .help = "Attempts to deliver callbacks.",
+    .kind = MS_METRIC_COUNTER,
+    .labels = {"result"},
+};
+
 /* a third of the lease where that is shorter. A retry may start that much late. */
 #define REAP_MS 2000
 #define DELIVERERS 4 /* a receiver that hangs blocks one of them for 10 s */
@@ -65,7 +77,7 @@ static void *reap(void *user) {
         const int rc = ms_queue_reap(chores->reaper_queue, &count, &err);
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
         if (rc == 0 && count > 0) {
-            ms_metric_add(MS_METRIC_REAPED, count, NULL, NULL);
+            ms_metric_add(&ms_worker_reaped, count, NULL, NULL);
             ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", count,
                    count == 1 ? "" : "s");
         }
@@ -104,7 +116,7 @@ static void deliver(struct deliverer *d, const struct ms_callback_due *due) {
     int64_t again_ms = -1;
     if (rc != 0 && !give_up)
         again_ms = ms_webhook_again_ms(due->job.callback.version, due->attempt);
-    ms_metric_add(MS_METRIC_CALLBACKS, 1,
+    ms_metric_add(&ms_worker_callbacks, 1,
                   rc == 0        ? "delivered"
                   : again_ms < 0 ? "given_up"
                                  : "failed",

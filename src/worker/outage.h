@@ -4,13 +4,14 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "msaas/err.h"
 #include "msaas/metrics.h"
 
 struct ms_outage {
-    const char *what; /* "the queue" */
-    enum ms_metric errors;
+    const char *what;         /* "the queue" */
+    struct ms_metric *errors; /* counts failures */
     atomic_bool lost;
     _Atomic int64_t back_ms; /* the earliest time to report it as back */
 };

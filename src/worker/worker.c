@@ -23,6 +23,40 @@
 #include "outage.h"
 #include "scratch.h"
 
+struct ms_metric ms_worker_finished = {
+    .name = "msaas_jobs_finished_total",
+    .help = "Jobs that this worker finished.",
+    .kind = MS_METRIC_COUNTER,
+    .labels = {"state"},
+    .known = {"succeeded", "failed", "canceled"},
+};
+struct ms_metric ms_worker_in_flight = {
+    .name = "msaas_jobs_in_flight",
+    .help = "Jobs running in this process.",
+    .kind = MS_METRIC_GAUGE,
+};
+struct ms_metric ms_worker_audio_seconds = {
+    .name = "msaas_audio_seconds_total",
+    .help = "Seconds of music separated.",
+    .kind = MS_METRIC_COUNTER,
+};
+struct ms_metric ms_worker_work_seconds = {
+    .name = "msaas_work_seconds_total",
+    .help = "Seconds spent on jobs that succeeded.",
+    .kind = MS_METRIC_COUNTER,
+};
+struct ms_metric ms_worker_speed = {
+    .name = "msaas_speed_ratio",
+    .help = "Seconds of music per second of work, of the last job.",
+    .kind = MS_METRIC_GAUGE,
+};
+struct ms_metric ms_worker_retries = {
+    .name = "msaas_retries_total",
+    .help = "Jobs put back into the queue after a temporary failure.",
+    .kind = MS_METRIC_COUNTER,
+    .labels = {"code"},
+};
+
 #define RESERVE_WAIT_MS 500
 #define RETRY_MAX_MS 60000
 /* How long a worker that stops tries to put its job back while the queue does not answer. */
@@ -201,7 +235,7 @@ static void discard(struct worker *worker, const struct ms_job_outcome *outcome,
 }
 
 static void ended(const char *state) {
-    ms_metric_add(MS_METRIC_JOBS_DONE, 1, state, NULL);
+    ms_metric_add(&ms_worker_finished, 1, state, NULL);
 }
 
 static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
@@ -216,9 +250,9 @@ static void end_succeeded(struct worker *worker, const struct ms_job_outcome *ou
     ms_log_fields(MS_LOG_INFO, "job done", "job", job->id, "stems", stems, "audio_seconds", audio,
                   "seconds", took, "speed", times, NULL);
     ended("succeeded");
-    ms_metric_add(MS_METRIC_AUDIO_SECONDS, job->audio_seconds, NULL, NULL);
-    ms_metric_add(MS_METRIC_WORK_SECONDS, outcome->seconds, NULL, NULL);
-    ms_metric_set(MS_METRIC_SPEED, speed, NULL);
+    ms_metric_add(&ms_worker_audio_seconds, job->audio_seconds, NULL, NULL);
+    ms_metric_add(&ms_worker_work_seconds, outcome->seconds, NULL, NULL);
+    ms_metric_set(&ms_worker_speed, speed, NULL);
 }
 
 /* Ends the job as failed, or has it tried again. The error's code decides. */
@@ -244,7 +278,7 @@ static int end_failed(struct worker *worker, const struct ms_job_outcome *outcom
     if (rc != 0)
         return rc;
     if (again) {
-        ms_metric_add(MS_METRIC_RETRIES, 1, job->error_code, NULL);
+        ms_metric_add(&ms_worker_retries, 1, job->error_code, NULL);
         ms_log_fields(MS_LOG_WARN, "job will be tried again", "job", job->id, "code",
                       job->error_code, "error", job->error_message, "attempt", attempt, NULL);
         return 0;
@@ -318,7 +352,7 @@ static void run_job(struct worker *worker) {
     struct ms_job *job = &worker->job;
     ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
-    ms_metric_set(MS_METRIC_IN_FLIGHT, 1, NULL);
+    ms_metric_set(&ms_worker_in_flight, 1, NULL);
     char bytes[32], attempt[16];
     (void)snprintf(bytes, sizeof bytes, "%lld", (long long)job->input_bytes);
     (void)snprintf(attempt, sizeof attempt, "%d", job->attempts);
@@ -336,7 +370,7 @@ static void run_job(struct worker *worker) {
     worker->store_suspect |= outcome.store_failed;
     settle(worker, &outcome, code, &err);
     ms_lease_end(worker->lease);
-    ms_metric_set(MS_METRIC_IN_FLIGHT, 0, NULL);
+    ms_metric_set(&ms_worker_in_flight, 0, NULL);
     ms_scratch_empty(&worker->scratch);
 }
 
@@ -421,8 +455,8 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
     struct worker worker = {
         .options = options,
         .scratch = {.lock = -1},
-        .queue_outage = {.what = "the queue", .errors = MS_METRIC_QUEUE_ERRORS},
-        .store_outage = {.what = "the store", .errors = MS_METRIC_STORE_ERRORS},
+        .queue_outage = {.what = "the queue", .errors = &ms_queue_errors},
+        .store_outage = {.what = "the store", .errors = &ms_store_errors},
     };
     const struct ms_chores_options chores = {
         .queue_url = options->queue_url,

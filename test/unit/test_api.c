@@ -526,6 +526,9 @@ static void tells_health_and_models(void **state) {
     answer_free(&answer);
     char id[MS_JOB_ID_HEX];
     submit("", id);
+    static struct ms_metric *const list[] = {&ms_api_jobs, &ms_api_queue_depth, &ms_api_requests,
+                                             NULL};
+    ms_metrics_use(list);
     answer = call("GET", "/metrics");
     expect("metrics", &answer, 200);
     assert_non_null(strstr(answer.body, "\nmsaas_jobs{state=\"queued\"} 1\n"));

@@ -90,7 +90,7 @@ static bool is_closed(int fd) {
 }
 
 static void those_that_hang_hold_up_nobody(void **state) {
-    struct ms_outage outage = {.what = "the queue", .errors = MS_METRIC_QUEUE_ERRORS};
+    struct ms_outage outage = {.what = "the queue", .errors = &ms_queue_errors};
     const struct ms_chores_options options = {
         .queue_url = url, .lease_ms = 30000, .outage = &outage};
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

@@ -25,9 +25,9 @@ struct attention_layer { /* of the transformer */
      * filter: [3 * channels][channels]. */
     const struct ms_filter *in_q;
     const struct ms_filter *in_k, *in_v; /* [channels][channels]: of a cross layer only */
-    const struct ms_filter *out;     /* [channels][channels] */
-    const struct ms_filter *linear1; /* [hidden][channels] */
-    const struct ms_filter *linear2; /* [channels][hidden] */
+    const struct ms_filter *out;         /* [channels][channels] */
+    const struct ms_filter *linear1;     /* [hidden][channels] */
+    const struct ms_filter *linear2;     /* [channels][hidden] */
     struct ms_norm norm_q, norm_kv, norm_ff, norm_out;
     struct ms_tensor *gamma_1, *gamma_2; /* [channels] each */
 };
