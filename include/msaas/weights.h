@@ -27,6 +27,8 @@ MS_MUST_CHECK int ms_weights_new(struct ms_weight *items, size_t count, struct m
 /* The weights own the mapping in which they lie from now on: freeing them closes it. */
 struct ms_mapped;
 void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file);
+/* Gives the pages of the file back; they are read again when they are needed. */
+void ms_weights_rest(const struct ms_weights *weights);
 void ms_weights_free(struct ms_weights *weights); /* NULL is fine */
 /* NULL where there is none of that name. */
 const struct ms_weight *ms_weights_find(const struct ms_weights *weights, const char *name);

@@ -38,10 +38,12 @@ static int get_member(struct demucs *demucs, int index, bool exact, const struct
     struct ms_member **member = exact && bf16 ? &demucs->exact[index] : &demucs->members[index];
     pthread_mutex_lock(&demucs->lock);
     int rc = 0;
-    if (*member == NULL)
+    if (*member == NULL) {
         rc = demucs->backend->member_new(
             &demucs->json.hyper, demucs->weights[index], demucs->device,
             exact ? MS_PRECISION_FLOAT32 : demucs->network.precision, member, err);
+        ms_weights_rest(demucs->weights[index]);
+    }
     if (demucs->members[index] != NULL && (demucs->exact[index] != NULL || !bf16)) {
         ms_weights_free(demucs->weights[index]);
         demucs->weights[index] = NULL;

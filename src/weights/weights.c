@@ -62,6 +62,10 @@ void ms_weights_free(struct ms_weights *weights) {
     free(weights);
 }
 
+void ms_weights_rest(const struct ms_weights *weights) {
+    ms_mapped_rest(&weights->file);
+}
+
 void ms_weights_own(struct ms_weights *weights, const struct ms_mapped *file) {
     weights->file = *file;
 }
