@@ -144,7 +144,7 @@ static float largest_score(const float *scores, int64_t count) {
 INLINE vec soften(float *scores, int64_t count, float most, uint16_t *halves) {
     vec total = {0};
     for (int64_t c = 0; c < count; c += LANES) {
-        const vec e = exp2_of(load(scores + c) - most);
+        const vec e = exp2_by(load(scores + c) - most, halves != NULL);
         if (halves != NULL)
             store_bf16(halves + c, e);
         else

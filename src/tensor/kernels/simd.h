@@ -7,6 +7,7 @@
 #define MSAAS_TENSOR_SIMD_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -116,9 +117,10 @@ static inline vec reciprocal_of(vec x) {
 #endif
 }
 
-/* 2^x for x up to 127, relative error below 2e-7; below -126 it is 2^-126 or less. The whole part
- * goes into the exponent; the polynomial is the best one of its degree for the rest, -0.5..0.5. */
-static inline vec exp2_of(vec x) {
+/* 2^x for x up to 127; below -126 it is 2^-126 or less. The whole part goes into the exponent; the
+ * polynomial is the best one of its degree for the rest, -0.5..0.5. Relative error below 2e-7;
+ * rough: 8e-5, for results that are then rounded to bfloat16. */
+static inline __attribute__((always_inline)) vec exp2_by(vec x, bool rough) {
     x = max_of(x, splat(-126.0f));
 #if defined(__AVX512F__) && !defined(MS_LANES)
     const vec whole = (vec)_mm512_roundscale_ps((__m512)x, 8), rest = x - whole;
@@ -127,16 +129,27 @@ static inline vec exp2_of(vec x) {
         splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
     const vec whole = x + shifter, rest = x - (whole - shifter);
 #endif
-    vec p = 0.00132764725f * rest + 0.00967554096f;
-    p = p * rest + 0.0555071309f;
-    p = p * rest + 0.240221202f;
-    p = p * rest + 0.693146944f;
-    p = p * rest + 1.00000012f;
+    vec p;
+    if (rough) {
+        p = 0.0551716685f * rest + 0.242611125f;
+        p = p * rest + 0.693260968f;
+        p = p * rest + 0.999928057f;
+    } else {
+        p = 0.00132764725f * rest + 0.00967554096f;
+        p = p * rest + 0.0555071309f;
+        p = p * rest + 0.240221202f;
+        p = p * rest + 0.693146944f;
+        p = p * rest + 1.00000012f;
+    }
 #if defined(__AVX512F__) && !defined(MS_LANES)
     return (vec)_mm512_scalef_ps((__m512)p, (__m512)whole);
 #else
     return (vec)((uvec)p + ((uvec)whole << 23));
 #endif
+}
+
+static inline vec exp2_of(vec x) {
+    return exp2_by(x, false);
 }
 
 #define LOG2_E 1.44269504088896341f
