@@ -28,7 +28,7 @@ const struct ms_job_option ms_job_option_table[MS_JOB_OPTION_COUNT] = {
                                FIELD(bitrate_kbps)},
     [MS_JOB_OPTION_SHIFTS] = {"shifts", "shifts", MS_JOB_TYPE_INTEGER, "N", "0", 0,
                               MS_JOB_MAX_SHIFTS,
-                              "Average N runs, each shifted by a random part of half a second: "
+                              "Average N runs, each shifted at random by up to half a second: "
                               "slightly better stems, N times the work.",
                               FIELD(shifts)},
     [MS_JOB_OPTION_SEED] = {"seed", "seed", MS_JOB_TYPE_INTEGER, "S", "0", 0, 0x1p53,

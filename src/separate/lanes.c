@@ -155,7 +155,7 @@ static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
     if (rc == 0 && (rc = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
         rc = ms_cond_init(&lanes->to_caller);
     if (rc != 0)
-        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(rc));
+        return ms_error_set(err, MS_ENOMEM, "cannot make the locks of the lanes: %s", strerror(rc));
     lanes->locks_made = true;
     return 0;
 }
