@@ -1,9 +1,9 @@
-/* A C tensor API on libtorch: the operators that the network needs, each with what follows it in
- * one.
+/* A C tensor API on libtorch: the operators that the network needs, each joined with what follows
+ * it.
  *
- * tensor.cpp is the only C++; it keeps the tensors. On the CPU the operators are our own
- * (cpu.h), elsewhere they are put together from libtorch's: both do what stands here, and a test
- * compares them.
+ * tensor.cpp keeps the tensors, operators.cpp computes: the only C++. On the CPU the operators are
+ * our own (cpu.h), elsewhere they are put together from libtorch's. Both do what stands here, and a
+ * test compares them.
  *
  * A pool owns the tensors made in it and latches the first error: an operator given a NULL
  * tensor, or a pool that has failed, does nothing and returns NULL, so that a network reads as a
@@ -105,17 +105,18 @@ const struct ms_filter *ms_filter_new(struct ms_pool *p, const struct ms_filter_
  * zeros. */
 struct ms_tensor *ms_convolve(struct ms_pool *p, const struct ms_tensor *x,
                               const struct ms_filter *f);
-/* x += gamma * convolve(y), gamma by channel. */
+/* x += gamma * convolve(y), gamma [channels]. */
 struct ms_tensor *ms_convolve_add_(struct ms_pool *p, struct ms_tensor *x,
                                    const struct ms_tensor *y, const struct ms_filter *f,
                                    const struct ms_tensor *gamma);
-/* linear(layer norm of x), for a filter of one row and column. */
-struct ms_norm { /* over the channels of a position, weighted by channel */
-    const struct ms_tensor *weight, *bias;
+/* A norm of each position over its channels. */
+struct ms_norm {
+    const struct ms_tensor *weight, *bias; /* [channels] each */
 };
+/* linear(layer norm of x), for a filter of one row and column. */
 struct ms_tensor *ms_linear(struct ms_pool *p, const struct ms_norm *norm,
                             const struct ms_tensor *x, const struct ms_filter *f);
-/* x += gamma * second(first(layer norm of x)). */
+/* x += gamma * second(first(layer norm of x)), gamma [channels]. */
 struct ms_tensor *ms_feed_forward_(struct ms_pool *p, const struct ms_norm *norm,
                                    struct ms_tensor *x, const struct ms_filter *first,
                                    const struct ms_filter *second, const struct ms_tensor *gamma);
@@ -144,10 +145,10 @@ struct ms_layer {
 struct ms_tensor *ms_run_layer(struct ms_pool *p, const struct ms_tensor *x,
                                const struct ms_layer *layer);
 
-/* Each position by itself, over its channels. */
+/* Each position by itself, over its channels; w and b [channels]. */
 struct ms_tensor *ms_layer_norm(struct ms_pool *p, const struct ms_tensor *x,
                                 const struct ms_tensor *w, const struct ms_tensor *b);
-/* Each song by itself, over all of it; weighted by channel (a group norm of one group). */
+/* Each song by itself, over all of it (a group norm of one group); w and b [channels]. */
 struct ms_tensor *ms_group_norm_(struct ms_pool *p, struct ms_tensor *x, const struct ms_tensor *w,
                                  const struct ms_tensor *b);
 /* q, k, v [batch][1][tokens][...]: queries are the channels from 0 of q, keys those of k from

@@ -152,8 +152,8 @@ static int choose_stems(struct run *run, struct ms_error *err) {
     const char *list = ms_options_string(run->options, MS_OPTION_STEMS);
     double longest_s = (double)run->info->segment_frames / run->info->sample_rate_hz;
     if (run->pipeline.separate.segment_s > longest_s)
-        return ms_error_set(err, MS_EUSAGE, "--segment: model %s takes at most %.6g s",
-                            run->info->name, longest_s);
+        return ms_error_about(err, MS_EUSAGE, "--segment", "model %s takes at most %.6g s",
+                              run->info->name, longest_s);
     if (two != NULL) {
         int index = stem_index(run->info, two, strlen(two), "--two-stems", err);
         run->pipeline.two_stems = index;
@@ -276,9 +276,9 @@ static int refuse_collisions(struct run *run, struct ms_error *err) {
         if (strcmp(claims[i].path, claims[first].path) != 0) {
             first = i;
         } else if (claims[first].song == later) {
-            rc = ms_error_set(err, MS_EUSAGE,
-                              "--filename: must contain {stem}, or the stems of a song "
-                              "overwrite each other");
+            rc = ms_error_about(err, MS_EUSAGE, "--filename",
+                                "must contain {stem}, or the stems of a song "
+                                "overwrite each other");
         } else if (later->output_count > 0) {
             (void)ms_error_about(err, MS_EINPUT, later->input->path,
                                  "its stems would overwrite those of %s; separate it into another "

@@ -16,8 +16,8 @@ static int add(struct ms_offer *offer, const struct ms_model_info *info, struct 
         if (strcmp(offer->models[i].name, info->name) == 0)
             return 0;
     if (offer->count == MAX_MODELS)
-        return ms_error_set(err, MS_EUSAGE, "--models: at most %d models can be on offer",
-                            MAX_MODELS);
+        return ms_error_about(err, MS_EUSAGE, "--models", "at most %d models can be on offer",
+                              MAX_MODELS);
     struct ms_api_model *model = &offer->models[offer->count++];
     *model = (struct ms_api_model){.stem_count = info->stem_count};
     (void)snprintf(model->name, sizeof model->name, "%s", info->name);

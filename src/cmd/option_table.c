@@ -65,8 +65,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
         {"name", 0, STRING, "NAME", NULL, NULL, 0, 0,
          "Name of the imported model; by default the published one or the file's."},
     [MS_OPTION_URL] = {"url", 0, STRING, "URL", NULL, NULL, 0, 0,
-                       "Download the weights from this address, a mirror of your own; a folder, if "
-                       "it ends in /."},
+                       "Download the weights from this address, such as a mirror of your own. One "
+                       "that ends in / is a folder."},
     [MS_OPTION_SEGMENTS] = {"segments", 0, INT, "N", NULL, "8", 1, 10000,
                             "Segments to measure, rounded up to whole batches."},
     [MS_OPTION_DATA] =
@@ -95,7 +95,7 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "File with the secret of the access key; the variable holds the secret itself."},
     [MS_OPTION_S3_SESSION_TOKEN] =
         {"s3-session-token-file", 0, SECRET, "FILE", "AWS_SESSION_TOKEN", NULL, 0, 0,
-         "File with the session token of temporary keys; the variable holds it itself."},
+         "File with the session token of temporary keys; the variable holds the token itself."},
     [MS_OPTION_S3_VIRTUAL_HOST] =
         {"s3-virtual-host", 0, FLAG, NULL, "MSAAS_S3_VIRTUAL_HOST", NULL, 0, 0,
          "Put the bucket into the host name of URLs instead of the path."},
@@ -126,12 +126,12 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "Redirect downloads of stems to the S3 server, by URLs valid for this long; 0: do not."},
     [MS_OPTION_LINGER] =
         {"linger", 0, REAL, "SECONDS", "MSAAS_LINGER", "0", 0, 600,
-         "Keep serving for this long after SIGTERM, not ready, so that load balancers notice."},
+         "After SIGTERM, serve for this long with /readyz at 503, so that load balancers notice."},
     [MS_OPTION_LEASE] = {"lease", 0, REAL, "SECONDS", "MSAAS_LEASE", "30", 0.1, 3600,
                          "A worker that does not report for this long loses its job to another."},
     [MS_OPTION_STALL] = {"stall", 0, REAL, "SECONDS", "MSAAS_STALL", "120", 1, 86400,
-                         "A job without progress for this long ends its worker and is tried again "
-                         "by another, up to three times."},
+                         "If a job makes no progress for this long, its worker exits and another "
+                         "one tries the job again, up to three times."},
     [MS_OPTION_GRACE] = {"grace", 0, REAL, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =
@@ -174,7 +174,7 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "instructions for it, else float32."},
     [MS_OPTION_WORK_PRECISION] =
         {"precision", 0, CHOICE, "auto|float32|bf16", "MSAAS_PRECISION", "auto", 0, 0,
-         "Number format that the network computes in for jobs without a choice; "
+         "Number format that the network computes in for jobs that choose none; "
          "auto: bf16 where the processor has instructions for it, else float32."},
     [MS_OPTION_JSON] = {"json", 0, FLAG, NULL, NULL, NULL, 0, 0,
                         "Report on standard output as JSON, one object per line."},

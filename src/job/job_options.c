@@ -28,7 +28,7 @@ const struct ms_job_option ms_job_option_table[MS_JOB_OPTION_COUNT] = {
                                FIELD(bitrate_kbps)},
     [MS_JOB_OPTION_SHIFTS] = {"shifts", "shifts", MS_JOB_TYPE_INTEGER, "N", "0", 0,
                               MS_JOB_MAX_SHIFTS,
-                              "Average N runs, each shifted by a random part of half a second: "
+                              "Average N runs, each shifted at random by up to half a second: "
                               "slightly better stems, N times the work.",
                               FIELD(shifts)},
     [MS_JOB_OPTION_SEED] = {"seed", "seed", MS_JOB_TYPE_INTEGER, "S", "0", 0, 0x1p53,
@@ -209,18 +209,18 @@ static void print(const struct ms_job_options *options, const struct ms_job_opti
 static int check_stems(const struct ms_job_options *options, struct ms_error *err) {
     const struct ms_job_option *option = &ms_job_option_table[MS_JOB_OPTION_STEMS];
     if (options->stem_count < 0 || options->stem_count > MS_JOB_MAX_STEMS)
-        return ms_error_set(err, MS_EUSAGE, "stems: at most %d can be named", MS_JOB_MAX_STEMS);
+        return ms_error_about(err, MS_EUSAGE, "stems", "at most %d can be named", MS_JOB_MAX_STEMS);
     if (options->stem_count > 0 && options->two_stems[0] != '\0')
         return ms_error_set(err, MS_EUSAGE, "stems and two_stems exclude each other");
     for (int i = 0; i < options->stem_count; i++) {
         const char *stem = options->stems[i];
         if (!is_name(option, stem, strnlen(stem, sizeof options->stems[i]),
                      sizeof options->stems[i]))
-            return ms_error_set(err, MS_EUSAGE, "stems: number %d is not the name of a stem",
-                                i + 1);
+            return ms_error_about(err, MS_EUSAGE, "stems", "number %d is not the name of a stem",
+                                  i + 1);
         for (int j = 0; j < i; j++)
             if (strcmp(stem, options->stems[j]) == 0)
-                return ms_error_set(err, MS_EUSAGE, "stems: \"%s\" is named twice", stem);
+                return ms_error_about(err, MS_EUSAGE, "stems", "\"%s\" is named twice", stem);
     }
     return 0;
 }
@@ -231,11 +231,11 @@ static int check_bitrate(const struct ms_job_options *options, struct ms_error *
     if (kbps == 0)
         return 0;
     if (formats[format].max_kbps == 0)
-        return ms_error_set(err, MS_EUSAGE, "bitrate: %s has no bit rate to choose",
-                            options->format);
+        return ms_error_about(err, MS_EUSAGE, "bitrate", "%s has no bit rate to choose",
+                              options->format);
     if (kbps < formats[format].min_kbps || kbps > formats[format].max_kbps)
-        return ms_error_set(err, MS_EUSAGE, "bitrate: must be from %d to %d for %s",
-                            formats[format].min_kbps, formats[format].max_kbps, options->format);
+        return ms_error_about(err, MS_EUSAGE, "bitrate", "must be from %d to %d for %s",
+                              formats[format].min_kbps, formats[format].max_kbps, options->format);
     return 0;
 }
 

@@ -45,7 +45,7 @@ int ms_queue_update(struct ms_queue *queue, const char *id,
                                 struct ms_error *err),
                     void *context, struct ms_record *out, struct ms_error *err) {
     if (!ms_job_id_is_valid(id))
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+        return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     for (int i = 0; i < TRIES; i++) {
         struct ms_record record;
         int64_t now_ms = 0;
@@ -380,7 +380,7 @@ int ms_queue_reap(struct ms_queue *queue, int *count, struct ms_error *err) {
 
 int ms_queue_get(struct ms_queue *queue, const char *id, struct ms_job *out, struct ms_error *err) {
     if (!ms_job_id_is_valid(id))
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+        return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     struct ms_record record;
     int64_t now_ms = 0;
     int rc = queue->ops->load(queue, id, &record, &now_ms, err);
@@ -396,7 +396,8 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
     *count = 0;
     next[0] = '\0';
     if (filter->limit < 1 || filter->limit > 1000)
-        return ms_error_set(err, MS_EUSAGE, "limit: must be from 1 to 1000, not %d", filter->limit);
+        return ms_error_about(err, MS_EUSAGE, "limit", "must be from 1 to 1000, not %d",
+                              filter->limit);
     char(*ids)[MS_JOB_ID_HEX] = calloc((size_t)filter->limit, sizeof *ids);
     if (ids == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
@@ -425,8 +426,8 @@ int ms_queue_waiting(struct ms_queue *queue, const char *cursor, int max,
     *count = 0;
     next[0] = '\0';
     if (max < 1 || max > MS_WAITING_MAX)
-        return ms_error_set(err, MS_EUSAGE, "max: must be from 1 to %d, not %d", MS_WAITING_MAX,
-                            max);
+        return ms_error_about(err, MS_EUSAGE, "max", "must be from 1 to %d, not %d", MS_WAITING_MAX,
+                              max);
     const struct ms_listing listing = {.order = MS_ORDER_WAITING, .max = max, .cursor = cursor};
     return queue->ops->list(queue, &listing, ids, count, next, err);
 }
@@ -463,7 +464,7 @@ static int erase(struct ms_record *record, int64_t now_ms, void *context, struct
     const struct erasure *erasure = context;
     (void)now_ms;
     if (record->revision == 0 && !record->unreadable)
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+        return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     ms_job_fini(erasure->was);
     int rc = ms_job_copy(&record->job, erasure->was, err);
     if (rc != 0)

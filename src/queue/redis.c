@@ -132,7 +132,7 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
         return unexpected(err);
     *now_ms = to_int(field[NOW]);
     if (field[DOC]->type == REDIS_REPLY_NIL && field[REVISION]->type == REDIS_REPLY_NIL)
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+        return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     (void)snprintf(out->job.id, sizeof out->job.id, "%s", text_of(field[ID]));
     out->job.position = to_int(field[POSITION]);
     out->job.created_ms = to_int(field[CREATED]);
@@ -236,7 +236,7 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
 
 /* Until something is on the list, which it leaves there: the right end is moved to itself. All who
  * wait wake up; one gets the job, the others find nothing and wait on. What wakes them is never
- * left on the list, as a claim takes off what is no job. MS_ENOTFOUND: the time is over. */
+ * left on the list, as a claim takes off what is not a job. MS_ENOTFOUND: the time is over. */
 static int wait_for_item(struct redis *r, double until_s, struct ms_error *err) {
     const int64_t left_ms = (int64_t)((until_s - ms_monotonic_s()) * 1000);
     if (left_ms <= 0)
@@ -363,7 +363,8 @@ static int list_waiting(struct redis *r, const struct ms_listing *listing,
     int64_t from;
     int rc = ms_queue_read_cursor(listing->cursor, '\0', 0, &from, &rest, err);
     if (rc == 0 && (from < 0 || from > INT32_MAX))
-        rc = ms_error_set(err, MS_EUSAGE, "cursor: %" PRId64 " is not a place in the list", from);
+        rc = ms_error_about(err, MS_EUSAGE, "cursor", "%" PRId64 " is not a place in the list",
+                            from);
     redisReply *reply = NULL;
     if (rc == 0)
         rc = ms_redis_ask(r->connection, 0, &reply, err, "LRANGE toWorker %" PRId64 " %" PRId64,

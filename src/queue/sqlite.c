@@ -240,7 +240,7 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     if (step == SQLITE_ROW)
         rc = read_record(statement, out, err);
     else if (step == SQLITE_DONE)
-        rc = ms_error_set(err, MS_ENOTFOUND, "there is no job of that id");
+        rc = ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     else
         rc = of_the_file(failed(s, err), err);
     (void)sqlite3_reset(statement);

@@ -155,7 +155,7 @@ static int make_locks(struct ms_lanes *lanes, struct ms_error *err) {
     if (rc == 0 && (rc = pthread_cond_init(&lanes->to_lanes, NULL)) == 0)
         rc = ms_cond_init(&lanes->to_caller);
     if (rc != 0)
-        return ms_error_set(err, MS_ENOMEM, "lanes: %s", strerror(rc));
+        return ms_error_set(err, MS_ENOMEM, "cannot make the locks of the lanes: %s", strerror(rc));
     lanes->locks_made = true;
     return 0;
 }
@@ -185,9 +185,9 @@ int ms_lanes_new(struct ms_network *network, int lanes, int batch, struct ms_lan
                  struct ms_error *err) {
     *out = NULL;
     if (batch < 1 || batch > MS_BATCH_MAX)
-        return ms_error_set(err, MS_EUSAGE, "batch: %d is not in 1..%d", batch, MS_BATCH_MAX);
+        return ms_error_about(err, MS_EUSAGE, "batch", "%d is not in 1..%d", batch, MS_BATCH_MAX);
     if (lanes < 1 || lanes > MS_LANES_MAX)
-        return ms_error_set(err, MS_EUSAGE, "lanes: %d is not in 1..%d", lanes, MS_LANES_MAX);
+        return ms_error_about(err, MS_EUSAGE, "lanes", "%d is not in 1..%d", lanes, MS_LANES_MAX);
     int rc = 0;
     struct ms_lanes *made = calloc(1, sizeof *made);
     if (made == NULL)

@@ -272,20 +272,20 @@ static int check_options(const struct ms_model_info *info,
                          int64_t *stride_frames, struct ms_error *err) {
     double longest_s = (double)info->segment_frames / info->sample_rate_hz;
     if (!(options->overlap >= 0.0 && options->overlap < 1.0))
-        return ms_error_set(err, MS_EUSAGE, "overlap: %g is not in 0 <= overlap < 1",
-                            options->overlap);
+        return ms_error_about(err, MS_EUSAGE, "overlap", "%g is not in 0 <= overlap < 1",
+                              options->overlap);
     if (!(options->segment_s >= 0.0 && options->segment_s <= longest_s))
-        return ms_error_set(err, MS_EUSAGE, "segment: %g s; model %s takes at most %g s",
-                            options->segment_s, info->name, longest_s);
+        return ms_error_about(err, MS_EUSAGE, "segment", "%g s; model %s takes at most %g s",
+                              options->segment_s, info->name, longest_s);
     if (options->shifts < 0 || options->shifts > MS_GRID_MAX_RUNS)
-        return ms_error_set(err, MS_EUSAGE, "shifts: %d is not in 0..%d", options->shifts,
-                            MS_GRID_MAX_RUNS);
+        return ms_error_about(err, MS_EUSAGE, "shifts", "%d is not in 0..%d", options->shifts,
+                              MS_GRID_MAX_RUNS);
     *segment_frames = options->segment_s > 0.0
                           ? (int64_t)(options->segment_s * info->sample_rate_hz)
                           : info->segment_frames;
     if (*segment_frames < 1)
-        return ms_error_set(err, MS_EUSAGE, "segment: %g s is less than one frame",
-                            options->segment_s);
+        return ms_error_about(err, MS_EUSAGE, "segment", "%g s is less than one frame",
+                              options->segment_s);
     *stride_frames = (int64_t)((1.0 - options->overlap) * (double)*segment_frames);
     if (*stride_frames < 1)
         *stride_frames = 1;

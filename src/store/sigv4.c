@@ -137,8 +137,10 @@ static int add_headers(const struct ms_sigv4_request *request, struct text *bloc
     for (const char *const *line = request->headers; line != NULL && *line != NULL; line++) {
         const size_t size = strcspn(*line, ":");
         if ((*line)[size] != ':' || size == 0 || count == MAX_HEADERS) {
-            rc = ms_error_set(err, MS_EUSAGE, "a header to be signed is none, or one of over %d",
-                              MAX_HEADERS);
+            rc = ms_error_set(
+                err, MS_EUSAGE,
+                "a header to be signed has no name or no colon, or there are more than %d",
+                MAX_HEADERS);
             goto out;
         }
         headers[count] = (struct header){.name = strndup(*line, size), .value = *line + size + 1};
@@ -173,7 +175,8 @@ out:
 static int add_scope(struct text *out, const struct ms_sigv4_request *request,
                      struct ms_error *err) {
     if (strlen(request->amz_date) != 16 || request->amz_date[DATE_BYTES] != 'T')
-        return ms_error_set(err, MS_EINTERNAL, "\"%.20s\" is no date to sign a request with",
+        return ms_error_set(err, MS_EINTERNAL,
+                            "\"%.20s\" is not a date of the form YYYYMMDDTHHMMSSZ",
                             request->amz_date);
     add_bytes(out, request->amz_date, DATE_BYTES);
     add(out, "/");

@@ -63,10 +63,11 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
         return ms_error_set(err, MS_EUSAGE,
                             "\"%.80s\" cannot be a bucket: 3 to 63 of a-z, 0-9, '.' and '-'", full);
     if (!key_is_good(key))
-        return ms_error_set(err, MS_EUSAGE,
-                            "a key in bucket %s is malformed: 1 to 512 bytes of UTF-8, without "
-                            "control characters, backslashes and empty, \".\" or \"..\" parts",
-                            full);
+        return ms_error_set(
+            err, MS_EUSAGE,
+            "a key in bucket %s is malformed: 1 to 512 bytes of UTF-8, without "
+            "control characters, backslashes, or parts that are empty, \".\" or \"..\"",
+            full);
     return 0;
 }
 

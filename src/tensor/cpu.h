@@ -77,14 +77,15 @@ void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows
 
 /* linear.c: operators of positions, x [positions][channels], that go by blocks of them, so that
  * what lies between two products stays in the cache. */
-struct ms_cpu_norm { /* of each position over its channels, before a linear layer */
-    const float *weight, *bias;
+/* Of each position over its channels, before a linear layer. */
+struct ms_cpu_norm {
+    const float *weight, *bias; /* [channels] each */
 };
 /* y [positions][results] = f(norm(x)), f a linear layer. */
 size_t ms_cpu_linear_scratch(const struct ms_cpu_filter *f);
 void ms_cpu_linear(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *f, const float *x,
                    int64_t positions, float *y, void *scratch);
-/* x += gamma * second(first(norm(x))), both linear layers. */
+/* x += gamma * second(first(norm(x))), both linear layers; gamma [channels]. */
 size_t ms_cpu_feed_forward_scratch(const struct ms_cpu_filter *first,
                                    const struct ms_cpu_filter *second);
 void ms_cpu_feed_forward(const struct ms_cpu_norm *norm, const struct ms_cpu_filter *first,
@@ -93,9 +94,12 @@ void ms_cpu_feed_forward(const struct ms_cpu_norm *norm, const struct ms_cpu_fil
 
 /* layer.c: the layer of tensor.h, row by row of its result, for the same reason.
  * x [rows][width][in] -> y [out_rows][out_width][results of the last filter]. */
-struct ms_cpu_unit { /* ms_residual */
-    const struct ms_cpu_filter *in, *out;
-    const float *norm_in_weight, *norm_in_bias, *norm_out_weight, *norm_out_bias, *scale;
+/* See struct ms_residual. */
+struct ms_cpu_unit {
+    const struct ms_cpu_filter *in, *out;       /* [hidden][channels][3], [2 * channels][hidden] */
+    const float *norm_in_weight, *norm_in_bias; /* [hidden] each */
+    const float *norm_out_weight, *norm_out_bias; /* [2 * channels] each */
+    const float *scale;                           /* [channels] */
 };
 struct ms_cpu_layer {
     const struct ms_cpu_filter *filter, *then; /* then may be NULL */

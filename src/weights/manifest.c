@@ -189,12 +189,13 @@ int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path
         return rc;
     if (json.info.member_count != manifest->info.member_count)
         return ms_error_about(err, MS_ECORRUPT, path,
-                              "not the published %s: it has another number of networks",
+                              "is not the published %s: it has another number of networks",
                               manifest->info.name);
     for (int i = 0; i < json.info.member_count; i++)
         if (manifest->networks[i].sha256[0] != '\0' &&
             strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
-            return ms_error_about(err, MS_ECORRUPT, path, "not the published %s: other weights",
+            return ms_error_about(err, MS_ECORRUPT, path,
+                                  "is not the published %s: its weights are others",
                                   manifest->info.name);
     return 0;
 }

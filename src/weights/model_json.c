@@ -61,7 +61,7 @@ static bool plain_int(const struct ms_json *node, int *out) {
 
 static int read_hyper(const struct ms_json *object, struct ms_hyper *hyper, struct ms_error *err) {
     if (ms_json_count(object) != sizeof fields / sizeof *fields)
-        return ms_error_set(err, MS_EMODEL, "hyperparameters: there are %zu, not %zu",
+        return ms_error_set(err, MS_EMODEL, "hyperparameters has %zu members, but must have %zu",
                             ms_json_count(object), sizeof fields / sizeof *fields);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const struct ms_json *node = ms_json_get(object, fields[i].name);
