@@ -85,6 +85,9 @@ MS_MUST_CHECK int ms_job_option_set(struct ms_job_options *options,
                                     const struct ms_job_option *option, const char *text,
                                     struct ms_error *err);
 
+/* Whether the format takes this bit rate; 0, its own, it always does. MS_EUSAGE says which it
+ * takes. */
+MS_MUST_CHECK int ms_job_bitrate_check(const char *format, int64_t kbps, struct ms_error *err);
 /* Checks all options together: bit rates of the format, options that exclude each other, and
  * everything that ms_job_option_set checks. MS_EUSAGE names the option and what would be right.
  * Which models exist is not checked. */

@@ -70,16 +70,17 @@ struct ms_tensor *ms_tensor_from_f16(struct ms_pool *p, const void *data, int di
 void ms_tensor_to_f32(struct ms_pool *p, const struct ms_tensor *x, float *out);
 int ms_tensor_dims(const struct ms_tensor *x);
 int64_t ms_tensor_size(const struct ms_tensor *x, int dim); /* negative dim: from the end */
-struct ms_tensor *ms_reshape(struct ms_pool *p, const struct ms_tensor *x, int dims,
-                             const int64_t *shape);
+struct ms_tensor *ms_tensor_reshape(struct ms_pool *p, const struct ms_tensor *x, int dims,
+                                    const int64_t *shape);
 /* Dimensions in another order, contiguous. */
-struct ms_tensor *ms_permute(struct ms_pool *p, const struct ms_tensor *x, int dims,
-                             const int64_t *order);
+struct ms_tensor *ms_tensor_permute(struct ms_pool *p, const struct ms_tensor *x, int dims,
+                                    const int64_t *order);
 /* A view. */
-struct ms_tensor *ms_narrow(struct ms_pool *p, const struct ms_tensor *x, int dim, int64_t start,
-                            int64_t length);
-struct ms_tensor *ms_share(struct ms_pool *p, const struct ms_tensor *x); /* the same values */
-struct ms_tensor *ms_clone(struct ms_pool *p, const struct ms_tensor *x);
+struct ms_tensor *ms_tensor_narrow(struct ms_pool *p, const struct ms_tensor *x, int dim,
+                                   int64_t start, int64_t length);
+struct ms_tensor *ms_tensor_share(struct ms_pool *p,
+                                  const struct ms_tensor *x); /* the same values */
+struct ms_tensor *ms_tensor_clone(struct ms_pool *p, const struct ms_tensor *x);
 
 /* ---- filters: weights made ready once ---- */
 struct ms_filter_shape {

@@ -9,6 +9,7 @@
 
 #include "inputs.h"
 #include "msaas/cmd.h"
+#include "msaas/job_options.h"
 #include "msaas/pipeline.h"
 #include "msaas/stem.h"
 #include "msaas/sys.h"
@@ -84,7 +85,6 @@ static int encode_options(struct run *run, struct ms_error *err) {
     bool wav = encode->format == MS_FORMAT_WAV;
     bool mp3 = encode->format == MS_FORMAT_MP3;
     bool flac = encode->format == MS_FORMAT_FLAC;
-    bool other = !wav && !mp3 && !flac;
     bool int24 = given(run, MS_OPTION_INT24);
     bool float32 = given(run, MS_OPTION_FLOAT32);
     int rc = needs(asked <= 1, "--wav, --mp3, --flac, --opus and --m4a exclude each other", err);
@@ -99,10 +99,15 @@ static int encode_options(struct run *run, struct ms_error *err) {
     if (rc == 0)
         rc = needs(mp3 || !given(run, MS_OPTION_MP3_PRESET), "--mp3-preset needs --mp3", err);
     if (rc == 0)
-        rc = needs(other || !given(run, MS_OPTION_BITRATE), "--bitrate needs --opus or --m4a", err);
+        rc = needs(!given(run, MS_OPTION_MP3_BITRATE) || !given(run, MS_OPTION_BITRATE),
+                   "--bitrate and --mp3-bitrate exclude each other", err);
     encode->sample_type = int24 ? MS_SAMPLE_INT24 : float32 ? MS_SAMPLE_FLOAT32 : MS_SAMPLE_INT16;
+    const bool by_mp3 = mp3 && !given(run, MS_OPTION_BITRATE);
     encode->bitrate_kbps =
-        (int)ms_options_int(run->options, mp3 ? MS_OPTION_MP3_BITRATE : MS_OPTION_BITRATE);
+        (int)ms_options_int(run->options, by_mp3 ? MS_OPTION_MP3_BITRATE : MS_OPTION_BITRATE);
+    if (rc == 0)
+        rc = ms_job_bitrate_check(ms_audio_format_extension(encode->format), encode->bitrate_kbps,
+                                  err);
     encode->mp3_preset = (int)ms_options_int(run->options, MS_OPTION_MP3_PRESET);
     return rc;
 }
@@ -141,8 +146,8 @@ static int read_options(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-static int stem_index(const struct ms_model_info *info, const char *name, size_t length,
-                      const char *option, struct ms_error *err) {
+static int find_stem(const struct ms_model_info *info, const char *name, size_t length,
+                     const char *option, struct ms_error *err) {
     const int index = ms_stem_find(info->stems, info->stem_count, name, length, err);
     return index >= 0 ? index : ms_error_prefix(err, "%s", option);
 }
@@ -155,7 +160,7 @@ static int choose_stems(struct run *run, struct ms_error *err) {
         return ms_error_about(err, MS_EUSAGE, "--segment", "model %s takes at most %.6g s",
                               run->info->name, longest_s);
     if (two != NULL) {
-        int index = stem_index(run->info, two, strlen(two), "--two-stems", err);
+        int index = find_stem(run->info, two, strlen(two), "--two-stems", err);
         run->pipeline.two_stems = index;
         return index < 0 ? index : 0;
     }
@@ -163,7 +168,7 @@ static int choose_stems(struct run *run, struct ms_error *err) {
         run->pipeline.stems[i] = true;
     while (list != NULL) {
         size_t length = strcspn(list, ",");
-        int index = stem_index(run->info, list, length, "--stems", err);
+        int index = find_stem(run->info, list, length, "--stems", err);
         if (index < 0)
             return index;
         run->pipeline.stems[index] = true;

@@ -225,17 +225,16 @@ static int check_stems(const struct ms_job_options *options, struct ms_error *er
     return 0;
 }
 
-static int check_bitrate(const struct ms_job_options *options, struct ms_error *err) {
-    const int format = find_format(options->format);
-    const int64_t kbps = options->bitrate_kbps;
-    if (kbps == 0)
+int ms_job_bitrate_check(const char *format, int64_t kbps, struct ms_error *err) {
+    const int index = find_format(format);
+    if (kbps == 0 || index < 0)
         return 0;
-    if (formats[format].max_kbps == 0)
-        return ms_error_about(err, MS_EUSAGE, "bitrate", "%s has no bit rate to choose",
-                              options->format);
-    if (kbps < formats[format].min_kbps || kbps > formats[format].max_kbps)
-        return ms_error_about(err, MS_EUSAGE, "bitrate", "must be from %d to %d for %s",
-                              formats[format].min_kbps, formats[format].max_kbps, options->format);
+    const int least = formats[index].min_kbps, most = formats[index].max_kbps;
+    if (most == 0)
+        return ms_error_about(err, MS_EUSAGE, "bitrate", "%s has no bit rate to choose", format);
+    if (kbps < least || kbps > most)
+        return ms_error_about(err, MS_EUSAGE, "bitrate", "must be from %d to %d for %s", least,
+                              most, format);
     return 0;
 }
 
@@ -250,7 +249,7 @@ int ms_job_options_check(const struct ms_job_options *options, struct ms_error *
             return ms_error_about(err, MS_EUSAGE, option->name, "has no value");
         rc = ms_job_option_set(&scratch, option, text, err);
     }
-    return rc == 0 ? check_bitrate(options, err) : rc;
+    return rc == 0 ? ms_job_bitrate_check(options->format, options->bitrate_kbps, err) : rc;
 }
 
 /* ---- JSON ---- */

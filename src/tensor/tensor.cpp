@@ -182,22 +182,23 @@ int64_t ms_tensor_size(const ms_tensor *x, int dim) {
     return x == nullptr ? 0 : x->value.size(dim);
 }
 
-ms_tensor *ms_reshape(ms_pool *p, const ms_tensor *x, int dims, const int64_t *shape) {
+ms_tensor *ms_tensor_reshape(ms_pool *p, const ms_tensor *x, int dims, const int64_t *shape) {
     return op(p, "reshape", {x}, [&] { return x->value.reshape(sizes(dims, shape)); });
 }
 
-ms_tensor *ms_permute(ms_pool *p, const ms_tensor *x, int dims, const int64_t *order) {
+ms_tensor *ms_tensor_permute(ms_pool *p, const ms_tensor *x, int dims, const int64_t *order) {
     return op(p, "permute", {x}, [&] { return x->value.permute(sizes(dims, order)).contiguous(); });
 }
 
-ms_tensor *ms_narrow(ms_pool *p, const ms_tensor *x, int dim, int64_t start, int64_t length) {
+ms_tensor *ms_tensor_narrow(ms_pool *p, const ms_tensor *x, int dim, int64_t start,
+                            int64_t length) {
     return op(p, "narrow", {x}, [&] { return x->value.narrow(dim, start, length); });
 }
 
-ms_tensor *ms_share(ms_pool *p, const ms_tensor *x) {
+ms_tensor *ms_tensor_share(ms_pool *p, const ms_tensor *x) {
     return op(p, "share", {x}, [&] { return x->value; });
 }
 
-ms_tensor *ms_clone(ms_pool *p, const ms_tensor *x) {
+ms_tensor *ms_tensor_clone(ms_pool *p, const ms_tensor *x) {
     return op(p, "clone", {x}, [&] { return x->value.clone(); });
 }

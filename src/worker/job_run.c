@@ -40,22 +40,20 @@ struct run {
 
 /* ---- options ---- */
 
-static int stem_index(const struct ms_model_info *model, const char *name, struct ms_error *err) {
-    return ms_stem_find(model->stems, model->stem_count, name, strlen(name), err);
-}
-
 static int choose_stems(const struct ms_job_options *from, const struct ms_model_info *model,
                         struct ms_pipeline_options *to, struct ms_error *err) {
     to->two_stems = -1;
     int rc = 0;
     if (from->two_stems[0] != '\0') {
-        rc = to->two_stems = stem_index(model, from->two_stems, err);
+        rc = to->two_stems = ms_stem_find(model->stems, model->stem_count, from->two_stems,
+                                          strlen(from->two_stems), err);
         return rc < 0 ? rc : 0;
     }
     for (int i = 0; from->stem_count == 0 && i < model->stem_count; i++)
         to->stems[i] = true;
     for (int i = 0; i < from->stem_count; i++) {
-        rc = stem_index(model, from->stems[i], err);
+        rc = ms_stem_find(model->stems, model->stem_count, from->stems[i], strlen(from->stems[i]),
+                          err);
         if (rc < 0)
             return rc;
         to->stems[rc] = true;

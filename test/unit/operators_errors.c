@@ -78,7 +78,7 @@ void layer_filters_that_do_not_fit(void **state) {
                                     make_input(p, &four, 6, 0, 1)),
             .units = {{ms_filter_new(p, &first, make_input(p, &w, 2, 0, 1), small),
                        ms_filter_new(p, &second, make_input(p, &v, 3, 0, 1), big), small, small,
-                       big, big, ms_narrow(p, big, 0, 0, 4)}},
+                       big, big, ms_tensor_narrow(p, big, 0, 0, 4)}},
             .unit_count = 1,
             .then = ms_filter_new(p, &then, make_input(p, &t, 7, 0, 1), big),
         };

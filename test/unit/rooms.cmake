@@ -27,7 +27,7 @@ msaas_unit_tests(cmd naming inputs option encode precision job_options) # some t
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
 # The kernels, also with vectors of 16 values on every processor: a table of the test alone.
-add_library(kernels_wide OBJECT ${CMAKE_SOURCE_DIR}/src/tensor/kernels/cpu.c)
+add_library(kernels_wide OBJECT ${CMAKE_SOURCE_DIR}/src/tensor/kernels/table.c)
 target_link_libraries(kernels_wide PRIVATE msaas_kernel_flags)
 target_compile_definitions(kernels_wide PRIVATE MS_KERNELS=wide MS_LANES=16 MS_TILE_ROWS=12)
 # Wider than the processor's vectors: gcc warns of calls between objects, of which there are none.

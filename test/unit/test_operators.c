@@ -244,19 +244,20 @@ static struct ms_tensor *run_layer(struct ms_pool *p, struct ms_tensor **in,
     struct ms_filter_shape then = linear(channels, 6);
     then.bf16 = c->filter.bf16;
     const struct ms_residual unit = {
-        .in = ms_filter_new(p, &first, in[3], ms_narrow(p, in[5], 0, 0, hidden)),
-        .out = ms_filter_new(p, &second, in[4], ms_narrow(p, in[5], 0, 0, 2 * channels)),
-        .norm_in_weight = ms_narrow(p, in[5], 0, 1, hidden),
-        .norm_in_bias = ms_narrow(p, in[5], 0, 2, hidden),
-        .norm_out_weight = ms_narrow(p, in[5], 0, 3, 2 * channels),
-        .norm_out_bias = ms_narrow(p, in[5], 0, 4, 2 * channels),
-        .scale = ms_narrow(p, in[5], 0, 5, channels),
+        .in = ms_filter_new(p, &first, in[3], ms_tensor_narrow(p, in[5], 0, 0, hidden)),
+        .out = ms_filter_new(p, &second, in[4], ms_tensor_narrow(p, in[5], 0, 0, 2 * channels)),
+        .norm_in_weight = ms_tensor_narrow(p, in[5], 0, 1, hidden),
+        .norm_in_bias = ms_tensor_narrow(p, in[5], 0, 2, hidden),
+        .norm_out_weight = ms_tensor_narrow(p, in[5], 0, 3, 2 * channels),
+        .norm_out_bias = ms_tensor_narrow(p, in[5], 0, 4, 2 * channels),
+        .scale = ms_tensor_narrow(p, in[5], 0, 5, channels),
     };
     const struct ms_layer layer = {
         .filter = ms_filter_new(p, &c->filter, in[1], in[2]),
         .units = {unit, unit},
         .unit_count = (int)c->number % 3,
-        .then = c->number < 3 ? NULL : ms_filter_new(p, &then, in[6], ms_narrow(p, in[5], 0, 0, 6)),
+        .then = c->number < 3 ? NULL
+                              : ms_filter_new(p, &then, in[6], ms_tensor_narrow(p, in[5], 0, 0, 6)),
     };
     return ms_run_layer(p, in[0], &layer);
 }
@@ -494,7 +495,8 @@ static void waveform_undoes_spectrum(void **state) {
         struct ms_tensor *x = make_input(pool, &wave, 0, 0, 1),
                          *none = ms_tensor_from_f32(pool, levels, 2, pair),
                          *y = ms_waveform(pool, ms_spectrum(pool, x, nfft), none,
-                                          ms_reshape(pool, ms_permute(pool, x, 3, order), 4, shape),
+                                          ms_tensor_reshape(
+                                              pool, ms_tensor_permute(pool, x, 3, order), 4, shape),
                                           none, nfft);
         assert_fine(pool);
         int64_t count;

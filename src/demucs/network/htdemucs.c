@@ -29,7 +29,7 @@ static void trace(struct run *r, const char *branch, const char *module, int ind
     else
         (void)snprintf(name, sizeof name, "%s%s.%d%s", branch, module, index, part);
     const int64_t mark = ms_pool_mark(r->p), channels_first[] = {0, 3, 1, 2};
-    ms_htdemucs_trace(name, r->p, ms_permute(r->p, x, 4, channels_first));
+    ms_htdemucs_trace(name, r->p, ms_tensor_permute(r->p, x, 4, channels_first));
     (void)ms_pool_release(r->p, mark, NULL);
 }
 
@@ -108,7 +108,7 @@ static struct ms_tensor *to_tokens(struct run *r, const struct branch *branch,
     struct ms_pool *p = r->p;
     const int64_t tokens[] = {ms_tensor_size(x, 0), 1, ms_tensor_size(x, 1) * ms_tensor_size(x, 2),
                               ms_tensor_size(x, 3)};
-    replace(r, &x, ms_reshape(p, x, 4, tokens));
+    replace(r, &x, ms_tensor_reshape(p, x, 4, tokens));
     if (branch->upsampler != NULL)
         replace(r, &x, ms_convolve(p, x, branch->upsampler));
     replace(r, &x, ms_layer_norm(p, x, branch->norm_in.weight, branch->norm_in.bias));
@@ -122,7 +122,7 @@ static struct ms_tensor *from_tokens(struct run *r, const struct branch *branch,
         replace(r, &x, ms_convolve(r->p, x, branch->downsampler));
     const int64_t grid[] = {ms_tensor_size(x, 0), rows, ms_tensor_size(x, 2) / rows,
                             ms_tensor_size(x, 3)};
-    replace(r, &x, ms_reshape(r->p, x, 4, grid));
+    replace(r, &x, ms_tensor_reshape(r->p, x, 4, grid));
     return x;
 }
 
@@ -137,7 +137,8 @@ static void run_transformer(struct run *r, struct ms_tensor **x_freq, struct ms_
     for (int i = 0; i < net->hyper.t_layers; i++) {
         /* A cross layer of the time branch sees the frequency branch as it was before its own
          * layer. */
-        struct ms_tensor *before = net->time.layers[i].cross ? ms_clone(r->p, *x_freq) : NULL;
+        struct ms_tensor *before =
+            net->time.layers[i].cross ? ms_tensor_clone(r->p, *x_freq) : NULL;
         *x_freq = transform(r, &net->freq.layers[i], *x_freq, *x_time);
         trace_tokens(r, "crosstransformer.layers", i, *x_freq);
         *x_time = transform(r, &net->time.layers[i], *x_time, before);
@@ -155,7 +156,8 @@ static struct ms_tensor *time_input(struct run *r, const struct ms_tensor *mix) 
     const int64_t mark = ms_pool_mark(r->p), turn[] = {0, 2, 1},
                   shape[] = {ms_tensor_size(mix, 0), 1, ms_tensor_size(mix, 2),
                              ms_tensor_size(mix, 1)};
-    return ms_pool_release(r->p, mark, ms_reshape(r->p, ms_permute(r->p, mix, 3, turn), 4, shape));
+    return ms_pool_release(
+        r->p, mark, ms_tensor_reshape(r->p, ms_tensor_permute(r->p, mix, 3, turn), 4, shape));
 }
 
 struct ms_tensor *ms_htdemucs_forward(const struct ms_member *net, struct ms_pool *p,
@@ -181,8 +183,8 @@ struct ms_tensor *ms_htdemucs_forward(const struct ms_member *net, struct ms_poo
         x = encode(r, true, i, x);
         if (i == 0 && net->freq_embedding != NULL)
             x = ms_add_(p, x, net->freq_embedding);
-        saved_time[i] = ms_share(p, xt);
-        saved_freq[i] = ms_share(p, x);
+        saved_time[i] = ms_tensor_share(p, xt);
+        saved_freq[i] = ms_tensor_share(p, x);
     }
     seconds[MS_STAGE_ENCODERS] += (now = ms_monotonic_s()) - from;
     from = now;

@@ -53,8 +53,8 @@ static const struct ms_filter *load_part(struct loader *l, const struct ms_filte
     struct ms_filter_shape s = *shape;
     s.bf16 = s.bf16 && l->net->bf16;
     if (!s.transposed) {
-        w = ms_narrow(p, w, 0, first, s.out);
-        b = ms_narrow(p, b, 0, first, s.out);
+        w = ms_tensor_narrow(p, w, 0, first, s.out);
+        b = ms_tensor_narrow(p, b, 0, first, s.out);
     }
     if (l->rc == 0)
         l->rc = ms_pool_status(p, l->err);
@@ -228,7 +228,7 @@ static void load_freq_embedding(struct loader *l) {
     struct ms_tensor *table = load(l, "freq_emb.embedding", "weight");
     table = ms_scale_(p, table, h->emb_scale * h->freq_emb);
     const int64_t shape[] = {h->nfft / 2 / h->stride, 1, h->channels};
-    l->net->freq_embedding = ms_reshape(p, table, 3, shape);
+    l->net->freq_embedding = ms_tensor_reshape(p, table, 3, shape);
 }
 
 /* create_sin_embedding (demucs/transformer.py): cosines in the first half of the channels, sines
