@@ -25,10 +25,10 @@ struct ms_metric_series {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ms_metric *const none[] = {NULL};
-static struct ms_metric *const *list = none;
+static struct ms_metric *const *shown = none;
 
-void ms_metrics_use(struct ms_metric *const *all) {
-    list = all;
+void ms_metrics_use(struct ms_metric *const *list) {
+    shown = list;
 }
 
 static struct ms_metric_series *find(const struct ms_metric *metric, const char *a, const char *b) {
@@ -169,8 +169,8 @@ __attribute__((constructor)) static void note_start(void) {
 /* Every counter begins at 0: if it appeared with its first event, rate() would not see that
  * event. */
 static void begin_counters(void) {
-    for (int n = 0; list[n] != NULL; n++) {
-        struct ms_metric *metric = list[n];
+    for (int n = 0; shown[n] != NULL; n++) {
+        struct ms_metric *metric = shown[n];
         if (metric->kind == MS_METRIC_COUNTER && metric->labels[0] == NULL)
             (void)get(metric, NULL, NULL);
         for (int i = 0; metric->known[i] != NULL; i++)
@@ -201,8 +201,8 @@ char *ms_metrics_page(const char *role) {
                   role, resident_bytes(), (long long)started);
     (void)pthread_mutex_lock(&lock);
     begin_counters();
-    for (int n = 0; list[n] != NULL; n++) {
-        const struct ms_metric *metric = list[n];
+    for (int n = 0; shown[n] != NULL; n++) {
+        const struct ms_metric *metric = shown[n];
         if (metric->count == 0)
             continue;
         (void)fprintf(page, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,

@@ -13,7 +13,7 @@
 #define SECRET MS_TYPE_SECRET
 
 /* An option of a job: see job_options.h. */
-#define JOB(id) .job = &ms_job_option_table[MS_JOB_OPTION_##id]
+#define JOB(id) (&ms_job_option_table[MS_JOB_OPTION_##id])
 
 static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_MODEL] =
@@ -30,15 +30,15 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "Name of each result, made of {model}, {track}, {trackext}, {stem} and {ext}."},
     [MS_OPTION_RECURSIVE] = {"recursive", 'r', FLAG, NULL, NULL, NULL, 0, 0,
                              "Separate the audio and video files in folders, too."},
-    [MS_OPTION_TWO_STEMS] = {JOB(TWO_STEMS)},
+    [MS_OPTION_TWO_STEMS] = {.job = JOB(TWO_STEMS)},
     [MS_OPTION_OTHER_METHOD] =
         {"other-method", 0, CHOICE, "add|minus|none", NULL, "add", 0, 0,
          "The rest of --two-stems: the sum of the other stems (\"no_STEM\"), the mix minus the "
          "stem (\"minus_STEM\"), or none."},
-    [MS_OPTION_STEMS] = {JOB(STEMS)},
-    [MS_OPTION_SHIFTS] = {JOB(SHIFTS)},
-    [MS_OPTION_SEED] = {JOB(SEED)},
-    [MS_OPTION_OVERLAP] = {JOB(OVERLAP)},
+    [MS_OPTION_STEMS] = {.job = JOB(STEMS)},
+    [MS_OPTION_SHIFTS] = {.job = JOB(SHIFTS)},
+    [MS_OPTION_SEED] = {.job = JOB(SEED)},
+    [MS_OPTION_OVERLAP] = {.job = JOB(OVERLAP)},
     [MS_OPTION_SEGMENT] = {"segment", 0, REAL, "SECONDS", NULL, NULL, 0.1, 3600,
                            "Length of a segment; by default, and at most, the model's own."},
     [MS_OPTION_WAV] = {"wav", 0, FLAG, NULL, NULL, NULL, 0, 0,
@@ -56,8 +56,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                                "Bit rate of MP3."},
     [MS_OPTION_MP3_PRESET] = {"mp3-preset", 0, INT, "N", NULL, "7", 2, 7,
                               "Effort of the MP3 encoder, from 2 (slowest) to 7 (fastest)."},
-    [MS_OPTION_BITRATE] = {JOB(BITRATE)},
-    [MS_OPTION_CLIP_MODE] = {JOB(CLIP)},
+    [MS_OPTION_BITRATE] = {.job = JOB(BITRATE)},
+    [MS_OPTION_CLIP_MODE] = {.job = JOB(CLIP)},
     [MS_OPTION_MODEL_OUT] = {"out", 'o', STRING, "DIR", NULL, NULL, 0, 0,
                              "Folder that the model is written to; by default the models' folder."},
     [MS_OPTION_MODEL_NAME] =
@@ -153,8 +153,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_SERVER] = {"server", 's', STRING, "URL", "MSAAS_SERVER", "http://localhost:5000", 0,
                           0, "Server to use."},
     [MS_OPTION_WAIT] = {"wait", 'w', FLAG, NULL, NULL, NULL, 0, 0, "Wait until the job has ended."},
-    [MS_OPTION_JOB_MODEL] = {.letter = 'n', JOB(MODEL)},
-    [MS_OPTION_JOB_PRECISION] = {JOB(PRECISION)},
+    [MS_OPTION_JOB_MODEL] = {.letter = 'n', .job = JOB(MODEL)},
+    [MS_OPTION_JOB_PRECISION] = {.job = JOB(PRECISION)},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, "DIR", NULL, NULL, 0, 0,
                              "Folder of the stems; by default separated/ID."},
     [MS_OPTION_LANES] =

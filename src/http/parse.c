@@ -247,8 +247,10 @@ int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out) {
 /* ---- paths ---- */
 
 bool ms_http_percent_decode(const char *text, size_t size, bool plus_is_blank, char *out) {
-    for (size_t i = 0; i < size; i++)
-        out[i] = plus_is_blank && text[i] == '+' ? ' ' : text[i];
+    memcpy(out, text, size);
+    for (size_t i = 0; plus_is_blank && i < size; i++)
+        if (out[i] == '+')
+            out[i] = ' ';
     if (!ms_percent_decode(out, size, out, size + 1))
         return false;
     for (const char *at = out; *at != '\0'; at++)
