@@ -21,15 +21,21 @@ static int record(struct ms_error *err, int code, const char *subject, const cha
     return code;
 }
 
+static MS_PRINTF(4, 0) int record_formatted(struct ms_error *err, int code, const char *subject,
+                                            const char *fmt, va_list args) {
+    char rest[MS_ERROR_TEXT_BYTES];
+    (void)vsnprintf(rest, sizeof rest, fmt, args);
+    return record(err, code, subject, rest);
+}
+
 int(ms_error_set)(struct ms_error *err, int code, const char *fmt, ...) {
     if (err == NULL)
         return code;
     va_list args;
     va_start(args, fmt);
-    char rest[MS_ERROR_TEXT_BYTES];
-    (void)vsnprintf(rest, sizeof rest, fmt, args);
+    (void)record_formatted(err, code, NULL, fmt, args);
     va_end(args);
-    return record(err, code, NULL, rest);
+    return code;
 }
 
 int(ms_error_about)(struct ms_error *err, int code, const char *subject, const char *fmt, ...) {
@@ -37,10 +43,9 @@ int(ms_error_about)(struct ms_error *err, int code, const char *subject, const c
         return code;
     va_list args;
     va_start(args, fmt);
-    char rest[MS_ERROR_TEXT_BYTES];
-    (void)vsnprintf(rest, sizeof rest, fmt, args);
+    (void)record_formatted(err, code, subject, fmt, args);
     va_end(args);
-    return record(err, code, subject, rest);
+    return code;
 }
 
 int ms_error_copy(struct ms_error *err, const struct ms_error *from) {

@@ -35,7 +35,7 @@ struct ms_session {
 static int get_member(struct demucs *demucs, int index, bool exact, const struct ms_member **out,
                       struct ms_error *err) {
     const bool bf16 = demucs->network.precision == MS_PRECISION_BF16;
-    struct ms_member **member = exact && bf16 ? &demucs->exact[index] : &demucs->members[index];
+    struct ms_member **member = exact ? &demucs->exact[index] : &demucs->members[index];
     pthread_mutex_lock(&demucs->lock);
     int rc = 0;
     if (*member == NULL) {

@@ -171,11 +171,7 @@ struct ms_product ms_cpu_product(const struct ms_cpu_filter *f, const void *x, i
 void ms_cpu_convolve(const struct ms_cpu_filter *f, const float *x, int64_t rows, int64_t width,
                      const float *gamma, float *y, int64_t out_rows, int64_t out_width,
                      void *scratch) {
-    const void *taken = x;
-    if (f->shape.bf16) {
-        f->kernels->to_bf16(x, scratch, rows * width * f->shape.in);
-        taken = scratch;
-    }
+    const void *taken = ms_cpu_taken(f, x, rows * width * f->shape.in, scratch);
     if (f->shape.transposed) {
         convolve_transposed(f, taken, rows, width, y, out_rows, out_width);
         return;

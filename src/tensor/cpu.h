@@ -68,6 +68,15 @@ void ms_cpu_filter_fini(struct ms_cpu_filter *f);
 struct ms_product ms_cpu_product(const struct ms_cpu_filter *f, const void *x, int64_t rows,
                                  int64_t width, void *y, int64_t out_rows, int64_t out_width);
 
+/* What f takes of `count` values: x itself, or x in bfloat16, which goes to `room`. */
+static inline const void *ms_cpu_taken(const struct ms_cpu_filter *f, const float *x, int64_t count,
+                                       void *room) {
+    if (!f->shape.bf16)
+        return x;
+    f->kernels->to_bf16(x, (uint16_t *)room, count);
+    return room;
+}
+
 /* x [rows][width][in] -> y [out_rows][out_width][results], y += gamma * result where gamma is
  * not NULL. */
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width);

@@ -56,13 +56,9 @@ static void run_unit(const struct ms_cpu_unit *unit, float *x, int64_t width, ch
     const struct ms_kernels *k = unit->in->kernels;
     const int64_t channels = unit->in->shape.in, hidden = unit->in->shape.out,
                   out = unit->out->shape.out;
-    struct unit_rooms r;
+    struct unit_rooms r = {0};
     (void)lay_out_unit(&r, unit, width, scratch);
-    const void *taken = x;
-    if (unit->in->shape.bf16) {
-        k->to_bf16(x, r.rounded, width * channels);
-        taken = r.rounded;
-    }
+    const void *taken = ms_cpu_taken(unit->in, x, width * channels, r.rounded);
     double sums[2] = {0.0, 0.0};
     struct ms_product first = ms_cpu_product(unit->in, taken, 1, width, r.hidden, 1, width);
     first.sums = sums;
@@ -89,7 +85,7 @@ struct layer_rooms {
     uint16_t *rounded;     /* x, where the filter takes bfloat16 */
     float *row;            /* of the filter's results, where another filter follows */
     uint16_t *rounded_row; /* the same, where that takes bfloat16 */
-    char *unit, *product;  /* scratch memory of these; never used at the same time */
+    char *step;            /* scratch memory of the product, then of each unit */
 };
 
 static size_t lay_out_layer(struct layer_rooms *r, const struct ms_cpu_layer *l, int64_t rows,
@@ -111,7 +107,7 @@ static size_t lay_out_layer(struct layer_rooms *r, const struct ms_cpu_layer *l,
         const size_t bytes = lay_out_unit(&unit, &l->units[i], out_width, NULL);
         most = bytes > most ? bytes : most;
     }
-    r->unit = r->product = ms_piece(scratch, &used, most);
+    r->step = ms_piece(scratch, &used, most);
     return used;
 }
 
@@ -128,26 +124,18 @@ void ms_cpu_run_layer(const struct ms_cpu_layer *l, const float *x, int64_t rows
                   channels = ms_filter_results(&l->filter->shape);
     struct layer_rooms r;
     (void)lay_out_layer(&r, l, rows, width, out_width, scratch);
-    const void *taken = x;
-    if (l->filter->shape.bf16) {
-        k->to_bf16(x, r.rounded, rows * width * l->filter->shape.in);
-        taken = r.rounded;
-    }
+    const void *taken = ms_cpu_taken(l->filter, x, rows * width * l->filter->shape.in, r.rounded);
     for (int64_t row = 0; row < out_rows; row++, y += out_width * results) {
         float *at = l->then != NULL ? r.row : y;
         struct ms_product p = ms_cpu_product(l->filter, taken, rows, width, at, 1, out_width);
         p.first_row = row;
-        p.scratch = r.product;
+        p.scratch = r.step;
         k->product(&p);
         for (int i = 0; i < l->unit_count; i++)
-            run_unit(&l->units[i], at, out_width, r.unit);
+            run_unit(&l->units[i], at, out_width, r.step);
         if (l->then == NULL)
             continue;
-        const void *between = at;
-        if (l->then->shape.bf16) {
-            k->to_bf16(at, r.rounded_row, out_width * channels);
-            between = r.rounded_row;
-        }
+        const void *between = ms_cpu_taken(l->then, at, out_width * channels, r.rounded_row);
         const struct ms_product last =
             ms_cpu_product(l->then, between, 1, out_width, y, 1, out_width);
         k->product(&last);
