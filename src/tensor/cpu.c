@@ -15,10 +15,10 @@ static int stride_of(const struct ms_filter_shape *s) {
     return s->stride_rows > s->stride_columns ? s->stride_rows : s->stride_columns;
 }
 
-/* Where three columns by half of the products pay for the transforms. */
+/* Where fewer products pay for the transforms. */
 static bool has_winograd(const struct ms_filter_shape *s) {
     return s->kernel_columns == 3 && s->stride_columns == 1 && s->stride_rows == 1 &&
-           s->dilation == 1 && !s->transposed && !s->bf16 && s->out >= WINOGRAD_OUTPUTS;
+           s->dilation == 1 && !s->transposed && s->out >= WINOGRAD_OUTPUTS;
 }
 
 /* Transposed: tap j of phase r is tap r + j * stride of the kernel. */
@@ -102,8 +102,8 @@ void ms_cpu_filter_fini(struct ms_cpu_filter *f) {
 /* ---- convolutions ---- */
 
 size_t ms_cpu_convolve_scratch(const struct ms_cpu_filter *f, int64_t rows, int64_t width) {
-    return f->shape.bf16 ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t)
-                         : f->kernels->product_bytes(&f->phase[0]);
+    return ms_takes_bf16(&f->phase[0]) ? (size_t)(rows * width * f->shape.in) * sizeof(uint16_t)
+                                       : f->kernels->product_bytes(&f->phase[0]);
 }
 
 /* Output o = input * stride + tap - padding: of phase r, o = q * stride + r - padding reads

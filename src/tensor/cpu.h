@@ -71,7 +71,7 @@ struct ms_product ms_cpu_product(const struct ms_cpu_filter *f, const void *x, i
 /* What f takes of `count` values: x itself, or x in bfloat16, which goes to `room`. */
 static inline const void *ms_cpu_taken(const struct ms_cpu_filter *f, const float *x, int64_t count,
                                        void *room) {
-    if (!f->shape.bf16)
+    if (!ms_takes_bf16(&f->phase[0]))
         return x;
     f->kernels->to_bf16(x, (uint16_t *)room, count);
     return room;

@@ -25,7 +25,7 @@ static size_t lay_out_unit(struct unit_rooms *r, const struct ms_cpu_unit *unit,
     r->scale2 = ms_piece(scratch, &used, out * sizeof(float));
     r->shift2 = ms_piece(scratch, &used, out * sizeof(float));
     r->moments = ms_piece(scratch, &used, hidden * (hidden + 1) * sizeof(double));
-    if (unit->in->shape.bf16)
+    if (ms_takes_bf16(&unit->in->phase[0]))
         r->rounded =
             ms_piece(scratch, &used, (size_t)(width * unit->in->shape.in) * sizeof(uint16_t));
     return used;
@@ -93,12 +93,12 @@ static size_t lay_out_layer(struct layer_rooms *r, const struct ms_cpu_layer *l,
     const size_t values = (size_t)(out_width * ms_filter_results(&l->filter->shape));
     size_t used = 0;
     *r = (struct layer_rooms){0};
-    if (l->filter->shape.bf16)
+    if (ms_takes_bf16(&l->filter->phase[0]))
         r->rounded = ms_piece(scratch, &used,
                               (size_t)(rows * width * l->filter->shape.in) * sizeof *r->rounded);
     if (l->then != NULL) {
         r->row = ms_piece(scratch, &used, values * sizeof *r->row);
-        if (l->then->shape.bf16)
+        if (ms_takes_bf16(&l->then->phase[0]))
             r->rounded_row = ms_piece(scratch, &used, values * sizeof *r->rounded_row);
     }
     size_t most = l->filter->kernels->product_bytes(&l->filter->phase[0]);

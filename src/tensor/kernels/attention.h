@@ -15,10 +15,6 @@ _Static_assert(BLOCK_QUERIES % TILE_ROWS == 0 && BLOCK_KEYS % TILE_COLUMNS == 0,
 
 #define NO_SCORE (-1e30f) /* of a key that is not there */
 
-static inline int64_t round_up(int64_t x, int64_t to) {
-    return (x + to - 1) / to * to;
-}
-
 /* One head at work. Sizes in values; inputs of products are float or bfloat16. */
 struct head {
     const struct ms_attention *a;

@@ -22,17 +22,22 @@ extern "C" {
 #define MS_TAPS_MAX 128
 
 /* Weights of a product as the kernels read them: [panels][taps][depth][outputs of a panel]; by
- * Winograd's way six points stand for three taps. Made once, shared, only read. With glu a panel
- * holds as many outputs of the first half as of the second, so that a tile has both. */
+ * Winograd's way points stand for taps. Made once, shared, only read. With glu a panel holds as
+ * many outputs of the first half as of the second, so that a tile has both. */
 struct ms_packed {
     int64_t out, depth; /* outputs (both halves of a GLU), inputs of each tap */
     int taps;
     bool glu;
-    bool winograd;     /* three columns wide, stride 1: packed for winograd.h; float32 */
+    bool winograd;     /* three columns wide, stride 1: packed for winograd.h */
     bool bf16;         /* weights, and what they are multiplied by, are bfloat16; sums are float */
     void *values;      /* ms_kernels.packed_bytes, aligned to 64 bytes */
-    const void *zeros; /* depth values of zero, for positions beyond the edge */
+    const void *zeros; /* depth floats of zero, for positions beyond the edge */
 };
+
+/* Else its input is float: Winograd's way rounds what comes of its transform. */
+static inline bool ms_takes_bf16(const struct ms_packed *w) {
+    return w->bf16 && !w->winograd;
+}
 
 /* Where weight (output o, tap t, input i) lies: data[o * out + t * tap + i * in]. */
 struct ms_weight_layout {
@@ -47,7 +52,7 @@ struct ms_tap { /* the input position that it reads: output position * stride + 
 /* For every output position: v = activation(scale * sum over taps of x . w + shift), then y = v,
  * or y += gamma * v. A convolution, a linear layer, or one phase of a transposed convolution. */
 struct ms_product {
-    const void *x;    /* [rows][width][depth]; float, or bfloat16 where the weights are */
+    const void *x;    /* [rows][width][depth]; float, or bfloat16 where ms_takes_bf16(w) */
     int64_t x_column; /* values from one position to the next; 0: depth */
     const struct ms_packed *w;
     int64_t rows, width;

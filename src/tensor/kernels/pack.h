@@ -4,7 +4,7 @@
 
 #include "winograd.h"
 
-/* t counts packed taps: those of the kernel, or [POINTS][rows of the kernel]. */
+/* t counts packed taps: those of the kernel, or [points][rows of the kernel]. */
 static float weight_at(const struct ms_packed *w, const struct ms_weight_layout *from, int64_t o,
                        int64_t t, int64_t i) {
     const float *at = from->data + o * from->out + i * from->in;
@@ -13,7 +13,7 @@ static float weight_at(const struct ms_packed *w, const struct ms_weight_layout 
     const int64_t kernel_rows = w->taps / 3, first = t % kernel_rows * 3;
     float sum = 0.0f;
     for (int j = 0; j < 3; j++)
-        sum += to_points[t / kernel_rows][j] * at[(first + j) * from->tap];
+        sum += to_points[w->bf16][t / kernel_rows][j] * at[(first + j) * from->tap];
     return sum;
 }
 

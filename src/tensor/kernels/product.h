@@ -27,9 +27,15 @@ static inline int64_t panels_of(const struct ms_packed *w) {
     return (results_of(w) + panel_outputs(w) - 1) / panel_outputs(w);
 }
 
-/* winograd.h: six points stand for three taps. */
+/* winograd.h: so many points stand for three taps. */
+#define POINTS_MAX INT64_C(6)
+
+static inline int64_t points_of(const struct ms_packed *w) {
+    return w->bf16 ? 4 : 6;
+}
+
 static inline int64_t packed_taps(const struct ms_packed *w) {
-    return w->winograd ? INT64_C(2) * w->taps : w->taps;
+    return w->winograd ? w->taps / 3 * points_of(w) : w->taps;
 }
 
 static inline int64_t panel_values(const struct ms_packed *w) {

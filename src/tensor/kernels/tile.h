@@ -10,6 +10,10 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
+static inline int64_t round_up(int64_t x, int64_t to) {
+    return (x + to - 1) / to * to;
+}
+
 typedef vec sums_of_tile[TILE_ROWS][2];
 
 INLINE void put_tile(sums_of_tile sums, int vectors, float *out, int64_t out_stride) {
@@ -99,6 +103,17 @@ INLINE void store_bf16(void *y, vec x) {
         halves[i] = bf16_of(x[i]);
 #endif
     memcpy(y, &halves, sizeof halves);
+}
+
+/* The first `count` of them; all, where there are more. */
+INLINE void store_part_bf16(uint16_t *y, vec x, int64_t count) {
+    if (count >= LANES) {
+        store_bf16(y, x);
+        return;
+    }
+    uint16_t halves[LANES];
+    store_bf16(halves, x);
+    memcpy(y, halves, (size_t)count * sizeof *y);
 }
 
 static void to_bf16(const float *x, uint16_t *y, int64_t count) {
