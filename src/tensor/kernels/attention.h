@@ -14,6 +14,8 @@ _Static_assert(TILE_ROWS <= LANES, "one vector has something of each query");
 _Static_assert(BLOCK_QUERIES % TILE_ROWS == 0 && BLOCK_KEYS % TILE_COLUMNS == 0, "whole tiles");
 
 #define NO_SCORE (-1e30f) /* of a key that is not there */
+/* Of a block's powers of two: those of thousands of keys add up far below the largest float. */
+#define POWERS_MAX 0x1p64f
 
 /* One head at work. Sizes in values; inputs of products are float or bfloat16. */
 struct head {
@@ -23,7 +25,7 @@ struct head {
     /* [blocks of keys][depth / TILE_COLUMNS][keys of the block][TILE_COLUMNS] */
     char *packed_values;
     char *queries; /* [BLOCK_QUERIES][depth of a], scaled */
-    char *parts;   /* [TILE_ROWS][BLOCK_KEYS]: bfloat16 of scores */
+    char *parts;   /* [TILE_ROWS][BLOCK_KEYS]: powers of two of scores */
     float *scores; /* [TILE_ROWS][BLOCK_KEYS] */
     float *totals; /* [BLOCK_QUERIES][depth] */
     float *sums;   /* [BLOCK_QUERIES][LANES]: of the exponentials, by column */
@@ -135,19 +137,83 @@ static float largest_score(const float *scores, int64_t count) {
     return largest_of(largest);
 }
 
-/* Scores of one query become 2^(score - most), in bfloat16 at `halves` where that is not NULL.
- * Returns their sum, column by column of a vector. */
-INLINE vec soften(float *scores, int64_t count, float most, uint16_t *halves) {
+/* Scores of one query become 2^(score - most), at `to` in the precision of the products. Returns
+ * their sum, column by column of a vector. */
+static vec soften(const float *scores, int64_t count, float most, bool bf16, char *to) {
     vec total = {0};
     for (int64_t c = 0; c < count; c += LANES) {
-        const vec e = exp2_by(load(scores + c) - most, halves != NULL);
-        if (halves != NULL)
-            store_bf16(halves + c, e);
-        else
-            store(scores + c, e);
+        const vec e = exp2_by(load(scores + c) - most, bf16);
+        store_as(to, c, e, bf16);
         total += e;
     }
     return total;
+}
+
+/* Scores of one panel of keys against a tile of queries, less `most` of the query: they become
+ * powers of two before they leave the registers. sums [TILE_ROWS]: added to. */
+INLINE void score_panel(const void *const *rows, int64_t depth, const void *panel, bool bf16,
+                        const float *most, char *to, vec *sums) {
+    sums_of_tile scores;
+    UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < 2; v++) scores[r][v] =
+        splat(-most[r]);
+    sum_tile(rows, 1, depth, panel, bf16, 2, scores);
+    UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < 2; v++) {
+        const vec e = exp2_by(scores[r][v], bf16);
+        store_as(to, r * BLOCK_KEYS + v * LANES, e, bf16);
+        sums[r] += e;
+    }
+}
+
+INLINE void score_panels(const struct head *h, const void *const *rows, const char *keys,
+                         int64_t count, bool bf16, const float *most, vec *sums) {
+    const int64_t depth = h->a->depth, bytes = bf16 ? 2 : 4;
+    for (int64_t c = 0; c < count; c += TILE_COLUMNS)
+        score_panel(rows, depth, keys + c * depth * bytes, bf16, most, h->parts + c * bytes, sums);
+}
+
+/* The scores of a tile against keys of a block, all there, relative to the largest ones of before.
+ * False: some rose too far for that. */
+static bool score_on(const struct head *h, const void *const *rows, const char *keys, int64_t count,
+                     const float *most, float *sums) {
+    vec added[TILE_ROWS] = {{0}}, highest = {0};
+    if (h->a->bf16)
+        score_panels(h, rows, keys, count, true, most, added);
+    else
+        score_panels(h, rows, keys, count, false, most, added);
+    for (int r = 0; r < TILE_ROWS; r++)
+        highest = max_of(added[r], highest);
+    if (!(largest_of(highest) <= POWERS_MAX))
+        return false;
+    for (int r = 0; r < TILE_ROWS; r++)
+        store(sums + r * LANES, load(sums + r * LANES) + added[r]);
+    return true;
+}
+
+/* The same relative to the largest ones so far, these among them. factor [LANES]: what everything
+ * before is to be multiplied by. */
+static void score_anew(const struct head *h, const void *const *rows, const char *keys,
+                       int64_t count, int64_t there, float *most, float *sums, float *factor) {
+    const struct ms_attention *a = h->a;
+    const int64_t bytes = a->bf16 ? 2 : 4;
+    float here[LANES] = {0};
+    for (int64_t c = 0; c < count; c += TILE_COLUMNS)
+        multiply(rows, 1, a->depth, keys + c * a->depth * bytes, a->bf16, false, h->scores + c,
+                 BLOCK_KEYS);
+    for (int r = 0; r < TILE_ROWS; r++) {
+        float *scores = h->scores + r * BLOCK_KEYS;
+        for (int64_t c = there; c < count; c++)
+            scores[c] = NO_SCORE;
+        here[r] = largest_score(scores, count);
+    }
+    const vec before = load(most), now = max_of(before, load(here));
+    store(factor, exp2_of(before - now));
+    store(here, now);
+    memcpy(most, here, TILE_ROWS * sizeof *most);
+    for (int r = 0; r < TILE_ROWS; r++) {
+        const vec sum = soften(h->scores + r * BLOCK_KEYS, count, most[r], a->bf16,
+                               h->parts + r * BLOCK_KEYS * bytes);
+        store(sums + r * LANES, load(sums + r * LANES) * factor[r] + sum);
+    }
 }
 
 /* Queries from..from + TILE_ROWS of the block against the block of keys that begins at key
@@ -155,37 +221,19 @@ INLINE vec soften(float *scores, int64_t count, float most, uint16_t *halves) {
 static void attend_tile(const struct head *h, int64_t from, int64_t block) {
     const struct ms_attention *a = h->a;
     const int64_t bytes = a->bf16 ? 2 : 4, left = h->keys - block,
-                  count = left < BLOCK_KEYS ? left : BLOCK_KEYS;
+                  count = left < BLOCK_KEYS ? left : BLOCK_KEYS, there = a->keys - block;
+    const char *keys = h->packed_keys + block * a->depth * bytes;
     const void *rows[TILE_ROWS];
-    float most[LANES] = {0}, factor[LANES];
+    float *most = h->most + from, *sums = h->sums + from * LANES, factor[LANES];
     for (int r = 0; r < TILE_ROWS; r++)
         rows[r] = h->queries + (from + r) * a->depth * bytes;
-    for (int64_t c = 0; c < count; c += TILE_COLUMNS)
-        multiply(rows, 1, a->depth, h->packed_keys + (block + c) * a->depth * bytes, a->bf16, false,
-                 h->scores + c, BLOCK_KEYS);
-    for (int r = 0; r < TILE_ROWS; r++) {
-        for (int64_t c = a->keys - block; c < count; c++)
-            h->scores[r * BLOCK_KEYS + c] = NO_SCORE;
-        most[r] = largest_score(h->scores + r * BLOCK_KEYS, count);
-    }
-    /* What everything before is to be multiplied by. */
-    const vec before = load(h->most + from), now = max_of(before, load(most));
-    store(factor, exp2_of(before - now));
-    store(most, now);
-    memcpy(h->most + from, most, TILE_ROWS * sizeof *most);
-    for (int r = 0; r < TILE_ROWS; r++) {
-        float *scores = h->scores + r * BLOCK_KEYS, *sums = h->sums + (from + r) * LANES;
-        vec sum;
-        if (a->bf16) {
-            uint16_t *halves = (uint16_t *)(void *)h->parts + r * BLOCK_KEYS;
-            sum = soften(scores, count, most[r], halves);
-            rows[r] = halves;
-        } else {
-            sum = soften(scores, count, most[r], NULL);
-            rows[r] = scores;
-        }
-        store(sums, load(sums) * factor[r] + sum);
-    }
+    const bool on = block > 0 && there >= count && score_on(h, rows, keys, count, most, sums);
+    if (on)
+        store(factor, splat(1.0f));
+    else
+        score_anew(h, rows, keys, count, there, most, sums, factor);
+    for (int r = 0; r < TILE_ROWS; r++)
+        rows[r] = h->parts + r * BLOCK_KEYS * bytes;
     for (int64_t c = 0; c < h->depth; c += TILE_COLUMNS) {
         _Alignas(64) float part[TILE_ROWS * TILE_COLUMNS];
         multiply(rows, 1, count, h->packed_values + (block * h->depth + c * count) * bytes, a->bf16,

@@ -121,10 +121,10 @@ static inline vec reciprocal_of(vec x) {
  * polynomial is the best one of its degree for the rest, -0.5..0.5. Relative error below 2e-7;
  * rough: 8e-5, for results that are then rounded to bfloat16. */
 static inline __attribute__((always_inline)) vec exp2_by(vec x, bool rough) {
-    x = max_of(x, splat(-126.0f));
 #if defined(__AVX512F__) && !defined(MS_LANES)
     const vec whole = (vec)_mm512_roundscale_ps((__m512)x, 8), rest = x - whole;
 #else
+    x = max_of(x, splat(-126.0f));
     const vec shifter =
         splat(12582912.0f); /* 1.5 * 2^23: rounds to a whole number in the lowest bits */
     const vec whole = x + shifter, rest = x - (whole - shifter);

@@ -21,11 +21,10 @@ INLINE void put_tile(sums_of_tile sums, int vectors, float *out, int64_t out_str
         store(out + r * out_stride + v * LANES, sums[r][v]);
 }
 
-/* out [TILE_ROWS][TILE_COLUMNS] = sum over t, i of rows[t * TILE_ROWS + r][i] *
+/* sums [TILE_ROWS][TILE_COLUMNS] += sum over t, i of rows[t * TILE_ROWS + r][i] *
  * panel[t][i][column]. vectors: 1 where the second half of the panel is empty. */
 INLINE void multiply_f32(const void *const *rows, int taps, int64_t depth, const float *panel,
-                         int vectors, float *out, int64_t out_stride) {
-    sums_of_tile sums = {{{0}}};
+                         int vectors, sums_of_tile sums) {
     for (int t = 0; t < taps; t++) {
         const float *x[TILE_ROWS];
         UNROLL for (int r = 0; r < TILE_ROWS; r++) x[r] = rows[t * TILE_ROWS + r];
@@ -38,14 +37,12 @@ INLINE void multiply_f32(const void *const *rows, int taps, int64_t depth, const
             }
         }
     }
-    put_tile(sums, vectors, out, out_stride);
 }
 
 /* The same for bfloat16: inputs in pairs, panel [t][i / 2][column][2]. depth is even. Without
  * instructions for it each bfloat16 is widened, by a shift, to the float that it stands for. */
 INLINE void multiply_bf16(const void *const *rows, int taps, int64_t depth, const uint16_t *panel,
-                          int vectors, float *out, int64_t out_stride) {
-    sums_of_tile sums = {{{0}}};
+                          int vectors, sums_of_tile sums) {
     for (int t = 0; t < taps; t++) {
         const char *x[TILE_ROWS];
         UNROLL for (int r = 0; r < TILE_ROWS; r++) x[r] = rows[t * TILE_ROWS + r];
@@ -69,19 +66,34 @@ INLINE void multiply_bf16(const void *const *rows, int taps, int64_t depth, cons
             }
         }
     }
+}
+
+INLINE void sum_tile(const void *const *rows, int taps, int64_t depth, const void *panel, bool bf16,
+                     int vectors, sums_of_tile sums) {
+    if (bf16)
+        multiply_bf16(rows, taps, depth, panel, vectors, sums);
+    else
+        multiply_f32(rows, taps, depth, panel, vectors, sums);
+}
+
+INLINE void multiply_by(const void *const *rows, int taps, int64_t depth, const void *panel,
+                        bool bf16, int vectors, float *out, int64_t out_stride) {
+    sums_of_tile sums = {{{0}}};
+    sum_tile(rows, taps, depth, panel, bf16, vectors, sums);
     put_tile(sums, vectors, out, out_stride);
 }
 
+/* out [TILE_ROWS][TILE_COLUMNS], out_stride from row to row = the products of rows and panel. */
 static void multiply(const void *const *rows, int taps, int64_t depth, const void *panel, bool bf16,
                      bool narrow, float *out, int64_t out_stride) {
     if (bf16 && narrow)
-        multiply_bf16(rows, taps, depth, panel, 1, out, out_stride);
+        multiply_by(rows, taps, depth, panel, true, 1, out, out_stride);
     else if (bf16)
-        multiply_bf16(rows, taps, depth, panel, 2, out, out_stride);
+        multiply_by(rows, taps, depth, panel, true, 2, out, out_stride);
     else if (narrow)
-        multiply_f32(rows, taps, depth, panel, 1, out, out_stride);
+        multiply_by(rows, taps, depth, panel, false, 1, out, out_stride);
     else
-        multiply_f32(rows, taps, depth, panel, 2, out, out_stride);
+        multiply_by(rows, taps, depth, panel, false, 2, out, out_stride);
 }
 
 /* Nearest bfloat16, ties to even; not a number stays one. */
@@ -103,6 +115,14 @@ INLINE void store_bf16(void *y, vec x) {
         halves[i] = bf16_of(x[i]);
 #endif
     memcpy(y, &halves, sizeof halves);
+}
+
+/* LANES values from value `at` of y on, floats or bfloat16. */
+INLINE void store_as(char *y, int64_t at, vec x, bool bf16) {
+    if (bf16)
+        store_bf16(y + at * 2, x);
+    else
+        memcpy(y + at * 4, &x, sizeof x);
 }
 
 /* The first `count` of them; all, where there are more. */
