@@ -13,12 +13,15 @@
 #include "msaas/model.h"
 
 #define MS_MANIFEST_MAX_SOURCES 4
+/* The licence of weights that no manifest knows. */
+#define MS_LICENCE_NOT_KNOWN "not known: ask whoever published the weights"
 
 struct ms_manifest_source { /* one form in which a network's weights are published */
     char file[96];
-    char url[256];              /* "": none is known */
-    char sha256[MS_SHA256_HEX]; /* whole, or the first digits where only those are published */
-    int64_t bytes;              /* 0: not known */
+    char url[256]; /* "": none is known */
+    /* whole, or the first digits where only those are published; "" (bags): not known, any will do */
+    char sha256[MS_SHA256_HEX];
+    int64_t bytes; /* 0: not known */
 };
 
 struct ms_manifest_network {
@@ -32,16 +35,27 @@ struct ms_manifest_network {
 struct ms_manifest {
     struct ms_model_info info; /* all but sample rate and segment, which the weights tell */
     struct ms_manifest_network networks[MS_MODEL_MAX_MEMBERS];
+    /* Read from upstream's NAME.yaml: stems (at most their number, from the weights; 0: all weights
+     * are 1), licence and digests are not known. */
+    bool is_bag;
+    double segment_s; /* of a bag: what networks are given at most; 0: what each was made for */
     struct ms_json *document;
 };
 
 /* Names of the known models in alphabetical order; NULL past the last. */
 const char *ms_manifest_name(int index);
 /* Opens a known model's manifest by its name (MS_ENOTFOUND: the text lists the names), or a
- * manifest of one's own by its path, which holds a '/' or ends in .json (MS_EMODEL). The caller
- * closes *out. */
+ * manifest of one's own or a bag by its path, which holds a '/' or ends in .json or .yaml
+ * (MS_EMODEL). The caller closes *out. */
 MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
+/* Whether the path is that of a bag: it ends in .yaml. */
+bool ms_manifest_is_bag(const char *path);
+/* The files of a bag's networks in the folder of its NAME.yaml, `path`: SIGNATURE.safetensors or
+ * .th, or SIGNATURE-CHECKSUM.th, whose checksum counts from now on. The paths are the caller's to
+ * free, also after an error. MS_ENOTFOUND. */
+MS_MUST_CHECK int ms_manifest_find_beside(struct ms_manifest *bag, const char *path, char **files,
+                                          struct ms_error *err);
 
 /* Whether a file of this SHA-256 is one of the forms in which that network's weights are published.
  */

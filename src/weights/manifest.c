@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bag.h"
 #include "mapped.h"
 #include "msaas/embedded.h"
 #include "msaas/model_json.h"
@@ -104,12 +105,40 @@ static int parse(const char *text, size_t size, struct ms_manifest *out, struct 
     return 0;
 }
 
+static bool ends_in(const char *name, const char *extension) {
+    const size_t length = strlen(name), tail = strlen(extension);
+    return length > tail && strcmp(name + length - tail, extension) == 0;
+}
+
+bool ms_manifest_is_bag(const char *path) {
+    return ends_in(path, ".yaml");
+}
+
+/* A bag has the name of its file. */
+static int parse_bag(const char *path, const char *text, size_t size, struct ms_manifest *out,
+                     struct ms_error *err) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    const int rc = ms_bag_parse(text, size, out, err);
+    if (rc != 0)
+        return rc;
+    (void)snprintf(out->info.name, sizeof out->info.name, "%.*s",
+                   (int)(strlen(name) - strlen(".yaml")), name);
+    (void)snprintf(out->info.licence, sizeof out->info.licence, "%s", MS_LICENCE_NOT_KNOWN);
+    return ms_model_name_is_plain(out->info.name)
+               ? 0
+               : ms_error_set(err, MS_EMODEL,
+                              "the name has characters other than letters, digits and ._-");
+}
+
 static int open_file(const char *path, struct ms_manifest *out, struct ms_error *err) {
     struct ms_mapped mapped;
     int rc = ms_mapped_open(&mapped, path, MAX_FILE_BYTES, err);
     if (rc != 0)
         return rc;
-    rc = parse((const char *)mapped.bytes, mapped.size, out, err);
+    const char *text = (const char *)mapped.bytes;
+    rc = ms_manifest_is_bag(path) ? parse_bag(path, text, mapped.size, out, err)
+                                  : parse(text, mapped.size, out, err);
     ms_mapped_close(&mapped);
     if (rc != 0)
         ms_error_prefix(err, "%s", path);
@@ -118,8 +147,7 @@ static int open_file(const char *path, struct ms_manifest *out, struct ms_error 
 
 int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
     memset(out, 0, sizeof *out);
-    if (strchr(name, '/') != NULL ||
-        (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".json") == 0))
+    if (strchr(name, '/') != NULL || ends_in(name, ".json") || ms_manifest_is_bag(name))
         return open_file(name, out, err);
     char known[500] = "";
     size_t used = 0;

@@ -99,6 +99,23 @@ static int check_written(struct work *work, int index, const struct ms_manifest_
     return rc;
 }
 
+/* What upstream's NAME.yaml says of its networks. */
+static int take_bag(struct work *work, int index, struct ms_error *err) {
+    const struct ms_manifest *bag = work->import->manifest;
+    struct ms_model_info *info = &work->json.info;
+    if (bag->info.stem_count != 0 && bag->info.stem_count != info->stem_count)
+        return ms_error_set(err, MS_EMODEL, "it has %d stems, but the bag has weights for %d",
+                            info->stem_count, bag->info.stem_count);
+    if (bag->segment_s > 0 && bag->segment_s * info->sample_rate_hz < info->segment_frames - 1)
+        return ms_error_set(err, MS_EMODEL,
+                            "the bag gives it segments of %g s, shorter than it was made for: that "
+                            "is not supported",
+                            bag->segment_s);
+    for (int i = 0; i < info->stem_count; i++)
+        info->weights[index][i] = bag->info.stem_count != 0 ? bag->info.weights[index][i] : 1;
+    return 0;
+}
+
 /* Stems and hyper-parameters come with the first network; the others of a bag must have the same.
  */
 static int take_form(struct work *work, int index, const struct ms_imported *imported,
@@ -123,6 +140,8 @@ static int take_form(struct work *work, int index, const struct ms_imported *imp
         return ms_error_set(
             err, MS_EMODEL,
             "its hyper-parameters or stems differ from those of the bag's first network");
+    if (manifest != NULL && manifest->is_bag)
+        return take_bag(work, index, err);
     if (manifest != NULL && (info->stem_count != manifest->info.stem_count ||
                              memcmp(info->stems, manifest->info.stems, sizeof info->stems) != 0))
         return ms_error_set(err, MS_ECORRUPT, "its stems are not those of %s", manifest->info.name);
@@ -192,21 +211,23 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
     struct ms_manifest recognised = {0};
     if (rc == 0 && manifest != NULL)
         rc = ms_manifest_check_digest(manifest, index, sha256, err);
-    else if (rc == 0)
+    /* what is known of this file besides */
+    const struct ms_manifest *published = manifest;
+    if (rc == 0 && (manifest == NULL || manifest->is_bag)) {
         rc = recognise(sha256, &recognised, &network, err);
+        published = network >= 0 ? &recognised : NULL;
+    }
     if (rc != 0)
         goto out;
-    if (manifest == NULL && network >= 0)
-        manifest = &recognised;
     if (index == 0) {
-        const bool is_whole =
-            work->import->manifest != NULL ||
-            (manifest != NULL && manifest->info.member_count == 1 && work->import->file_count == 1);
-        const char *name = is_whole ? manifest->info.name : base_name(path);
+        const bool is_whole = manifest == NULL && published != NULL &&
+                              published->info.member_count == 1 && work->import->file_count == 1;
+        const char *name = manifest != NULL ? manifest->info.name
+                           : is_whole       ? published->info.name
+                                            : base_name(path);
         rc = choose_name(work, name, err);
         snprintf(work->json.info.licence, sizeof work->json.info.licence, "%s",
-                 manifest != NULL ? manifest->info.licence
-                                  : "not known: ask whoever published the weights");
+                 published != NULL ? published->info.licence : MS_LICENCE_NOT_KNOWN);
     }
     if (rc == 0)
         rc = ms_import_bytes(mapped.bytes, mapped.size, &imported, err);
@@ -217,8 +238,8 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
     /* before it is checked: it is twice as large as what was written */
     ms_tensors_free(imported.tensors);
     if (rc == 0)
-        rc =
-            check_written(work, index, manifest != NULL ? &manifest->networks[network] : NULL, err);
+        rc = check_written(work, index, published != NULL ? &published->networks[network] : NULL,
+                           err);
     if (rc == 0)
         note_source(work, base_name(path), sha256);
 out:

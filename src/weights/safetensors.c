@@ -121,9 +121,8 @@ out:
     return rc;
 }
 
-int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
-                         struct ms_error *err) {
-    *out = NULL;
+/* The bytes of the header, which begins at byte 8. */
+static int header_size(const uint8_t *bytes, size_t size, uint64_t *out, struct ms_error *err) {
     uint64_t header_bytes = 0;
     for (size_t i = 0; i < 8 && size >= 8; i++)
         header_bytes |= (uint64_t)bytes[i] << (8 * i);
@@ -132,12 +131,41 @@ int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **
     if (header_bytes % 4 != 0)
         return ms_error_set(err, MS_EMODEL, "the header's length, %llu, is not aligned",
                             (unsigned long long)header_bytes);
-    struct ms_json *header = NULL;
-    int rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, &header, err);
+    *out = header_bytes;
+    return 0;
+}
+
+bool ms_safetensors_is(const uint8_t *bytes, size_t size) {
+    uint64_t header_bytes;
+    return header_size(bytes, size, &header_bytes, NULL) == 0 && header_bytes > 0 &&
+           bytes[8] == '{';
+}
+
+int ms_safetensors_header(const uint8_t *bytes, size_t size, struct ms_json **out,
+                          struct ms_error *err) {
+    *out = NULL;
+    uint64_t header_bytes;
+    int rc = header_size(bytes, size, &header_bytes, err);
     if (rc != 0)
-        return ms_error_set(err, rc == MS_ENOMEM ? rc : MS_EMODEL, "the header: %s",
-                            err != NULL ? err->text : "");
-    rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, out, err);
+        return rc;
+    rc = ms_json_parse((const char *)bytes + 8, (size_t)header_bytes, out, err);
+    if (rc != 0) {
+        ms_error_prefix(err, "the header");
+        return rc == MS_ENOMEM ? rc : MS_EMODEL;
+    }
+    return 0;
+}
+
+int ms_safetensors_parse(const uint8_t *bytes, size_t size, struct ms_weights **out,
+                         struct ms_error *err) {
+    *out = NULL;
+    uint64_t header_bytes;
+    struct ms_json *header = NULL;
+    int rc = header_size(bytes, size, &header_bytes, err);
+    if (rc == 0)
+        rc = ms_safetensors_header(bytes, size, &header, err);
+    if (rc == 0)
+        rc = read_header(header, bytes + 8 + header_bytes, size - 8 - header_bytes, out, err);
     ms_json_free(header);
     return rc;
 }

@@ -3,12 +3,22 @@
 #ifndef MSAAS_WEIGHTS_SAFETENSORS_H
 #define MSAAS_WEIGHTS_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "msaas/digest.h"
+#include "msaas/json.h"
 #include "msaas/weights.h"
 #include "tensors.h"
+
+/* Whether the bytes begin as such a file does. */
+bool ms_safetensors_is(const uint8_t *bytes, size_t size);
+
+/* The header as it stands, with "__metadata__" where there is one; the caller's to free. Nothing in
+ * it is checked but that it is JSON. MS_EMODEL. */
+MS_MUST_CHECK int ms_safetensors_header(const uint8_t *bytes, size_t size, struct ms_json **out,
+                                        struct ms_error *err);
 
 /* Reads a whole file that lies in memory; the weights borrow the bytes. Only F16 and F32 are known;
  * tensors must fill the file without gap or overlap and be aligned to their type. Limits: a header

@@ -1,7 +1,8 @@
-/* Any bytes as a safetensors file, and as a model's description. */
+/* Any bytes as a safetensors file, of ours and of Demucs, and as a model's description. */
 #include <stddef.h>
 #include <stdint.h>
 
+#include "import.h"
 #include "msaas/model_json.h"
 #include "safetensors.h"
 
@@ -29,6 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         }
         ms_weights_free(weights);
     }
+    struct ms_imported imported;
+    if (ms_import_safetensors(bytes, size, &imported, &err) == 0)
+        ms_tensors_free(imported.tensors);
     struct ms_model_json json;
     if (ms_model_json_parse((const char *)bytes, size, &json, &err) == 0 &&
         ms_hyper_check(&json.hyper, &err) != 0)

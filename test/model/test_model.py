@@ -22,6 +22,7 @@ MSAAS, MAKE_MODEL, TOOLS = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 sys.path.insert(0, str(TOOLS))
 
 import make_onnx  # noqa: E402
+import make_published  # noqa: E402
 import make_th  # noqa: E402
 
 
@@ -85,6 +86,15 @@ class ModelTest(unittest.TestCase):
     def make_onnx(self, model, name):
         make_onnx.pack(model, self.folder / name)
         return self.folder / name
+
+    def make_published(self, model, name, *changes, **options):
+        make_published.pack(model, self.folder / name, changes, **options)
+        return self.folder / name
+
+    def make_bag(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
 
     def check_same(self, made, imported):
         """Weights bit for bit, and all that describes them."""
@@ -150,6 +160,105 @@ class ModelTest(unittest.TestCase):
                 self.msaas("import", self.make_th(made, f"{name}.th", **packing))
                 self.check_same(made, self.models / f"{name}.json")
 
+    def test_safetensors_of_demucs_come_out_bit_for_bit(self):
+        forms = {
+            "half": [],
+            "six": ["--stems", "drums,bass,other,vocals,guitar,piano"],
+            "bare": ["--bottom", "0", "--dconv-mode", "1", "--layers", "3", "--context", "0",
+                     "--depth", "2"],
+            "whole": ["--float32"],
+        }
+        for name, options in forms.items():
+            made = self.make_model(f"made_{name}", *options)
+            self.msaas("import", self.make_published(made, f"{name}.safetensors"))
+            self.check_same(made, self.models / f"{name}.json")
+
+    def test_safetensors_of_other_networks_are_refused_by_name(self):
+        made = self.make_model()
+        for klass in ("demucs.hdemucs.HDemucs", "demucs.demucs.Demucs", "os.system"):
+            text = self.msaas("import", self.make_published(made, "a.safetensors", klass=klass),
+                              code=1)
+            self.assertIn(klass, text)
+            self.assertIn("demucs.htdemucs.HTDemucs", text)
+        for change in ("t_cross_first=true", "norm_starts=2", "multi_freqs=[0.5]",
+                       't_emb="scaled"', "invented=1", "t_heads=3.5", 'segment={"_type": "sum"}',
+                       'segment={"_type": "fraction", "numerator": 1, "denominator": 0}',
+                       "metadata.kwargs=[1]", 'metadata.args="[8]"', 'metadata.kwargs="{"'):
+            text = self.msaas("import", self.make_published(made, "a.safetensors", change), code=1)
+            self.assertIn("a.safetensors", text)
+            if change[0] not in "ms":
+                self.assertIn(change.split("=")[0], text)
+        packed = self.make_published(made, "q.safetensors", 'metadata.structure="{}"')
+        self.assertIn("quantized", self.msaas("import", packed, code=1))
+        # one of ours: it has no metadata
+        self.assertIn("Demucs",
+                      self.msaas("import", self.folder / "made.safetensors", code=1))
+        self.assertEqual(list(self.models.glob("*")), [])
+
+    def test_bags(self):
+        made = self.make_model("bag", "--networks", "4")
+        for i, name in enumerate(("f7e0c4bc", "d12395a8", "92cfc3b6", "04573f0d")):
+            self.make_published(made, f"{name}.safetensors", network=i)
+        flow = ("# fine-tuned\nmodels: ['f7e0c4bc', \"d12395a8\", '92cfc3b6', 04573f0d]\n"
+                "weights: [\n  [1., 0., 0., 0.],\n  [0., 1., 0., 0.],\n  [0., 0., 1., 0.], # bass\n"
+                "  [0., 0., 0., 1.],\n]\nsegment: 44")
+        block = ("---\nmodels:\n- f7e0c4bc\n- d12395a8\n- 92cfc3b6\n- 04573f0d\nweights:\n" +
+                 "".join("- - {:.1f}\n  - {:.1f}\n  - {:.1f}\n  - {:.1f}\n".format(
+                     *(float(i == j) for j in range(4))) for i in range(4)))
+        for name, text in (("flow", flow), ("block", block)):
+            self.msaas("import", self.make_bag(f"{name}.yaml", text))
+            self.check_same(made, self.models / f"{name}.json")
+            bag = json.loads((self.models / f"{name}.json").read_text())
+            self.assertEqual([network["weights"] for network in bag["networks"]],
+                             [[float(i == j) for j in range(4)] for i in range(4)])
+        # without weights they count alike; pull takes it too; as a folder on the web as well
+        plain = self.make_bag("plain.yaml", "models: ['92cfc3b6', 'd12395a8']\n")
+        self.msaas("pull", plain)
+        bag = json.loads((self.models / "plain.json").read_text())
+        self.assertEqual([network["weights"] for network in bag["networks"]], [[1, 1, 1, 1]] * 2)
+        (self.models / "plain.json").unlink()
+        server, url = self.serve({f"/w/{name}.safetensors":
+                                  (self.folder / f"{name}.safetensors").read_bytes()
+                                  for name in ("92cfc3b6", "d12395a8")})
+        self.msaas("pull", plain, "--url", url + "w/")
+        pulled = json.loads((self.models / "plain.json").read_text())
+        self.assertEqual(pulled["networks"], bag["networks"])
+        # a published bag is still checked by its digests
+        text = self.msaas("pull", "htdemucs_ft", self.folder / "flow.yaml", code=1)
+        self.assertIn("2c85ab3c62dd", text)
+
+    def test_bags_of_th_files(self):
+        made = self.make_model()
+        th = self.make_th(made, "a.th")
+        good = sha256(th.read_bytes())[:8]
+        th.rename(self.folder / f"0badcafe-{good}.th")
+        bag = self.make_bag("old.yaml", "models: [0badcafe]\n")
+        self.msaas("import", bag)
+        self.check_same(made, self.models / "old.json")
+        (self.folder / f"0badcafe-{good}.th").rename(self.folder / "0badcafe-00000000.th")
+        self.assertIn("00000000", self.msaas("import", bag, code=1))
+        (self.folder / "0badcafe-00000000.th").rename(self.folder / "0badcafe.th")
+        self.msaas("import", bag)
+
+    def test_bags_that_are_refused(self):
+        made = self.make_model()
+        self.make_published(made, "a.safetensors")
+        for text, part in (
+            ("models: [b]", "b.safetensors"),
+            ("models: [../a]", "characters"),
+            ("models: [a]\nweights: [[1, 1]]", "weights for 2"),
+            ("models: [a]\nweights: [[1, 1, 1, 1], [1, 1, 1, 1]]", "networks"),
+            ("models: [a]\nsegment: 0.01", "segments of 0.01 s"),
+            ("models: [a]\nshifts: 2", "line 2: the key shifts"),
+            ("models: [a", "line 1"),
+            ("", "no models"),
+        ):
+            self.assertIn(part, self.msaas("import", self.make_bag("x.yaml", text), code=1))
+        self.make_published(made, "b.safetensors", klass="demucs.hdemucs.HDemucs")
+        self.assertIn("demucs.hdemucs.HDemucs", self.msaas(
+            "import", self.make_bag("x.yaml", "models: [b]\nsegment: 44\n"), code=1))
+        self.assertEqual(list(self.models.glob("*")), [])
+
     def test_all_tensors_of_the_published_form(self):
         made = self.make_model("full", "--channels", "8", "--depth", "4", "--layers", "5", "--nfft",
                                "2048")
@@ -203,7 +312,8 @@ class ModelTest(unittest.TestCase):
 
     def test_damaged_sources(self):
         made = self.make_model()
-        for path in (self.make_th(made, "cut.th"), self.make_onnx(made, "cut.onnx")):
+        for path in (self.make_th(made, "cut.th"), self.make_onnx(made, "cut.onnx"),
+                     self.make_published(made, "cut.safetensors")):
             data = path.read_bytes()
             for size in (0, 10, len(data) // 2, len(data) - 1):
                 path.write_bytes(data[:size])

@@ -2,16 +2,20 @@
 """test_real.py MSAAS MODELS: the imported htdemucs holds the published values, tensor by tensor.
 
 `msaas model` is not asked: the file is read here, and each tensor's digest compared with the
-manifest's. Skipped (77) where the model is not there; scripts/fetch-model brings it.
+manifest's. Packed again as Demucs 4.1 packs it, it is the file that Demucs publishes, and what is
+pulled from that is the same model. Skipped (77) where the model is not there; scripts/fetch-model brings it.
 """
 
 import hashlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import make_published  # noqa: E402
 import skip  # noqa: E402  (its folder was just added)
 
 MSAAS, MANIFEST = sys.argv[1], pathlib.Path(sys.argv[2]) / "htdemucs.json"
@@ -37,3 +41,20 @@ for name, entry in header.items():
     assert hashlib.sha256(values).hexdigest() == network["tensors"][name], name
 assert model["hyperparameters"]["t_heads"] == 8 and model["segment_frames"] == 343980
 print(f"{len(header)} tensors, each as published")
+
+with tempfile.TemporaryDirectory(prefix="msaas-test-") as folder:
+    folder = pathlib.Path(folder)
+    published = folder / "955717e8.safetensors"
+    make_published.pack(pathlib.Path(path), published)
+    source = next(source for source in network["sources"] if source["file"] == published.name)
+    assert hashlib.sha256(published.read_bytes()).hexdigest() == source["sha256"]
+    bag = folder / "htdemucs.yaml"
+    bag.write_text("models: ['955717e8']\n")
+    for arguments in (["pull", "htdemucs", published], ["pull", bag], ["import", published]):
+        (folder / "models" / "htdemucs.json").unlink(missing_ok=True)
+        subprocess.run([MSAAS, "model", *arguments], check=True,
+                       env={**os.environ, "MSAAS_MODELS_DIR": str(folder / "models")})
+        again = json.loads((folder / "models" / "htdemucs.json").read_text())
+        assert again["networks"][0]["sha256"] == network["safetensors"]
+        assert again["licence"] == json.loads(MANIFEST.read_text())["licence"]
+print("so is what Demucs 4.1 publishes")
