@@ -49,6 +49,9 @@ const char *ms_manifest_name(int index);
  * (MS_EMODEL). The caller closes *out. */
 MS_MUST_CHECK int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err);
 void ms_manifest_close(struct ms_manifest *manifest);
+/* MS_ENOTFOUND, with a text for people who named a model that the folder does not hold: what to do
+ * about it, which depends on whether it is a known one. */
+int ms_manifest_not_installed(const char *name, const char *folder, struct ms_error *err);
 /* Whether the path is that of a bag: it ends in .yaml. */
 bool ms_manifest_is_bag(const char *path);
 /* The files of a bag's networks in the folder of its NAME.yaml, `path`: SIGNATURE.safetensors or

@@ -12,6 +12,18 @@
 
 /* ---- adding ---- */
 
+static bool unknown_model(const struct ms_api *api, const char *name, struct ms_problem *problem) {
+    char known[250] = "";
+    for (int i = 0; i < api->options.model_count; i++) {
+        const size_t used = strlen(known);
+        (void)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "",
+                       api->options.models[i].name);
+    }
+    return ms_problem_set(problem, 422, "unknown_model",
+                          "model \"%.64s\" is not on offer; these are (GET /apiv2/models): %s",
+                          name, known);
+}
+
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
     const struct ms_api_model *model = NULL;
@@ -21,8 +33,7 @@ static bool check_options(const struct ms_api *api, struct ms_song_request *requ
             strcmp(api->options.models[i].name, request->options.model) == 0)
             model = &api->options.models[i];
     if (model == NULL)
-        return ms_problem_set(problem, 422, "unknown_model",
-                              "no model of that name is on offer; GET /apiv2/models lists them");
+        return unknown_model(api, request->options.model, problem);
     if (ms_job_options_check(&request->options, &err) != 0)
         return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
     char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX];

@@ -70,9 +70,10 @@ static bool set_callback(struct ms_song_request *out, int version, const char *u
 
 /* ---- /apiv1 ---- */
 
-static bool unknown_model(struct ms_problem *problem) {
-    return ms_problem_set(problem, 422, "unknown_model",
-                          "no model of that name is on offer; GET /apiv2/models lists them");
+static bool no_model_s_name(const char *name, struct ms_problem *problem) {
+    return ms_problem_set(
+        problem, 422, "unknown_model",
+        "no model can be called \"%.60s\"; GET /apiv2/models lists those on offer", name);
 }
 
 static bool take_v1_model(const struct ms_json *node, struct ms_song_request *out,
@@ -84,19 +85,22 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
         return ms_problem_set(problem, 400, "invalid_json", "\"model\" must be a name");
     return ms_job_option_set(&out->options, &ms_job_option_table[MS_JOB_OPTION_MODEL], model,
                              NULL) == 0 ||
-           unknown_model(problem);
+           no_model_s_name(model, problem);
 }
 
-/* text: the whole document. The data of a callback are sent back exactly as they came, because
+/* An object, or the URL alone. text: the whole document. The data of a callback are sent back exactly as they came, because
  * numbers would lose digits in the parser. */
 static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
                              struct ms_song_request *out, struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
         return true;
+    const char *alone = ms_json_string(node);
+    if (alone != NULL)
+        return alone[0] == '\0' || set_callback(out, 1, alone, 400, problem);
     const char *url = ms_json_string(ms_json_get(node, "url"));
-    if (!ms_json_is_object(node) || url == NULL)
+    if (url == NULL)
         return ms_problem_set(problem, 400, "invalid_callback",
-                              "\"callback\" must be an object with a \"url\", a string");
+                              "\"callback\" must be a URL, or an object with a \"url\"");
     if (!set_callback(out, 1, url, 400, problem))
         return false;
     const struct ms_json *data = ms_json_get(node, "data");
@@ -134,11 +138,29 @@ static size_t unescape(char *text, size_t size) {
     return (size_t)(to - text);
 }
 
+/* The bytes of the prefix that makes a data: URL (RFC 2397) of base64, "data:audio/mpeg;base64,", as
+ * browsers' FileReader writes it. 0: there is none. */
+static size_t data_prefix(const char *text, size_t size) {
+    static const char scheme[] = "data:", encoding[] = ";base64";
+    enum { MAX_TYPE = 200 };
+    if (size < strlen(scheme) || strncasecmp(text, scheme, strlen(scheme)) != 0)
+        return 0;
+    const char *comma = memchr(text, ',', size < MAX_TYPE ? size : MAX_TYPE);
+    const size_t length = comma != NULL ? (size_t)(comma - text) : 0;
+    if (length < strlen(scheme) + strlen(encoding) ||
+        strncasecmp(comma - strlen(encoding), encoding, strlen(encoding)) != 0)
+        return 0;
+    return length + 1;
+}
+
 static bool take_v1_song(char *text, size_t size, int64_t max_song_bytes,
                          struct ms_song_request *out, struct ms_problem *problem) {
     struct ms_error err = {0};
-    const int rc = ms_base64_decode(text, unescape(text, size), (size_t)max_song_bytes,
-                                    &out->song_bytes, &err);
+    size = unescape(text, size);
+    const size_t prefix = data_prefix(text, size);
+    text += prefix;
+    const int rc =
+        ms_base64_decode(text, size - prefix, (size_t)max_song_bytes, &out->song_bytes, &err);
     if (rc == MS_ETOOLARGE)
         return ms_problem_set(problem, 413, "too_large",
                               "the song is too large; at most %lld bytes are accepted",
@@ -207,6 +229,25 @@ static void set_name(struct ms_song_request *out, const char *name) {
     out->input_name[length] = '\0';
 }
 
+/* Besides the options in the table. */
+static bool is_of_requests(const char *name) {
+    return strcmp(name, "callback_url") == 0 || strcmp(name, "callback") == 0 ||
+           strcmp(name, "name") == 0;
+}
+
+/* what: "option", or of a form "field"; more: what else there is. */
+static bool unknown_option(const char *what, const char *name, const char *more,
+                           struct ms_problem *problem) {
+    char known[200] = "";
+    size_t used = 0;
+    for (int i = 0; i < MS_JOB_OPTION_COUNT; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s, ",
+                                 ms_job_option_table[i].name);
+    return ms_problem_set(problem, 422, "unknown_option",
+                          "unknown %s \"%.40s\"; %sthe options are %scallback_url and name", what,
+                          name, more, known);
+}
+
 /* The options in the table, and those of requests only. */
 static bool set_option(struct ms_song_request *out, const char *name, const char *value,
                        struct ms_problem *problem) {
@@ -215,23 +256,15 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
     if (option != NULL && ms_job_option_set(&out->options, option, value, &err) == 0)
         return true;
     if (option == &ms_job_option_table[MS_JOB_OPTION_MODEL])
-        return unknown_model(problem);
+        return no_model_s_name(value, problem);
     if (option != NULL)
         return ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
-    if (strcmp(name, "callback_url") == 0 || strcmp(name, "callback") == 0)
+    if (!is_of_requests(name))
+        return unknown_option("option", name, "", problem);
+    if (strcmp(name, "name") != 0)
         return value[0] == '\0' || set_callback(out, 2, value, 422, problem);
-    if (strcmp(name, "name") == 0) {
-        set_name(out, value);
-        return true;
-    }
-    char known[200] = "";
-    size_t used = 0;
-    for (int i = 0; i < MS_JOB_OPTION_COUNT; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s, ",
-                                 ms_job_option_table[i].name);
-    return ms_problem_set(problem, 422, "unknown_option",
-                          "unknown option \"%.40s\"; the options are %scallback_url and name", name,
-                          known);
+    set_name(out, value);
+    return true;
 }
 
 static bool take_query(const char *query, struct ms_song_request *out, struct ms_problem *problem) {
@@ -261,6 +294,8 @@ static bool take_query(const char *query, struct ms_song_request *out, struct ms
 static bool take_field(const struct ms_multipart_part *part, struct ms_song_request *out,
                        struct ms_problem *problem) {
     char value[MAX_VALUE_BYTES];
+    if (ms_job_option_find(part->name) == NULL && !is_of_requests(part->name))
+        return unknown_option("field", part->name, "the song is the field \"file\"; ", problem);
     if (part->size >= sizeof value || memchr(part->data, '\0', part->size) != NULL)
         return ms_problem_set(problem, 422, "invalid_option",
                               "%.60s: the value is too long or contains a NUL", part->name);
@@ -290,7 +325,7 @@ static bool take_form(const char *content_type, const void *body, size_t size,
             ok = take_field(part, out, problem);
         } else if (out->song != NULL) {
             ok = ms_problem_set(problem, 422, "too_many_files",
-                                "two parts are called \"file\"; a job is for one song");
+                                "the form has two fields \"file\"; a job is for one song");
         } else {
             out->song = part->data;
             out->song_bytes = part->size;
@@ -299,7 +334,8 @@ static bool take_form(const char *content_type, const void *body, size_t size,
         }
     }
     if (ok && out->song == NULL)
-        ok = ms_problem_set(problem, 400, "missing_file", "there is no part called \"file\"");
+        ok = ms_problem_set(problem, 400, "missing_file",
+                            "the form has no field \"file\", which is the song");
     if (rc == 0)
         ms_multipart_free(form);
     free(form);

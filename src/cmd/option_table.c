@@ -83,14 +83,16 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "s3:// if there is an --s3-endpoint."},
     [MS_OPTION_S3_ENDPOINT] =
         {"s3-endpoint", 0, STRING, "URL",
-         "AWS_ENDPOINT_URL_S3|AWS_ENDPOINT_URL|http://{MINIO_HOST}", NULL, 0, 0,
-         "The S3 server, http://HOST:PORT; by default Amazon's of the region."},
+         "AWS_ENDPOINT_URL_S3|AWS_ENDPOINT_URL|http://{MINIO_HOST}|http://{MINIO_ENDPOINT}", NULL,
+         0, 0, "The S3 server, http://HOST:PORT; by default Amazon's of the region."},
     [MS_OPTION_S3_REGION] = {"s3-region", 0, STRING, "NAME", "AWS_REGION|AWS_DEFAULT_REGION",
                              "us-east-1", 0, 0, "Region of the S3 server."},
-    [MS_OPTION_S3_ACCESS_KEY] = {"s3-access-key", 0, STRING, "ID", "AWS_ACCESS_KEY_ID|MINIO_USER",
-                                 NULL, 0, 0, "ID of the access key."},
+    [MS_OPTION_S3_ACCESS_KEY] = {"s3-access-key", 0, STRING, "ID",
+                                 "AWS_ACCESS_KEY_ID|MINIO_USER|MINIO_ACCESS_KEY", NULL, 0, 0,
+                                 "ID of the access key."},
     [MS_OPTION_S3_SECRET_KEY] =
-        {"s3-secret-key-file", 0, SECRET, "FILE", "AWS_SECRET_ACCESS_KEY|MINIO_PASSWD", NULL, 0, 0,
+        {"s3-secret-key-file", 0, SECRET, "FILE",
+         "AWS_SECRET_ACCESS_KEY|MINIO_PASSWD|MINIO_SECRET_KEY", NULL, 0, 0,
          "File with the secret of the access key; the variable holds the secret itself."},
     [MS_OPTION_S3_SESSION_TOKEN] =
         {"s3-session-token-file", 0, SECRET, "FILE", "AWS_SESSION_TOKEN", NULL, 0, 0,

@@ -68,11 +68,12 @@ static int check_key(const struct ms_options *options, bool complete, struct ms_
     if (complete && ms_options_string(options, MS_OPTION_S3_ACCESS_KEY) == NULL)
         return ms_error_set(err, MS_EUSAGE,
                             "--store s3:// needs an access key: give --s3-access-key or set "
-                            "AWS_ACCESS_KEY_ID (or MINIO_USER)");
+                            "AWS_ACCESS_KEY_ID (or MINIO_USER, MINIO_ACCESS_KEY)");
     if (complete && ms_options_string(options, MS_OPTION_S3_SECRET_KEY) == NULL)
         return ms_error_set(err, MS_EUSAGE,
                             "--store s3:// needs the secret of its access key: give "
-                            "--s3-secret-key-file or set AWS_SECRET_ACCESS_KEY (or MINIO_PASSWD)");
+                            "--s3-secret-key-file or set AWS_SECRET_ACCESS_KEY (or "
+                            "MINIO_PASSWD, MINIO_SECRET_KEY)");
     return 0;
 }
 
@@ -144,7 +145,8 @@ static int check_store(const struct ms_options *options, bool complete, struct m
         return !complete ? 0
                          : ms_error_set(err, MS_EUSAGE,
                                         "no store: give --store or set MSAAS_STORE, s3:// or "
-                                        "file:DIR (or set AWS_ENDPOINT_URL_S3, or MINIO_HOST)");
+                                        "file:DIR (or set AWS_ENDPOINT_URL_S3, MINIO_HOST or "
+                                        "MINIO_ENDPOINT)");
     bool is_s3 = strncmp(given.url, "s3:", 3) == 0;
     const char *folder = strncmp(given.url, "file:", 5) == 0 ? given.url + 5 : "";
     bool is_folder = folder[0] != '\0' && (strncmp(folder, "//", 2) != 0 || folder[2] == '/');

@@ -145,22 +145,50 @@ static int open_file(const char *path, struct ms_manifest *out, struct ms_error 
     return rc;
 }
 
+static const struct ms_embedded *find_published(const char *name) {
+    const struct ms_embedded *file = ms_embedded_manifests;
+    for (; file->name != NULL; file++) {
+        const size_t length = strcspn(file->name, ".");
+        if (strlen(name) == length && strncmp(name, file->name, length) == 0)
+            return file;
+    }
+    return NULL;
+}
+
+/* "a, b, c" */
+static void name_published(char *out, size_t capacity) {
+    const char *name;
+    size_t used = 0;
+    for (int i = 0; (name = ms_manifest_name(i)) != NULL && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i > 0 ? ", " : "", name);
+}
+
 int ms_manifest_open(const char *name, struct ms_manifest *out, struct ms_error *err) {
     memset(out, 0, sizeof *out);
     if (strchr(name, '/') != NULL || ends_in(name, ".json") || ms_manifest_is_bag(name))
         return open_file(name, out, err);
-    char known[500] = "";
-    size_t used = 0;
-    for (const struct ms_embedded *file = ms_embedded_manifests; file->name != NULL; file++) {
-        const size_t length = strcspn(file->name, ".");
-        if (strlen(name) == length && strncmp(name, file->name, length) == 0)
-            return parse((const char *)file->bytes, file->size, out, err);
-        if (used + length + 3 < sizeof known)
-            used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s",
-                                     used > 0 ? ", " : "", (int)length, file->name);
-    }
-    return ms_error_set(err, MS_ENOTFOUND, "'%.100s' is not a known model; known models: %s", name,
-                        known);
+    const struct ms_embedded *file = find_published(name);
+    if (file != NULL)
+        return parse((const char *)file->bytes, file->size, out, err);
+    char published[200];
+    name_published(published, sizeof published);
+    return ms_error_set(err, MS_ENOTFOUND,
+                        "'%.100s' is not a published model; 'msaas model pull' fetches %s, "
+                        "'msaas model import' takes others",
+                        name, published);
+}
+
+int ms_manifest_not_installed(const char *name, const char *folder, struct ms_error *err) {
+    char published[200];
+    name_published(published, sizeof published);
+    if (find_published(name) != NULL)
+        return ms_error_set(err, MS_ENOTFOUND,
+                            "model '%s' is not in %s; 'msaas model pull %s' fetches it", name,
+                            folder, name);
+    return ms_error_set(err, MS_ENOTFOUND,
+                        "there is no model '%.100s' in %s; 'msaas model pull' fetches %s, "
+                        "'msaas model import' takes others",
+                        name, folder, published);
 }
 
 void ms_manifest_close(struct ms_manifest *manifest) {

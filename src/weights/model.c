@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "msaas/manifest.h"
 #include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "safetensors.h"
@@ -70,9 +71,7 @@ int ms_model_locate(const char *models_dir, const char *word, char **out, struct
         return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     int rc = ms_model_find_json(path, out, err);
     if (rc == MS_ENOTFOUND)
-        rc = ms_error_set(err, rc,
-                          "there is no model '%s' in %s; 'msaas model pull %s' fetches a known one",
-                          word, models_dir, word);
+        rc = ms_manifest_not_installed(word, models_dir, err);
     free(path);
     return rc;
 }

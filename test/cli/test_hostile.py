@@ -136,7 +136,8 @@ class BadSurroundings(cli.Case):
 
     def test_models(self):
         _, err = self.run_msaas("separate", "-n", "unknown", "x.wav", expect=1)
-        self.assertIn("msaas model pull unknown", err)
+        self.assertIn("htdemucs, htdemucs_6s, htdemucs_ft", err)
+        self.assertNotIn("pull unknown", err)
         self.assertIn("installed: tiny\n", err)
         _, err = self.run_msaas("separate", "-n", "../x", "x.wav", expect=1)
         self.assertIn("../x", err)

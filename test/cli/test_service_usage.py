@@ -69,6 +69,8 @@ class Services(cli.ServiceCase):
             (["work"], {**self.S3, "MINIO_HOST": "http://h:9000"},
              "MINIO_HOST .--s3-endpoint.: .*no URL"),
             (["serve"], {**self.S3, "MINIO_HOST": "h:x"}, "MINIO_HOST .--s3-endpoint.: "),
+            (["work"], {**self.S3, "MINIO_ENDPOINT": "http://h:9000"},
+             "MINIO_ENDPOINT .--s3-endpoint.: .*no URL"),
             (["serve"], {**self.S3, "AWS_ENDPOINT_URL": "minio:9000"},
              "AWS_ENDPOINT_URL .--s3-endpoint.: .*http://"),
             (["serve", "--s3-endpoint", "minio:9000"], self.S3,
@@ -142,8 +144,12 @@ class Services(cli.ServiceCase):
 
     def test_unknown_model(self):
         for command in (["serve"], ["work", "--port", "0"], ["up"]):
-            self.assertIn("nonesuch",
-                          self.message(*command, "--model", "nonesuch", expect=1, **self.FILE))
+            said = self.message(*command, "--model", "nonesuch", expect=1, **self.FILE)
+            self.assertIn("nonesuch", said)
+            self.assertIn("htdemucs, htdemucs_6s, htdemucs_ft", said)
+            self.assertNotIn("pull nonesuch", said)
+            said = self.message(*command, "--model", "htdemucs_6s", expect=1, **self.FILE)
+            self.assertIn("msaas model pull htdemucs_6s", said)
 
     def test_secrets_stay_off_the_command_line(self):
         message = self.message("work", "--webhook-secret", "hunter2", **self.FILE)
@@ -266,17 +272,29 @@ class Config(cli.ServiceCase):
                 self.assertNotIn("hunter2", out + err)
 
     def test_the_course_s_variables(self):
-        names = {"REDIS_HOST": "r", "REDIS_PORT": "7", "MINIO_HOST": "m:9000", "MINIO_USER": "u",
-                 "MINIO_PASSWD": "hush"}
-        both = self.config(**names)
-        self.assertEqual(list(both), ["serve", "work", "logs"])
-        for command in ("serve", "work"):
-            values = {name: row["value"] for name, row in both[command].items()}
-            self.assertEqual(values["queue"], "redis://r:7/0")
-            self.assertEqual(values["store"], "s3://")
-            self.assertEqual(values["s3-endpoint"], "http://m:9000")
-            self.assertEqual(values["s3-access-key"], "u")
-            self.assertEqual(values["s3-secret-key-file"], "***")
+        redis = {"REDIS_HOST": "r", "REDIS_PORT": "7"}
+        first = {"MINIO_HOST": "m:9000", "MINIO_USER": "u", "MINIO_PASSWD": "hush"}
+        second = {"MINIO_ENDPOINT": "e:9000", "MINIO_ACCESS_KEY": "k", "MINIO_SECRET_KEY": "hush"}
+        standard = {"AWS_ENDPOINT_URL": "http://s:1", "AWS_ACCESS_KEY_ID": "a",
+                    "AWS_SECRET_ACCESS_KEY": "hush"}
+        for names, endpoint, key, used in (
+            (first, "http://m:9000", "u", first),
+            (second, "http://e:9000", "k", second),
+            ({**first, **second}, "http://m:9000", "u", first),
+            ({**second, **standard}, "http://s:1", "a", standard),
+        ):
+            both = self.config(**redis, **names)
+            self.assertEqual(list(both), ["serve", "work", "logs"])
+            for command in ("serve", "work"):
+                values = {name: row["value"] for name, row in both[command].items()}
+                self.assertEqual(values["queue"], "redis://r:7/0")
+                self.assertEqual(values["store"], "s3://")
+                self.assertEqual(values["s3-endpoint"], endpoint)
+                self.assertEqual(values["s3-access-key"], key)
+                self.assertEqual(values["s3-secret-key-file"], "***")
+                for option, variable in zip(("s3-endpoint", "s3-access-key", "s3-secret-key-file"),
+                                            used, strict=True):
+                    self.assertIn(variable, both[command][option]["from"])
 
     def test_no_secret_is_shown(self):
         secret = self.folder / "secret"

@@ -86,7 +86,7 @@ SEPARATE = {
     "model's name is a path": (json.dumps({"mp3": GOOD, "model": "../../etc/passwd"}).encode(),
                                422),
     "model's type": (json.dumps({"mp3": GOOD, "model": 3}).encode(), 400),
-    "callback's type": (json.dumps({"mp3": GOOD, "callback": "http://localhost/"}).encode(), 400),
+    "callback's type": (json.dumps({"mp3": GOOD, "callback": ["http://localhost/"]}).encode(), 400),
     "callback without URL": (json.dumps({"mp3": GOOD, "callback": {"data": 1}}).encode(), 400),
     "callback's URL's type": (json.dumps({"mp3": GOOD, "callback": {"url": 1}}).encode(), 400),
 }

@@ -18,12 +18,12 @@ TRACKS = ["bass", "vocals", "drums", "other"]
 @pytest.fixture(scope="module")
 def course(make_site, make_redis, s3):
     redis = make_redis()
-    site = make_site({
+    site = make_site({  # one name of each: the sample's and those of others
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": redis.port,
-        "MINIO_HOST": s3.endpoint.removeprefix("http://"),
+        "MINIO_ENDPOINT": s3.endpoint.removeprefix("http://"),
         "MINIO_USER": s3.access_key,
-        "MINIO_PASSWD": s3.secret_key,
+        "MINIO_SECRET_KEY": s3.secret_key,
     })
     site.redis = redis
     site.bucket = boto3.client(
@@ -145,6 +145,22 @@ def test_a_song_goes_all_the_way(course, worker, hook):
     assert headers["Content-Type"].startswith("application/json")
     assert jsonpickle.decode(body.decode()) == data
     assert len(hook.got) == 1
+
+
+def test_what_other_clients_write(course, worker, hook):
+    """A callback that is its URL alone, and the song as a browser's FileReader gives it."""
+    song = mp3(tone=8)
+    answer = call(HTTP.post, f"{course.url}/apiv1/separate", {
+        "mp3": "data:audio/mpeg;base64," + base64.b64encode(song).decode("utf-8"),
+        "callback": hook.local_url + "/alone",
+    })
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["hash"] == song_id(song)
+    wait_for("the callback", lambda: hook.got)
+    path, _, body = hook.got[0]
+    assert path == "/alone"
+    assert jsonpickle.decode(body.decode()) is None
+    assert track(course, song_id(song), "vocals").status_code == 200
 
 
 def test_a_callback_that_nobody_answers_does_not_fail_the_job(course, worker):

@@ -39,7 +39,10 @@ static const struct refusal refusals[] = {
     V1("unknown model", "{\"mp3\": \"" SONG64 "\", \"model\": \"nobody\"}", 422),
     V1("a path for a model", "{\"mp3\": \"" SONG64 "\", \"model\": \"../../etc/passwd\"}", 422),
     V1("model a number", "{\"mp3\": \"" SONG64 "\", \"model\": 3}", 400),
-    V1("callback a string", "{\"mp3\": \"" SONG64 "\", \"callback\": \"http://h/\"}", 400),
+    V1("data of text", "{\"mp3\": \"data:audio/mpeg,abc\"}", 400),
+    V1("data without end", "{\"mp3\": \"data:audio/mpeg;base64\"}", 400),
+    V1("callback no URL", "{\"mp3\": \"" SONG64 "\", \"callback\": \"localhost\"}", 400),
+    V1("callback a number", "{\"mp3\": \"" SONG64 "\", \"callback\": 5}", 400),
     V1("callback a list", "{\"mp3\": \"" SONG64 "\", \"callback\": []}", 400),
     V1("no URL", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"data\": 1}}", 400),
     V1("ftp", "{\"mp3\": \"" SONG64 "\", \"callback\": {\"url\": \"ftp://localhost/\"}}", 400),
@@ -142,6 +145,23 @@ static void refuses_what_is_wrong(void **state) {
             (void)snprintf(type, sizeof type, "Content-Type: %s\r\n", r->type);
         expect_problem(r->what, call_at(peer.port, r->method, r->path, type, r->body, r->size),
                        r->status, r->code);
+    }
+    expect_empty();
+}
+
+/* Which models there are is told, in both forms of errors. */
+static void an_unknown_model_is_told_the_known_ones(void **state) {
+    static const char v1[] = "{\"mp3\": \"" SONG64 "\", \"model\": \"nobody\"}";
+    (void)state;
+    struct answer answers[] = {
+        post("/apiv2/jobs?model=nobody", "audio/wav", WAV, sizeof WAV - 1),
+        post("/apiv1/separate", "application/json", v1, sizeof v1 - 1),
+    };
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(answers[i].status, 422);
+        assert_non_null(strstr(answers[i].body, "nobody"));
+        assert_non_null(strstr(answers[i].body, "tiny, six"));
+        answer_free(&answers[i]);
     }
     expect_empty();
 }
@@ -337,6 +357,7 @@ static void refuses_jobs_while_it_drains(void **state) { /* the last: there is n
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_is_wrong),
+        cmocka_unit_test(an_unknown_model_is_told_the_known_ones),
         cmocka_unit_test(refuses_long_names_and_other_methods),
         cmocka_unit_test(refuses_what_is_too_large),
         cmocka_unit_test(answers_while_the_queue_is_lost),

@@ -61,7 +61,17 @@ static void models_are_found(void **state) {
     struct ms_error err;
     assert_int_equal(ms_model_locate(scene->folder, "other", &path, &err), MS_ENOTFOUND);
     char text[200];
-    assert_non_null(strstr(err.text, "msaas model pull other"));
+    assert_non_null(strstr(err.text, "htdemucs, htdemucs_6s, htdemucs_ft"));
+    assert_non_null(strstr(err.text, "msaas model import"));
+    assert_null(strstr(err.text, "pull other"));
+    assert_int_equal(ms_model_locate(scene->folder, "htdemucs_ft", &path, &err), MS_ENOTFOUND);
+    assert_non_null(strstr(err.text, "msaas model pull htdemucs_ft"));
+    struct ms_manifest *manifest = malloc(sizeof *manifest);
+    assert_non_null(manifest);
+    assert_int_equal(ms_manifest_open("other", manifest, &err), MS_ENOTFOUND);
+    assert_non_null(strstr(err.text, "htdemucs, htdemucs_6s, htdemucs_ft"));
+    assert_non_null(strstr(err.text, "msaas model import"));
+    free(manifest);
     assert_int_equal(ms_model_locate(scene->folder, "o\33ther", &path, &err), MS_ENOTFOUND);
     assert_int_equal(ms_model_locate(scene->folder, "", &path, &err), MS_ENOTFOUND);
     snprintf(text, sizeof text, "%s/second.json", scene->folder);

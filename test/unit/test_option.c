@@ -49,7 +49,8 @@ static int clear_environment(void **state) {
                                         "REDIS_HOST",           "REDIS_PORT",
                                         "MSAAS_PORT",           "MSAAS_S3_VIRTUAL_HOST",
                                         "MSAAS_WEBHOOK_SECRET", "MINIO_HOST",
-                                        "AWS_ENDPOINT_URL_S3",  "AWS_ENDPOINT_URL"};
+                                        "MINIO_ENDPOINT",       "AWS_ENDPOINT_URL_S3",
+                                        "AWS_ENDPOINT_URL"};
     int rc = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         rc |= unsetenv(names[i]);
@@ -210,6 +211,10 @@ static void hosts_and_ports(void **state) {
         {"MINIO_HOST", "minio:9000", MS_OPTION_S3_ENDPOINT, NULL},
         {"MINIO_HOST", "http://h:9000", MS_OPTION_S3_ENDPOINT,
          "MINIO_HOST (--s3-endpoint): must be HOST or HOST:PORT"},
+        {"MINIO_HOST", "", MS_OPTION_S3_ENDPOINT, NULL},
+        {"MINIO_ENDPOINT", "minio:9000", MS_OPTION_S3_ENDPOINT, NULL},
+        {"MINIO_ENDPOINT", "https://h:9000", MS_OPTION_S3_ENDPOINT,
+         "MINIO_ENDPOINT (--s3-endpoint): must be HOST or HOST:PORT"},
         {"MINIO_HOST", "h:x", MS_OPTION_S3_ENDPOINT, "MINIO_HOST (--s3-endpoint): must be HOST"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
