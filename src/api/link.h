@@ -19,6 +19,12 @@ struct ms_api_link { /* connections to queue and store, for one thread */
     struct ms_api_link *next;
 };
 
+#define MS_API_LOOKS 256
+struct ms_api_look { /* the stems of a job were there; good until then */
+    char id[MS_JOB_ID_HEX];
+    double until_s;
+};
+
 struct ms_api {
     struct ms_api_options options;
     struct ms_http_route routes[MS_API_ROUTES];
@@ -33,6 +39,9 @@ struct ms_api {
     struct ms_problem unready;
     double waiting_at_s; /* when `waiting` was looked up; 0: never */
     int64_t waiting;
+    bool looking;        /* for the stems of a job (expiry.c), one at a time */
+    double look_again_s; /* not before: the store did not answer */
+    struct ms_api_look looks[MS_API_LOOKS];
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,
