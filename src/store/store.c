@@ -173,6 +173,14 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
 }
 
+int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
+                   struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    *count = 0;
+    const int rc = check_names(store, bucket, "any", full, err);
+    return rc != 0 ? rc : store->ops->sweep(store, full, age_s, count, err);
+}
+
 int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
                      char **url, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
