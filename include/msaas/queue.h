@@ -28,6 +28,9 @@ struct ms_queue;
 MS_MUST_CHECK int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err);
 void ms_queue_close(struct ms_queue *queue);
 
+/* The file that a sqlite: URL names, in it; NULL: the queue is not on a disk of this machine. */
+const char *ms_queue_file(const char *url);
+
 /* Whether the server answers (SQLite: the file can be written). *warning: NULL, or borrowed text
  * about a setting that could lose jobs (Redis: maxmemory is set and the eviction policy is not
  * noeviction; no AOF). */

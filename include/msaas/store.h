@@ -45,6 +45,9 @@ MS_MUST_CHECK int ms_store_open(const struct ms_store_options *options, struct m
                                 struct ms_error *err);
 void ms_store_close(struct ms_store *store);
 
+/* The folder that a file: URL names, in it; NULL: the store is not on a disk of this machine. */
+const char *ms_store_folder(const char *url);
+
 /* Whether the store can be reached and accepts the credentials. */
 MS_MUST_CHECK int ms_store_ping(struct ms_store *store, struct ms_error *err);
 

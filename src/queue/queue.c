@@ -23,11 +23,15 @@ int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err) 
     *out = NULL;
     if (strncmp(url, "redis:", 6) == 0 || strncmp(url, "rediss:", 7) == 0)
         return ms_queue_redis_open(url, out, err);
-    if (strncmp(url, "sqlite:", 7) == 0)
+    if (ms_queue_file(url) != NULL)
         return ms_queue_sqlite_open(url, out, err);
     return ms_error_set(err, MS_EUSAGE,
                         "the queue's URL must be redis://HOST:PORT/DB, rediss://... or "
                         "sqlite:FILE");
+}
+
+const char *ms_queue_file(const char *url) {
+    return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
 }
 
 void ms_queue_close(struct ms_queue *queue) {

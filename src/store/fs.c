@@ -351,9 +351,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .remove = fs_remove,
         .sweep = fs_sweep,
     };
-    const char *path = options->url + strlen("file:");
-    if (strncmp(path, "///", 3) == 0) /* file:///DIR */
-        path += 2;
+    const char *path = ms_store_folder(options->url);
     if (path[0] == '\0' || strncmp(path, "//", 2) == 0)
         return ms_error_set(err, MS_EUSAGE, "the store's URL names no folder: write file:DIR");
     struct fs *fs = calloc(1, sizeof *fs);

@@ -76,11 +76,17 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
 int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
                   struct ms_error *err) {
     *out = NULL;
-    if (strncmp(options->url, "file:", 5) == 0)
+    if (ms_store_folder(options->url) != NULL)
         return ms_store_fs_open(options, out, err);
     if (strncmp(options->url, "s3:", 3) == 0)
         return ms_store_s3_open(options, out, err);
     return ms_error_set(err, MS_EUSAGE, "the store's URL must be s3:// or file:DIR");
+}
+
+const char *ms_store_folder(const char *url) {
+    if (strncmp(url, "file:", 5) != 0)
+        return NULL;
+    return strncmp(url + 5, "///", 3) == 0 ? url + 7 : url + 5; /* file:///DIR */
 }
 
 void ms_store_close(struct ms_store *store) {
