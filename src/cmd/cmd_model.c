@@ -335,7 +335,7 @@ static int list_one(struct run *run, const char *path, struct ms_error *err) {
     if (ms_model_describe(path, &info, err) == 0)
         print_model(run, &info, path);
     else
-        fprintf(stderr, "msaas: %s\n", err->text); /* and goes on with the others */
+        (void)ms_cmd_failed("model", err); /* and goes on with the others */
     return 0;
 }
 

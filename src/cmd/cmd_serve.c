@@ -28,10 +28,10 @@ static const char usage[] =
     "  msaas config serve\n"
     "      shows the options that it would run with\n"
     "\n"
-    "GET /healthz says that the process lives, /readyz that queue and store answer;\n"
-    "/metrics is for Prometheus. When the queue cannot be reached, requests get status 503\n"
-    "until it is back. After SIGTERM it is no longer ready, finishes the requests at work\n"
-    "and ends with exit code 0.\n";
+    "GET /healthz says that the process lives, /readyz that queue and store answer and\n"
+    "their disks have space; /metrics is for Prometheus. When the queue cannot be reached,\n"
+    "requests get status 503 until it is back. After SIGTERM it is no longer ready, finishes\n"
+    "the requests at work and ends with exit code 0.\n";
 
 #define BODIES_BYTES (INT64_C(512) << 20)
 
