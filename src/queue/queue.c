@@ -30,10 +30,6 @@ int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err) 
                         "sqlite:FILE");
 }
 
-const char *ms_queue_file(const char *url) {
-    return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
-}
-
 void ms_queue_close(struct ms_queue *queue) {
     if (queue != NULL)
         queue->ops->close(queue);

@@ -83,12 +83,6 @@ int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
     return ms_error_set(err, MS_EUSAGE, "the store's URL must be s3:// or file:DIR");
 }
 
-const char *ms_store_folder(const char *url) {
-    if (strncmp(url, "file:", 5) != 0)
-        return NULL;
-    return strncmp(url + 5, "///", 3) == 0 ? url + 7 : url + 5; /* file:///DIR */
-}
-
 void ms_store_close(struct ms_store *store) {
     if (store != NULL)
         store->ops->close(store);
