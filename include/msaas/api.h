@@ -20,6 +20,12 @@ struct ms_api_model { /* a model that clients may ask for */
     char stems[MS_JOB_MAX_STEMS][32];
 };
 
+struct ms_api_disk {   /* a disk that must not be full */
+    const char *holds; /* "queue", "store", "scratch": for the metric */
+    const char *path;  /* a file or folder on it; NULL: there is none */
+};
+#define MS_API_DISKS 3
+
 struct ms_api_options {
     const char *queue_url;
     struct ms_store_options store;
@@ -31,6 +37,8 @@ struct ms_api_options {
     int presign_s;
     /* more are answered 503 with Retry-After; 0: 100,000 */
     int64_t max_waiting_jobs;
+    struct ms_api_disk disks[MS_API_DISKS]; /* borrowed strings */
+    int64_t min_free_bytes;                 /* not ready while one of the disks has less */
 };
 
 struct ms_api;
@@ -48,6 +56,6 @@ void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive
 
 /* Metrics: of requests, and of the queue when the page is asked for. */
 extern struct ms_metric ms_api_requests, ms_api_request_seconds, ms_api_jobs, ms_api_queue_depth,
-    ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds, ms_api_callbacks_due;
+    ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds, ms_api_callbacks_due, ms_api_disk_free;
 
 #endif

@@ -115,7 +115,7 @@ struct ms_http_server_options {
     void (*error_body)(void *context, const char *path, int status, const char *reason, char *body,
                        size_t capacity, const char **content_type);
     /* Called after each answer, on the loop, for the access log and metrics. route: the pattern, ""
-     * if none fitted. */
+     * if none fitted. path: as it came, percent-encoded. */
     void (*done)(void *context, const char *method, const char *route, const char *path, int status,
                  double seconds, int64_t sent_bytes, const char *request_id, const char *peer);
 };

@@ -1,6 +1,7 @@
 /* A job: one song, its options, and how far it has come.
  *
  *     queued -> running -> succeeded | failed | canceled
+ *     succeeded -> expired: its stems are gone from the store
  *     running -> queued: a retry, a worker that stops, a lease that lapsed
  *
  * Plain data, no I/O. A job owns its strings: ms_job_fini frees them. Its form as JSON is known to
@@ -29,6 +30,7 @@ enum ms_job_state {
     MS_JOB_SUCCEEDED,
     MS_JOB_FAILED,
     MS_JOB_CANCELED,
+    MS_JOB_EXPIRED,
     MS_JOB_STATES
 };
 const char *ms_job_state_name(enum ms_job_state state); /* "queued", ... */

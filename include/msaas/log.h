@@ -14,11 +14,12 @@ enum ms_log_level { MS_LOG_DEBUG, MS_LOG_INFO, MS_LOG_WARN, MS_LOG_ERROR };
 
 /* role: "rest", "worker", "logs": the course's names. Before it: plain, info. */
 void ms_log_init(const char *role, enum ms_log_level least, bool json);
-/* One line: control characters are escaped. The text must not contain secrets: pass URLs through
+/* One line: control characters are replaced. The text must not contain secrets: pass URLs through
  * ms_url_public. */
 void ms_log(enum ms_log_level level, const char *fmt, ...) MS_PRINTF(2, 3);
 /* With fields: pairs of "key", "value", ended by NULL. They are members of the JSON; plain lines
- * end in key=value. */
+ * end in key=value (logfmt): a value that is empty or holds a blank, '"' or '=' is quoted, and so is
+ * a text that holds '='. Values are cut to 639 bytes. */
 void ms_log_fields(enum ms_log_level level, const char *text, ...) __attribute__((sentinel));
 /* ship gets every line and must not block. NULL: none. */
 void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *context);

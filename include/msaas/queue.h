@@ -28,6 +28,9 @@ struct ms_queue;
 MS_MUST_CHECK int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err);
 void ms_queue_close(struct ms_queue *queue);
 
+/* The file that a sqlite: URL names, in it; NULL: the queue is not on a disk of this machine. */
+const char *ms_queue_file(const char *url);
+
 /* Whether the server answers (SQLite: the file can be written). *warning: NULL, or borrowed text
  * about a setting that could lose jobs (Redis: maxmemory is set and the eviction policy is not
  * noeviction; no AOF). */
@@ -38,7 +41,7 @@ MS_MUST_CHECK int ms_queue_ping(struct ms_queue *queue, const char **warning, st
  *
  * A job that is queued, running, or succeeded with all its stems stays as it is. The callback that
  * the new one brings waits for the job's end with those that are there (MS_ETOOLARGE: too many), or
- * is due at once. A job that failed, was canceled, or lost a stem is queued anew. MS_ECONFLICT: it
+ * is due at once. A job that failed, was canceled, expired, or lost a stem is queued anew. MS_ECONFLICT: it
  * runs and is being canceled; send it again later.
  *
  * now (may be NULL) gets the job as it is afterwards, with its position. */
@@ -110,10 +113,15 @@ MS_MUST_CHECK int ms_queue_waiting(struct ms_queue *queue, const char *cursor, i
 /* Erases a job, or one stem of it.
  * stem NULL: a job that waits or has ended vanishes at once. A running one is asked to cancel, and
  * vanishes when its worker answers.
- * Else: that stem of a succeeded job; the job vanishes with its last stem.
+ * Else: that stem of a job that succeeded; the job vanishes with its last stem.
  * *gone: whether the job has vanished. *was (may be NULL): the job before. MS_ENOTFOUND. */
 MS_MUST_CHECK int ms_queue_erase(struct ms_queue *queue, const char *id, const char *stem,
                                  bool *gone, struct ms_job *was, struct ms_error *err);
+
+/* -> expired: stems of this succeeded job are gone from the store. Does nothing if the job is not
+ * that success any more (its finished_ms tells). */
+MS_MUST_CHECK int ms_queue_expire(struct ms_queue *queue, const struct ms_job *job,
+                                  struct ms_error *err);
 
 struct ms_queue_stats {
     int64_t jobs[MS_JOB_STATES];

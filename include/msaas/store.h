@@ -45,6 +45,9 @@ MS_MUST_CHECK int ms_store_open(const struct ms_store_options *options, struct m
                                 struct ms_error *err);
 void ms_store_close(struct ms_store *store);
 
+/* The folder that a file: URL names, in it; NULL: the store is not on a disk of this machine. */
+const char *ms_store_folder(const char *url);
+
 /* Whether the store can be reached and accepts the credentials. */
 MS_MUST_CHECK int ms_store_ping(struct ms_store *store, struct ms_error *err);
 
@@ -86,6 +89,11 @@ MS_MUST_CHECK int ms_store_fetch(struct ms_store *store, const char *bucket, con
 /* 0 also where there is no such object. */
 MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                                   struct ms_error *err);
+/* Removes what killed writers left of objects in the bucket that they did not finish, where they
+ * began at least age_s ago: parts of uploads on S3, temporary files (of all buckets) in a folder.
+ * *count: how many. Looks at 10,000 at most. 0 also where there is no such bucket. */
+MS_MUST_CHECK int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s,
+                                 int *count, struct ms_error *err);
 /* A URL that anyone may GET for `seconds` (at most a week); caller frees. MS_EUNSUPPORTED: file:.
  */
 MS_MUST_CHECK int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,

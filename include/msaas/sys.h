@@ -28,6 +28,9 @@ int64_t ms_peak_rss_bytes(void); /* of this process so far */
 /* As mkdir -p: existing folders are fine. The error is about the folder. */
 MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);
 
+/* The space that is free, for whoever is not root, on the disk of this file or folder. MS_EIO. */
+MS_MUST_CHECK int ms_disk_free(const char *path, int64_t *bytes, struct ms_error *err);
+
 /* A newly allocated string, printf-like; NULL only when memory ran out. */
 char *ms_strdupf(const char *fmt, ...) MS_PRINTF(1, 2);
 

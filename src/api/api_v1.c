@@ -118,7 +118,7 @@ void ms_api_v1_track(const struct ms_http_call *call) {
     char name[MS_JOB_LABEL_MAX];
     bool with_suffix;
     bool ok = read_track(call->params[1], name, &with_suffix, &problem) &&
-              ms_api_find(api, call->params[0], &job, &problem) &&
+              ms_api_find_track(api, call->params[0], name, &job, &problem) &&
               ms_api_is_finished(&job, &problem);
     if (ok) {
         stem = ms_api_stem_of(&job, name);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expiry.h"
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
@@ -62,10 +63,12 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
 void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
-    if (ms_api_find(call->context, call->params[0], &job, &problem))
+    if (ms_api_find(call->context, call->params[0], &job, &problem)) {
+        ms_api_look_now_and_then(call->context, &job);
         reply_job(call, 200, &job);
-    else
+    } else {
         ms_api_reply_problem(call, &problem);
+    }
     ms_job_fini(&job);
 }
 

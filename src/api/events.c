@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expiry.h"
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
@@ -101,6 +102,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     *again_ms = LOOK_MS;
     struct ms_problem problem;
     if (ms_api_find(l->api, l->id, &job, &problem)) {
+        ms_api_look_now_and_then(l->api, &job);
         rc = put_event(l, &job, buffer, capacity, size, err);
     } else if (problem.status == 404) { /* erased */
         l->over = true;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disks.h"
 #include "handlers.h"
 #include "link.h"
 #include "msaas/log.h"
@@ -82,6 +83,8 @@ static int ping_store(const struct ms_api *api, struct ms_error *err) {
 static bool probe(struct ms_api *api, struct ms_problem *problem) {
     struct ms_error err = {0};
     const char *warning = NULL;
+    if (!ms_api_has_space(api, problem))
+        return false;
     struct ms_api_link *link = ms_api_borrow(api, problem);
     if (link == NULL)
         return false;
@@ -161,7 +164,9 @@ static void look_at_queue(struct ms_api *api) {
 
 /* If the queue cannot be reached, all other metrics are shown, queue_errors among them. */
 void ms_api_metrics(const struct ms_http_call *call) {
+    struct ms_problem unused;
     look_at_queue(call->context);
+    (void)ms_api_has_space(call->context, &unused);
     reply_page_of(call, "rest");
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "expiry.h"
 #include "jobs.h"
 #include "msaas/log.h"
 #include "msaas/sys.h"
@@ -129,6 +130,8 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
     const int rc = ms_queue_get(link->queue, job->id, &present, &err);
     if (rc != 0 && rc != MS_ENOTFOUND && rc != MS_ECORRUPT)
         return ms_problem_of_queue(problem, &err);
+    if (rc == 0)
+        (void)ms_api_look_for_stems(link, &present);
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
     if (!skip && (!check_room(api, link, problem) || !put_song(link, job, request, problem)))
@@ -191,6 +194,42 @@ bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
     return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
+/* Sets the one stem of a job of which nothing but its stems is left. */
+static bool find_stored(struct ms_api_link *link, const char *id, const char *stem,
+                        struct ms_job *job, struct ms_problem *problem) {
+    *job = (struct ms_job){.state = MS_JOB_SUCCEEDED};
+    if (!ms_job_id_is_valid(id))
+        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    ms_job_options_default("", &job->options);
+    (void)snprintf(job->id, sizeof job->id, "%s", id);
+    char key[MS_JOB_KEY_MAX];
+    ms_job_stem_key(job, stem, key);
+    struct ms_object_info info;
+    struct ms_error err = {0};
+    const int rc = ms_store_head(link->store, MS_BUCKET_STEMS, key, &info, &err);
+    if (rc == MS_ENOTFOUND)
+        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+    if (rc != 0)
+        return ms_problem_of_store(problem, &err);
+    struct ms_job_stem *found = &job->stems[job->stem_count++];
+    (void)snprintf(found->name, sizeof found->name, "%s", stem);
+    found->bytes = info.bytes;
+    memcpy(found->sha256, info.sha256, sizeof found->sha256);
+    return true;
+}
+
+bool ms_api_find_track(struct ms_api *api, const char *id, const char *stem, struct ms_job *job,
+                       struct ms_problem *problem) {
+    if (ms_api_find(api, id, job, problem))
+        return true;
+    if (problem->status != 404)
+        return false;
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    const bool ok = link != NULL && find_stored(link, id, stem, job, problem);
+    ms_api_give_back(api, link);
+    return ok;
+}
+
 /* ---- removing ---- */
 
 static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
@@ -217,6 +256,16 @@ static bool remove_stems(struct ms_api_link *link, const struct ms_job *job,
     return true;
 }
 
+/* The queue has no record of the job: its track may lie in the store all the same. */
+static bool erase_stored(struct ms_api_link *link, const char *id, const char *stem,
+                         struct ms_problem *problem) {
+    struct ms_job job;
+    if (!find_stored(link, id, stem, &job, problem) || !remove_stem(link, &job, stem, problem))
+        return false;
+    ms_log(MS_LOG_INFO, "job %s, track %s erased", id, stem);
+    return true;
+}
+
 /* Objects are removed before the record. A client that sends the same song meanwhile finds the
  * record and adds nothing that would be removed then; and if the store fails, the record is still
  * there for another try. */
@@ -225,6 +274,8 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
     struct ms_job job = {0}, was = {0};
     struct ms_error err = {0};
     const int found = ms_queue_get(link->queue, id, &job, &err);
+    if (found == MS_ENOTFOUND && stem != NULL)
+        return erase_stored(link, id, stem, problem);
     if (found == MS_ECORRUPT && stem == NULL) /* a job that cannot be read can still be removed */
         (void)snprintf(job.id, sizeof job.id, "%s", id);
     else if (found != 0)

@@ -19,12 +19,19 @@ struct ms_api_link { /* connections to queue and store, for one thread */
     struct ms_api_link *next;
 };
 
+#define MS_API_LOOKS 256
+struct ms_api_look { /* the stems of a job were there; good until then */
+    char id[MS_JOB_ID_HEX];
+    double until_s;
+};
+
 struct ms_api {
     struct ms_api_options options;
     struct ms_http_route routes[MS_API_ROUTES];
     atomic_bool draining;
     /* the warning of a queue that may lose jobs */
     atomic_bool warned;
+    atomic_bool full; /* a disk had too little space when it was last looked at */
 
     pthread_mutex_t lock;
     struct ms_api_link *idle;
@@ -33,6 +40,9 @@ struct ms_api {
     struct ms_problem unready;
     double waiting_at_s; /* when `waiting` was looked up; 0: never */
     int64_t waiting;
+    bool looking;        /* for the stems of a job (expiry.c), one at a time */
+    double look_again_s; /* not before: the store did not answer */
+    struct ms_api_look looks[MS_API_LOOKS];
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,

@@ -1,10 +1,11 @@
 /* Downloads of stems: from the store, piece by piece as the client takes them, with ranges and
- * entity tags. Size and tag are in the record of the job, so headers and 304 need no call to the
+ * entity tags. Size and tag are in the record of the job, so a 304 needs no call to the
  * store. On the threads of the pool. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "expiry.h"
 #include "link.h"
 #include "msaas/http_range.h"
 #include "reply.h"
@@ -33,8 +34,8 @@ const struct ms_job_stem *ms_api_stem_of(const struct ms_job *job, const char *n
 }
 
 bool ms_api_is_finished(const struct ms_job *job, struct ms_problem *problem) {
-    if (job->state == MS_JOB_SUCCEEDED)
-        return true;
+    if (job->state == MS_JOB_SUCCEEDED || job->state == MS_JOB_EXPIRED)
+        return true; /* the store says which stems are there */
     if (job->state == MS_JOB_FAILED)
         return ms_problem_set(problem, 410, "job_failed", "%.390s",
                               job->error_message[0] != '\0' ? job->error_message
@@ -122,17 +123,31 @@ static void close_download(void *context) {
 }
 
 /* The first piece is read before the answer begins, so that an error gets its status. */
-static bool get_first(struct download *d, struct ms_problem *problem) {
+static bool get_first(struct download *d, const struct ms_job *job, struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(d->api, problem);
     if (link == NULL)
         return false;
     const int rc = get_piece(d, link->store, &err);
+    const bool ok = rc == 0 || (rc == MS_ENOTFOUND ? ms_api_expire(link, job, problem)
+                                                   : ms_problem_of_store(problem, &err));
     ms_api_give_back(d->api, link);
-    if (rc == MS_ENOTFOUND)
-        return ms_problem_set(problem, 404, "unknown_stem",
-                              "there is no such track any more: it was removed from the store");
-    return rc == 0 || ms_problem_of_store(problem, &err);
+    return ok;
+}
+
+/* For answers that read nothing from the store, but must not promise what is gone from it. */
+static bool is_stored(struct ms_api *api, const struct ms_job *job, const char *key,
+                      struct ms_problem *problem) {
+    struct ms_error err = {0};
+    struct ms_object_info info;
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    if (link == NULL)
+        return false;
+    const int rc = ms_store_head(link->store, MS_BUCKET_STEMS, key, &info, &err);
+    const bool ok = rc == 0 || (rc == MS_ENOTFOUND ? ms_api_expire(link, job, problem)
+                                                   : ms_problem_of_store(problem, &err));
+    ms_api_give_back(api, link);
+    return ok;
 }
 
 /* ---- answers ---- */
@@ -197,7 +212,7 @@ static void reply_bytes(const struct ms_http_call *call, const struct ms_job *jo
     d->next = first;
     d->end = first + count;
     ms_job_stem_key(job, stem->name, d->key);
-    if (strcmp(call->method, "HEAD") != 0 && count > 0 && !get_first(d, &problem)) {
+    if (strcmp(call->method, "HEAD") != 0 && count > 0 && !get_first(d, job, &problem)) {
         close_download(d);
         ms_api_reply_problem(call, &problem);
         return;
@@ -218,6 +233,16 @@ void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job
                        const struct ms_job_stem *stem, bool may_redirect) {
     struct ms_api *api = call->context;
     char etag[80] = "", key[MS_JOB_KEY_MAX];
+    struct ms_problem problem;
+    /* a presigned URL is valid for GET only */
+    const bool redirects =
+        may_redirect && api->options.presign_s > 0 && strcmp(call->method, "GET") == 0;
+    ms_job_stem_key(job, stem->name, key);
+    if ((redirects || strcmp(call->method, "HEAD") == 0 || job->state == MS_JOB_EXPIRED) &&
+        !is_stored(api, job, key, &problem)) {
+        ms_api_reply_problem(call, &problem);
+        return;
+    }
     if (stem->sha256[0] != '\0')
         (void)snprintf(etag, sizeof etag, "\"%s\"", stem->sha256);
     if (ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag)) {
@@ -225,10 +250,7 @@ void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job
         ms_http_reply(call, 304, NULL, NULL, 0);
         return;
     }
-    ms_job_stem_key(job, stem->name, key);
-    /* a presigned URL is valid for GET only */
-    if (may_redirect && api->options.presign_s > 0 && strcmp(call->method, "GET") == 0 &&
-        redirect(call, api, key))
+    if (redirects && redirect(call, api, key))
         return;
     reply_bytes(call, job, stem, etag);
 }

@@ -13,7 +13,10 @@
 #include "msaas/text.h"
 
 #define TEXT_MAX 2048
-#define FIELDS_MAX 16
+#define FIELDS_MAX 16 /* names and values */
+#define VALUE_MAX 640
+/* Of a plain line: all of it quoted, each character escaped. */
+#define PLAIN_MAX (2 * TEXT_MAX + FIELDS_MAX / 2 * (2 * VALUE_MAX + 64))
 
 static struct {
     pthread_mutex_t lock;
@@ -64,16 +67,42 @@ static void print_json(enum ms_log_level level, const char *stamp, const char *t
     ms_json_writer_free(writer);
 }
 
+/* Appends the text, in quotes where it holds one of `special`, begins with a quote or is empty. */
+static void put(char line[PLAIN_MAX], size_t *used, const char *text, const char *special) {
+    const bool quoted = text[0] == '\0' || text[0] == '"' || strpbrk(text, special) != NULL;
+    if (quoted)
+        line[(*used)++] = '"';
+    for (const char *at = text; *at != '\0'; at++) {
+        if (quoted && (*at == '"' || *at == '\\'))
+            line[(*used)++] = '\\';
+        line[(*used)++] = *at;
+    }
+    if (quoted)
+        line[(*used)++] = '"';
+    line[*used] = '\0';
+}
+
+/* The text, then the fields as logfmt has them. Strangers choose parts of both: what could pass for
+ * a field is quoted. */
+static void make_plain(char line[PLAIN_MAX], const char *text, const char *const fields[],
+                       size_t count) {
+    size_t used = 0;
+    put(line, &used, text, "=");
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        char value[VALUE_MAX];
+        (void)snprintf(value, sizeof value, "%s", fields[i + 1]);
+        ms_text_flatten(value);
+        used += (size_t)snprintf(line + used, PLAIN_MAX - used, " %.32s=", fields[i]);
+        put(line, &used, value, " \"=");
+    }
+}
+
 static void write_line(enum ms_log_level level, char *text, const char *const fields[],
                        size_t count) {
-    char stamp[40] = "", plain[TEXT_MAX + 512];
+    char stamp[40] = "", plain[PLAIN_MAX];
     struct timespec now = {0};
     ms_text_flatten(text);
-    size_t used = (size_t)snprintf(plain, sizeof plain, "%s", text);
-    for (size_t i = 0; i + 1 < count && used < sizeof plain; i += 2)
-        used +=
-            (size_t)snprintf(plain + used, sizeof plain - used, " %s=%s", fields[i], fields[i + 1]);
-    ms_text_flatten(plain);
+    make_plain(plain, text, fields, count);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     struct tm utc;
     if (gmtime_r(&now.tv_sec, &utc) != NULL) {
@@ -87,7 +116,7 @@ static void write_line(enum ms_log_level level, char *text, const char *const fi
         else
             (void)fprintf(stderr, "%s %-7s %s\n", stamp, names[level], plain);
         if (state.ship != NULL) { /* the form of the course's log */
-            char line[TEXT_MAX + 640];
+            char line[PLAIN_MAX + 128];
             (void)snprintf(line, sizeof line, "%s.%s.%s:%s", state.host, state.role, names[level],
                            plain);
             state.ship(state.ship_context, line);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -268,6 +269,15 @@ int ms_make_dirs(const char *path, struct ms_error *err) {
     }
     free(copy);
     return rc;
+}
+
+int ms_disk_free(const char *path, int64_t *bytes, struct ms_error *err) {
+    struct statvfs disk;
+    *bytes = 0;
+    if (statvfs(path, &disk) != 0)
+        return ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
+    *bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+    return 0;
 }
 
 char *ms_strdupf(const char *fmt, ...) {

@@ -186,6 +186,11 @@ void ms_client_job_fini(struct ms_client_job *job) {
 }
 
 int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err) {
+    if (strcmp(job->state, "expired") == 0)
+        return ms_error_set(err, MS_EINPUT,
+                            "job %s expired: its stems are gone from the server's store; send the "
+                            "song again",
+                            job->id);
     if (job->error == NULL)
         return ms_error_set(err, MS_EINPUT, "job %s was %s", job->id, job->state);
     return ms_error_set(err, MS_EINPUT, "job %s %s: %s (%s)", job->id, job->state, job->error,

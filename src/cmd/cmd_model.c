@@ -29,7 +29,8 @@ static const char usage[] =
     "The weights are not part of this program. They have their own licence, which pull\n"
     "and list show.\n";
 
-#define MAX_DOWNLOAD_BYTES (INT64_C(1) << 30)
+/* Of a file whose size the manifest does not state. The largest known has 174 MB. */
+#define MAX_DOWNLOAD_BYTES (INT64_C(256) << 20)
 
 struct run {
     struct ms_options *options;
@@ -203,7 +204,8 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
 }
 
 /* Downloads the file of one network to `path` and checks it. A download resumed from an earlier run
- * may mix two versions: if it is not right, it starts again from the beginning, once. */
+ * may mix two versions: if it is not right, it starts again from the beginning, once. What is not the
+ * file is not kept. */
 static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
                  struct ms_http_client *client, const char *path, struct ms_error *err) {
     const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
@@ -233,7 +235,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
             rc = ms_manifest_check_source(manifest, network, path, err);
         else if (rc == MS_ENET && !run->quiet && stat(path, &part) == 0 && part.st_size > 0)
             fputs("The part that was downloaded is kept; the same command resumes it.\n", stderr);
-        if (rc != MS_ECORRUPT)
+        if (rc != MS_ECORRUPT && rc != MS_ETOOLARGE)
             break;
         unlink(path);
         if (!resumed || again)
@@ -366,7 +368,7 @@ static int list_one(struct run *run, const char *path, struct ms_error *err) {
     if (ms_model_describe(path, &info, err) == 0)
         print_model(run, &info, path);
     else
-        fprintf(stderr, "msaas: %s\n", err->text); /* and goes on with the others */
+        (void)ms_cmd_failed("model", err); /* and goes on with the others */
     return 0;
 }
 

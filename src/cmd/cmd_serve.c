@@ -9,6 +9,7 @@
 #include "msaas/cmd.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
+#include "msaas/queue.h"
 #include "msaas/sys.h"
 #include "offer.h"
 #include "service.h"
@@ -27,10 +28,10 @@ static const char usage[] =
     "  msaas config serve\n"
     "      shows the options that it would run with\n"
     "\n"
-    "GET /healthz says that the process lives, /readyz that queue and store answer;\n"
-    "/metrics is for Prometheus. When the queue cannot be reached, requests get status 503\n"
-    "until it is back. After SIGTERM it is no longer ready, finishes the requests at work\n"
-    "and ends with exit code 0.\n";
+    "GET /healthz says that the process lives, /readyz that queue and store answer and\n"
+    "their disks have space; /metrics is for Prometheus. When the queue cannot be reached,\n"
+    "requests get status 503 until it is back. After SIGTERM it is no longer ready, finishes\n"
+    "the requests at work and ends with exit code 0.\n";
 
 #define BODIES_BYTES (INT64_C(512) << 20)
 
@@ -96,6 +97,9 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .max_song_bytes = ms_options_int(options, MS_OPTION_MAX_SONG_MB) * 1000000,
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
+        .disks = {{"queue", ms_queue_file(service->queue_url)},
+                  {"store", ms_store_folder(service->store.url)}},
+        .min_free_bytes = ms_options_int(options, MS_OPTION_MIN_FREE_MB) * 1000000,
     };
     rc = ms_api_new(&api_options, &api, err);
     if (rc != 0)
@@ -147,6 +151,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_OFFER,
                                                MS_OPTION_MAX_SONG_MB,
                                                MS_OPTION_MAX_WAITING,
+                                               MS_OPTION_MIN_FREE_MB,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,
                                                MS_OPTION_GRACE,

@@ -413,13 +413,14 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,          MS_OPTI
                                                MS_OPTION_DATA,           MS_OPTION_WORKERS,
                                                MS_OPTION_HOST,           MS_OPTION_PORT,
                                                MS_OPTION_MAX_SONG_MB,    MS_OPTION_MAX_SONG_MINUTES,
-                                               MS_OPTION_MAX_WAITING,    MS_OPTION_LEASE,
-                                               MS_OPTION_STALL,          MS_OPTION_GRACE,
-                                               MS_OPTION_SCRATCH,        MS_OPTION_WEBHOOK_SECRET,
-                                               MS_OPTION_CALLBACK_ALLOW, MS_OPTION_LOG_FORMAT,
-                                               MS_OPTION_LOG_LEVEL,      MS_OPTION_LANES,
-                                               MS_OPTION_BATCH,          MS_OPTION_DEVICE,
-                                               MS_OPTION_WORK_PRECISION, MS_OPTION_COUNT};
+                                               MS_OPTION_MAX_WAITING,    MS_OPTION_MIN_FREE_MB,
+                                               MS_OPTION_LEASE,          MS_OPTION_STALL,
+                                               MS_OPTION_GRACE,          MS_OPTION_SCRATCH,
+                                               MS_OPTION_WEBHOOK_SECRET, MS_OPTION_CALLBACK_ALLOW,
+                                               MS_OPTION_LOG_FORMAT,     MS_OPTION_LOG_LEVEL,
+                                               MS_OPTION_LANES,          MS_OPTION_BATCH,
+                                               MS_OPTION_DEVICE,         MS_OPTION_WORK_PRECISION,
+                                               MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_up = {
     .name = "up",

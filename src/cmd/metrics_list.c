@@ -17,6 +17,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_api_jobs_unfinished,
     &ms_api_oldest_waiting_seconds,
     &ms_api_callbacks_due,
+    &ms_api_disk_free,
     &ms_worker_finished,
     &ms_worker_in_flight,
     &ms_worker_audio_seconds,

@@ -108,7 +108,7 @@ void ms_exchange_tell(struct ms_exchange *e, int status) {
     const struct ms_http_server_options *options = &e->server->options;
     if (options->done != NULL && !e->told)
         options->done(options->context, e->head.method, e->route != NULL ? e->route->pattern : "",
-                      e->call.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
+                      e->head.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
                       e->request_id, e->peer);
     e->told = true;
 }

@@ -13,7 +13,7 @@
 
 static const char *const state_names[MS_JOB_STATES] = {
     [MS_JOB_QUEUED] = "queued", [MS_JOB_RUNNING] = "running",   [MS_JOB_SUCCEEDED] = "succeeded",
-    [MS_JOB_FAILED] = "failed", [MS_JOB_CANCELED] = "canceled",
+    [MS_JOB_FAILED] = "failed", [MS_JOB_CANCELED] = "canceled", [MS_JOB_EXPIRED] = "expired",
 };
 
 const char *ms_job_state_name(enum ms_job_state state) {
@@ -29,12 +29,13 @@ int ms_job_state_parse(const char *name, enum ms_job_state *out, struct ms_error
     }
     return ms_error_set(
         err, MS_EUSAGE,
-        "\"%.40s\" is not the state of a job: use queued, running, succeeded, failed or canceled",
+        "\"%.40s\" is not the state of a job: use queued, running, succeeded, failed, canceled or "
+        "expired",
         name);
 }
 
 bool ms_job_state_is_final(enum ms_job_state state) {
-    return state == MS_JOB_SUCCEEDED || state == MS_JOB_FAILED || state == MS_JOB_CANCELED;
+    return state != MS_JOB_QUEUED && state != MS_JOB_RUNNING;
 }
 
 /* ---- names ---- */

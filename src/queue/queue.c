@@ -23,7 +23,7 @@ int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err) 
     *out = NULL;
     if (strncmp(url, "redis:", 6) == 0 || strncmp(url, "rediss:", 7) == 0)
         return ms_queue_redis_open(url, out, err);
-    if (strncmp(url, "sqlite:", 7) == 0)
+    if (ms_queue_file(url) != NULL)
         return ms_queue_sqlite_open(url, out, err);
     return ms_error_set(err, MS_EUSAGE,
                         "the queue's URL must be redis://HOST:PORT/DB, rediss://... or "
@@ -174,7 +174,7 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     const struct ms_job *present = &record->job;
     coming->created =
         record->revision == 0 || record->unreadable || present->state == MS_JOB_FAILED ||
-        present->state == MS_JOB_CANCELED ||
+        present->state == MS_JOB_CANCELED || present->state == MS_JOB_EXPIRED ||
         (present->state == MS_JOB_SUCCEEDED && (record->flags & MS_RECORD_STRIPPED) != 0);
     if (coming->created)
         return begin(record, job, now_ms, err);
@@ -446,7 +446,8 @@ struct erasure {
 
 static int erase_stem(struct ms_record *record, const char *stem, struct ms_error *err) {
     struct ms_job *job = &record->job;
-    for (int i = 0; job->state == MS_JOB_SUCCEEDED && i < job->stem_count; i++) {
+    const bool has_ended_well = job->state == MS_JOB_SUCCEEDED || job->state == MS_JOB_EXPIRED;
+    for (int i = 0; has_ended_well && i < job->stem_count; i++) {
         if (strcmp(job->stems[i].name, stem) != 0)
             continue;
         job->stem_count--;
@@ -494,6 +495,26 @@ int ms_queue_erase(struct ms_queue *queue, const char *id, const char *stem, boo
     else
         ms_job_fini(&before);
     return rc;
+}
+
+/* ---- expiring ---- */
+
+/* A rule. */
+static int expire(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+    const struct ms_job *seen = context;
+    (void)now_ms;
+    (void)err;
+    if (record->revision == 0 || record->unreadable || record->job.state != MS_JOB_SUCCEEDED ||
+        record->job.finished_ms != seen->finished_ms)
+        return 0;
+    record->job.state = MS_JOB_EXPIRED;
+    record->fate = MS_FATE_SAVE;
+    return 0;
+}
+
+int ms_queue_expire(struct ms_queue *queue, const struct ms_job *job, struct ms_error *err) {
+    struct ms_job seen = *job; /* the rule only reads it */
+    return ms_queue_update(queue, job->id, expire, &seen, NULL, err);
 }
 
 /* ---- the log ---- */

@@ -1,10 +1,14 @@
-/* What the backends of the queue share: reading of stored documents and of cursors. Owns nothing;
+/* What the backends of the queue share: reading of URLs, stored documents and cursors. Owns nothing;
  * any thread. */
 #include "queue_ops.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+const char *ms_queue_file(const char *url) {
+    return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
+}
 
 void ms_record_fini(struct ms_record *record) {
     ms_job_fini(&record->job);

@@ -568,7 +568,7 @@ int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error
         .log_push = sqlite_log_push,
         .log_pop = sqlite_log_pop,
     };
-    const char *path = url + strlen("sqlite:");
+    const char *path = ms_queue_file(url);
     struct sqlite *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the queue");

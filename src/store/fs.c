@@ -26,7 +26,6 @@
 #define TEMPORARY_MAX 33 /* of a name in it */
 #define SHA256_ATTRIBUTE "user.msaas.sha256"
 #define TYPE_ATTRIBUTE "user.mime_type"
-#define LEFTOVER_S 86400 /* a temporary file of this age was left by a crash */
 
 struct fs {
     struct ms_store store;
@@ -294,6 +293,28 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     return rc;
 }
 
+static int fs_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
+                    struct ms_error *err) {
+    const struct fs *fs = (struct fs *)store;
+    (void)bucket; /* a temporary file does not tell its bucket */
+    const int folder = openat(fs->temporary, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = folder >= 0 ? fdopendir(folder) : NULL;
+    if (entries == NULL) {
+        if (folder >= 0)
+            (void)close(folder);
+        return ms_error_set(err, MS_EIO, "%s/" TEMPORARY ": %s", fs->path, strerror(errno));
+    }
+    const struct dirent *entry;
+    struct stat status;
+    while (*count < MS_STORE_SWEEP_MAX && !ms_store_canceled(store) &&
+           (entry = readdir(entries)) != NULL) // NOLINT(concurrency-mt-unsafe)
+        *count += fstatat(fs->temporary, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                  S_ISREG(status.st_mode) && time(NULL) - status.st_mtime >= age_s &&
+                  unlinkat(fs->temporary, entry->d_name, 0) == 0;
+    (void)closedir(entries);
+    return 0;
+}
+
 /* Makes a file, which shows that the disk is there, writable and not full. */
 static int fs_ping(struct ms_store *store, struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
@@ -319,24 +340,6 @@ static void fs_close(struct ms_store *store) {
 
 /* ---- opening ---- */
 
-static void remove_leftovers(int folder) {
-    const int copy_of_it = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = copy_of_it >= 0 ? fdopendir(copy_of_it) : NULL;
-    if (entries == NULL) {
-        if (copy_of_it >= 0)
-            (void)close(copy_of_it);
-        return;
-    }
-    const struct dirent *entry;
-    struct stat status;
-    while ((entry = readdir(entries)) != NULL) { // NOLINT(concurrency-mt-unsafe)
-        if (fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(status.st_mode) && time(NULL) - status.st_mtime > LEFTOVER_S)
-            (void)unlinkat(folder, entry->d_name, 0);
-    }
-    (void)closedir(entries);
-}
-
 int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **out,
                      struct ms_error *err) {
     static const struct ms_store_ops ops = {
@@ -346,10 +349,9 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .head = fs_head,
         .get = fs_get,
         .remove = fs_remove,
+        .sweep = fs_sweep,
     };
-    const char *path = options->url + strlen("file:");
-    if (strncmp(path, "///", 3) == 0) /* file:///DIR */
-        path += 2;
+    const char *path = ms_store_folder(options->url);
     if (path[0] == '\0' || strncmp(path, "//", 2) == 0)
         return ms_error_set(err, MS_EUSAGE, "the store's URL names no folder: write file:DIR");
     struct fs *fs = calloc(1, sizeof *fs);
@@ -376,7 +378,6 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         rc = ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
         goto out;
     }
-    remove_leftovers(fs->temporary);
     *out = &fs->store;
     return 0;
 out:

@@ -158,6 +158,7 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
         .head = ms_s3_head,
         .get = ms_s3_get,
         .remove = s3_remove,
+        .sweep = ms_s3_sweep,
         .presign = s3_presign,
     };
     const char *prefix = options->url + strlen("s3:");

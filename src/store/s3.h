@@ -1,5 +1,6 @@
 /* What the files of the S3 backend share. s3_call.c sends one signed request, s3_get.c reads
- * objects, s3_put.c stores them, s3.c does the rest. */
+ * objects, s3_put.c stores them, s3_sweep.c removes what a killed s3_put.c left, s3.c does the
+ * rest. */
 #ifndef MSAAS_STORE_S3_H
 #define MSAAS_STORE_S3_H
 
@@ -84,6 +85,8 @@ MS_MUST_CHECK int ms_s3_head(struct ms_store *store, const char *bucket, const c
 MS_MUST_CHECK int ms_s3_get(struct ms_store *store, const char *bucket, const char *key,
                             int64_t first, int64_t last, const struct ms_store_sink *sink,
                             struct ms_error *err);
+MS_MUST_CHECK int ms_s3_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
+                              struct ms_error *err);
 MS_MUST_CHECK int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
                             const struct ms_store_source *source, struct ms_object_info *info,
                             struct ms_error *err);

@@ -76,7 +76,7 @@ static int check_names(const struct ms_store *store, const char *bucket, const c
 int ms_store_open(const struct ms_store_options *options, struct ms_store **out,
                   struct ms_error *err) {
     *out = NULL;
-    if (strncmp(options->url, "file:", 5) == 0)
+    if (ms_store_folder(options->url) != NULL)
         return ms_store_fs_open(options, out, err);
     if (strncmp(options->url, "s3:", 3) == 0)
         return ms_store_s3_open(options, out, err);
@@ -171,6 +171,14 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
+}
+
+int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
+                   struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    *count = 0;
+    const int rc = check_names(store, bucket, "any", full, err);
+    return rc != 0 ? rc : store->ops->sweep(store, full, age_s, count, err);
 }
 
 int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,

@@ -1,4 +1,4 @@
-/* See store_ops.h: what backends share. Owns nothing; any thread. */
+/* See store_ops.h: what backends share, and ms_store_folder. Owns nothing; any thread. */
 #include "store_ops.h"
 
 #include <errno.h>
@@ -6,6 +6,12 @@
 #include <unistd.h>
 
 #define BLOCK_BYTES (1 << 16)
+
+const char *ms_store_folder(const char *url) {
+    if (strncmp(url, "file:", 5) != 0)
+        return NULL;
+    return strncmp(url + 5, "///", 3) == 0 ? url + 7 : url + 5; /* file:///DIR */
+}
 
 bool ms_store_canceled(const struct ms_store *store) {
     return store->cancel != NULL && atomic_load(store->cancel);

@@ -9,6 +9,7 @@
 #include "msaas/store.h"
 
 #define MS_STORE_BUCKET_MAX 64 /* with the final NUL */
+#define MS_STORE_SWEEP_MAX 10000
 
 /* Where the bytes of an object go. */
 struct ms_store_sink {
@@ -58,6 +59,9 @@ struct ms_store_ops {
     /* Removes an object; 0 also where there is none. */
     int (*remove)(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_error *err);
+    /* As ms_store_sweep; *count is 0 before. */
+    int (*sweep)(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
+                 struct ms_error *err);
     /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`. Does not
      * wait. NULL where the backend has no URLs. */
     int (*presign)(struct ms_store *store, const char *bucket, const char *key, int seconds,

@@ -1,6 +1,7 @@
 /* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it.
  * Owns one worker's connections to queue and store, its folder, and its helpers: the lease's thread
- * (lease.c), the reaper and the deliverer of callbacks (chores.c). Runs on the caller's thread. */
+ * (lease.c), the reaper and the deliverer of callbacks (chores.c), the sweeper (sweeper.c). Runs on
+ * the caller's thread. */
 #include "msaas/worker.h"
 
 #include <ctype.h>
@@ -22,6 +23,7 @@
 #include "msaas/sys.h"
 #include "outage.h"
 #include "scratch.h"
+#include "sweeper.h"
 
 struct ms_metric ms_worker_finished = {
     .name = "msaas_jobs_finished_total",
@@ -72,6 +74,7 @@ struct worker {
     struct ms_scratch scratch;
     struct ms_lease *lease;
     struct ms_chores *chores;
+    struct ms_sweeper *sweeper;
     struct ms_job_work work;
     bool store_suspect; /* a job failed because of it */
     struct ms_job job;  /* the one at work */
@@ -472,6 +475,8 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
     wait_for_queue(&worker);
     wait_for_store(&worker);
     rc = ms_chores_new(&chores, &worker.chores, err);
+    if (rc == 0)
+        rc = ms_sweeper_new(&options->store, &worker.sweeper, err);
     if (rc != 0)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
@@ -481,6 +486,7 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
 out:
     alive_end(&worker);
     ms_chores_free(worker.chores);
+    ms_sweeper_free(worker.sweeper);
     ms_store_close(worker.store);
     ms_store_close(worker.cleaner);
     ms_lease_free(worker.lease);

@@ -248,6 +248,52 @@ static void a_song_that_comes_again(void **state) {
     ms_job_fini(&job);
 }
 
+static void a_job_whose_stems_are_gone_expires(void **state) {
+    struct ms_job job, done, now;
+    char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    bool created, gone;
+    (void)state;
+    put(32, id);
+    make_job(32, &job);
+    assert_string_equal(job.id, id);
+    for (int again = 0; again < 2; again++) {
+        reserve(&done, token, LEASE_MS);
+        OK(ms_queue_expire(queue, &done, &err)); /* it runs: nothing happens */
+        assert_int_equal(state_of(id), MS_JOB_RUNNING);
+        add_stem(&done, "bass");
+        add_stem(&done, "drums");
+        nap(); /* so that it ends at another time than the first one */
+        OK(change(MS_CHANGE_FINISH, &done, token));
+        ms_job_fini(&done);
+        if (again == 1) { /* whoever looked at the first one is too late */
+            OK(ms_queue_expire(queue, &now, &err));
+            assert_int_equal(state_of(id), MS_JOB_SUCCEEDED);
+            ms_job_fini(&now);
+        }
+        OK(ms_queue_get(queue, id, &now, &err));
+        OK(ms_queue_expire(queue, &now, &err));
+        assert_int_equal(state_of(id), MS_JOB_EXPIRED);
+        struct ms_queue_stats stats;
+        OK(ms_queue_stats(queue, &stats, &err));
+        assert_int_equal(stats.jobs[MS_JOB_EXPIRED], 1);
+        assert_int_equal(stats.jobs[MS_JOB_SUCCEEDED], 0);
+        if (again == 0) { /* the same song once more */
+            OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
+            assert_true(created);
+            assert_int_equal(state_of(id), MS_JOB_QUEUED);
+        }
+    }
+    ms_job_fini(&now);
+    OK(ms_queue_erase(queue, id, "bass", &gone, &now, &err));
+    assert_int_equal(now.stem_count, 2);
+    ms_job_fini(&now);
+    OK(ms_queue_erase(queue, id, "drums", &gone, NULL, &err));
+    assert_true(gone);
+    OK(ms_queue_expire(queue, &job, &err)); /* it is not there: nothing happens */
+    assert_int_equal(ms_queue_get(queue, id, &now, &err), MS_ENOTFOUND);
+    ms_job_fini(&job);
+}
+
 static void a_lapsed_lease_goes_back(void **state) {
     char id[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], second[MS_TOKEN_HEX];
     struct ms_job job, again;
@@ -482,6 +528,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(of_many_at_once_one_creates),
         cmocka_unit_test(a_spoilt_record_harms_no_other),
         cmocka_unit_test(a_song_that_comes_again),
+        cmocka_unit_test(a_job_whose_stems_are_gone_expires),
         cmocka_unit_test(a_lapsed_lease_goes_back),
         cmocka_unit_test(a_renewed_lease_holds),
         cmocka_unit_test(failures_that_pass_are_tried_again),

@@ -305,6 +305,31 @@ static void gives_up_on_a_silent_server(void **state) {
     forwarder_stop(&forwarder);
 }
 
+#define MANY 107 /* more than a page of the list */
+
+static void sweeps_uploads_that_were_never_finished(void **state) {
+    static const char odd[] = "a%20%26%3Cb%3E%22%27%2B%25%C3%A4/b";
+    char path[200], reply[20000];
+    int count = 1;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "/%s/%s-%d", world.bucket, odd, i);
+        assert_int_equal(send_raw("POST", path, "uploads=", NULL, "", reply), 200);
+    }
+    expect(0, ms_store_sweep(world.store, BUCKET, 86400, &count, &err));
+    assert_int_equal(count, 0);
+    expect(0, ms_store_sweep(world.store, "no-such-bucket", 0, &count, &err));
+    assert_int_equal(count, 0);
+    expect(0, ms_store_sweep(world.store, BUCKET, 0, &count, &err));
+    assert_true(count >= MANY);
+    assert_int_equal(uploads_left(), 0);
+    struct ms_store_options options = world.options;
+    options.secret_key = "not-the-secret-of-this-key";
+    struct ms_store *store = open_store(&options);
+    expect(MS_EDENIED, ms_store_sweep(store, BUCKET, 0, &count, &err));
+    ms_store_close(store);
+}
+
 const struct CMUnitTest fault_tests_s3[] = {
     cmocka_unit_test(is_denied_with_wrong_credentials),
     cmocka_unit_test(finds_buckets_in_host_names),
@@ -313,6 +338,7 @@ const struct CMUnitTest fault_tests_s3[] = {
     cmocka_unit_test(believes_an_upload_whose_last_answer_got_lost),
     cmocka_unit_test(gives_up_when_the_server_is_gone),
     cmocka_unit_test(gives_up_on_a_silent_server),
+    cmocka_unit_test(sweeps_uploads_that_were_never_finished),
 };
 const size_t fault_tests_s3_count = sizeof fault_tests_s3 / sizeof *fault_tests_s3;
 
@@ -374,7 +400,9 @@ static void sweeps_what_crashes_left(void **state) {
     write_file(path, 10, 0);
     write_file(fresh, 10, 0);
     assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
-    ms_store_close(open_store(&world.options));
+    int count = 0;
+    expect(0, ms_store_sweep(world.store, BUCKET, 86400, &count, &err));
+    assert_int_equal(count, 1);
     assert_int_not_equal(access(path, F_OK), 0);
     assert_int_equal(access(fresh, F_OK), 0);
     unlink(fresh);

@@ -56,6 +56,25 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends for ever, without saying how much, or after it has said server.length."""
+
+    def do_GET(self):
+        self.server.asked += 1
+        self.send_response(200)
+        if self.server.length:
+            self.send_header("Content-Length", str(self.server.length))
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(bytes(1 << 16))
+        except OSError:
+            pass  # the client has enough
+
+    def log_message(self, *args):
+        pass
+
+
 class ModelTest(unittest.TestCase):
     def setUp(self):
         temporary = tempfile.TemporaryDirectory(prefix="msaas-test-")
@@ -107,9 +126,10 @@ class ModelTest(unittest.TestCase):
             self.assertEqual(data, (made.parent / x["file"]).read_bytes())
             self.assertEqual(sha256(data), y["sha256"])
 
-    def serve(self, files):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    def serve(self, files, handler=Mirror):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.files, server.cut, server.firsts = files, 0, []
+        server.asked = server.length = 0
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         self.addCleanup(thread.join)
@@ -371,6 +391,29 @@ class ModelTest(unittest.TestCase):
         self.assertIn("htdemucs_ft", self.msaas("pull", "no_such_model", code=1))
         self.assertIn("da9e5101", self.msaas("pull", "htdemucs", source, code=1))
         self.assertEqual(list(self.models.iterdir()), [])
+
+    def test_pull_from_a_server_that_never_ends(self):
+        source = self.make_onnx(self.make_model(), "made.onnx")
+        path = self.make_manifest(self.folder / "made.json", [source])
+        server, url = self.serve({}, Endless)
+        # without a size in the manifest: what the server says is too much, and nothing is taken
+        server.length = 300 << 20
+        self.assertIn("314572800 bytes; at most 268435456",
+                      self.msaas("pull", path, "--url", url, code=1))
+        # with one: not a byte more, and nothing of it stays
+        server.length = 0
+        manifest = json.loads(path.read_text())
+        manifest["networks"][0]["sources"][0]["bytes"] = len(source.read_bytes())
+        path.write_text(json.dumps(manifest))
+        self.assertIn(f"over {len(source.read_bytes())} bytes",
+                      self.msaas("pull", path, "--url", url, code=1))
+        self.assertEqual(list(self.models.iterdir()), [])
+        # nor of an earlier run: begun anew, once
+        part = self.models / ".download-made.onnx.part"
+        part.write_bytes(bytes(1000))
+        server.asked = 0
+        self.msaas("pull", path, "--url", url, code=1)
+        self.assertEqual((server.asked, list(self.models.iterdir())), (1, []))
 
     def test_pull_checks_every_tensor(self):
         made = self.make_model()

@@ -274,6 +274,30 @@ static inline void work(const char *id, const char *const *stems) {
     ms_job_fini(&job);
 }
 
+/* A call of /apiv1 about a track. */
+static inline struct answer track(const char *method, const char *call_name, const char *id,
+                                  const char *name) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "/apiv1/%s/%s/%s", call_name, id, name);
+    return call(method, path);
+}
+
+/* The stem that work() has stored. */
+static inline void expect_stem(const char *what, const struct answer *answer, const char *stem) {
+    static char bytes[STEM_BYTES];
+    expect(what, answer, 200);
+    stem_bytes(stem, bytes, sizeof bytes);
+    assert_int_equal(answer->body_bytes, sizeof bytes);
+    assert_memory_equal(answer->body, bytes, sizeof bytes);
+}
+
+/* A call of /apiv2 about the stem drums. */
+static inline struct answer get_stem(const char *id, const char *method, const char *headers) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/drums.mp3", id);
+    return call_at(peer.port, method, path, headers, NULL, 0);
+}
+
 static const char *const four[] = {"drums", "bass", "other", "vocals", NULL};
 
 static inline void erase(const char *id) {

@@ -18,11 +18,11 @@ target_link_libraries(fake_network PUBLIC msaas_separate PkgConfig::CMOCKA)
 msaas_unit_tests(separate separate separate_rules LINK fake_network)
 msaas_unit_tests(song pipeline LINK fake_network)
 target_link_options(test_pipeline PRIVATE -Wl,--wrap=ms_spool_read) # to cancel between two blocks
-msaas_unit_tests(worker worker engine logship chores LINK fake_network)
+msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_refusals sniff)
+msaas_unit_tests(api song_request api api_gone api_refusals sniff)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 

@@ -43,21 +43,6 @@ static void separate(const char *song, size_t size, const char *more, char id[MS
     free(text);
 }
 
-static struct answer track(const char *method, const char *call_name, const char *id,
-                           const char *name) {
-    char path[256];
-    (void)snprintf(path, sizeof path, "/apiv1/%s/%s/%s", call_name, id, name);
-    return call(method, path);
-}
-
-static void expect_stem(const char *what, const struct answer *answer, const char *stem) {
-    static char bytes[STEM_BYTES];
-    expect(what, answer, 200);
-    stem_bytes(stem, bytes, sizeof bytes);
-    assert_int_equal(answer->body_bytes, sizeof bytes);
-    assert_memory_equal(answer->body, bytes, sizeof bytes);
-}
-
 static void v1_leads_from_a_song_to_its_tracks(void **state) {
     static const char *const names[][2] = {{"bass", "bass"},     {"bass.mp3", "bass"},
                                            {"base", "bass"},     {"base.mp3", "bass"},
@@ -310,12 +295,6 @@ static void v2_bounds_the_queue_and_pages_its_list(void **state) {
     expect_empty();
 }
 
-static struct answer get_stem(const char *id, const char *method, const char *headers) {
-    char path[256];
-    (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/drums.mp3", id);
-    return call_at(peer.port, method, path, headers, NULL, 0);
-}
-
 static void v2_serves_stems(void **state) {
     static char bytes[STEM_BYTES];
     char id[MS_JOB_ID_HEX];
@@ -381,9 +360,6 @@ static void v2_serves_stems(void **state) {
         (void)snprintf(path, sizeof path, "/apiv2/jobs/%s/stems/%s", id, wrong[i]);
         expect_problem(wrong[i], call("GET", path), 404, "unknown_stem");
     }
-    (void)snprintf(path, sizeof path, "%s-drums.mp3", id);
-    assert_int_equal(ms_store_remove(store, MS_BUCKET_STEMS, path, NULL), 0);
-    expect_problem("gone from the store", get_stem(id, "GET", ""), 404, "unknown_stem");
     erase(id);
     expect_empty();
 }

@@ -345,6 +345,53 @@ static void answers_while_the_store_keeps_silent(void **state) {
     expect_empty();
 }
 
+static void tell_disks(int port, int status, const char *says) {
+    static struct ms_metric *const list[] = {&ms_api_disk_free, NULL};
+    struct answer answer = call_at(port, "GET", "/readyz", "", NULL, 0);
+    expect("readiness", &answer, status);
+    assert_non_null(strstr(answer.body, says));
+    answer_free(&answer);
+    ms_metrics_use(list);
+    answer = call_at(port, "GET", "/metrics", "", NULL, 0);
+    expect("metrics", &answer, 200);
+    assert_non_null(strstr(answer.body, "\nmsaas_disk_free_bytes{holds=\"store\"} "));
+    answer_free(&answer);
+}
+
+static void is_not_ready_while_a_disk_is_full(void **state) {
+    struct ms_api_options options = {
+        .queue_url = queue_url,
+        .store = {.url = store_url, .create_buckets = true},
+        .models = models,
+        .model_count = 2,
+        .disks = {{"queue", NULL}, {"store", ms_store_folder(store_url)}, {"scratch", "/proc"}},
+    };
+    char says[200];
+    (void)state;
+    assert_string_equal(options.disks[1].path, objects);
+    (void)snprintf(says, sizeof says, "the disk of %s has ", objects);
+    for (int i = 0; i < 3; i++) {
+        static const struct {
+            int64_t least;
+            bool scratch;
+        } cases[] = {{INT64_MAX, false}, {1, false}, {1, true}};
+        struct ms_http_server_options server = {.host = "127.0.0.1", .threads = 2};
+        struct ms_api *own = NULL;
+        options.min_free_bytes = cases[i].least;
+        options.disks[2].path = cases[i].scratch ? "/proc" : NULL;
+        assert_int_equal(ms_api_new(&options, &own, NULL), 0);
+        ms_api_serve(own, &server);
+        struct peer there;
+        peer_start(&there, &server);
+        tell_disks(there.port, i == 1 ? 200 : 503,
+                   i == 0   ? says
+                   : i == 1 ? "ready"
+                            : "the disk of /proc has 0 MB free and needs ");
+        peer_stop(&there, 1000);
+        ms_api_free(own);
+    }
+}
+
 static void refuses_jobs_while_it_drains(void **state) { /* the last: there is no way back */
     (void)state;
     ms_api_set_draining(api);
@@ -363,6 +410,7 @@ int main(void) {
         cmocka_unit_test(answers_while_the_queue_is_lost),
         cmocka_unit_test(answers_while_the_store_is_lost),
         cmocka_unit_test(answers_while_the_store_keeps_silent),
+        cmocka_unit_test(is_not_ready_while_a_disk_is_full),
         cmocka_unit_test(refuses_jobs_while_it_drains),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -60,6 +60,51 @@ static void plain_lines_are_single_lines(void **state) {
     ms_log_set_shipper(NULL, NULL);
 }
 
+/* A stranger chooses paths, names and texts of errors. */
+static void speak_forged(void) {
+    ms_log_fields(MS_LOG_INFO, "GET /x peer=10.0.0.1 200", "peer", "127.0.0.1", NULL);
+    ms_log_fields(MS_LOG_INFO, "\"GET\" /x", "a", "1 peer=10.0.0.1", "b", "say \"x\\", "c", "a=b",
+                  "d", "", "e", "line\none", "f", "caf\xC3\xA9/~", NULL);
+    ms_log(MS_LOG_WARN, "the store failed: x peer=10.0.0.1");
+}
+
+static void a_value_cannot_pass_for_another_field(void **state) {
+    (void)state;
+    ms_log_init("rest", MS_LOG_INFO, false);
+    ms_log_set_shipper(ship, NULL);
+    char out[4096];
+    capture(speak_forged, out, sizeof out);
+    assert_non_null(strstr(out, " \"GET /x peer=10.0.0.1 200\" peer=127.0.0.1\n"));
+    assert_non_null(strstr(out, " \"\\\"GET\\\" /x\" a=\"1 peer=10.0.0.1\" b=\"say \\\"x\\\\\""
+                                " c=\"a=b\" d=\"\" e=\"line one\" f=caf\xC3\xA9/~\n"));
+    assert_non_null(strstr(out, " \"the store failed: x peer=10.0.0.1\"\n"));
+    assert_non_null(strstr(shipped, ".rest.warning:\"the store failed: x peer=10.0.0.1\""));
+    ms_log_set_shipper(NULL, NULL);
+}
+
+/* Whatever its length: the closing quote and the fields behind it are there. */
+static char longest[8192];
+static void speak_long(void) {
+    ms_log_fields(MS_LOG_INFO, "long", "a", longest, "peer", "127.0.0.1", NULL);
+}
+
+static void a_long_value_is_cut_within_its_quotes(void **state) {
+    (void)state;
+    ms_log_init("rest", MS_LOG_INFO, false);
+    char out[16384];
+    for (size_t size = 2000; size < sizeof longest; size += 131) {
+        memset(longest, '"', size);
+        longest[size] = '\0';
+        capture(speak_long, out, sizeof out);
+        const char *end = strstr(out, "\" peer=127.0.0.1\n");
+        assert_non_null(end);
+        int quotes = 0;
+        for (const char *at = strstr(out, "a=\"") + 3; at < end; at += 2, quotes++)
+            assert_memory_equal(at, "\\\"", 2);
+        assert_true(quotes > 100);
+    }
+}
+
 static void json_lines_are_json(void **state) {
     (void)state;
     ms_log_init("worker", MS_LOG_DEBUG, true);
@@ -77,6 +122,8 @@ static void json_lines_are_json(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_lines_are_single_lines),
+        cmocka_unit_test(a_value_cannot_pass_for_another_field),
+        cmocka_unit_test(a_long_value_is_cut_within_its_quotes),
         cmocka_unit_test(json_lines_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

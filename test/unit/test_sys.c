@@ -209,6 +209,18 @@ static void models_folder(void **state) {
     assert_int_equal(ms_models_dir(NULL, &path, NULL), MS_EUSAGE);
 }
 
+static void free_space(void **state) {
+    int64_t of_folder = -1, of_file = -1;
+    struct ms_error err;
+    (void)state;
+    assert_int_equal(ms_disk_free("/proc", &of_folder, &err), 0);
+    assert_int_equal(of_folder, 0); /* the one disk that is always full */
+    assert_int_equal(ms_disk_free("/proc/self/exe", &of_file, &err), 0);
+    assert_true(of_file >= 0);
+    assert_int_equal(ms_disk_free("/proc/no-such", &of_file, &err), MS_EIO);
+    assert_non_null(strstr(err.text, "/proc/no-such"));
+}
+
 int main(void) {
 #define IN_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
     const struct CMUnitTest tests[] = {
@@ -219,6 +231,7 @@ int main(void) {
         IN_ROOT(nonsense_is_no_limit),
         IN_ROOT(affinity_counts),
         IN_ROOT(folders),
+        cmocka_unit_test(free_space),
         cmocka_unit_test(the_real_machine),
         cmocka_unit_test(lanes),
         cmocka_unit_test(models_folder),

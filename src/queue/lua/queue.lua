@@ -50,7 +50,8 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
         redis.call('LREM', 'toWorker', 0, id)
         redis.call('ZREM', 'msaas:delayed', id)
         redis.call('ZREM', 'msaas:leases', id)
-        for _, any in ipairs({'queued', 'running', 'succeeded', 'failed', 'canceled'}) do
+        for _, any in ipairs({'queued', 'running', 'succeeded', 'failed', 'canceled',
+                             'expired'}) do
             redis.call('ZREM', 'msaas:state:' .. any, id)
         end
     end
