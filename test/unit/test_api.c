@@ -99,9 +99,9 @@ static void v1_leads_from_a_song_to_its_tracks(void **state) {
 
     struct ms_job job;
     assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
-    assert_int_equal(job.callback.version, 1);
-    assert_string_equal(job.callback.url, "http://localhost:5000");
-    assert_string_equal(job.callback.data, "{\"a\": 12345678901234567890}");
+    assert_int_equal(job.callbacks[0].version, 1);
+    assert_string_equal(job.callbacks[0].url, "http://localhost:5000");
+    assert_string_equal(job.callbacks[0].data, "{\"a\": 12345678901234567890}");
     ms_job_fini(&job);
 
     for (int i = 0; four[i] != NULL; i++) {
@@ -204,8 +204,8 @@ static void v2_takes_a_song_in_every_form(void **state) {
     assert_true(job.options.overlap == 0.5);
     assert_int_equal(job.options.precision, MS_PRECISION_FLOAT32);
     assert_string_equal(job.input_name, "c d.mp3");
-    assert_int_equal(job.callback.version, 2);
-    assert_string_equal(job.callback.url, "https://hook.example/?a");
+    assert_int_equal(job.callbacks[0].version, 2);
+    assert_string_equal(job.callbacks[0].url, "https://hook.example/?a");
     ms_job_fini(&job);
     erase(id);
     expect_empty();
