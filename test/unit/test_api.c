@@ -442,7 +442,7 @@ static void bounds_the_callbacks_of_a_job(void **state) {
                                    : post(path, "audio/wav", song, size);
         free(json);
         if (i >= MS_JOB_MAX_CALLBACKS) {
-            expect_problem("one too many", answer, 422, "too_many_callbacks");
+            expect_problem("one too many", answer, 422, i % 2 == 0 ? NULL : "too_many_callbacks");
             continue;
         }
         expect("a callback", &answer, i % 2 == 0 ? 200 : 202);
