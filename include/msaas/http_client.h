@@ -21,7 +21,8 @@ void ms_http_client_free(struct ms_http_client *client);
 
 /* Borrowed from the client until its next request. */
 struct ms_http_response {
-    int status;
+    int status;   /* 0: none came */
+    bool refused; /* no connection was tried, because allow_address refused every address */
     /* collected if the request has no `write`; a NUL follows it */
     const char *body;
     size_t body_bytes;
@@ -55,15 +56,16 @@ struct ms_http_request {
 
     void (*progress)(void *context, int64_t received_bytes,
                      int64_t total_bytes); /* total 0: unknown; may be NULL */
-    /* Whether connections to an address are allowed, else MS_EDENIED. NULL: to any. No proxy is
-     * used with it. */
-    bool (*allow_address)(void *context, const struct sockaddr *address);
+    /* Whether a connection to an address is allowed, asked before each one; else MS_EDENIED. host:
+     * as the URL names it, or the URL of a redirect; "" if it cannot be told. NULL: to any. No
+     * proxy is used with it. */
+    bool (*allow_address)(void *context, const char *host, const struct sockaddr *address);
     void *context; /* of all functions above */
 
     int max_redirects; /* 0: a redirect is a response like any other; never from https to http */
     int connect_timeout_s;     /* 0: 10 */
     int stall_timeout_s;       /* without a byte in either direction; 0: 30 */
-    int total_timeout_s;       /* of the whole request; 0: none */
+    int total_timeout_s;       /* of the whole request, a name server that hangs too; 0: none */
     bool secret_path;          /* errors name scheme, host and port of the URL only */
     const char *ca_file;       /* PEM: authorities to trust instead of those of the system; NULL */
     const atomic_bool *cancel; /* MS_ECANCELED within a second once it is true; may be NULL */

@@ -45,6 +45,9 @@ struct ms_job_callback {
     int version;
     char *url;
     char *data; /* JSON text, version 1; NULL: null */
+    /* When to deliver it, Unix time; 0: when the job has ended. */
+    int64_t due_ms;
+    int attempt; /* 0 at first */
 };
 
 struct ms_job_stem { /* one result; ms_job_stem_key names its object */
@@ -67,10 +70,10 @@ struct ms_job {
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
     struct ms_job_options options;
-    /* Everyone who sent the song is called: `callback` first, then the others in the order in which
-     * they came. No two are the same. */
-    struct ms_job_callback callback, others[MS_JOB_MAX_CALLBACKS - 1];
-    int other_count;
+    /* Everyone who sent the song is called. Each is due for itself, and is dropped when it is
+     * delivered or given up. In the order in which they came; no two are the same. */
+    struct ms_job_callback callbacks[MS_JOB_MAX_CALLBACKS];
+    int callback_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
     int64_t not_before_ms;                       /* a retry waits until then */
     int attempts;                                /* how often work on it began */
@@ -99,17 +102,17 @@ MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_
 void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
 
+/* Whether both call the same URL with the same data. */
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
-/* Appends a copy of the callback. Does nothing if it is empty or there already. MS_ETOOLARGE: the
- * list is full. */
+/* Appends a copy of the callback, not due and not attempted yet. Does nothing if it is there
+ * already. MS_ETOOLARGE: the list is full. */
 MS_MUST_CHECK int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
                                       struct ms_error *err);
-/* Drops the first callback; the next takes its place. False: there was no next. */
-bool ms_job_next_callback(struct ms_job *job);
+void ms_job_drop_callback(struct ms_job *job, int index);
 
 struct ms_callback_due { /* a callback to be delivered now; see queue.h */
     struct ms_job job;
-    int attempt;                         /* 0 at first */
+    int index;                           /* of job.callbacks */
     char webhook_id[MS_JOB_ID_HEX + 24]; /* the same in every attempt */
 };
 

@@ -133,9 +133,14 @@ MS_MUST_CHECK int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *
 
 /* ---- outbox: callbacks that are due, kept until they are delivered or given up ---- */
 
-/* Takes one whose time has come; it is hidden from others for hold_ms. MS_ENOTFOUND: none. */
+/* Takes one whose time has come; it is hidden from others for hold_ms. wait_ms: 0: this one may be
+ * delivered now; else it is put off by so long, so that it holds up no other. It may be asked about
+ * one several times. MS_ENOTFOUND: none is due. MS_ECONFLICT: those due the longest were put off,
+ * given up or taken by others: call again. */
 MS_MUST_CHECK int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms,
-                                 struct ms_callback_due *out, struct ms_error *err);
+                                 int64_t (*wait_ms)(void *context,
+                                                    const struct ms_job_callback *callback),
+                                 void *context, struct ms_callback_due *out, struct ms_error *err);
 /* again_ms < 0: it was delivered or given up, and is forgotten; else it is due again after so long.
  */
 MS_MUST_CHECK int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due,

@@ -30,7 +30,7 @@ struct ms_worker_options {
     double max_song_s;          /* longer songs fail with code "input" */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
-    /* comma separated CIDRs that v2 callbacks may reach though private; NULL: none */
+    /* hosts and CIDRs, by commas, that callbacks may reach though they are not public; NULL: none */
     const char *callback_allow;
     const atomic_bool *stop; /* SIGTERM */
 };

@@ -106,11 +106,11 @@ static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *cr
         problem->retry_after_s = 5;
         return false;
     }
-    if (rc == MS_ETOOLARGE) {
-        (void)ms_problem_set(problem, 503, "too_many_callbacks", "%.390s", err.text);
-        problem->retry_after_s = 60;
-        return false;
-    }
+    if (rc == MS_ETOOLARGE)
+        return ms_problem_set(problem, 422, "too_many_callbacks",
+                              "%s. They are called when it is done; send it again then, or without "
+                              "a callback",
+                              err.text);
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
@@ -164,7 +164,8 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
         return ms_problem_set(problem, 500, "internal", "the server failed; its log says why");
     }
     memcpy(job.input_name, request->input_name, sizeof job.input_name);
-    job.callback = request->callback;
+    if (request->callback.version != 0)
+        job.callbacks[job.callback_count++] = request->callback;
     request->callback = (struct ms_job_callback){0};
     struct ms_api_link *link = ms_api_borrow(api, problem);
     const bool ok = link != NULL && submit(api, link, request, &job, label_count, now, problem);

@@ -149,9 +149,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_WEBHOOK_SECRET] =
         {"webhook-secret-file", 0, SECRET, "FILE", "MSAAS_WEBHOOK_SECRET", NULL, 0, 0,
          "File with the secret that signs callbacks; the variable holds the secret itself."},
-    [MS_OPTION_CALLBACK_ALLOW] = {"callback-allow", 0, STRING, "CIDR,...", "MSAAS_CALLBACK_ALLOW",
-                                  NULL, 0, 0,
-                                  "Private networks that callbacks of /apiv2 may reach."},
+    [MS_OPTION_CALLBACK_ALLOW] = {"callback-allow", 0, STRING, "HOST|CIDR,...",
+                                  "MSAAS_CALLBACK_ALLOW", NULL, 0, 0,
+                                  "Hosts and networks that callbacks may reach, though they are "
+                                  "not public."},
     [MS_OPTION_LOG_FORMAT] = {"log-format", 0, CHOICE, "plain|json", "MSAAS_LOG_FORMAT", "plain", 0,
                               0, "Format of log lines."},
     [MS_OPTION_LOG_LEVEL] = {"log-level", 0, CHOICE, "debug|info|warn|error", "MSAAS_LOG_LEVEL",

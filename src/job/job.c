@@ -144,7 +144,7 @@ static void callback_fini(struct ms_job_callback *callback) {
 }
 
 static bool callback_copy(const struct ms_job_callback *from, struct ms_job_callback *to) {
-    to->version = from->version;
+    *to = *from;
     to->url = from->url != NULL ? strdup(from->url) : NULL;
     to->data = from->data != NULL ? strdup(from->data) : NULL;
     const bool whole =
@@ -164,46 +164,44 @@ bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_
 
 int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
                         struct ms_error *err) {
-    if (callback->version == 0 || ms_job_callback_equal(callback, &job->callback))
-        return 0;
-    for (int i = 0; i < job->other_count; i++)
-        if (ms_job_callback_equal(callback, &job->others[i]))
+    for (int i = 0; i < job->callback_count; i++)
+        if (ms_job_callback_equal(callback, &job->callbacks[i]))
             return 0;
-    const bool first = job->callback.version == 0;
-    if (!first && job->other_count == MS_JOB_MAX_CALLBACKS - 1)
+    if (job->callback_count == MS_JOB_MAX_CALLBACKS)
         return ms_error_set(err, MS_ETOOLARGE, "%d callbacks wait for this song already",
                             MS_JOB_MAX_CALLBACKS);
-    if (!callback_copy(callback, first ? &job->callback : &job->others[job->other_count]))
+    struct ms_job_callback *to = &job->callbacks[job->callback_count];
+    if (!callback_copy(callback, to))
         return ms_error_set(err, MS_ENOMEM, "no memory for a callback");
-    job->other_count += !first;
+    to->due_ms = 0;
+    to->attempt = 0;
+    job->callback_count++;
     return 0;
 }
 
-bool ms_job_next_callback(struct ms_job *job) {
-    if (job->other_count == 0)
-        return false;
-    callback_fini(&job->callback);
-    job->callback = job->others[0];
-    job->other_count--;
-    memmove(&job->others[0], &job->others[1], (size_t)job->other_count * sizeof job->others[0]);
-    job->others[job->other_count] = (struct ms_job_callback){0};
-    return true;
+void ms_job_drop_callback(struct ms_job *job, int index) {
+    callback_fini(&job->callbacks[index]);
+    job->callback_count--;
+    memmove(&job->callbacks[index], &job->callbacks[index + 1],
+            (size_t)(job->callback_count - index) * sizeof job->callbacks[0]);
+    job->callbacks[job->callback_count] = (struct ms_job_callback){0};
 }
 
 void ms_job_fini(struct ms_job *job) {
     if (job == NULL)
         return;
-    callback_fini(&job->callback);
-    for (int i = 0; i < job->other_count; i++)
-        callback_fini(&job->others[i]);
+    for (int i = 0; i < job->callback_count; i++)
+        callback_fini(&job->callbacks[i]);
     memset(job, 0, sizeof *job);
 }
 
 int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err) {
+    bool whole = true;
     *to = *from;
-    bool whole = callback_copy(&from->callback, &to->callback);
-    for (to->other_count = 0; whole && to->other_count < from->other_count; to->other_count++)
-        whole = callback_copy(&from->others[to->other_count], &to->others[to->other_count]);
+    for (to->callback_count = 0; whole && to->callback_count < from->callback_count;
+         to->callback_count++)
+        whole =
+            callback_copy(&from->callbacks[to->callback_count], &to->callbacks[to->callback_count]);
     if (whole)
         return 0;
     ms_job_fini(to);

@@ -36,7 +36,21 @@ static void put_callback(struct ms_json_writer *w, const char *name,
     ms_json_put_int(w, "version", callback->version);
     ms_json_put_string(w, "url", callback->url);
     ms_json_put_string(w, "data", callback->data);
+    ms_json_put_int(w, "due_ms", callback->due_ms);
+    ms_json_put_int(w, "attempt", callback->attempt);
     ms_json_end_object(w);
+}
+
+/* The first apart from the others: earlier releases, whose jobs had one, read it there. */
+static void put_callbacks(struct ms_json_writer *w, const struct ms_job *job) {
+    if (job->callback_count > 0)
+        put_callback(w, "callback", &job->callbacks[0]);
+    else
+        ms_json_put_null(w, "callback");
+    ms_json_begin_array(w, "other_callbacks");
+    for (int i = 1; i < job->callback_count; i++)
+        put_callback(w, NULL, &job->callbacks[i]);
+    ms_json_end_array(w);
 }
 
 static void put_receipt(struct ms_json_writer *w, const struct ms_job_receipt *receipt) {
@@ -87,14 +101,7 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     ms_json_put_double(w, "seconds", job->audio_seconds);
     ms_json_end_object(w);
     put_options(w, &job->options);
-    if (job->callback.version != 0)
-        put_callback(w, "callback", &job->callback);
-    else
-        ms_json_put_null(w, "callback");
-    ms_json_begin_array(w, "other_callbacks");
-    for (int i = 0; i < job->other_count; i++)
-        put_callback(w, NULL, &job->others[i]);
-    ms_json_end_array(w);
+    put_callbacks(w, job);
     ms_json_put_int(w, "created_ms", job->created_ms);
     ms_json_put_int(w, "started_ms", job->started_ms);
     ms_json_put_int(w, "finished_ms", job->finished_ms);
@@ -268,29 +275,34 @@ static void take_options(struct reader *r, const struct ms_json *object,
         refuse(r, "options");
 }
 
-static void take_callback(struct reader *r, const struct ms_json *object,
-                          struct ms_job_callback *callback) {
-    if (ms_json_is_null(object))
-        return;
+/* Those of earlier releases have neither time nor attempts: ms_queue_update gives them a time. */
+static void take_callback(struct reader *r, const struct ms_json *object, struct ms_job *job) {
+    struct ms_job_callback *callback = &job->callbacks[job->callback_count++];
     callback->version = (int)take_int(r, object, "version", 2);
     callback->url = take_copy(r, object, "url", false, MS_JOB_MAX_CALLBACK_URL);
     callback->data = take_copy(r, object, "data", true, MS_JOB_MAX_CALLBACK_DATA);
+    if (ms_json_get(object, "due_ms") != NULL) {
+        callback->due_ms = take_int(r, object, "due_ms", MAX_INTEGER);
+        callback->attempt = (int)take_int(r, object, "attempt", INT_MAX / 2);
+    }
     if (callback->version == 0)
         refuse(r, "version");
 }
 
-/* Jobs of earlier releases do not have them. */
-static void take_others(struct reader *r, const struct ms_json *array, struct ms_job *job) {
-    if (array == NULL)
+static void take_callbacks(struct reader *r, const struct ms_json *first,
+                           const struct ms_json *others, struct ms_job *job) {
+    if (!ms_json_is_null(first))
+        take_callback(r, first, job);
+    if (others == NULL) /* a job of an earlier release */
         return;
-    if (!ms_json_is_array(array) || ms_json_count(array) > MS_JOB_MAX_CALLBACKS - 1) {
+    if (!ms_json_is_array(others) || ms_json_count(others) > MS_JOB_MAX_CALLBACKS - 1) {
         refuse(r, "other_callbacks");
         return;
     }
-    for (const struct ms_json *at = ms_json_first(array); at != NULL; at = ms_json_next(at)) {
+    for (const struct ms_json *at = ms_json_first(others); at != NULL; at = ms_json_next(at)) {
         if (!ms_json_is_object(at))
             refuse(r, "other_callbacks");
-        take_callback(r, at, &job->others[job->other_count++]);
+        take_callback(r, at, job);
     }
 }
 
@@ -367,8 +379,8 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     take_options(&r, ms_json_get(document, "options"), &out->options);
     if (r.bad == NULL && ms_job_options_check(&out->options, NULL) != 0)
         refuse(&r, "options");
-    take_callback(&r, ms_json_get(document, "callback"), &out->callback);
-    take_others(&r, ms_json_get(document, "other_callbacks"), out);
+    take_callbacks(&r, ms_json_get(document, "callback"), ms_json_get(document, "other_callbacks"),
+                   out);
     take_progress(&r, document, out);
     take_outcome(&r, document, out);
     ms_json_free(document);

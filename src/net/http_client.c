@@ -25,7 +25,8 @@ struct ms_http_client {
     /* code of the first failure in our own functions, which libcurl reports as an abort only */
     int failed;
     bool head_told; /* request->head was called */
-    bool denied;    /* allow_address refused */
+    bool denied;    /* allow_address refused an address */
+    bool opened;    /* it allowed one */
     int64_t sent, received;
     /* Of the last response: */
     char *headers; /* "Name: value" lines, each ended by NUL; an empty one ends them */
@@ -193,14 +194,30 @@ static int watch(void *user, curl_off_t total, curl_off_t received, curl_off_t t
     return 0;
 }
 
+/* By libcurl's own parser, so that nobody reads another host there than it does. */
+static bool ask_allowed(struct ms_http_client *client, const struct sockaddr *address) {
+    const struct ms_http_request *request = client->request;
+    const char *url = NULL;
+    char *host = NULL;
+    CURLU *parts = curl_url();
+    (void)curl_easy_getinfo(client->curl, CURLINFO_EFFECTIVE_URL, &url);
+    if (parts != NULL && url != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+        (void)curl_url_get(parts, CURLUPART_HOST, &host, 0);
+    const bool allowed =
+        request->allow_address(request->context, host != NULL ? host : "", address);
+    curl_free(host);
+    curl_url_cleanup(parts);
+    return allowed;
+}
+
 static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
     struct ms_http_client *client = user;
-    const struct ms_http_request *request = client->request;
     (void)purpose;
-    if (!request->allow_address(request->context, &address->addr)) {
+    if (!ask_allowed(client, &address->addr)) {
         client->denied = true;
         return CURL_SOCKET_BAD;
     }
+    client->opened = true;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
@@ -277,6 +294,8 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
                            (long)(request->stall_timeout_s > 0 ? request->stall_timeout_s : 30));
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->total_timeout_s);
+    /* Without this, libcurl waits for a name server even after the time is over. */
+    (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, request->total_timeout_s > 0 ? 1L : 0L);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, client);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
@@ -330,7 +349,7 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
     struct ms_error local;
     client->err = err != NULL ? err : &local;
     client->failed = 0;
-    client->head_told = client->denied = false;
+    client->head_told = client->denied = client->opened = false;
     client->sent = client->received = 0;
     client->headers_size = client->body_size = 0;
     char shown[300];
@@ -343,11 +362,12 @@ int ms_http_send(struct ms_http_client *client, const struct ms_http_request *re
         goto out;
     set_up(client, request, headers, detail);
     CURLcode result = curl_easy_perform(client->curl);
+    response->refused = client->denied && !client->opened;
     if (result == CURLE_OK)
         rc = tell_head(client);
     else if (client->failed != 0)
         rc = client->failed; /* its text is recorded already */
-    else if (client->denied)
+    else if (response->refused)
         rc = ms_error_set(client->err, MS_EDENIED, "connections to its address are not allowed");
     else
         rc = ms_error_set(client->err, code_of(result), "%s",

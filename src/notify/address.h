@@ -8,16 +8,20 @@
 
 #include "msaas/err.h"
 
-struct ms_networks; /* a list of CIDR blocks */
-
-/* "10.0.0.0/8, fd00::/8, 192.0.2.7"; NULL or "": none. MS_EUSAGE. */
-MS_MUST_CHECK int ms_networks_parse(const char *text, struct ms_networks **out,
-                                    struct ms_error *err);
-void ms_networks_free(struct ms_networks *networks);
-
 /* False for loopback, private, link-local, shared (CGNAT), multicast, unspecified, documentation
- * and reserved addresses, for the clouds' metadata services, and for IPv6 forms that stand for such
- * an IPv4 address (mapped, NAT64, 6to4) - unless `allowed` holds it. */
-bool ms_address_may_be_called(const struct sockaddr *address, const struct ms_networks *allowed);
+ * and reserved addresses, for the clouds' metadata services, for IPv6 forms that stand for such an
+ * IPv4 address (mapped, NAT64), and for all of 6to4 and Teredo. */
+bool ms_address_is_public(const struct sockaddr *address);
+
+struct ms_allowed; /* a list of hosts and of networks */
+
+/* "localhost, 10.0.0.0/8, fd00::/8, 192.0.2.7"; NULL or "": none. MS_EUSAGE. */
+MS_MUST_CHECK int ms_allowed_parse(const char *text, struct ms_allowed **out, struct ms_error *err);
+void ms_allowed_free(struct ms_allowed *allowed);
+
+/* Whether the list names the host, in whatever case, or a network that holds the address, which
+ * may be an IPv6 form of an IPv4 address. */
+bool ms_allowed_holds(const struct ms_allowed *allowed, const char *host,
+                      const struct sockaddr *address);
 
 #endif

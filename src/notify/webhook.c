@@ -1,9 +1,10 @@
-/* A job's last step: it calls back whoever asked for it. Owns an HTTP client; one delivery at a
- * time on the caller's thread, which is not the one that works on jobs. Version 1 is the course's,
- * to any address; version 2 is https://www.standardwebhooks.com/, to public addresses only, since
- * its URLs come from anybody. */
+/* A job's last step: it calls back whoever asked for it, at public addresses only, since the URLs
+ * come from anybody. Owns the secret and the list of what is allowed besides. Version 1 is the
+ * course's; version 2 is https://www.standardwebhooks.com/. */
 #include "msaas/webhook.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +24,10 @@
 #define MAX_SECRET_BYTES 1024
 
 struct ms_webhook {
-    struct ms_http_client *client;
-    struct ms_networks *allowed;
+    struct ms_allowed *allowed;
     const atomic_bool *cancel;
     unsigned char *secret;
     size_t secret_bytes;
-    bool refused; /* allow_address refused an address in this delivery */
 };
 
 /* ---- the object ---- */
@@ -69,11 +68,9 @@ int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *can
     if (webhook == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for callbacks");
     webhook->cancel = cancel;
-    int rc = ms_networks_parse(allow, &webhook->allowed, err);
+    int rc = ms_allowed_parse(allow, &webhook->allowed, err);
     if (rc == 0 && secret != NULL)
         rc = set_secret(webhook, secret, err);
-    if (rc == 0)
-        rc = ms_http_client_new(&webhook->client, err);
     if (rc != 0) {
         ms_webhook_free(webhook);
         return rc;
@@ -85,8 +82,7 @@ int ms_webhook_new(const char *secret, const char *allow, const atomic_bool *can
 void ms_webhook_free(struct ms_webhook *webhook) {
     if (webhook == NULL)
         return;
-    ms_http_client_free(webhook->client);
-    ms_networks_free(webhook->allowed);
+    ms_allowed_free(webhook->allowed);
     if (webhook->secret != NULL)
         explicit_bzero(webhook->secret, webhook->secret_bytes);
     free(webhook->secret);
@@ -107,7 +103,7 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
     const int64_t now_s = (int64_t)time(NULL);
     int count = 0;
     headers->list[count++] = "Content-Type: application/json";
-    if (due->job.callback.version == 2) {
+    if (due->job.callbacks[due->index].version == 2) {
         (void)snprintf(headers->id, sizeof headers->id, "webhook-id: %s", due->webhook_id);
         (void)snprintf(headers->timestamp, sizeof headers->timestamp, "webhook-timestamp: %lld",
                        (long long)now_s);
@@ -128,11 +124,20 @@ static int make_headers(const struct ms_webhook *webhook, const struct ms_callba
     return 0;
 }
 
-static bool allow_address(void *context, const struct sockaddr *address) {
-    struct ms_webhook *webhook = context;
-    const bool allowed = ms_address_may_be_called(address, webhook->allowed);
-    webhook->refused |= !allowed;
-    return allowed;
+struct guard {
+    const struct ms_webhook *webhook;
+    char refused[INET6_ADDRSTRLEN]; /* the last address that was */
+};
+
+static bool allow_address(void *context, const char *host, const struct sockaddr *address) {
+    struct guard *guard = context;
+    if (ms_address_is_public(address) || ms_allowed_holds(guard->webhook->allowed, host, address))
+        return true;
+    (void)getnameinfo(address,
+                      address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                     : sizeof(struct sockaddr_in),
+                      guard->refused, sizeof guard->refused, NULL, 0, NI_NUMERICHOST);
+    return false;
 }
 
 /* Ignores the receiver's answer. */
@@ -144,51 +149,56 @@ static int drop(void *context, const void *bytes, size_t size, struct ms_error *
     return 0;
 }
 
-static int post(struct ms_webhook *webhook, const struct ms_callback_due *due, const char *body,
-                bool *give_up, struct ms_error *err) {
+static int post(const struct ms_webhook *webhook, const struct ms_callback_due *due,
+                const char *body, bool *give_up, struct ms_error *err) {
+    const struct ms_job_callback *callback = &due->job.callbacks[due->index];
+    struct guard guard = {.webhook = webhook};
     struct headers headers;
-    struct ms_http_request request = {
+    const struct ms_http_request request = {
         .method = "POST",
-        .url = due->job.callback.url,
+        .url = callback->url,
         .headers = headers.list,
         .body = body,
         .body_bytes = (int64_t)strlen(body),
         .write = drop,
         .max_bytes = MAX_ANSWER_BYTES,
-        .context = webhook,
+        .allow_address = allow_address,
+        .context = &guard,
         .connect_timeout_s = CONNECT_TIMEOUT_S,
         .total_timeout_s = TOTAL_TIMEOUT_S,
         .secret_path = true,
         .cancel = webhook->cancel,
     };
+    struct ms_http_client *client = NULL;
+    struct ms_http_response response = {0};
     int rc = make_headers(webhook, due, body, &headers, err);
-    if (rc != 0)
-        return rc;
-    if (due->job.callback.version == 2)
-        request.allow_address = allow_address;
-    webhook->refused = false;
-    struct ms_http_response response;
-    rc = ms_http_send(webhook->client, &request, &response, err);
-    *give_up = rc == MS_EUSAGE || (rc == MS_EDENIED && webhook->refused);
-    /* The status arrived before an answer that is too long. */
-    if ((rc != 0 && rc != MS_ETOOLARGE) || (response.status >= 200 && response.status < 300))
-        return rc == MS_ETOOLARGE ? 0 : rc;
+    if (rc == 0)
+        rc = ms_http_client_new(&client, err);
+    if (rc == 0)
+        rc = ms_http_send(client, &request, &response, err);
+    ms_http_client_free(client);
+    /* The status is the answer, even if the rest is too long or comes too slowly. */
+    if (response.status >= 200 && response.status < 300)
+        return 0;
+    char shown[300];
+    ms_url_origin(callback->url, shown, sizeof shown);
     /* Only 410 Gone takes the callback back. Any other status may come from a receiver that is not
      * set up yet. */
-    *give_up = response.status == 410;
-    char shown[300];
-    ms_url_origin(due->job.callback.url, shown, sizeof shown);
-    return ms_error_about(err, MS_ENET, shown, "answered with status %d", response.status);
+    *give_up = rc == MS_EUSAGE || response.refused || response.status == 410;
+    if (response.refused)
+        return ms_error_about(err, MS_EDENIED, shown,
+                              "its address %s is not public. --callback-allow names the hosts and "
+                              "networks that callbacks may reach besides",
+                              guard.refused);
+    if (response.status != 0)
+        return ms_error_about(err, MS_ENET, shown, "answered with status %d", response.status);
+    return rc;
 }
 
-int ms_webhook_deliver(struct ms_webhook *webhook, const struct ms_callback_due *due, bool *give_up,
-                       struct ms_error *err) {
-    const struct ms_job_callback *callback = &due->job.callback;
+int ms_webhook_deliver(const struct ms_webhook *webhook, const struct ms_callback_due *due,
+                       bool *give_up, struct ms_error *err) {
+    const struct ms_job_callback *callback = &due->job.callbacks[due->index];
     *give_up = false;
-    if (callback->url == NULL || callback->version < 1 || callback->version > 2) {
-        *give_up = true;
-        return ms_error_set(err, MS_EUSAGE, "job %s has no callback", due->job.id);
-    }
     char *made = NULL;
     int rc = 0;
     if (callback->version == 2)

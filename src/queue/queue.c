@@ -40,6 +40,24 @@ int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error 
     return queue->ops->ping(queue, warning, err);
 }
 
+/* Makes due who waits for the job's end. */
+static void call(struct ms_job *job, int64_t now_ms) {
+    for (int i = 0; i < job->callback_count; i++)
+        if (job->callbacks[i].due_ms == 0)
+            job->callbacks[i].due_ms = now_ms;
+}
+
+/* 0: none is due. */
+static int64_t first_due(const struct ms_job *job) {
+    int64_t first_ms = 0;
+    for (int i = 0; i < job->callback_count; i++) {
+        const int64_t due_ms = job->callbacks[i].due_ms;
+        if (due_ms != 0 && (first_ms == 0 || due_ms < first_ms))
+            first_ms = due_ms;
+    }
+    return first_ms;
+}
+
 int ms_queue_update(struct ms_queue *queue, const char *id,
                     int (*rule)(struct ms_record *record, int64_t now_ms, void *context,
                                 struct ms_error *err),
@@ -52,8 +70,11 @@ int ms_queue_update(struct ms_queue *queue, const char *id,
         int rc = queue->ops->load(queue, id, &record, &now_ms, err);
         if (rc == MS_ENOTFOUND || (rc == MS_ECORRUPT && record.unreadable))
             rc = 0;
+        if (record.callback_due_ms != 0) /* those of an earlier release have no time of their own */
+            call(&record.job, record.callback_due_ms);
         if (rc == 0)
             rc = rule(&record, now_ms, context, err);
+        record.callback_due_ms = first_due(&record.job);
         bool again = false;
         if (rc == 0 && record.fate != MS_FATE_KEEP) {
             rc = queue->ops->save(queue, &record, err);
@@ -81,10 +102,7 @@ static void end(struct ms_record *record, enum ms_job_state state, int64_t now_m
         job->progress = 1;
     record->place = MS_PLACE_ENDED;
     record->token[0] = '\0';
-    if (job->callback.version > 0) {
-        record->callback_due_ms = now_ms;
-        record->callback_attempt = 0;
-    }
+    call(job, now_ms);
 }
 
 /* Answers a cancel that was asked. */
@@ -113,7 +131,6 @@ void ms_record_give_up(struct ms_record *record, int64_t now_ms) {
     if (record->job.created_ms == 0)
         record->job.created_ms = now_ms;
     set_job_error(&record->job, ms_code_name(MS_ECORRUPT), "the job's record could not be read");
-    record->callback_due_ms = 0;
     end(record, MS_JOB_FAILED, now_ms);
     record->fate = MS_FATE_SAVE;
 }
@@ -133,10 +150,9 @@ static int begin(struct ms_record *record, const struct ms_job *job, int64_t now
     if (rc != 0)
         return rc;
     /* Who is still to be called for the last time will be called for this one. */
-    if (record->callback_due_ms != 0)
-        rc = ms_job_add_callback(&fresh, &record->job.callback, err);
-    for (int i = 0; rc == 0 && i < record->job.other_count; i++)
-        rc = ms_job_add_callback(&fresh, &record->job.others[i], err);
+    for (int i = 0; rc == 0 && i < record->job.callback_count; i++)
+        if (record->job.callbacks[i].due_ms != 0)
+            rc = ms_job_add_callback(&fresh, &record->job.callbacks[i], err);
     if (rc != 0) {
         ms_job_fini(&fresh);
         return rc;
@@ -144,26 +160,9 @@ static int begin(struct ms_record *record, const struct ms_job *job, int64_t now
     ms_job_fini(&record->job);
     record->job = fresh;
     record->job.created_ms = now_ms;
-    record->callback_due_ms = 0;
     record->flags = 0;
     put_back(record, MS_PLACE_WAITING, false);
     record->fate = MS_FATE_SAVE;
-    return 0;
-}
-
-/* Nobody waits to be called: this one is called at once, even if it was called before. */
-static int call_at_once(struct ms_record *record, const struct ms_job *job, int64_t now_ms,
-                        struct ms_error *err) {
-    struct ms_job copy;
-    int rc = ms_job_copy(job, &copy, err);
-    if (rc != 0)
-        return rc;
-    const struct ms_job_callback old = record->job.callback;
-    record->job.callback = copy.callback;
-    copy.callback = old;
-    ms_job_fini(&copy);
-    record->callback_due_ms = now_ms;
-    record->callback_attempt = 0;
     return 0;
 }
 
@@ -181,12 +180,13 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     if (present->cancel_asked && present->state == MS_JOB_RUNNING)
         return ms_error_set(err, MS_ECONFLICT,
                             "the same song is being canceled: send it again in a moment");
-    if (job->callback.version == 0)
+    if (job->callback_count == 0)
         return 0;
     record->fate = MS_FATE_SAVE;
-    if (ms_job_state_is_final(present->state) && record->callback_due_ms == 0)
-        return call_at_once(record, job, now_ms, err);
-    return ms_job_add_callback(&record->job, &job->callback, err);
+    const int rc = ms_job_add_callback(&record->job, &job->callbacks[0], err);
+    if (rc == 0 && ms_job_state_is_final(present->state))
+        call(&record->job, now_ms);
+    return rc;
 }
 
 int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,

@@ -45,7 +45,7 @@ struct ms_record {
     int64_t lease_until_ms;
     /* Of enum ms_record_flag. */
     int flags;
-    /* 0: none is due. */
+    /* The first of its callbacks; 0: none is due. ms_queue_update sets it. */
     int64_t callback_due_ms;
     int callback_attempt;
 };

@@ -1,5 +1,5 @@
 /* What every worker does besides its jobs, on threads of its own: it puts back the jobs of dead
- * workers, and delivers callbacks, several at a time because some receivers are slow. */
+ * workers, and delivers callbacks. */
 #ifndef MSAAS_WORKER_CHORES_H
 #define MSAAS_WORKER_CHORES_H
 

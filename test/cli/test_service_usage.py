@@ -87,7 +87,7 @@ class Services(cli.ServiceCase):
              "AWS_CA_BUNDLE .--s3-ca-file.: /: Is a directory"),
             (["serve"], {**self.S3, "AWS_SECRET_ACCESS_KEY": "hush\n"},
              "AWS_SECRET_ACCESS_KEY .--s3-secret-key-file.: .*line break"),
-            (["work", "--callback-allow", "foo"], self.FILE,
+            (["work", "--callback-allow", "foo/8"], self.FILE,
              "--callback-allow .MSAAS_CALLBACK_ALLOW.: "),
             (["work"], {**self.FILE, "MSAAS_WEBHOOK_SECRET": "whsec_!!!"},
              "MSAAS_WEBHOOK_SECRET .--webhook-secret-file.: "),
@@ -242,7 +242,7 @@ class Config(cli.ServiceCase):
             ("work",
              {"MSAAS_QUEUE": "sqlite:q", "MSAAS_STORE": "file:objects",
               "MSAAS_WEBHOOK_SECRET": "whsec_!!!"}, 2),
-            ("up", {"MSAAS_CALLBACK_ALLOW": "foo"}, 2),
+            ("up", {"MSAAS_CALLBACK_ALLOW": "foo/8"}, 2),
             ("up", {"MSAAS_DEVICE": "abacus"}, 2),
         ):
             with self.subTest(command=command, variables=variables):
@@ -332,9 +332,9 @@ class Up(cli.ServiceCase):
 
     def test_what_is_wrong_is_found_before_anything_starts(self):
         self.assertIn("MSAAS_CALLBACK_ALLOW (--callback-allow): ",
-                      self.refused(MSAAS_CALLBACK_ALLOW="foo"))
+                      self.refused(MSAAS_CALLBACK_ALLOW="foo/8"))
         self.assertIn("--callback-allow (MSAAS_CALLBACK_ALLOW): ",
-                      self.refused("--callback-allow", "foo"))
+                      self.refused("--callback-allow", "foo/8"))
         self.assertIn("MSAAS_WEBHOOK_SECRET (--webhook-secret-file): ",
                       self.refused(MSAAS_WEBHOOK_SECRET="whsec_!!!"))
         self.assertIn("MSAAS_DEVICE (--device): ", self.refused(MSAAS_DEVICE="abacus"))

@@ -534,6 +534,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(failures_that_pass_are_tried_again),
         cmocka_unit_test(cancel_is_answered_by_the_worker),
         cmocka_unit_test(every_callback_of_a_song_is_due),
+        cmocka_unit_test(nothing_holds_up_the_outbox),
         cmocka_unit_test(callbacks_wait_in_the_outbox),
         cmocka_unit_test(the_log_comes_in_order_and_has_an_end),
         cmocka_unit_test(a_waiting_worker_wakes_up),

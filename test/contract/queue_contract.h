@@ -58,6 +58,7 @@ void add_stem(struct ms_job *job, const char *name);
 
 /* queue_outbox.c */
 void every_callback_of_a_song_is_due(void **state);
+void nothing_holds_up_the_outbox(void **state);
 void callbacks_wait_in_the_outbox(void **state);
 
 /* queue_lists.c */

@@ -24,6 +24,7 @@ def course(make_site, make_redis, s3):
         "MINIO_ENDPOINT": s3.endpoint.removeprefix("http://"),
         "MINIO_USER": s3.access_key,
         "MINIO_SECRET_KEY": s3.secret_key,
+        "MSAAS_CALLBACK_ALLOW": "localhost, 127.0.0.0/8",
     })
     site.redis = redis
     site.bucket = boto3.client(

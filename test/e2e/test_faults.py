@@ -211,6 +211,7 @@ def test_workers_killed(site, hook):
     rounds, random_kills = scaled_to(1, 8), scaled_to(4, 50)
     count = scaled_to(20, 300)
     load = Load(site, hook)
+    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.1"
     site.serve()
     load.learn()
     threads, failures = load.post_all(count)

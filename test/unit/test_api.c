@@ -84,9 +84,9 @@ static void v1_leads_from_a_song_to_its_tracks(void **state) {
 
     struct ms_job job;
     assert_int_equal(ms_queue_get(queue, id, &job, NULL), 0);
-    assert_int_equal(job.callback.version, 1);
-    assert_string_equal(job.callback.url, "http://localhost:5000");
-    assert_string_equal(job.callback.data, "{\"a\": 12345678901234567890}");
+    assert_int_equal(job.callbacks[0].version, 1);
+    assert_string_equal(job.callbacks[0].url, "http://localhost:5000");
+    assert_string_equal(job.callbacks[0].data, "{\"a\": 12345678901234567890}");
     ms_job_fini(&job);
 
     for (int i = 0; four[i] != NULL; i++) {
@@ -189,8 +189,8 @@ static void v2_takes_a_song_in_every_form(void **state) {
     assert_true(job.options.overlap == 0.5);
     assert_int_equal(job.options.precision, MS_PRECISION_FLOAT32);
     assert_string_equal(job.input_name, "c d.mp3");
-    assert_int_equal(job.callback.version, 2);
-    assert_string_equal(job.callback.url, "https://hook.example/?a");
+    assert_int_equal(job.callbacks[0].version, 2);
+    assert_string_equal(job.callbacks[0].url, "https://hook.example/?a");
     ms_job_fini(&job);
     erase(id);
     expect_empty();
@@ -397,6 +397,41 @@ static void v2_cancels_jobs(void **state) {
     expect_empty();
 }
 
+/* ---- callbacks ---- */
+
+/* Either door takes as many callbacks of a song as a job keeps; one more is the client's fault. */
+static void bounds_the_callbacks_of_a_job(void **state) {
+    char song[64], id[MS_JOB_ID_HEX] = "";
+    const size_t size = new_song(song);
+    char *text = ms_base64_encode(song, size);
+    (void)state;
+    assert_non_null(text);
+    for (int i = 0; i < 2 * MS_JOB_MAX_CALLBACKS; i++) {
+        char *json = ms_strdupf("{\"mp3\": \"%s\", \"callback\": {\"url\": \"http://h/\", "
+                                "\"data\": %d}}",
+                                text, i);
+        char path[64];
+        (void)snprintf(path, sizeof path, "/apiv2/jobs?callback_url=http://h/%d", i);
+        assert_non_null(json);
+        struct answer answer = i % 2 == 0
+                                   ? post("/apiv1/separate", "application/json", json, strlen(json))
+                                   : post(path, "audio/wav", song, size);
+        free(json);
+        if (i >= MS_JOB_MAX_CALLBACKS) {
+            expect_problem("one too many", answer, 422, i % 2 == 0 ? NULL : "too_many_callbacks");
+            continue;
+        }
+        expect("a callback", &answer, i % 2 == 0 ? 200 : 202);
+        if (i % 2 != 0)
+            (void)snprintf(id, sizeof id, "%s", member(&answer, "id"));
+        answer_free(&answer);
+    }
+    separate(song, size, "", id); /* without one it is taken still */
+    free(text);
+    erase(id);
+    expect_empty();
+}
+
 /* ---- events ---- */
 
 static int listen_to(const char *id, const char *last) {
@@ -558,6 +593,7 @@ int main(void) {
         cmocka_unit_test(v2_bounds_the_queue_and_pages_its_list),
         cmocka_unit_test(v2_serves_stems),
         cmocka_unit_test(v2_cancels_jobs),
+        cmocka_unit_test(bounds_the_callbacks_of_a_job),
         cmocka_unit_test(events_follow_a_job_to_its_end),
         cmocka_unit_test(tells_health_and_models),
         cmocka_unit_test(the_workers_listener_tells_health_and_metrics),

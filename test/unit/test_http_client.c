@@ -1,6 +1,9 @@
 /* The HTTP client and downloads, against a server on the loopback interface that also breaks off
  * and misbehaves. */
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -16,6 +19,7 @@
 #define FILE_BYTES 300000
 
 struct scene {
+    char host[64]; /* that allow_address was asked about last */
     struct loopback server;
     struct ms_http_client *client;
     char folder[64], path[96];
@@ -80,6 +84,12 @@ static void answer(void *context, int fd, const struct loopback_request *request
     } else if (strcmp(request->path, "/moved") == 0) {
         say(fd, "HTTP/1.1 302 Found\r\nX-First: 1\r\nLocation: /file\r\nContent-Length: "
                 "3\r\nConnection: close\r\n\r\nabc");
+    } else if (strcmp(request->path, "/elsewhere") == 0) {
+        snprintf(text, sizeof text,
+                 "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/echo\r\nContent-Length: "
+                 "0\r\nConnection: close\r\n\r\n",
+                 scene->server.port);
+        say(fd, text);
     } else if (strcmp(request->path, "/away") == 0) {
         say(fd, "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: "
                 "0\r\nConnection: close\r\n\r\n");
@@ -224,9 +234,16 @@ static void keeps_its_limits(void **state) {
     assert_null(strstr(err.text, "key"));
 }
 
-static bool refuse(void *context, const struct sockaddr *address) {
+static bool refuse(void *context, const char *host, const struct sockaddr *address) {
     (void)context;
+    assert_string_equal(host, "127.0.0.1");
     return address->sa_family != AF_INET;
+}
+
+static bool note_host(void *context, const char *host, const struct sockaddr *address) {
+    struct scene *scene = context;
+    (void)snprintf(scene->host, sizeof scene->host, "%s", host);
+    return address->sa_family == AF_INET;
 }
 
 static void asks_before_it_connects(void **state) {
@@ -236,7 +253,72 @@ static void asks_before_it_connects(void **state) {
     assert_int_equal(
         get(scene, "/echo", (struct ms_http_request){.allow_address = refuse}, &response, &err),
         MS_EDENIED);
+    assert_true(response.refused);
     assert_int_equal(scene->requests, 0);
+}
+
+/* The host is the one that libcurl is about to speak to, however the URL is spelt. */
+static void tells_which_host_it_asks_about(void **state) {
+    static const char *const urls[][2] = {
+        {"http://localhost:%d/echo", "localhost"},      {"http://LocalHost:%d/echo", "LocalHost"},
+        {"http://user@127.0.0.1:%d/echo", "127.0.0.1"}, {"http://0x7f.1:%d/echo", "127.0.0.1"},
+        {"http://127.0.0.1:%d\\@localhost/echo", NULL}, /* whichever it is, both are loopback */
+        {"http://localhost:%d/elsewhere", "127.0.0.1"}, /* of the redirect */
+    };
+    struct scene *scene = *state;
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        struct ms_http_response response;
+        char url[100];
+        (void)snprintf(url, sizeof url, urls[i][0], scene->server.port);
+        scene->host[0] = '\0';
+        const struct ms_http_request request = {.method = "GET",
+                                                .url = url,
+                                                .allow_address = note_host,
+                                                .context = scene,
+                                                .max_redirects = 1};
+        const int rc = ms_http_send(scene->client, &request, &response, NULL);
+        if (urls[i][1] == NULL)
+            continue;
+        assert_int_equal(rc, 0);
+        assert_string_equal(scene->host, urls[i][1]);
+    }
+}
+
+/* ---- names ---- */
+
+static atomic_bool resolver_hangs;
+static pthread_mutex_t resolver = PTHREAD_MUTEX_INITIALIZER;
+
+/* Instead of the C library's, in which libcurl looks up names: a name server that does not
+ * answer. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out) {
+    int (*const real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
+            RTLD_NEXT, "getaddrinfo");
+    if (strcmp(name, "silent.test") == 0) {
+        atomic_store(&resolver_hangs, true);
+        (void)pthread_mutex_lock(&resolver);
+        (void)pthread_mutex_unlock(&resolver);
+        atomic_store(&resolver_hangs, false);
+        return EAI_AGAIN;
+    }
+    return real(name, service, hints, out);
+}
+
+/* The name server answers only after the request has ended: whoever waits for it waits for ever. */
+static void a_silent_name_server_does_not_hold_it(void **state) {
+    struct scene *scene = *state;
+    struct ms_http_response response;
+    const struct ms_http_request request = {
+        .method = "GET", .url = "http://silent.test/", .total_timeout_s = 1};
+    (void)pthread_mutex_lock(&resolver);
+    const int rc = ms_http_send(scene->client, &request, &response, NULL);
+    assert_int_equal(rc, MS_ENET);
+    assert_true(atomic_load(&resolver_hangs));
+    (void)pthread_mutex_unlock(&resolver);
+    while (atomic_load(&resolver_hangs))
+        (void)poll(NULL, 0, 1);
 }
 
 static int fetch(struct scene *scene, const char *path, bool *resumed, struct ms_error *err) {
@@ -313,6 +395,8 @@ int main(void) {
         TEST(follows_few_redirects_and_only_to_http),
         TEST(keeps_its_limits),
         TEST(asks_before_it_connects),
+        TEST(tells_which_host_it_asks_about),
+        TEST(a_silent_name_server_does_not_hold_it),
         TEST(downloads_in_spite_of_breaks),
         TEST(goes_on_with_an_earlier_run),
         TEST(tells_why_it_failed),

@@ -142,9 +142,10 @@ static void make_done(struct ms_job *job) {
     job->state = MS_JOB_SUCCEEDED;
     job->created_ms = INT64_C(1764000000123);
     job->started_ms = job->created_ms + 1000;
-    job->callback.version = 1;
-    job->callback.url = strdup("http://secret.example/");
-    job->callback.data = strdup("{\"a\":[1]}");
+    job->callback_count = 1;
+    job->callbacks[0].version = 1;
+    job->callbacks[0].url = strdup("http://secret.example/");
+    job->callbacks[0].data = strdup("{\"a\":[1]}");
     job->stem_count = 1;
     strcpy(job->stems[0].name, "vocals");
     job->stems[0].bytes = 12;
@@ -161,13 +162,13 @@ static void round_trip(void **state) {
     char *first = NULL, *second = NULL;
     make_done(&job);
     assert_int_equal(ms_job_copy(&job, &copy, NULL), 0);
-    assert_ptr_not_equal(job.callback.url, copy.callback.url);
+    assert_ptr_not_equal(job.callbacks[0].url, copy.callbacks[0].url);
     ms_job_fini(&job);
     assert_int_equal(ms_job_to_json(&copy, &first, NULL), 0);
     assert_int_equal(ms_job_from_json(first, strlen(first), &again, NULL), 0);
     assert_int_equal(ms_job_to_json(&again, &second, NULL), 0);
     assert_string_equal(first, second);
-    assert_string_equal(again.callback.data, "{\"a\":[1]}");
+    assert_string_equal(again.callbacks[0].data, "{\"a\":[1]}");
     assert_int_equal(again.position, -1);
     assert_int_equal(again.created_ms, INT64_C(1764000000123));
     /* Cut anywhere it is refused, and nothing leaks. */
@@ -216,7 +217,7 @@ static void hostile_texts(void **state) {
         struct ms_error err = {0};
         if (ms_job_from_json(bad, strlen(bad), &read, &err) != MS_ECORRUPT)
             fail_msg("%s was taken", swaps[i][1]);
-        assert_null(read.callback.url);
+        assert_null(read.callbacks[0].url);
     }
     assert_int_equal(ms_job_from_json("null", 4, &read, NULL), MS_ECORRUPT);
     assert_int_equal(ms_job_from_json("[]", 2, &read, NULL), MS_ECORRUPT);

@@ -66,6 +66,7 @@ int world_begin(void **state) {
         .store = {.url = world->store_url, .create_buckets = true},
         .scratch_dir = world->scratch,
         .lease_ms = WORLD_LEASE_MS,
+        .callback_allow = "127.0.0.1",
         .stall_s = WORLD_STALL_S,
         .grace_ms = 60000,
         .stop = &world->stop,
@@ -179,9 +180,10 @@ void world_submit_bytes(struct world *world, const void *bytes, size_t size, con
     struct ms_job job;
     if (ms_job_init(&job, bytes, size, &options, "fake", &err) != 0)
         fail_msg("%s", err.text);
-    job.callback.version = 1;
-    job.callback.url = strdup(url);
-    job.callback.data = ms_strdupf("\"%s\"", job.id);
+    job.callback_count = 1;
+    job.callbacks[0].version = 1;
+    job.callbacks[0].url = strdup(url);
+    job.callbacks[0].data = ms_strdupf("\"%s\"", job.id);
     job.input_bytes = (int64_t)size;
     strcpy(world->job_id, job.id);
     bool created = false;

@@ -9,6 +9,10 @@ local function record_key(id)
     return 'msaas:job:' .. id
 end
 
+local function is_id(text)
+    return #text == 56 and not text:find('[^0-9a-f]')
+end
+
 local function now_ms()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -112,8 +116,7 @@ function operations.claim(token, lease_ms)
             return id -- the error: no list
         end
         local key = record_key(id)
-        local is_id = #id == 56 and not id:find('[^0-9a-f]')
-        local kind = is_id and redis.call('TYPE', key).ok
+        local kind = is_id(id) and redis.call('TYPE', key).ok
         local old = {}
         if kind == 'hash' then
             old = redis.call('HMGET', key, 'revision', 'place', 'created', 'attempts')
@@ -138,12 +141,24 @@ function operations.claim(token, lease_ms)
 end
 
 -- At most `max` ids in a set ordered by time, of those whose time has come; order: 'first' or
--- 'last' first.
+-- 'last' first. What is not the id of a job that has a record is only taken out of the set.
 function operations.due(set, order, max)
-    if order == 'last' then
-        return redis.call('ZREVRANGEBYSCORE', set, now_ms(), '-inf', 'LIMIT', 0, max)
-    end
-    return redis.call('ZRANGEBYSCORE', set, '-inf', now_ms(), 'LIMIT', 0, max)
+    local ids, found = {}, nil
+    repeat
+        if order == 'last' then
+            found = redis.call('ZREVRANGEBYSCORE', set, now_ms(), '-inf', 'LIMIT', 0, max)
+        else
+            found = redis.call('ZRANGEBYSCORE', set, '-inf', now_ms(), 'LIMIT', 0, max)
+        end
+        for _, id in ipairs(found) do
+            if is_id(id) and redis.call('EXISTS', record_key(id)) == 1 then
+                table.insert(ids, id)
+            else
+                redis.call('ZREM', set, id)
+            end
+        end
+    until #ids > 0 or #found == 0
+    return ids
 end
 
 -- How many callbacks are due, the age of the oldest job that waits (0: none), then how many jobs
