@@ -3,10 +3,16 @@
  * One event loop on the thread that calls ms_http_server_run; it never blocks. Handlers run on
  * pools of threads and may block, except those of routes marked MS_HTTP_LOOP. Slow routes have a
  * pool of their own, so that a store that hangs delays no other requests. Limits: the size of
- * headers, of a body, of all bodies together, and the number of connections (for the last two: 503,
- * Retry-After, close). Headers and bodies have deadlines, even if bytes keep coming. Ambiguous
- * framing (two Content-Lengths, Content-Length with Transfer-Encoding, bare CR or LF, a blank
- * before a colon, ...) is answered 400, and the connection is closed. */
+ * headers, of a body, of all bodies together, and the number of connections, in all (for the last
+ * two: 503, Retry-After, close) and of one address (429). Where connections are at a limit or
+ * descriptors run low, the one on which nothing was asked for longest gives way. A client that moves
+ * less than min_rate while the server waits for it is closed, whether it sends or reads; a read
+ * request is answered 408 before. One that takes all that there is to take is never too slow.
+ * Ambiguous framing (two Content-Lengths, Content-Length with Transfer-Encoding, bare CR or LF, a
+ * blank before a colon, ...) is answered 400, and the connection is closed.
+ *
+ * Of browsers only pages of the service itself may ask: another Origin is answered 403, and on
+ * loopback a Host that is no name of loopback 421 (see src/http/origin.h). */
 #ifndef MSAAS_HTTP_SERVER_H
 #define MSAAS_HTTP_SERVER_H
 
@@ -16,6 +22,7 @@
 
 #include "msaas/err.h"
 #include "msaas/metrics.h"
+#include "msaas/networks.h"
 
 struct ms_http_server;
 struct ms_exchange; /* one request and its answer */
@@ -35,7 +42,7 @@ struct ms_http_call { /* borrowed, valid until the answer is complete */
     size_t body_bytes;
     /* the client's X-Request-Id if it is valid, else a new one; in answer and logs */
     const char *request_id;
-    const char *peer; /* address */
+    const char *peer; /* address of the client, also behind a trusted proxy */
     void *context;    /* options.context of the server */
     struct ms_exchange *exchange;
 };
@@ -105,13 +112,28 @@ struct ms_http_server_options {
      * times as long is broken off; 0: 10 s */
     int max_wait_ms;
     int max_connections; /* 0: 4096 */
+    /* Of one address, or one /64 of IPv6; of clients behind a proxy: requests at the same time. 0:
+     * as max_connections */
+    int max_client_connections;
+    /* Descriptors for everything else, half of which connections never take; the limit of the
+     * process (ulimit -n) is raised to all together, if it may be. 0: 256 */
+    int spare_descriptors;
+    /* Those that say whom they ask for (Forwarded, X-Forwarded-For, X-Forwarded-Host). Their
+     * connections count in all only. Borrowed; NULL: none */
+    const struct ms_networks *trusted_proxies;
+    /* names that Host may have on loopback, see src/http/origin.h. Borrowed; NULL: none */
+    const char *allowed_hosts;
     /* of all bodies together; 0: 512 MiB */
     int64_t max_inflight_bytes;
     size_t max_header_bytes; /* 0: 16 KiB */
-    int header_deadline_ms, body_deadline_ms, idle_ms,
-        write_stall_ms; /* 0: 10 s, 120 s, 60 s, 60 s */
-    /* Makes the body of an error of the server itself (400, 404, 405, 408, 413, 414, 417, 431, 500,
-     * 503, 505), in the form of the API that the path belongs to. NULL: {"reason":"..."}. */
+    /* Bytes a second that a client must move while the server waits for it, over rate_window_ms; 0:
+     * 1024, in 20 s. Negative: none */
+    int64_t min_rate;
+    int rate_window_ms;
+    /* how long nothing may be asked on a connection; 0: 60 s */
+    int idle_ms;
+    /* Makes the body of an error of the server itself (400, 403, 404, 405, 408, 413, 414, 417, 421,
+     * 429, 431, 500, 503, 505), in the form of the API that the path belongs to. NULL: {"reason":"..."}. */
     void (*error_body)(void *context, const char *path, int status, const char *reason, char *body,
                        size_t capacity, const char **content_type);
     /* Called after each answer, on the loop, for the access log and metrics. route: the pattern, ""
@@ -133,7 +155,7 @@ void ms_http_server_stop(struct ms_http_server *server,
                          int drain_ms);
 void ms_http_server_free(struct ms_http_server *server);
 
-/* Metric: connections that are open. */
-extern struct ms_metric ms_http_connections;
+/* Metrics: connections that are open, and those that were refused. */
+extern struct ms_metric ms_http_connections, ms_http_refused;
 
 #endif

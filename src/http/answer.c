@@ -17,7 +17,6 @@
 #include "msaas/log.h"
 
 #define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
-#define LEAST_TAKEN_BYTES 1024     /* what the client must take of an answer in write_stall_ms */
 
 /* ---- answers ---- */
 
@@ -59,9 +58,8 @@ void ms_answer_send(struct ms_connection *c) {
     }
     c->queued_bytes = (int64_t)evbuffer_get_length(c->out);
     c->owed_bytes = c->queued_bytes;
-    c->taken_bytes = 0;
     ms_connection_want_to_read(c, c->in_bytes < server->options.max_header_bytes);
-    ms_connection_set_timer(c, server->options.write_stall_ms);
+    ms_connection_pace(c, 0);
     ms_answer_flush(c);
 }
 
@@ -235,16 +233,15 @@ void ms_answer_on_writable(evutil_socket_t fd, short what, void *user) {
 }
 
 /* The kernel reports room only when there is much of it, so a slow reader is judged by the bytes
- * that it has acknowledged. */
-void ms_answer_check_stall(struct ms_connection *c) {
+ * that it has acknowledged. One that took all there was at the last look is not slow: the answer
+ * is, as events are. */
+void ms_answer_check_pace(struct ms_connection *c) {
     int unsent = 0;
     (void)ioctl(c->fd, SIOCOUTQ, &unsent);
-    int64_t taken = c->queued_bytes - (int64_t)evbuffer_get_length(c->out) - unsent;
-    if (taken - c->taken_bytes < LEAST_TAKEN_BYTES && taken < c->owed_bytes) {
+    const int64_t taken = c->queued_bytes - (int64_t)evbuffer_get_length(c->out) - unsent;
+    const bool owed = taken < c->owed_bytes;
+    if (ms_connection_is_slow(c, taken) && owed)
         ms_connection_break_off(c);
-        return;
-    }
-    c->taken_bytes = taken;
-    c->owed_bytes = c->queued_bytes;
-    ms_connection_set_timer(c, c->server->options.write_stall_ms);
+    else
+        c->owed_bytes = c->queued_bytes;
 }

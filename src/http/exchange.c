@@ -15,7 +15,7 @@
 
 /* ---- the request ---- */
 
-struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
+struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t ip[16],
                                     const char *text, size_t size) {
     struct ms_exchange *exchange = calloc(1, sizeof *exchange);
     if (exchange == NULL)
@@ -32,7 +32,7 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *p
     server->exchange_count++;
     exchange->head.method = exchange->head.path = exchange->head.query = "";
     exchange->head.content_length = -1;
-    snprintf(exchange->peer, sizeof exchange->peer, "%s", peer);
+    (void)ms_ip_text(ip, exchange->peer);
     exchange->call = (struct ms_http_call){.method = "",
                                            .path = "",
                                            .query = "",
@@ -80,6 +80,7 @@ static void free_exchange(struct ms_exchange *exchange) {
     free(exchange->chunk);
     ms_exchange_free_body(exchange);
     exchange->server->exchange_count--;
+    ms_clients_leave(&exchange->server->clients, exchange->client);
     free(exchange->text);
     free(exchange);
 }
@@ -254,6 +255,7 @@ static const char *reason_phrase(int status) {
                    {415, "Unsupported Media Type"},
                    {416, "Range Not Satisfiable"},
                    {417, "Expectation Failed"},
+                   {421, "Misdirected Request"},
                    {422, "Unprocessable Content"},
                    {423, "Locked"},
                    {428, "Precondition Required"},

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "msaas/http_server.h"
+#include "msaas/networks.h"
 #include "parse.h"
 
 struct evbuffer;
@@ -41,7 +42,9 @@ struct ms_exchange {
     /* holds the strings of head, call.path and call.params */
     char *text;
     char request_id[65];
-    char peer[64];
+    char peer[MS_IP_TEXT_BYTES];
+    /* Who asks, where a proxy said so: counted until the exchange is over. Else NULL */
+    struct ms_client *client;
     char *body;
     size_t body_bytes, body_capacity;
 
@@ -63,7 +66,7 @@ struct ms_exchange {
 
 /* text: the whole head, which is copied; size 0 for a request that could not be read. NULL: no
  * memory. */
-struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const char *peer,
+struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t ip[16],
                                     const char *text, size_t size);
 /* Its connection is done with it. Closes the stream on the pool, because that may block, and frees
  * the exchange, at once or when it comes back from the pool. */

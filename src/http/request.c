@@ -11,7 +11,11 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "forwarded.h"
+#include "msaas/metrics.h"
+#include "msaas/networks.h"
 #include "msaas/sys.h"
+#include "origin.h"
 #include "router.h"
 
 #define MIN_IN_BYTES 2048
@@ -132,6 +136,7 @@ static void read_body(struct ms_connection *c) {
         ms_connection_close(c);
         return;
     }
+    c->received_bytes += got;
     if (c->max_body > 0)
         e->body_bytes += (size_t)got;
     c->body_left -= got;
@@ -180,7 +185,7 @@ static void begin_body(struct ms_connection *c) {
         return;
     }
     c->state = BODY;
-    ms_connection_set_timer(c, server->options.body_deadline_ms);
+    ms_connection_pace(c, c->received_bytes);
     if (e->head.expect_continue && c->in_bytes == 0) {
         if (evbuffer_add(c->out, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 0) {
             ms_connection_close(c);
@@ -197,7 +202,7 @@ static void begin_body(struct ms_connection *c) {
 /* Makes an exchange of the first `size` bytes of `in` and removes them. Without memory it closes
  * the connection and returns NULL. */
 static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) {
-    struct ms_exchange *e = ms_exchange_new(c->server, c->peer, c->in, size);
+    struct ms_exchange *e = ms_exchange_new(c->server, c->ip, c->in, size);
     if (e == NULL) {
         ms_connection_close(c);
         return NULL;
@@ -217,10 +222,41 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
 
 /* Answers bytes that could not be read as a request. */
 static void refuse(struct ms_connection *c, int status, const char *reason) {
+    const bool is_head = c->in_bytes >= 5 && memcmp(c->in, "HEAD ", 5) == 0;
     if (begin_exchange(c, 0) == NULL)
         return;
     ms_exchange_name(c->exchange);
+    if (is_head) /* without a body, also when it is refused */
+        c->exchange->call.method = c->exchange->head.method = "HEAD";
     ms_answer_send_error(c, status, reason, true);
+}
+
+/* Decides whether this client may ask this now; otherwise it is answered. */
+static bool admit(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    struct ms_http_server *server = c->server;
+    const bool proxied = ms_networks_hold(server->options.trusted_proxies, c->ip);
+    const bool has_body = e->head.chunked || e->head.content_length > 0;
+    const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts};
+    const char *reason = NULL;
+    const int status = ms_origin_judge(&e->head, &rules, proxied, &reason);
+    if (status != 0) {
+        ms_answer_send_error(c, status, reason, has_body);
+        return false;
+    }
+    if (!proxied)
+        return true;
+    uint8_t ip[16];
+    ms_forwarded_client(&e->head, server->options.trusted_proxies, c->ip, ip);
+    (void)ms_ip_text(ip, e->peer);
+    e->client = ms_clients_enter(&server->clients, ip);
+    if (e->client == NULL || e->client->count > server->options.max_client_connections) {
+        ms_metric_add(&ms_http_refused, 1, "address", NULL);
+        ms_answer_send_error(c, 429, "too many requests from this address at the same time",
+                             has_body);
+        return false;
+    }
+    return true;
 }
 
 /* False: the head is not complete yet. */
@@ -265,7 +301,8 @@ static bool take_head(struct ms_connection *c) {
         }
         e->call.path = path;
     }
-    begin_body(c);
+    if (admit(c))
+        begin_body(c);
     return true;
 }
 
@@ -300,6 +337,7 @@ static void fill_in(struct ms_connection *c) {
         return;
     }
     c->in_bytes += (size_t)got;
+    c->received_bytes += got;
     if (got == 0) {
         c->eof = true;
         ms_connection_want_to_read(c, false);
@@ -318,7 +356,6 @@ static void drop_input(struct ms_connection *c) {
 }
 
 static void read_request(struct ms_connection *c) {
-    const bool idle = c->in_bytes == 0 && c->state == HEAD;
     bool taken = false;
     if (c->state == BODY && !c->exchange->head.chunked) {
         read_body(c);
@@ -327,9 +364,10 @@ static void read_request(struct ms_connection *c) {
     fill_in(c);
     if (c->fd < 0)
         return;
-    if (idle && c->in_bytes > 0) {
+    if (c->is_idle && c->in_bytes > 0) {
+        ms_connection_wake(c);
         c->begun_s = ms_monotonic_s();
-        ms_connection_set_timer(c, c->server->options.header_deadline_ms);
+        ms_connection_pace(c, c->received_bytes - (int64_t)c->in_bytes);
     }
     if (c->state == HEAD && c->in_bytes > 0)
         taken = take_head(c);
@@ -363,22 +401,25 @@ static void on_timer(evutil_socket_t fd, short what, void *user) {
     (void)what;
     if (c->fd < 0)
         return;
-    if (c->state == HEAD && c->in_bytes > 0)
-        refuse(c, 408, "the headers took too long");
-    else if (c->state == BODY)
-        ms_answer_send_error(c, 408, "the body took too long", true);
-    else if (c->state == ANSWER && c->exchange->head_queued)
-        ms_answer_check_stall(c);
-    else
+    if (c->state == ANSWER && c->exchange->head_queued)
+        ms_answer_check_pace(c);
+    else if (c->is_idle || c->state == LINGER)
         ms_connection_close(c);
+    else if (!ms_connection_is_slow(c, c->received_bytes))
+        ; /* goes on */
+    else if (c->state == HEAD)
+        refuse(c, 408, "the headers came too slowly");
+    else
+        ms_answer_send_error(c, 408, "the body came too slowly", true);
 }
 
-void ms_request_accept(struct ms_http_server *server, int fd, const char *peer) {
+void ms_request_accept(struct ms_http_server *server, int fd, const uint8_t ip[16],
+                       struct ms_client *client) {
     static const struct ms_connection_events events = {
         .readable = on_readable,
         .writable = ms_answer_on_writable,
         .timer = on_timer,
         .again = ms_answer_on_again,
     };
-    ms_connection_open(server, fd, peer, &events);
+    ms_connection_open(server, fd, ip, client, &events);
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "clients.h"
 #include "msaas/http_server.h"
 #include "msaas/tasks.h"
 
@@ -31,11 +32,19 @@ struct ms_http_server {
     struct event *bury;
     int wake_fd;
     int port;
+    /* of a connection: those above are left to everything else */
+    int highest_fd;
+    /* listens on loopback */
+    bool loopback;
     bool draining;
     /* slow_pool NULL: no route is slow */
     struct ms_tasks *pool, *slow_pool;
     struct ms_connection *connections, *dead;
     int connection_count;
+    struct ms_clients clients;
+    /* connections on which nothing is asked, longest first */
+    struct ms_idle_list idle;
+    double refusal_logged_s; /* 0: never */
     /* those whose connection is closed count too */
     int exchange_count;
     /* memory of all bodies together */

@@ -47,7 +47,6 @@ static bool is_public(const uint8_t address[16]) {
 
 bool ms_address_may_be_called(const struct sockaddr *address, const struct ms_networks *allowed) {
     uint8_t ip[16], v4[16];
-    return ms_ip_of(address, ip) &&
-           (is_public(ip) || ms_networks_hold(allowed, ip) ||
-            (embedded_v4(ip, v4) && ms_networks_hold(allowed, v4)));
+    return ms_ip_of(address, ip) && (is_public(ip) || ms_networks_hold(allowed, ip) ||
+                                     (embedded_v4(ip, v4) && ms_networks_hold(allowed, v4)));
 }

@@ -158,7 +158,7 @@ static inline void done(void *context, const char *method, const char *route, co
 
 static inline struct ms_http_server_options options_of(void) {
     return (struct ms_http_server_options){
-        .host = "127.0.0.1", .routes = routes, .threads = 4, .done = done};
+        .host = "127.0.0.1", .routes = routes, .threads = 4, .done = done, .allowed_hosts = "h"};
 }
 
 static struct peer shared; /* with no short deadlines, for all tests that need none */
