@@ -48,6 +48,8 @@ void ms_api_free(struct ms_api *api);
 /* For ms_http_server_options: routes, error_body and done (access log, metrics). context: the API
  * itself. */
 void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options);
+/* The same for /healthz, /readyz and /metrics alone, on a server of their own. */
+void ms_api_serve_admin(struct ms_api *api, struct ms_http_server_options *options);
 /* From now on /readyz answers 503, because the server is about to stop. */
 void ms_api_set_draining(struct ms_api *api);
 

@@ -170,6 +170,19 @@ void ms_api_metrics(const struct ms_http_call *call) {
     reply_page_of(call, "rest");
 }
 
+void ms_api_serve_admin(struct ms_api *api, struct ms_http_server_options *options) {
+    static const struct ms_http_route routes[] = {
+        {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
+        {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0},
+        {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0},
+        {NULL, NULL, NULL, MS_HTTP_POOL, 0},
+    };
+    options->routes = routes;
+    options->context = api;
+    options->error_body = ms_api_error_body;
+    options->done = ms_api_done;
+}
+
 /* ---- of workers ---- */
 
 /* Set before the listener serves; a process has one. */

@@ -56,6 +56,7 @@ bool ms_problem_of_store(struct ms_problem *problem, const struct ms_error *err)
 static const char *title_of(int status) {
     switch (status) {
     case 400: return "Bad Request";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
@@ -64,7 +65,9 @@ static const char *title_of(int status) {
     case 413: return "Content Too Large";
     case 415: return "Unsupported Media Type";
     case 416: return "Range Not Satisfiable";
+    case 421: return "Misdirected Request";
     case 422: return "Unprocessable Content";
+    case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 503: return "Service Unavailable";
     default: return status < 500 ? "Refused" : "Internal Server Error";
@@ -77,10 +80,11 @@ static const char *code_of(int status) {
         int status;
         const char *code;
     } codes[] = {
-        {404, "not_found"},          {405, "method_not_allowed"}, {408, "request_timeout"},
-        {411, "length_required"},    {413, "too_large"},          {414, "uri_too_long"},
-        {417, "expectation_failed"}, {431, "headers_too_large"},  {501, "not_implemented"},
-        {503, "overloaded"},         {505, "http_version"},
+        {403, "foreign_origin"},    {404, "not_found"},          {405, "method_not_allowed"},
+        {408, "request_timeout"},   {411, "length_required"},    {413, "too_large"},
+        {414, "uri_too_long"},      {417, "expectation_failed"}, {421, "unknown_host"},
+        {429, "too_many_requests"}, {431, "headers_too_large"},  {501, "not_implemented"},
+        {503, "overloaded"},        {505, "http_version"},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].status == status)

@@ -1,16 +1,18 @@
 /* `msaas serve`: options -> models on offer, API, server -> the loop, until SIGTERM. The loop runs
- * on the main thread; a second thread waits for the signal and then drains the server. */
+ * on the main thread; a second thread waits for the signal and then drains the server. Probes and
+ * metrics may have a port and a thread of their own. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "listener.h"
 #include "msaas/api.h"
 #include "msaas/cmd.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/queue.h"
-#include "msaas/sys.h"
 #include "offer.h"
 #include "service.h"
 
@@ -29,11 +31,10 @@ static const char usage[] =
     "      shows the options that it would run with\n"
     "\n"
     "GET /healthz says that the process lives, /readyz that queue and store answer and\n"
-    "their disks have space; /metrics is for Prometheus. When the queue cannot be reached,\n"
-    "requests get status 503 until it is back. After SIGTERM it is no longer ready, finishes\n"
-    "the requests at work and ends with exit code 0.\n";
-
-#define BODIES_BYTES (INT64_C(512) << 20)
+    "their disks have space; /metrics is for Prometheus. --admin-port gives them a port of\n"
+    "their own. When the queue cannot be reached, requests get status 503 until it is back.\n"
+    "After SIGTERM it is no longer ready, finishes the requests at work and ends with exit\n"
+    "code 0.\n";
 
 struct end {
     struct ms_api *api;
@@ -71,24 +72,55 @@ static int run_server(struct ms_service *service, struct ms_api *api, struct ms_
     return rc;
 }
 
+/* The server without its routes. *proxies: to be freed after it. */
+static int plan_server(const struct ms_options *options, struct ms_http_server_options *listen,
+                       struct ms_networks **proxies, struct ms_error *err) {
+    const int64_t min_rate = ms_options_int(options, MS_OPTION_MIN_RATE);
+    int rc = ms_networks_parse(ms_options_string(options, MS_OPTION_TRUSTED_PROXIES), proxies, err);
+    *listen = (struct ms_http_server_options){
+        .host = ms_service_host(options),
+        .port = (int)ms_options_int(options, MS_OPTION_PORT),
+        .max_connections = (int)ms_options_int(options, MS_OPTION_MAX_CONNECTIONS),
+        .max_client_connections = (int)ms_options_int(options, MS_OPTION_MAX_CLIENT_CONNECTIONS),
+        .min_rate = min_rate > 0 ? min_rate : -1,
+        .trusted_proxies = *proxies,
+        .allowed_hosts = ms_options_string(options, MS_OPTION_ALLOWED_HOSTS),
+    };
+    return rc;
+}
+
+/* On the same host as the server. */
+static int start_admin(struct ms_listener *listener, struct ms_api *api,
+                       const struct ms_http_server_options *server,
+                       const struct ms_options *options, struct ms_error *err) {
+    struct ms_http_server_options listen = {
+        .host = server->host,
+        .port = (int)ms_options_int(options, MS_OPTION_ADMIN_PORT),
+        .allowed_hosts = server->allowed_hosts,
+    };
+    ms_api_serve_admin(api, &listen);
+    int rc = ms_listener_start(listener, &listen, err);
+    return rc == 0 ? 0 : ms_error_prefix(err, "--admin-port (MSAAS_ADMIN_PORT)");
+}
+
 static int serve(struct ms_service *service, struct ms_error *err) {
     const struct ms_options *options = service->options;
     struct ms_offer offer = {0};
     struct ms_api *api = NULL;
     struct ms_http_server *server = NULL;
     struct ms_logship *logship = NULL;
-    struct ms_http_server_options listen = {
-        .host = ms_service_host(options),
-        .port = (int)ms_options_int(options, MS_OPTION_PORT),
-    };
-    /* Bodies of requests take most of the memory: at most half of what the container has. */
-    struct ms_limits limits;
-    ms_limits_read("", &limits);
-    listen.max_inflight_bytes =
-        limits.memory_bytes < 2 * BODIES_BYTES ? limits.memory_bytes / 2 : BODIES_BYTES;
-    int rc = ms_offer_gather(options, &offer, err);
+    struct ms_listener admin = {0};
+    struct ms_networks *proxies = NULL;
+    struct ms_http_server_options listen;
+    char *scratch = NULL;
+    int rc = plan_server(options, &listen, &proxies, err);
+    if (rc == 0)
+        rc = ms_service_make_place(options, MS_OPTION_SCRATCH, &scratch, err);
+    if (rc == 0)
+        rc = ms_offer_gather(options, &offer, err);
     if (rc != 0)
         goto out;
+    listen.scratch_dir = scratch;
     const struct ms_api_options api_options = {
         .queue_url = service->queue_url,
         .store = service->store,
@@ -110,6 +142,9 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         (void)ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_PORT)");
         goto out;
     }
+    rc = start_admin(&admin, api, &listen, options, err);
+    if (rc != 0)
+        goto out;
     ms_service_ship_log(service, &logship);
     bool v6 = strchr(listen.host, ':') != NULL;
     ms_log(MS_LOG_INFO, "listening on http://%s%s%s:%d, model %s", v6 ? "[" : "", listen.host,
@@ -119,8 +154,11 @@ static int serve(struct ms_service *service, struct ms_error *err) {
 out:
     ms_service_unship_log(logship);
     ms_http_server_free(server);
+    ms_listener_stop(&admin);
+    ms_networks_free(proxies);
     ms_api_free(api);
     ms_offer_fini(&offer);
+    free(scratch);
     return rc;
 }
 
@@ -148,6 +186,12 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_NO_CREATE_BUCKETS,
                                                MS_OPTION_HOST,
                                                MS_OPTION_PORT,
+                                               MS_OPTION_ADMIN_PORT,
+                                               MS_OPTION_ALLOWED_HOSTS,
+                                               MS_OPTION_TRUSTED_PROXIES,
+                                               MS_OPTION_MAX_CONNECTIONS,
+                                               MS_OPTION_MAX_CLIENT_CONNECTIONS,
+                                               MS_OPTION_MIN_RATE,
                                                MS_OPTION_OFFER,
                                                MS_OPTION_MAX_SONG_MB,
                                                MS_OPTION_MAX_WAITING,
@@ -155,6 +199,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,
                                                MS_OPTION_GRACE,
+                                               MS_OPTION_SCRATCH,
                                                MS_OPTION_CACHE,
                                                MS_OPTION_LOG_FORMAT,
                                                MS_OPTION_LOG_LEVEL,

@@ -1,15 +1,14 @@
 /* `msaas work`: options -> the model -> the worker, until SIGTERM. The worker runs on the main
  * thread; a second one listens for /healthz and /metrics. */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "listener.h"
 #include "msaas/api.h"
 #include "msaas/cmd.h"
 #include "msaas/engine.h"
 #include "msaas/fault.h"
-#include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/model_cache.h"
 #include "msaas/worker.h"
@@ -32,20 +31,13 @@ static const char usage[] =
     "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
     "the job back into the queue, and ends with exit code 0.\n";
 
-#define STOP_MS 1000 /* for the last answers of the listener */
-
-struct listener {
-    struct ms_http_server *server; /* NULL: --port 0 */
-    pthread_t thread;
-};
-
 struct work {
     struct ms_service *service;
     char *cache, *scratch;
     char *path; /* of the model's JSON */
     struct ms_engine *engine;
     struct ms_logship *logship;
-    struct listener listener;
+    struct ms_listener listener;
 };
 
 static atomic_bool starting = true; /* downloading the model may take minutes */
@@ -54,42 +46,15 @@ static bool is_alive(void) {
     return atomic_load(&starting) || ms_worker_is_alive();
 }
 
-/* ---- listener ---- */
-
-static void *listen_on(void *context) {
-    struct ms_error err = {0};
-    if (ms_http_server_run(context, &err) != 0)
-        ms_log(MS_LOG_ERROR, "/healthz and /metrics: %s", err.text);
-    return NULL;
-}
-
-static int start_listener(struct listener *listener, const struct ms_options *options,
+static int start_listener(struct ms_listener *listener, const struct ms_options *options,
                           struct ms_error *err) {
     struct ms_http_server_options listen = {
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_WORKER_PORT),
-        .threads = 1,
-        .max_connections = 64,
     };
-    if (listen.port == 0)
-        return 0;
     ms_api_serve_worker(&listen, is_alive);
-    int rc = ms_http_server_new(&listen, &listener->server, err);
-    if (rc != 0)
-        return ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_WORKER_PORT)");
-    if (pthread_create(&listener->thread, NULL, listen_on, listener->server) == 0)
-        return 0;
-    ms_http_server_free(listener->server);
-    listener->server = NULL;
-    return ms_error_set(err, MS_ENOMEM, "cannot start a thread");
-}
-
-static void stop_listener(struct listener *listener) {
-    if (listener->server == NULL)
-        return;
-    ms_http_server_stop(listener->server, STOP_MS);
-    (void)pthread_join(listener->thread, NULL);
-    ms_http_server_free(listener->server);
+    int rc = ms_listener_start(listener, &listen, err);
+    return rc == 0 ? 0 : ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_WORKER_PORT)");
 }
 
 /* ---- model ---- */
@@ -169,7 +134,7 @@ static int run_work(const struct ms_call *call) {
         return exit_code;
     struct work work = {.service = &service};
     int rc = run(&work, &err);
-    stop_listener(&work.listener);
+    ms_listener_stop(&work.listener);
     ms_engine_free(work.engine);
     ms_service_unship_log(work.logship);
     free(work.path);

@@ -12,6 +12,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_api_requests,
     &ms_api_request_seconds,
     &ms_http_connections,
+    &ms_http_refused,
     &ms_api_jobs,
     &ms_api_queue_depth,
     &ms_api_jobs_unfinished,

@@ -112,6 +112,29 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                         "Port to listen on; 0: any free one."},
     [MS_OPTION_WORKER_PORT] = {"port", 'p', INT, "N", "MSAAS_WORKER_PORT", "5001", 0, 65535,
                                "Port of /healthz and /metrics; 0: none."},
+    [MS_OPTION_ADMIN_PORT] =
+        {"admin-port", 0, INT, "N", "MSAAS_ADMIN_PORT", "0", 0, 65535,
+         "Serve /healthz, /readyz and /metrics on this port, too, however busy the other is; 0: "
+         "do not."},
+    [MS_OPTION_ALLOWED_HOSTS] =
+        {"allowed-hosts", 0, STRING, "NAME,...", "MSAAS_ALLOWED_HOSTS", NULL, 0, 0,
+         "Names that Host may have besides localhost, where --host is an address of loopback; *: "
+         "any."},
+    [MS_OPTION_TRUSTED_PROXIES] =
+        {"trusted-proxies", 0, STRING, "CIDR,...", "MSAAS_TRUSTED_PROXIES", NULL, 0, 0,
+         "Reverse proxies whose Forwarded, X-Forwarded-For and X-Forwarded-Host are believed."},
+    [MS_OPTION_MAX_CONNECTIONS] =
+        {"max-connections", 0, INT, "N", "MSAAS_MAX_CONNECTIONS", "4096", 1, 1000000,
+         "Connections at the same time. A new one takes the place of one on which nothing is "
+         "asked, else it is refused."},
+    [MS_OPTION_MAX_CLIENT_CONNECTIONS] =
+        {"max-client-connections", 0, INT, "N", "MSAAS_MAX_CLIENT_CONNECTIONS", "1024", 1, 1000000,
+         "The same for each address, a /64 of IPv6 being one; behind --trusted-proxies: requests "
+         "at the same time."},
+    [MS_OPTION_MIN_RATE] =
+        {"min-rate", 0, INT, "BYTES", "MSAAS_MIN_RATE", "1024", 0, 1000000000,
+         "Close a connection whose client sends or takes fewer bytes a second than this, over "
+         "20 s; 0: do not."},
     [MS_OPTION_OFFER] = {"models", 0, STRING, "A,B,...", "MSAAS_MODELS", NULL, 0, 0,
                          "Models on offer, the default first; by default --model and those in the "
                          "models' folder."},
@@ -141,7 +164,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =
         {"scratch", 0, STRING, "DIR", "MSAAS_SCRATCH", NULL, 0, 0,
-         "Folder for temporary files of the current job; by default msaas in $TMPDIR or /tmp."},
+         "Folder for temporary files: the current job's, uploads as they come; by default msaas in "
+         "$TMPDIR or /tmp."},
     [MS_OPTION_CACHE] =
         {"cache", 0, STRING, "DIR", "MSAAS_CACHE", NULL, 0, 0,
          "Folder for models downloaded from s3://; by default msaas in $XDG_CACHE_HOME or "

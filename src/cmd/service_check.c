@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "msaas/cmd.h"
+#include "msaas/networks.h"
 #include "msaas/queue.h"
 #include "msaas/url.h"
 #include "msaas/webhook.h"
@@ -169,6 +170,16 @@ static int check_store(const struct ms_options *options, bool complete, struct m
     return rc == 0 ? 0 : of(options, MS_OPTION_STORE, err);
 }
 
+/* ---- serve ---- */
+
+static int check_proxies(const struct ms_options *options, struct ms_error *err) {
+    struct ms_networks *proxies = NULL;
+    int rc =
+        ms_networks_parse(ms_options_string(options, MS_OPTION_TRUSTED_PROXIES), &proxies, err);
+    ms_networks_free(proxies);
+    return rc == 0 ? 0 : of(options, MS_OPTION_TRUSTED_PROXIES, err);
+}
+
 /* ---- workers ---- */
 
 static int check_callbacks(const struct ms_options *options, struct ms_error *err) {
@@ -192,6 +203,8 @@ int ms_service_check(const struct ms_options *options, bool complete, struct ms_
         rc = check_queue(options, complete, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_STORE))
         rc = check_store(options, complete, err);
+    if (rc == 0 && ms_options_has(options, MS_OPTION_TRUSTED_PROXIES))
+        rc = check_proxies(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_DEVICE))
         rc = ms_cmd_check_device(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_CALLBACK_ALLOW))

@@ -7,7 +7,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,11 +24,52 @@ struct ms_metric ms_http_connections = {
     .kind = MS_METRIC_GAUGE,
 };
 
+struct ms_metric ms_http_refused = {
+    .name = "msaas_http_refused_total",
+    .help = "Connections, and requests by proxies, that a limit refused.",
+    .kind = MS_METRIC_COUNTER,
+    .labels = {"limit"},
+    .known = {"connections", "address", "descriptors"},
+};
+
 #define UNSENT_BYTES (256 << 10) /* not yet sent, in the buffer of the kernel */
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
     (void)event_add(c->timer, &after);
+}
+
+void ms_connection_pace(struct ms_connection *c, int64_t moved) {
+    c->paced_bytes = moved;
+    if (c->server->options.min_rate > 0)
+        ms_connection_set_timer(c, c->server->options.rate_window_ms);
+    else
+        (void)event_del(c->timer);
+}
+
+bool ms_connection_is_slow(struct ms_connection *c, int64_t moved) {
+    const struct ms_http_server_options *options = &c->server->options;
+    const int64_t least = options->min_rate * options->rate_window_ms / 1000;
+    const bool slow = moved - c->paced_bytes < least;
+    ms_connection_pace(c, moved);
+    return slow;
+}
+
+static void fall_asleep(struct ms_connection *c) {
+    c->is_idle = true;
+    TAILQ_INSERT_TAIL(&c->server->idle, c, idle);
+    if (c->client != NULL)
+        TAILQ_INSERT_TAIL(&c->client->idle, c, idle_of_client);
+    ms_connection_set_timer(c, c->server->options.idle_ms);
+}
+
+void ms_connection_wake(struct ms_connection *c) {
+    if (!c->is_idle)
+        return;
+    c->is_idle = false;
+    TAILQ_REMOVE(&c->server->idle, c, idle);
+    if (c->client != NULL)
+        TAILQ_REMOVE(&c->client->idle, c, idle_of_client);
 }
 
 void ms_connection_want_to_read(struct ms_connection *c, bool wanted) {
@@ -47,8 +87,16 @@ void ms_connection_close(struct ms_connection *c) {
     (void)event_del(c->writable);
     (void)event_del(c->timer);
     (void)event_del(c->again);
-    close(c->fd);
+    if (c->exchange != NULL && ms_exchange_has_socket(c->exchange)) {
+        (void)shutdown(c->fd, SHUT_RDWR);
+        c->exchange->socket_left = true;
+    } else {
+        close(c->fd);
+    }
     c->fd = -1;
+    ms_connection_wake(c);
+    ms_clients_leave(&server->clients, c->client);
+    c->client = NULL;
     if (c->exchange != NULL) {
         /* 499, as in nginx: the client closed before there was an answer */
         ms_exchange_tell(c->exchange, c->exchange->head_queued ? c->exchange->counted_status : 499);
@@ -63,7 +111,9 @@ void ms_connection_close(struct ms_connection *c) {
         c->next->previous = c->previous;
     c->next = server->dead;
     server->dead = c;
-    ms_metric_set(&ms_http_connections, --server->connection_count, NULL);
+    server->connection_count--;
+    server->closed_count++;
+    ms_metric_add(&ms_http_connections, -1, NULL, NULL);
     event_active(server->bury, EV_TIMEOUT, 1);
 }
 
@@ -96,7 +146,7 @@ void ms_connection_close_idle(struct ms_http_server *server) {
     struct ms_connection *next;
     for (struct ms_connection *c = server->connections; c != NULL; c = next) {
         next = c->next;
-        if (c->state == HEAD && c->in_bytes == 0)
+        if (c->is_idle)
             ms_connection_close(c);
         else if (c->state == LINGER)
             ms_connection_set_timer(c, MS_LINGER_DRAIN_MS);
@@ -118,10 +168,10 @@ static void begin_request(struct ms_connection *c) {
         free(c->in);
         c->in = NULL;
         c->in_capacity = 0;
-        ms_connection_set_timer(c, c->server->options.idle_ms);
+        fall_asleep(c);
     } else {
         c->begun_s = ms_monotonic_s();
-        ms_connection_set_timer(c, c->server->options.header_deadline_ms);
+        ms_connection_pace(c, c->received_bytes);
     }
     ms_connection_want_to_read(c, true);
     if (c->in_bytes > 0)
@@ -146,17 +196,18 @@ void ms_connection_answered(struct ms_connection *c) {
     }
 }
 
-void ms_connection_open(struct ms_http_server *server, int fd, const char *peer,
-                        const struct ms_connection_events *events) {
+void ms_connection_open(struct ms_http_server *server, int fd, const uint8_t ip[16],
+                        struct ms_client *client, const struct ms_connection_events *events) {
     struct ms_connection *c = calloc(1, sizeof *c);
     const int one = 1, unsent = UNSENT_BYTES;
     if (c == NULL) {
         close(fd);
+        ms_clients_leave(&server->clients, client);
         return;
     }
     c->server = server;
     c->fd = fd;
-    snprintf(c->peer, sizeof c->peer, "%s", peer);
+    memcpy(c->ip, ip, sizeof c->ip);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, events->readable, c);
@@ -167,14 +218,17 @@ void ms_connection_open(struct ms_http_server *server, int fd, const char *peer,
     if (c->readable == NULL || c->writable == NULL || c->timer == NULL || c->again == NULL ||
         c->out == NULL) {
         close(fd);
+        ms_clients_leave(&server->clients, client);
         free_connection(c);
         return;
     }
+    c->client = client;
     c->next = server->connections;
     if (c->next != NULL)
         c->next->previous = c;
     server->connections = c;
-    ms_metric_set(&ms_http_connections, ++server->connection_count, NULL);
-    ms_connection_set_timer(c, server->options.header_deadline_ms);
+    server->connection_count++;
+    ms_metric_add(&ms_http_connections, 1, NULL, NULL);
+    fall_asleep(c);
     ms_connection_want_to_read(c, true);
 }

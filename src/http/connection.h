@@ -1,9 +1,13 @@
-/* A connection (connection.c), what goes out on it (answer.c), and what comes in (request.c): each
- * of these files calls only those before it. All of it is the loop's. Any of these functions may
- * close the connection: then fd is -1, and nothing else of it may be used. */
+/* A connection (connection.c), what goes out on it (answer.c), what comes in (request.c), and which
+ * connections there may be (accept.c): each of these files calls only those before it. All of it is
+ * the loop's. Any of these functions may close the connection: then fd is -1, and nothing else of
+ * it may be used. */
 #ifndef MSAAS_HTTP_CONNECTION_H
 #define MSAAS_HTTP_CONNECTION_H
 
+#include <sys/queue.h>
+
+#include "clients.h"
 #include "exchange.h"
 #include "server.h"
 
@@ -27,38 +31,45 @@ struct ms_connection {
     struct ms_connection *previous, *next;
     /* -1: closed, and waits to be freed */
     int fd;
+    /* address of the peer */
+    uint8_t ip[16];
+    /* whose connection it is; NULL: a trusted proxy's, whose requests are counted instead */
+    struct ms_client *client;
+    /* nothing is asked on it: it is in the server's list of those and in its client's */
+    bool is_idle;
+    TAILQ_ENTRY(ms_connection) idle, idle_of_client;
     enum ms_connection_state state;
     struct event *readable, *writable;
     /* the deadline of the state */
     struct event *timer;
     /* when to ask a stream again that had nothing */
     struct event *again;
-    char peer[64];
     char *in;
     size_t in_bytes, in_capacity, scanned;
     bool blank_skipped; /* one empty line before a request is allowed */
     /* when the first byte of the request came */
     double begun_s;
     bool eof; /* the client sends no more */
+    /* all that the client ever sent */
+    int64_t received_bytes;
+    /* of what it is measured by, see ms_connection_pace, that many at the last look */
+    int64_t paced_bytes;
     bool keep_alive;
     /* reads on after the answer, see LINGER */
     bool linger;
     int64_t lingered_bytes;
 
     struct ms_exchange *exchange; /* NULL in HEAD and LINGER */
-    struct ms_http_chunked chunked;
-    int64_t body_left; /* of Content-Length */
-    /* what the route accepts */
-    int64_t max_body;
-    int64_t body_taken; /* dropped bytes included */
+    /* of the body, dropped bytes included; and how many of them at the last look, when that was,
+     * and the bytes a second before it */
+    int64_t body_taken, body_seen;
+    double body_seen_s, body_rate;
 
     struct evbuffer *out;
     bool complete; /* all of the answer is in `out` */
     /* all that was ever put into `out`, to see whether the client reads */
     int64_t queued_bytes;
-    /* of these, what the kernel of the client had at the last check */
-    int64_t taken_bytes;
-    /* queued_bytes at the last check */
+    /* queued_bytes at the last look at its pace */
     int64_t owed_bytes;
 };
 
@@ -72,15 +83,23 @@ struct ms_connection_events {
 };
 
 /* connection.c */
-/* Takes `fd`. Without memory for a connection it is closed. */
-void ms_connection_open(struct ms_http_server *server, int fd, const char *peer,
-                        const struct ms_connection_events *events);
+/* Takes `fd` and one of the client's count. Without memory for a connection it is closed. */
+void ms_connection_open(struct ms_http_server *server, int fd, const uint8_t ip[16],
+                        struct ms_client *client, const struct ms_connection_events *events);
 void ms_connection_close(struct ms_connection *c);
 /* Closes those on which no request has begun. */
 void ms_connection_close_idle(struct ms_http_server *server);
+/* Its first bytes came: it is not idle any more. */
+void ms_connection_wake(struct ms_connection *c);
 /* Frees those that are closed. */
 void ms_connection_bury(struct ms_http_server *server);
 void ms_connection_set_timer(struct ms_connection *c, int ms);
+/* The server waits for the client from now on: its timer fires every options.rate_window_ms. moved:
+ * a number of bytes that grows as the client sends or takes. */
+void ms_connection_pace(struct ms_connection *c, int64_t moved);
+/* On that timer: whether less than options.min_rate was moved since the last look. Looks again
+ * later. */
+bool ms_connection_is_slow(struct ms_connection *c, int64_t moved);
 void ms_connection_want_to_read(struct ms_connection *c, bool wanted);
 /* Closes with a reset, so that the client cannot take a part of an answer for the whole. */
 void ms_connection_break_off(struct ms_connection *c);
@@ -95,14 +114,24 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
                           bool close_after);
 /* Writes what is in `out`, as much as the client takes. */
 void ms_answer_flush(struct ms_connection *c);
-void ms_answer_check_stall(struct ms_connection *c);
+void ms_answer_check_pace(struct ms_connection *c);
 void ms_answer_on_writable(int fd, short what, void *user);
 void ms_answer_on_again(int fd, short what, void *user);
 /* Continues with an exchange that came back from a pool. Its connection may be closed already. */
 void ms_answer_returned(struct ms_exchange *exchange);
 
 /* request.c */
-/* A new connection: reads requests from it, has them answered. Takes `fd`. */
-void ms_request_accept(struct ms_http_server *server, int fd, const char *peer);
+/* Continues with a body whose bytes were moved by the disk's pool. */
+void ms_request_returned(struct ms_exchange *exchange);
+/* A new connection: reads requests from it, has them answered. Takes `fd` and one of the client's
+ * count. */
+void ms_request_accept(struct ms_http_server *server, int fd, const uint8_t ip[16],
+                       struct ms_client *client);
+
+/* accept.c */
+/* Listens, and sets server->port and ->listener. */
+MS_MUST_CHECK int ms_accept_start(struct ms_http_server *server, struct ms_error *err);
+/* No new connections from now on. */
+void ms_accept_stop(struct ms_http_server *server);
 
 #endif

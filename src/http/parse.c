@@ -96,6 +96,7 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
     if (length == 0 || length > MAX_METHOD_BYTES || line[length] != ' ')
         return refuse(out, 400, "no HTTP method");
     line[length] = '\0';
+    out->method = line; /* known from here on, because HEAD is refused without a body */
     char *target = line + length + 1;
     char *version;
     for (version = target; *version > 0x20 && *version < 0x7f; version++)
@@ -123,7 +124,6 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
         *query = '\0';
         out->query = query + 1;
     }
-    out->method = line;
     out->path = target;
     return 0;
 }

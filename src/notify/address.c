@@ -19,11 +19,6 @@
 #define MAX_NAMES 256
 #define HOST_BYTES 256
 
-struct network {
-    uint8_t bytes[16];
-    int bits;
-};
-
 /* ---- the public ones ---- */
 
 /* The blocks of IANA's registries of special-purpose addresses (RFC 6890, RFC 8190) that are not
@@ -56,39 +51,19 @@ static const char *const special_v6[] = {
     "3fff::/20",     /* documentation, RFC 9637 */
 };
 
-static bool parse_network(const char *text, struct network *out);
-static bool holds(const struct network *network, const uint8_t address[16]);
-
-static bool is_in(const char *text, const uint8_t address[16]) {
-    struct network network;
-    return parse_network(text, &network) && holds(&network, address);
-}
-
 static bool is_in_any(const char *const *blocks, size_t count, const uint8_t address[16]) {
     for (size_t i = 0; i < count; i++)
-        if (is_in(blocks[i], address))
+        if (ms_network_holds(blocks[i], address))
             return true;
     return false;
 }
 
-static void map_v4(const uint8_t v4[4], uint8_t out[16]) {
-    memset(out, 0, 10);
-    out[10] = out[11] = 0xff;
-    memcpy(out + 12, v4, 4);
-}
-
-/* As IPv6; NAT64 (RFC 6052) as the IPv4 address that it stands for. False: neither family. */
+/* NAT64 (RFC 6052) as the IPv4 address that it stands for. False: of neither family. */
 static bool read_address(const struct sockaddr *address, uint8_t out[16]) {
-    if (address->sa_family == AF_INET) {
-        map_v4((const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr,
-               out);
-        return true;
-    }
-    if (address->sa_family != AF_INET6)
+    if (!ms_ip_of(address, out))
         return false;
-    memcpy(out, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-    if (is_in("64:ff9b::/96", out))
-        map_v4((const uint8_t[4]){out[12], out[13], out[14], out[15]}, out);
+    if (ms_network_holds("64:ff9b::/96", out))
+        ms_ip_map_v4((const uint8_t[4]){out[12], out[13], out[14], out[15]}, out);
     return true;
 }
 
@@ -96,55 +71,17 @@ bool ms_address_is_public(const struct sockaddr *address) {
     uint8_t bytes[16];
     if (!read_address(address, bytes))
         return false;
-    if (is_in("::ffff:0:0/96", bytes))
+    if (ms_ip_is_v4(bytes))
         return !is_in_any(special_v4, sizeof special_v4 / sizeof *special_v4, bytes);
-    return is_in("2000::/3", bytes) &&
+    return ms_network_holds("2000::/3", bytes) &&
            !is_in_any(special_v6, sizeof special_v6 / sizeof *special_v6, bytes);
-}
-
-/* ---- networks ---- */
-
-static bool holds(const struct network *network, const uint8_t address[16]) {
-    const int whole = network->bits / 8, rest = network->bits % 8;
-    if (memcmp(network->bytes, address, (size_t)whole) != 0)
-        return false;
-    return rest == 0 || (network->bytes[whole] ^ address[whole]) >> (8 - rest) == 0;
-}
-
-/* "ADDRESS" or "ADDRESS/BITS". */
-static bool parse_network(const char *text, struct network *out) {
-    const char *slash = strchr(text, '/');
-    const size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
-    char address[INET6_ADDRSTRLEN];
-    if (length >= sizeof address)
-        return false;
-    memcpy(address, text, length);
-    address[length] = '\0';
-    uint8_t v4[4];
-    const bool is_v4 = inet_pton(AF_INET, address, v4) == 1;
-    if (is_v4)
-        map_v4(v4, out->bytes);
-    else if (inet_pton(AF_INET6, address, out->bytes) != 1)
-        return false;
-    long bits;
-    out->bits = 128;
-    if (slash == NULL)
-        return true;
-    if (slash[1] < '0' || slash[1] > '9')
-        return false;
-    char *end;
-    bits = strtol(slash + 1, &end, 10);
-    if (*end != '\0' || bits > (is_v4 ? 32 : 128))
-        return false;
-    out->bits = (int)bits + (is_v4 ? 96 : 0);
-    return true;
 }
 
 /* ---- what is allowed besides ---- */
 
 struct allowance {
     char host[HOST_BYTES]; /* "": a network */
-    struct network network;
+    struct ms_network network;
 };
 
 struct ms_allowed {
@@ -170,7 +107,7 @@ static bool is_host(const char *text) {
 }
 
 static bool parse_allowance(const char *word, struct allowance *out) {
-    if (parse_network(word, &out->network))
+    if (ms_network_parse(word, &out->network))
         return true;
     (void)snprintf(out->host, sizeof out->host, "%s", word);
     return is_host(word);
@@ -213,7 +150,7 @@ bool ms_allowed_holds(const struct ms_allowed *allowed, const char *host,
     for (int i = 0; i < allowed->count; i++) {
         const struct allowance *item = &allowed->items[i];
         if (item->host[0] != '\0' ? strcasecmp(item->host, host) == 0
-                                  : known && holds(&item->network, bytes))
+                                  : known && ms_network_has(&item->network, bytes))
             return true;
     }
     return false;

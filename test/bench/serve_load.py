@@ -56,7 +56,7 @@ class Connection:
         self.reader = self.socket.makefile("rb")
 
     def call(self, method, path, body=b""):
-        head = (f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = (f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n")
         self.socket.sendall(head.encode() + body)
         status = int(self.reader.readline().split()[1])
@@ -114,7 +114,7 @@ def measure_healthz(site):
         stop = threading.Event()
 
         def drip():
-            text = b"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"y" * 10_000
+            text = b"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"y" * 10_000
             for byte in text:
                 for one in hanging[::2]:
                     with contextlib.suppress(OSError):

@@ -138,7 +138,7 @@ def test_tracks(site, call, label):
 def test_paths_do_not_climb(site):
     for path in ("/apiv1/track/../../etc/passwd", "/../etc/passwd", "/apiv1//queue",
                  "/%2e%2e/%2e%2e/etc/passwd", "/\x01", "//"):
-        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         status, head, body = raw(site, request.encode())
         assert status in (400, 404), (path, status)
         assert "json" in head and json.loads(body), (path, head)
@@ -172,7 +172,7 @@ def test_too_large(site):
     for path, v2 in (("/apiv1/separate", False), ("/apiv2/jobs", True)):
         kind = "audio/wav" if v2 else "application/json"
         status, head, body = raw(site,
-                                 f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+                                 f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
                                        f"Content-Length: 999999999999\r\n\r\n".encode())
         assert status == 413, head
         said = json.loads(body)
@@ -203,23 +203,23 @@ FRAMING = {
 
 @pytest.mark.parametrize("rest", FRAMING.values(), ids=FRAMING.keys())
 def test_ambiguous_framing_is_answered_and_closed(site, rest):
-    status, head, _ = raw(site, f"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\n{rest}".encode("latin-1"))
+    status, head, _ = raw(site, f"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\n{rest}".encode("latin-1"))
     assert status in (400, 413, 501), head
     assert "connection: close" in head
 
 
 def test_oversized_headers(site):
     many = "".join(f"X-{n}: y\r\n" for n in range(20_000))
-    for head in (f"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nX-Long: {'y' * 70_000}\r\n\r\n",
-                 f"GET /apiv1/queue HTTP/1.1\r\nHost: x\r\n{many}\r\n",
-                 f"GET /{'y' * 70_000} HTTP/1.1\r\nHost: x\r\n\r\n"):
+    for head in (f"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\nX-Long: {'y' * 70_000}\r\n\r\n",
+                 f"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\n{many}\r\n",
+                 f"GET /{'y' * 70_000} HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         status, answer, _ = raw(site, head.encode())
         assert status in (400, 414, 431), answer
 
 
 def test_chunked_body_is_fine_and_bounded(site):
     body = b"null"
-    head = ("GET /apiv1/queue HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = ("GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             "Transfer-Encoding: chunked\r\n\r\n")
     status, _, answer = raw(site, head.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     assert status == 200 and b'"queue"' in answer

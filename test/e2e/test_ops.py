@@ -136,7 +136,7 @@ def test_sigterm_of_serve_drains(make_embedded):
         serve = site.serve()
         song = wav(20, rate_hz=16000)
         with socket.create_connection(("127.0.0.1", site.port), DEADLINE_S) as slow:
-            head = ("POST /apiv2/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\n"
+            head = ("POST /apiv2/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
                     f"Content-Length: {len(song)}\r\n\r\n")
             slow.sendall(head.encode() + song[:100_000])
             # Only once the server holds the request is it one "at work".

@@ -16,12 +16,13 @@ static void ends_slow_heads_bodies_and_idlers(void **state) {
         {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", 'a', 408},
         {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", '\0', 408},
         {"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nFFFFF\r\n", 'a', 408},
+        {"HEAD /hello HTTP/1.1\r\nX: ", 'a', 408},             /* without a body */
         {"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", '\0', 200}, /* then closed for idling */
     };
     struct ms_http_server_options options = options_of();
     struct peer peer;
     (void)state;
-    options.header_deadline_ms = options.body_deadline_ms = options.idle_ms = 300;
+    options.rate_window_ms = options.idle_ms = 300;
     peer_start(&peer, &options);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int fd = dial(peer.port);
@@ -35,108 +36,34 @@ static void ends_slow_heads_bodies_and_idlers(void **state) {
         }
         char *answer = hear_all(fd, NULL, NULL);
         assert_int_equal(status_of(answer), cases[i].status);
+        if (*cases[i].begin == 'H')
+            assert_string_equal(body_of(answer), "");
         free(answer);
         close(fd);
     }
     peer_stop(&peer, 0);
 }
 
-static void counts_bodies_in_flight(void **state) {
+static void may_be_told_to_wait_for_ever(void **state) {
     struct ms_http_server_options options = options_of();
-    const double until = ms_monotonic_s() + PATIENCE_S;
-    char *filler = calloc(1, MIB);
-    (void)state;
-    assert_non_null(filler);
-    options.max_inflight_bytes = 1 << 20;
     struct peer peer;
-    peer_start(&peer, &options);
-    int first;
-    char *answer;
-    /* What is only promised costs nothing: ten of these are more than there may be. */
-    for (int i = 0; i < 10; i++) {
-        first = dial(peer.port);
-        assert_true(say_text(
-            first, POST("/echo", "Expect: 100-continue\r\nContent-Length: 900000\r\n", "")));
-        answer = hear_until(first, "\r\n\r\n");
-        assert_int_equal(status_of(answer), 100);
-        free(answer);
-        close(first);
-    }
-    first = dial(peer.port);
-    assert_true(say_text(first, POST("/echo", "Content-Length: 900000\r\n", "")) &&
-                say(first, filler, 899999));
-    int second;
-    /* The first one's bytes must have come before the second's: it is refused as soon as they have.
-     */
-    for (int code = 0; code != 503;) {
-        assert_true(ms_monotonic_s() < until);
-        second = dial(peer.port);
-        assert_true(say_text(
-            second, POST("/echo", "Expect: 100-continue\r\nContent-Length: 600000\r\n", "")));
-        answer = hear_until(second, "\r\n\r\n");
-        code = status_of(answer);
-        if (code == 503)
-            assert_non_null(strstr(answer, "\r\nRetry-After: "));
-        free(answer);
-        close(second);
-    }
-    second = dial(peer.port);
-    assert_true(say_text(second, POST("/echo", "Transfer-Encoding: chunked\r\n", "AAE60\r\n")));
-    (void)say(second, filler, 700000);
-    answer = hear_all(second, NULL, NULL);
-    assert_int_equal(status_of(answer), 503);
-    free(answer);
-    close(second);
-    /* The first is whole and answered; then there is room again. */
-    assert_true(say(first, filler, 1));
-    answer = hear_all(first, NULL, NULL);
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    close(first);
-    answer = ask(peer.port, GET("/hello"));
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    second = dial(peer.port);
-    assert_true(say_text(second, POST("/echo", "Content-Length: 900000\r\n", "")) &&
-                say(second, filler, 900000));
-    answer = hear_all(second, NULL, NULL);
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    close(second);
-    answer = ask(peer.port, POST("/echo", "Content-Length: 2000000\r\n", ""));
-    assert_int_equal(status_of(answer), 413); /* never possible */
-    free(answer);
-    free(filler);
-    peer_stop(&peer, 0);
-}
-
-static void caps_connections(void **state) {
-    struct ms_http_server_options options = options_of();
     (void)state;
-    options.max_connections = 3;
-    struct peer peer;
+    options.min_rate = -1;
+    options.rate_window_ms = 10;
     peer_start(&peer, &options);
-    int fds[3];
-    char *answer;
-    for (int i = 0; i < 3; i++) {
-        fds[i] = dial(peer.port);
-        assert_true(say_text(fds[i], "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"));
-        answer = hear_until(fds[i], "hello");
-        free(answer);
-    }
-    answer = ask(peer.port, "");
-    assert_int_equal(status_of(answer), 503);
-    assert_non_null(strstr(answer, "\r\nRetry-After: "));
-    assert_int_equal((int)number(strstr(answer, "Content-Length: ") + 16), strlen(body_of(answer)));
+    const int head = dial(peer.port), body = dial(peer.port);
+    assert_true(say_text(head, "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"));
+    assert_true(say_text(body, POST("/echo", "Content-Length: 5\r\n", "hell")));
+    nanosleep(&(struct timespec){0, 200000000}, NULL); /* many windows */
+    assert_true(say_text(head, "\r\n") && say_text(body, "o"));
+    char *answer = hear_all(head, NULL, NULL);
+    assert_string_equal(body_of(answer), "hello");
     free(answer);
-    close(fds[0]);
-    for (int status = 503; status != 200;) { /* until the server has seen it */
-        answer = ask(peer.port, GET("/hello"));
-        status = status_of(answer);
-        free(answer);
-    }
-    close(fds[1]);
-    close(fds[2]);
+    answer = hear_all(body, NULL, NULL);
+    assert_string_equal(body_of(answer), "hello");
+    free(answer);
+    close(head);
+    close(body);
     peer_stop(&peer, 0);
 }
 
@@ -260,7 +187,7 @@ static void ends_readers_that_stall(void **state) {
     struct ms_http_server_options options = options_of();
     const int closes_before = atomic_load(&closes);
     (void)state;
-    options.write_stall_ms = 200;
+    options.rate_window_ms = 200;
     struct peer peer;
     peer_start(&peer, &options);
     int fd = dial(peer.port);
@@ -434,8 +361,7 @@ static void names_what_it_cannot_listen_on(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_slow_heads_bodies_and_idlers),
-        cmocka_unit_test(counts_bodies_in_flight),
-        cmocka_unit_test(caps_connections),
+        cmocka_unit_test(may_be_told_to_wait_for_ever),
         cmocka_unit_test(lets_early_errors_be_heard),
         cmocka_unit_test(streams_whole_answers),
         cmocka_unit_test(breaks_off_what_fails),

@@ -1,0 +1,101 @@
+/* See origin.h. The one place where Host and Origin are judged. Owns nothing. */
+#include "origin.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "msaas/networks.h"
+
+/* The parts of "host:port" and "[address]:port". */
+struct authority {
+    const char *host;
+    size_t host_size; /* brackets included */
+    const char *port; /* "": none */
+};
+
+/* False: the text is none. */
+static bool split(const char *text, struct authority *out) {
+    const size_t size = strlen(text);
+    const char *close = *text == '[' ? strchr(text, ']') : NULL;
+    const size_t host = close != NULL ? (size_t)(close - text) + 1 : strcspn(text, ":");
+    *out = (struct authority){.host = text, .host_size = host, .port = ""};
+    if (host == 0 || (*text == '[' && close == NULL))
+        return false;
+    if (host == size)
+        return true;
+    out->port = text + host + 1;
+    return text[host] == ':' && out->port[strspn(out->port, "0123456789")] == '\0';
+}
+
+static bool is_loopback(const struct authority *authority) {
+    char text[MS_IP_TEXT_BYTES];
+    const bool brackets = *authority->host == '[';
+    const size_t size = authority->host_size - (brackets ? 2 : 0);
+    uint8_t ip[16];
+    if (authority->host_size == 9 && strncasecmp(authority->host, "localhost", 9) == 0)
+        return true;
+    if (size >= sizeof text)
+        return false;
+    memcpy(text, authority->host + (brackets ? 1 : 0), size);
+    text[size] = '\0';
+    return ms_ip_parse(text, ip) && ms_ip_is_loopback(ip);
+}
+
+static bool is_allowed(const struct authority *authority, const char *names) {
+    for (const char *at = names != NULL ? names : ""; *(at += strspn(at, ", \t")) != '\0';) {
+        const size_t size = strcspn(at, ", \t");
+        if ((size == 1 && *at == '*') ||
+            (size == authority->host_size && strncasecmp(at, authority->host, size) == 0))
+            return true;
+        at += size;
+    }
+    return false;
+}
+
+/* A port that is not named is the one of Origin's scheme. */
+static bool is_same(const struct authority *origin, const char *host, const char *port) {
+    struct authority own;
+    return host != NULL && split(host, &own) && own.host_size == origin->host_size &&
+           strncasecmp(own.host, origin->host, own.host_size) == 0 &&
+           strcmp(*own.port != '\0' ? own.port : port,
+                  *origin->port != '\0' ? origin->port : port) == 0;
+}
+
+/* What the last proxy wrote; a browser's page cannot set it without being refused before. */
+static const char *forwarded_host(const struct ms_http_head *head) {
+    const char *hosts = ms_http_head_field(head, "X-Forwarded-Host");
+    const char *comma = hosts != NULL ? strrchr(hosts, ',') : NULL;
+    return comma == NULL ? hosts : comma + 1 + strspn(comma + 1, " \t");
+}
+
+static bool is_own(const struct ms_http_head *head, const char *origin, bool proxied) {
+    const bool https = strncasecmp(origin, "https://", 8) == 0;
+    const char *port = https ? "443" : "80";
+    struct authority authority;
+    if ((!https && strncasecmp(origin, "http://", 7) != 0) ||
+        !split(origin + (https ? 8 : 7), &authority))
+        return false; /* "null", as sandboxed pages and files have */
+    return is_same(&authority, ms_http_head_field(head, "Host"), port) ||
+           (proxied && is_same(&authority, forwarded_host(head), port));
+}
+
+int ms_origin_judge(const struct ms_http_head *head, const struct ms_origin_rules *rules,
+                    bool proxied, const char **reason) {
+    const char *host = ms_http_head_field(head, "Host");
+    struct authority authority;
+    if (rules->loopback && host != NULL &&
+        (!split(host, &authority) ||
+         !(is_loopback(&authority) || is_allowed(&authority, rules->allowed_hosts)))) {
+        *reason = "this server is for its own machine and does not go by the name in Host; "
+                  "--allowed-hosts (MSAAS_ALLOWED_HOSTS) adds names";
+        return 421;
+    }
+    for (int i = 0; i < head->field_count; i++) {
+        if (strcasecmp(head->fields[i].name, "Origin") != 0 ||
+            is_own(head, head->fields[i].value, proxied))
+            continue;
+        *reason = "the request comes from a web page of another origin";
+        return 403;
+    }
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Whether a request may have been made by a page of somebody else's that a browser shows. Pure; any
+ * thread. Clients that are no browsers send no Origin, and pass. */
+#ifndef MSAAS_HTTP_ORIGIN_H
+#define MSAAS_HTTP_ORIGIN_H
+
+#include <stdbool.h>
+
+#include "parse.h"
+
+struct ms_origin_rules {
+    /* The server listens on loopback: then Host must be localhost or an address of loopback, with
+     * any port. A name that a page's owner points at 127.0.0.1 is none. */
+    bool loopback;
+    /* "a.example,b.example": names that Host may be then, too; "*": any. NULL: none. */
+    const char *allowed_hosts;
+};
+
+/* proxied: a trusted proxy sent it, so that X-Forwarded-Host may name the service, too. Returns 0,
+ * or the status to answer with: 421 (Host), 403 (Origin), and *reason, a constant. */
+MS_MUST_CHECK int ms_origin_judge(const struct ms_http_head *head,
+                                  const struct ms_origin_rules *rules, bool proxied,
+                                  const char **reason);
+
+#endif

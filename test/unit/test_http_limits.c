@@ -1,0 +1,173 @@
+/* The HTTP server over real sockets: how many connections there may be, and whose. */
+#include "http_routes.h"
+
+#include <arpa/inet.h>
+
+#include "msaas/networks.h"
+
+#define HELLO "GET /hello HTTP/1.1\r\nHost: h\r\n"
+#define EVENTS "GET /stream/-1/-1?again=1000000 HTTP/1.1\r\nHost: h\r\n"
+
+/* From another address of this machine. */
+static int dial_from(const char *address, int port) {
+    struct sockaddr_in own = {.sin_family = AF_INET}, to = own;
+    const struct timeval patience = {PATIENCE_S, 0};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(inet_pton(AF_INET, address, &own.sin_addr), 1);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons((uint16_t)port);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+/* A connection that is kept, with nothing asked on it any more. */
+static int idle_from(const char *address, int port) {
+    const int fd = dial_from(address, port);
+    assert_true(say_text(fd, HELLO "\r\n"));
+    free(hear_until(fd, "hello"));
+    return fd;
+}
+
+/* A connection on which an answer goes on for ever. */
+static int busy_from(const char *address, int port, const char *lines) {
+    const int fd = dial_from(address, port);
+    assert_true(say_text(fd, EVENTS) && say_text(fd, lines) && say_text(fd, "\r\n"));
+    free(hear_until(fd, "\r\n\r\n"));
+    return fd;
+}
+
+static int status_from(const char *address, int port, const char *lines) {
+    const int fd = dial_from(address, port);
+    (void)(say_text(fd, HELLO "Connection: close\r\n") && say_text(fd, lines) &&
+           say_text(fd, "\r\n"));
+    char *answer = hear_all(fd, NULL, NULL);
+    const int status = status_of(answer);
+    free(answer);
+    close(fd);
+    return status;
+}
+
+static void await_status(const char *address, int port, const char *lines, int status) {
+    const double until = ms_monotonic_s() + PATIENCE_S;
+    while (status_from(address, port, lines) != status)
+        assert_true(ms_monotonic_s() < until);
+}
+
+static bool is_open(int fd) {
+    return say_text(fd, HELLO "\r\n") && recv(fd, &(char){0}, 1, 0) == 1;
+}
+
+static void closes_idle_ones_first(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    (void)state;
+    options.max_connections = 3;
+    peer_start(&peer, &options);
+    const int busy = busy_from("127.0.0.1", peer.port, "");
+    const int first = idle_from("127.0.0.1", peer.port);
+    const int second = idle_from("127.0.0.2", peer.port);
+    assert_int_equal(status_from("127.0.0.3", peer.port, ""), 200);
+    assert_false(is_open(first)); /* it was idle for longer */
+    assert_true(is_open(second));
+    const int other = busy_from("127.0.0.1", peer.port, "");
+    const int third = busy_from("127.0.0.1", peer.port, "");
+    assert_int_equal(status_from("127.0.0.3", peer.port, ""), 503);
+    close(third);
+    await_status("127.0.0.3", peer.port, "", 200);
+    close(busy);
+    close(first);
+    close(second);
+    close(other);
+    peer_stop(&peer, 0);
+}
+
+static void counts_the_connections_of_an_address(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    (void)state;
+    options.max_client_connections = 2;
+    peer_start(&peer, &options);
+    const int others = idle_from("127.0.0.2", peer.port);
+    const int idle = idle_from("127.0.0.1", peer.port);
+    const int first = busy_from("127.0.0.1", peer.port, "");
+    const int second = busy_from("127.0.0.1", peer.port, ""); /* in the place of the idle one */
+    assert_false(is_open(idle));
+    int fd = dial(peer.port);
+    char *answer = hear_all(fd, NULL, NULL);
+    assert_int_equal(status_of(answer), 429);
+    assert_non_null(strstr(answer, "\r\nRetry-After: "));
+    assert_string_equal(body_of(answer), "");
+    free(answer);
+    close(fd);
+    assert_int_equal(status_from("127.0.0.2", peer.port, ""), 200);
+    assert_true(is_open(others)); /* one at its limit costs others nothing */
+    close(first);
+    await_status("127.0.0.1", peer.port, "", 200);
+    close(second);
+    close(idle);
+    close(others);
+    peer_stop(&peer, 0);
+}
+
+static void counts_the_requests_of_clients_of_a_proxy(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct ms_networks *proxies;
+    struct peer peer;
+    (void)state;
+    assert_int_equal(ms_networks_parse("127.0.0.1", &proxies, NULL), 0);
+    options.max_client_connections = 2;
+    options.trusted_proxies = proxies;
+    peer_start(&peer, &options);
+    int idle[3]; /* a proxy's connections are no client's */
+    for (int i = 0; i < 3; i++)
+        idle[i] = idle_from("127.0.0.1", peer.port);
+    const int first = busy_from("127.0.0.1", peer.port, "X-Forwarded-For: 192.0.2.1\r\n");
+    const int second = busy_from("127.0.0.1", peer.port, "Forwarded: for=192.0.2.1\r\n");
+    assert_int_equal(status_from("127.0.0.1", peer.port, "X-Forwarded-For: 192.0.2.1\r\n"), 429);
+    assert_int_equal(status_from("127.0.0.1", peer.port, "X-Forwarded-For: 192.0.2.2\r\n"), 200);
+    assert_int_equal(status_from("127.0.0.1", peer.port, ""), 200);
+    /* What others say of whom they ask for counts for nothing. */
+    const int third = busy_from("127.0.0.2", peer.port, "X-Forwarded-For: 192.0.2.3\r\n");
+    const int fourth = busy_from("127.0.0.2", peer.port, "X-Forwarded-For: 192.0.2.4\r\n");
+    assert_int_equal(status_from("127.0.0.2", peer.port, "X-Forwarded-For: 192.0.2.5\r\n"), 429);
+    assert_int_equal(status_from("127.0.0.1", peer.port, "X-Forwarded-For: 192.0.2.3\r\n"), 200);
+    close(first);
+    await_status("127.0.0.1", peer.port, "X-Forwarded-For: 192.0.2.1\r\n", 200);
+    char *answer = ask(peer.port, "GET /call/a/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+                                  "X-Forwarded-For: 192.0.2.7\r\n\r\n");
+    assert_non_null(strstr(answer, "|192.0.2.7|"));
+    free(answer);
+    for (int i = 0; i < 3; i++)
+        close(idle[i]);
+    close(second);
+    close(third);
+    close(fourth);
+    peer_stop(&peer, 0);
+    ms_networks_free(proxies);
+}
+
+static void refuses_pages_of_others(void **state) {
+    (void)state;
+    assert_int_equal(status_from("127.0.0.1", shared.port, "Origin: http://h\r\n"), 200);
+    assert_int_equal(status_from("127.0.0.1", shared.port, "Origin: http://evil.example\r\n"), 403);
+    char *answer = ask(shared.port, "GET /hello HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_int_equal(status_of(answer), 421);
+    free(answer);
+    /* before its body is read */
+    answer = ask(shared.port, POST("/echo", "Origin: null\r\nContent-Length: 1000000\r\n", ""));
+    assert_int_equal(status_of(answer), 403);
+    free(answer);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(closes_idle_ones_first),
+        cmocka_unit_test(counts_the_connections_of_an_address),
+        cmocka_unit_test(counts_the_requests_of_clients_of_a_proxy),
+        cmocka_unit_test(refuses_pages_of_others),
+    };
+    return cmocka_run_group_tests(tests, start_shared, stop_shared);
+}
