@@ -21,15 +21,15 @@ bool ms_ip_is_loopback(const uint8_t ip[16]);
 #define MS_IP_TEXT_BYTES 46
 const char *ms_ip_text(const uint8_t ip[16], char out[MS_IP_TEXT_BYTES]);
 
-struct ms_network {
+struct ms_subnet {
     uint8_t bytes[16];
     int bits;
 };
 /* "ADDRESS" or "ADDRESS/BITS". */
-MS_MUST_CHECK bool ms_network_parse(const char *text, struct ms_network *out);
-bool ms_network_has(const struct ms_network *network, const uint8_t ip[16]);
+MS_MUST_CHECK bool ms_subnet_parse(const char *text, struct ms_subnet *out);
+bool ms_subnet_has(const struct ms_subnet *subnet, const uint8_t ip[16]);
 /* Both at once, of a network that can be parsed. */
-bool ms_network_holds(const char *network, const uint8_t ip[16]);
+bool ms_ip_is_in(const char *network, const uint8_t ip[16]);
 
 struct ms_networks; /* a list of them */
 /* "10.0.0.0/8, fd00::/8, 192.0.2.7"; NULL or "": none. MS_EUSAGE. */

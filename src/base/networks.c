@@ -11,7 +11,7 @@
 
 struct ms_networks {
     int count;
-    struct ms_network items[];
+    struct ms_subnet items[];
 };
 
 /* ---- addresses ---- */
@@ -60,14 +60,14 @@ const char *ms_ip_text(const uint8_t ip[16], char out[MS_IP_TEXT_BYTES]) {
 
 /* ---- networks ---- */
 
-bool ms_network_has(const struct ms_network *network, const uint8_t ip[16]) {
-    const int whole = network->bits / 8, rest = network->bits % 8;
-    if (memcmp(network->bytes, ip, (size_t)whole) != 0)
+bool ms_subnet_has(const struct ms_subnet *subnet, const uint8_t ip[16]) {
+    const int whole = subnet->bits / 8, rest = subnet->bits % 8;
+    if (memcmp(subnet->bytes, ip, (size_t)whole) != 0)
         return false;
-    return rest == 0 || (network->bytes[whole] ^ ip[whole]) >> (8 - rest) == 0;
+    return rest == 0 || (subnet->bytes[whole] ^ ip[whole]) >> (8 - rest) == 0;
 }
 
-bool ms_network_parse(const char *text, struct ms_network *out) {
+bool ms_subnet_parse(const char *text, struct ms_subnet *out) {
     const char *slash = strchr(text, '/');
     const size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
     char address[INET6_ADDRSTRLEN];
@@ -91,14 +91,14 @@ bool ms_network_parse(const char *text, struct ms_network *out) {
     return true;
 }
 
-bool ms_network_holds(const char *network, const uint8_t ip[16]) {
-    struct ms_network parsed;
-    return ms_network_parse(network, &parsed) && ms_network_has(&parsed, ip);
+bool ms_ip_is_in(const char *network, const uint8_t ip[16]) {
+    struct ms_subnet parsed;
+    return ms_subnet_parse(network, &parsed) && ms_subnet_has(&parsed, ip);
 }
 
 int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_error *err) {
     struct ms_networks *networks =
-        calloc(1, sizeof *networks + MAX_NETWORKS * sizeof(struct ms_network));
+        calloc(1, sizeof *networks + MAX_NETWORKS * sizeof(struct ms_subnet));
     *out = NULL;
     if (networks == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of networks");
@@ -108,7 +108,7 @@ int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_erro
         (void)snprintf(word, sizeof word, "%.*s",
                        (int)(length < sizeof word ? length : sizeof word), at);
         if (length >= sizeof word || networks->count == MAX_NETWORKS ||
-            !ms_network_parse(word, &networks->items[networks->count])) {
+            !ms_subnet_parse(word, &networks->items[networks->count])) {
             free(networks);
             return ms_error_set(err, MS_EUSAGE,
                                 "\"%s\" is not an address or a network such as 10.1.0.0/16 or "
@@ -128,7 +128,7 @@ void ms_networks_free(struct ms_networks *networks) {
 
 bool ms_networks_hold(const struct ms_networks *networks, const uint8_t ip[16]) {
     for (int i = 0; networks != NULL && i < networks->count; i++)
-        if (ms_network_has(&networks->items[i], ip))
+        if (ms_subnet_has(&networks->items[i], ip))
             return true;
     return false;
 }

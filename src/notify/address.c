@@ -6,15 +6,15 @@
  * is refused. */
 #include "address.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "msaas/networks.h"
 
 #define MAX_NAMES 256
 #define HOST_BYTES 256
@@ -53,7 +53,7 @@ static const char *const special_v6[] = {
 
 static bool is_in_any(const char *const *blocks, size_t count, const uint8_t address[16]) {
     for (size_t i = 0; i < count; i++)
-        if (ms_network_holds(blocks[i], address))
+        if (ms_ip_is_in(blocks[i], address))
             return true;
     return false;
 }
@@ -62,7 +62,7 @@ static bool is_in_any(const char *const *blocks, size_t count, const uint8_t add
 static bool read_address(const struct sockaddr *address, uint8_t out[16]) {
     if (!ms_ip_of(address, out))
         return false;
-    if (ms_network_holds("64:ff9b::/96", out))
+    if (ms_ip_is_in("64:ff9b::/96", out))
         ms_ip_map_v4((const uint8_t[4]){out[12], out[13], out[14], out[15]}, out);
     return true;
 }
@@ -73,7 +73,7 @@ bool ms_address_is_public(const struct sockaddr *address) {
         return false;
     if (ms_ip_is_v4(bytes))
         return !is_in_any(special_v4, sizeof special_v4 / sizeof *special_v4, bytes);
-    return ms_network_holds("2000::/3", bytes) &&
+    return ms_ip_is_in("2000::/3", bytes) &&
            !is_in_any(special_v6, sizeof special_v6 / sizeof *special_v6, bytes);
 }
 
@@ -81,7 +81,7 @@ bool ms_address_is_public(const struct sockaddr *address) {
 
 struct allowance {
     char host[HOST_BYTES]; /* "": a network */
-    struct ms_network network;
+    struct ms_subnet network;
 };
 
 struct ms_allowed {
@@ -107,7 +107,7 @@ static bool is_host(const char *text) {
 }
 
 static bool parse_allowance(const char *word, struct allowance *out) {
-    if (ms_network_parse(word, &out->network))
+    if (ms_subnet_parse(word, &out->network))
         return true;
     (void)snprintf(out->host, sizeof out->host, "%s", word);
     return is_host(word);
@@ -150,7 +150,7 @@ bool ms_allowed_holds(const struct ms_allowed *allowed, const char *host,
     for (int i = 0; i < allowed->count; i++) {
         const struct allowance *item = &allowed->items[i];
         if (item->host[0] != '\0' ? strcasecmp(item->host, host) == 0
-                                  : known && ms_network_has(&item->network, bytes))
+                                  : known && ms_subnet_has(&item->network, bytes))
             return true;
     }
     return false;
