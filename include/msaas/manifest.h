@@ -19,7 +19,7 @@
 struct ms_manifest_source { /* one form in which a network's weights are published */
     char file[96];
     char url[256]; /* "": none is known */
-    /* whole, or the first digits where only those are published; "" (bags): not known, any will do */
+    /* whole, or the first digits where only those are published; "" (bags): any file will do */
     char sha256[MS_SHA256_HEX];
     int64_t bytes; /* 0: not known */
 };

@@ -88,8 +88,8 @@ static bool take_v1_model(const struct ms_json *node, struct ms_song_request *ou
            no_model_s_name(model, problem);
 }
 
-/* An object, or the URL alone. text: the whole document. The data of a callback are sent back exactly as they came, because
- * numbers would lose digits in the parser. */
+/* An object, or the URL alone. text: the whole document. The data of a callback are sent back
+ * exactly as they came, because numbers would lose digits in the parser. */
 static bool take_v1_callback(const struct ms_json *node, const char *text, size_t size,
                              struct ms_song_request *out, struct ms_problem *problem) {
     if (node == NULL || ms_json_is_null(node))
@@ -138,8 +138,8 @@ static size_t unescape(char *text, size_t size) {
     return (size_t)(to - text);
 }
 
-/* The bytes of the prefix that makes a data: URL (RFC 2397) of base64, "data:audio/mpeg;base64,", as
- * browsers' FileReader writes it. 0: there is none. */
+/* The bytes of the prefix that makes a data: URL (RFC 2397) of base64, as browsers' FileReader
+ * writes it, "data:audio/mpeg;base64,". 0: there is none. */
 static size_t data_prefix(const char *text, size_t size) {
     static const char scheme[] = "data:", encoding[] = ";base64";
     enum { MAX_TYPE = 200 };

@@ -245,7 +245,7 @@ static int fetch(const struct run *run, const struct ms_manifest *manifest, int 
     return rc;
 }
 
-/* Whether the published model is installed already. Of a bag's networks nothing is known by which to
+/* Whether the published model is installed already. Nothing is known of a bag's networks that would
  * tell. */
 static bool is_there(const struct run *run, const struct ms_manifest *manifest) {
     if (manifest->is_bag)

@@ -38,7 +38,9 @@ static int malformed(struct reader *reader, const char *fmt, ...) {
 
 /* '\0' at the end of the text. */
 static char peek(const struct reader *reader, size_t ahead) {
-    return reader->size - reader->at > ahead ? reader->text[reader->at + ahead] : '\0';
+    if (reader->size - reader->at <= ahead)
+        return '\0';
+    return reader->text[reader->at + ahead];
 }
 
 static bool is_blank(char c) {
@@ -77,19 +79,20 @@ static bool at_dash(const struct reader *reader) {
 
 /* A plain or quoted scalar. */
 static int read_scalar(struct reader *reader, char *out, size_t capacity) {
-    const char quote = peek(reader, 0) == '\'' || peek(reader, 0) == '"' ? peek(reader, 0) : '\0';
+    const char quote = peek(reader, 0);
+    const bool quoted = quote == '\'' || quote == '"';
     size_t length = 0;
-    reader->at += quote != '\0';
+    reader->at += quoted;
     const char *begin = reader->text + reader->at;
     while (reader->at < reader->size &&
-           strchr(quote != '\0' ? "'\"\\\n" : " \t\r\n,[]{}:", *(begin + length)) == NULL) {
+           strchr(quoted ? "'\"\\\n" : " \t\r\n,[]{}:", *(begin + length)) == NULL) {
         length++;
         reader->at++;
     }
-    if (length == 0 || length >= capacity || (quote != '\0' && peek(reader, 0) != quote))
+    if (length == 0 || length >= capacity || (quoted && peek(reader, 0) != quote))
         return malformed(reader, "a name or number was expected, of at most %zu characters",
                          capacity - 1);
-    reader->at += quote != '\0';
+    reader->at += quoted;
     memcpy(out, begin, length);
     out[length] = '\0';
     return 0;

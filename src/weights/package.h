@@ -1,4 +1,4 @@
-/* What upstream's packages say of their network, whatever file they come in: class and parameters. */
+/* What upstream's packages say of their network: class and parameters, in whatever file. */
 #ifndef MSAAS_WEIGHTS_PACKAGE_H
 #define MSAAS_WEIGHTS_PACKAGE_H
 

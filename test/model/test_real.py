@@ -3,7 +3,8 @@
 
 `msaas model` is not asked: the file is read here, and each tensor's digest compared with the
 manifest's. Packed again as Demucs 4.1 packs it, it is the file that Demucs publishes, and what is
-pulled from that is the same model. Skipped (77) where the model is not there; scripts/fetch-model brings it.
+pulled from that is the same model. Skipped (77) where the model is not there; scripts/fetch-model
+brings it.
 """
 
 import hashlib

@@ -20,7 +20,7 @@ static bool read_v1(char body[300], const char *json, struct ms_song_request *re
     return ms_song_request_v1(body, (size_t)size, 1000, request, problem);
 }
 
-/* {"mp3": ...} as the course's clients write it, as a browser's FileReader does, and with escapes */
+/* "mp3" as the course's clients write it, as a browser's FileReader does, and with escapes */
 static void a_song_in_base64(void **state) {
     static const char *const songs[] = {
         "SUQzAwA=",
