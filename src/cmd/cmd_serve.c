@@ -30,10 +30,9 @@ static const char usage[] =
     "      shows the options that it would run with\n"
     "\n"
     "GET /healthz says that the process lives, /readyz that queue and store answer;\n"
-    "/metrics is for Prometheus; --admin-port gives them a port of their own. When the queue "
-    "cannot be reached, requests get status 503\n"
-    "until it is back. After SIGTERM it is no longer ready, finishes the requests at work\n"
-    "and ends with exit code 0.\n";
+    "/metrics is for Prometheus; --admin-port gives them a port of their own. When the\n"
+    "queue cannot be reached, requests get status 503 until it is back. After SIGTERM it is\n"
+    "no longer ready, finishes the requests at work and ends with exit code 0.\n";
 
 #define BODIES_BYTES (INT64_C(512) << 20)
 
