@@ -43,8 +43,8 @@ static const char rm_usage[] =
     "Exit code: 0 all removed; 1 at least one was not; 2 wrong usage.\n";
 
 static const char health_usage[] =
-    "Asks the msaas on this machine whether it is alive: serve or up, else work. Meant\n"
-    "for the health checks of containers.\n"
+    "Asks the msaas on this machine whether it is alive: serve or up, on their admin port\n"
+    "if there is one, else work. Meant for the health checks of containers.\n"
     "\n"
     "Usage: msaas health [OPTIONS]\n"
     "\n"
@@ -328,8 +328,9 @@ static int run_health(const struct ms_call *call) {
         .command = &ms_cmd_work, .commands = call->commands, .argc = 1, .argv = no_words};
     const char *host = ms_options_string(options, MS_OPTION_HOST);
     int rc = ms_http_client_new(&http, &err);
+    const int64_t admin = ms_options_int(options, MS_OPTION_ADMIN_PORT);
     if (rc == 0)
-        rc = ask(http, host, ms_options_int(options, MS_OPTION_PORT), &err);
+        rc = ask(http, host, admin > 0 ? admin : ms_options_int(options, MS_OPTION_PORT), &err);
     if (rc != 0 && http != NULL && ms_options_parse(&work, &of_work, NULL) == 0 &&
         ask(http, host, ms_options_int(of_work, MS_OPTION_WORKER_PORT), NULL) == 0)
         rc = 0;
@@ -342,7 +343,7 @@ static int run_health(const struct ms_call *call) {
 }
 
 static const enum ms_option_id health_option_ids[] = {MS_OPTION_HOST, MS_OPTION_PORT,
-                                                      MS_OPTION_COUNT};
+                                                      MS_OPTION_ADMIN_PORT, MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_health = {
     .name = "health",

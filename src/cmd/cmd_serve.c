@@ -130,7 +130,8 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
         .disks = {{"queue", ms_queue_file(service->queue_url)},
-                  {"store", ms_store_folder(service->store.url)}},
+                  {"store", ms_store_folder(service->store.url)},
+                  {"scratch", scratch}},
         .min_free_bytes = ms_options_int(options, MS_OPTION_MIN_FREE_MB) * 1000000,
     };
     rc = ms_api_new(&api_options, &api, err);

@@ -147,8 +147,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                                "Refuse new jobs while this many wait."},
     [MS_OPTION_MIN_FREE_MB] =
         {"min-free-mb", 0, INT, "MB", "MSAAS_MIN_FREE_MB", "256", 0, 1e9,
-         "/readyz is 503 while the disk of the queue's file or the store's folder has less free "
-         "space than this."},
+         "/readyz is 503 while the disk of the queue's file, the store's folder or --scratch has "
+         "less free space than this."},
     [MS_OPTION_PRESIGN] =
         {"presign", 0, INT, "SECONDS", "MSAAS_PRESIGN", "0", 0, 604800,
          "Redirect downloads of stems to the S3 server, by URLs valid for this long; 0: do not."},

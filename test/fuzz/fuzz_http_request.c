@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarded.h"
 #include "msaas/http_range.h"
+#include "origin.h"
 #include "parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -22,6 +24,14 @@ static void read_fields(const struct ms_http_head *head) {
         check(first >= 0 && count > 0 && count <= 1000 - first);
     (void)ms_http_etag_matches(ms_http_head_field(head, "if-none-match"), "\"tag\"");
     (void)ms_http_if_range_holds(ms_http_head_field(head, "if-range"), "\"tag\"");
+    struct ms_networks *trusted = NULL;
+    uint8_t peer[16] = {0}, client[16];
+    const struct ms_origin_rules rules = {true, "a.example"};
+    const char *reason = NULL;
+    check(ms_networks_parse("::/127,10.0.0.0/8", &trusted, NULL) == 0);
+    ms_forwarded_client(head, trusted, peer, client);
+    ms_networks_free(trusted);
+    check((ms_origin_judge(head, &rules, true, &reason) == 0) == (reason == NULL));
 }
 
 /* Returns how many bytes are a head, 0 when there is none. */

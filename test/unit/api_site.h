@@ -123,8 +123,8 @@ struct answer {
 
 static inline struct answer call_at(int port, const char *method, const char *path,
                                     const char *headers, const void *body, size_t size) {
-    char *head =
-        ms_strdupf("%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s", method, path, headers);
+    char *head = ms_strdupf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", method,
+                            path, headers);
     char length[64] = "\r\n";
     const int fd = dial(port);
     assert_non_null(head);

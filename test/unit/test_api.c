@@ -439,8 +439,8 @@ static int listen_to(const char *id, const char *last) {
     const int fd = dial(peer.port);
     (void)snprintf(
         text, sizeof text,
-        "GET /apiv2/jobs/%s/events HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s%s%s\r\n", id,
-        last[0] != '\0' ? "Last-Event-ID: " : "", last, last[0] != '\0' ? "\r\n" : "");
+        "GET /apiv2/jobs/%s/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s%s\r\n",
+        id, last[0] != '\0' ? "Last-Event-ID: " : "", last, last[0] != '\0' ? "\r\n" : "");
     assert_true(say_text(fd, text));
     return fd;
 }

@@ -215,8 +215,8 @@ static void refuses_what_is_too_large(void **state) {
                    400, "bad_request"); /* two lengths */
     free(json);
     free(text);
-    json =
-        ms_strdupf("POST /apiv2/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999999\r\n\r\n");
+    json = ms_strdupf(
+        "POST /apiv2/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n");
     assert_non_null(json);
     text = ask(peer.port, json);
     assert_int_equal(status_of(text), 413);
@@ -320,7 +320,8 @@ static void answers_while_the_store_keeps_silent(void **state) {
     const int waiting = dial(there.port);
     char request[256];
     (void)snprintf(request, sizeof request,
-                   "DELETE /apiv2/jobs/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", id);
+                   "DELETE /apiv2/jobs/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                   id);
     assert_true(say_text(waiting, request));
     const int held = accept(listener, NULL, NULL); /* now the one thread for such waits */
     assert_true(held >= 0);

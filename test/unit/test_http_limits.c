@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include "clients.h"
 #include "msaas/networks.h"
 
 #define HELLO "GET /hello HTTP/1.1\r\nHost: h\r\n"
@@ -162,12 +163,38 @@ static void refuses_pages_of_others(void **state) {
     free(answer);
 }
 
+static void takes_a_64_of_ipv6_for_one(void **state) {
+    static const char *const addresses[] = {"2001:db8::1", "2001:db8::ffff:1:2:3",
+                                            "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"};
+    struct ms_clients clients = {0};
+    struct ms_client *found[5];
+    (void)state;
+    ms_clients_init(&clients);
+    for (int i = 0; i < 5; i++) {
+        uint8_t ip[16];
+        assert_true(ms_ip_parse(addresses[i], ip));
+        found[i] = ms_clients_enter(&clients, ip);
+        assert_non_null(found[i]);
+    }
+    assert_ptr_equal(found[0], found[1]);
+    assert_int_equal(found[0]->count, 2);
+    for (int i = 2; i < 5; i++)
+        for (int j = 0; j < i; j++)
+            assert_ptr_not_equal(found[i], found[j]);
+    for (int i = 0; i < 5; i++)
+        ms_clients_leave(&clients, found[i]);
+    ms_clients_leave(&clients, NULL);
+    for (size_t i = 0; i < sizeof clients.buckets / sizeof *clients.buckets; i++)
+        assert_null(clients.buckets[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes_idle_ones_first),
         cmocka_unit_test(counts_the_connections_of_an_address),
         cmocka_unit_test(counts_the_requests_of_clients_of_a_proxy),
         cmocka_unit_test(refuses_pages_of_others),
+        cmocka_unit_test(takes_a_64_of_ipv6_for_one),
     };
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
 }
