@@ -3,13 +3,14 @@
  * One event loop on the thread that calls ms_http_server_run; it never blocks. Handlers run on
  * pools of threads and may block, except those of routes marked MS_HTTP_LOOP. Slow routes have a
  * pool of their own, so that a store that hangs delays no other requests. Limits: the size of
- * headers, of a body, of all bodies together, and the number of connections, in all (for the last
- * two: 503, Retry-After, close) and of one address (429). Where connections are at a limit or
- * descriptors run low, the one on which nothing was asked for longest gives way. A client that moves
- * less than min_rate while the server waits for it is closed, whether it sends or reads; a read
- * request is answered 408 before. One that takes all that there is to take is never too slow.
- * Ambiguous framing (two Content-Lengths, Content-Length with Transfer-Encoding, bare CR or LF, a
- * blank before a colon, ...) is answered 400, and the connection is closed.
+ * headers, of a body, of all bodies together (the slowest gets 503), and the number of connections,
+ * in all (503, Retry-After, close) and of one address (429). Where connections are at a limit or
+ * descriptors run low, the one on which nothing was asked for longest gives way. A client that
+ * moves less than min_rate while the server waits for it is closed, whether it sends or reads; a
+ * read request is answered 408 before. One that takes all that there is to take is never too slow.
+ * A connection holds at most 16 KiB of its body or answer in memory. Ambiguous framing (two
+ * Content-Lengths, Content-Length with Transfer-Encoding, bare CR or LF, a blank before a colon,
+ * ...) is answered 400, and the connection is closed.
  *
  * Of browsers only pages of the service itself may ask: another Origin is answered 403, and on
  * loopback a Host that is no name of loopback 421 (see src/http/origin.h). */
@@ -28,7 +29,8 @@ struct ms_http_server;
 struct ms_exchange; /* one request and its answer */
 
 #define MS_HTTP_MAX_PARAMS 8
-struct ms_http_call { /* borrowed, valid until the answer is complete */
+struct ms_http_call { /* borrowed, valid until the answer is complete; the body: until the handler
+                       * returns */
     /* "HEAD" requests go to the handler of GET */
     const char *method;
     /* decoded; without control characters and "." or ".." segments, which are answered 400 */
@@ -37,7 +39,7 @@ struct ms_http_call { /* borrowed, valid until the answer is complete */
     const char *query;
     /* what the {} of the pattern match, in order, decoded */
     const char *params[MS_HTTP_MAX_PARAMS];
-    /* the whole body; a NUL follows it; the handler may overwrite it */
+    /* the whole body, a file that is mapped; a NUL follows it; the handler may overwrite it */
     void *body;
     size_t body_bytes;
     /* the client's X-Request-Id if it is valid, else a new one; in answer and logs */
@@ -64,13 +66,20 @@ void ms_http_add_header(const struct ms_http_call *call, const char *name,
                         const char *value); /* CR, LF refused */
 void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
                    const void *body, size_t size); /* copied */
-/* A streamed answer. read() runs on the pool when the connection can take more. *size 0 and
+struct ms_http_outlet;
+/* A streamed answer. read() runs on the pool when all that it gave is written. *size 0 and
  * *again_ms > 0: nothing now, ask again after this time (events); *size 0 and *again_ms 0: the end.
  * An error, or an end before `length`, breaks the connection off. length -1: unknown (chunked).
  * close() is called once, at the end or when the client has gone. For HEAD only the headers are
- * sent, and read() is never called. */
+ * sent, and read() is never called.
+ *
+ * pass(), in place of read(), is for what lies in a file or elsewhere: it gives the next bytes to
+ * the outlet, which sends them at once, and is called again when the client can take more. It never
+ * waits for the client, and passes at least one byte unless the outlet takes none. It needs a
+ * length. */
 struct ms_http_stream {
     int64_t length;
+    int (*pass)(void *context, struct ms_http_outlet *outlet, struct ms_error *err);
     int (*read)(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
                 struct ms_error *err);
     void (*close)(void *context);
@@ -78,6 +87,16 @@ struct ms_http_stream {
 };
 void ms_http_reply_stream(const struct ms_http_call *call, int status, const char *content_type,
                           const struct ms_http_stream *stream);
+/* Returns how many of the bytes the client took. Fewer than `size`: it takes no more now, and the
+ * rest must be given again, by the next pass(). */
+MS_MUST_CHECK size_t ms_http_outlet_write(struct ms_http_outlet *outlet, const void *bytes,
+                                          size_t size);
+/* The same for `count` bytes of a file from `first` on; *taken: how many the client took. MS_ECORRUPT:
+ * the file ends before them; MS_EIO. */
+MS_MUST_CHECK int ms_http_outlet_file(struct ms_http_outlet *outlet, int fd, int64_t first,
+                                      int64_t count, int64_t *taken, struct ms_error *err);
+/* The client will take nothing any more. */
+bool ms_http_outlet_is_gone(const struct ms_http_outlet *outlet);
 
 /* Where a handler and the stream of its answer run. */
 enum ms_http_where {
@@ -123,7 +142,10 @@ struct ms_http_server_options {
     const struct ms_networks *trusted_proxies;
     /* names that Host may have on loopback, see src/http/origin.h. Borrowed; NULL: none */
     const char *allowed_hosts;
-    /* of all bodies together; 0: 512 MiB */
+    /* where bodies grow, as files without names; NULL: "/tmp" */
+    const char *scratch_dir;
+    /* of all bodies together; beyond it the slowest is broken off; 0: 2 GiB, but at most half of
+     * what is free in scratch_dir */
     int64_t max_inflight_bytes;
     size_t max_header_bytes; /* 0: 16 KiB */
     /* Bytes a second that a client must move while the server waits for it, over rate_window_ms; 0:

@@ -79,6 +79,10 @@ MS_MUST_CHECK int ms_store_get(struct ms_store *store, const char *bucket, const
                                int (*write)(void *context, const void *bytes, size_t size,
                                             struct ms_error *err),
                                void *context, struct ms_object_info *info, struct ms_error *err);
+/* *fd: the object as an open file, the caller's to close; *info describes it. MS_EUNSUPPORTED: s3,
+ * whose objects are no files here. */
+MS_MUST_CHECK int ms_store_file(struct ms_store *store, const char *bucket, const char *key,
+                                int *fd, struct ms_object_info *info, struct ms_error *err);
 /* Reads a whole object into a file: under a temporary name beside it, renamed at the end.
  * MS_ETOOLARGE: over max_bytes. */
 MS_MUST_CHECK int ms_store_fetch(struct ms_store *store, const char *bucket, const char *key,

@@ -25,6 +25,10 @@ double ms_monotonic_s(void);     /* seconds, CLOCK_MONOTONIC */
 int64_t ms_unix_ms(void);        /* milliseconds of Unix time, CLOCK_REALTIME */
 int64_t ms_peak_rss_bytes(void); /* of this process so far */
 
+/* Gives memory that was freed back to the system, which free() does only with the end of the heap.
+ * Takes milliseconds, in which other threads may have to wait for memory. */
+void ms_memory_trim(void);
+
 /* As mkdir -p: existing folders are fine. The error is about the folder. */
 MS_MUST_CHECK int ms_make_dirs(const char *path, struct ms_error *err);
 

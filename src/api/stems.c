@@ -1,28 +1,34 @@
-/* Downloads of stems: from the store, piece by piece as the client takes them, with ranges and
- * entity tags. Size and tag are in the record of the job, so headers and 304 need no call to the
- * store. On the threads of the pool. */
+/* Downloads of stems: from the store to the client's socket, as fast as the client reads, with
+ * ranges and entity tags. A file is sent by the kernel. An object of S3 is read in pieces, each no
+ * larger than what the client took of the one before: so no thread and no connection to S3 waits
+ * for a client, and the kernel's buffers hold all that is not taken yet. Size and tag are in the
+ * record of the job, so headers and 304 need no call to the store. On the threads of the pool. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "link.h"
 #include "msaas/http_range.h"
 #include "reply.h"
 #include "stems.h"
 
-/* The size of a piece, which each download holds in memory: few requests to S3, little memory for
- * many slow clients. */
-#define PIECE_BYTES ((size_t)256 << 10)
+/* Of S3. The first piece is read before the answer begins, and waits in memory. */
+#define FIRST_BYTES (16 << 10)
+#define LEAST_PIECE_BYTES (INT64_C(64) << 10)
+#define MOST_PIECE_BYTES (INT64_C(1) << 20)
 
 struct download {
     struct ms_api *api;
     char key[MS_JOB_KEY_MAX];
-    /* of the first piece: the object in the store must not change during the download */
+    /* the object in the store must not change during the download */
     char etag[80];
     int64_t object_bytes; /* as in the record of the job */
-    int64_t next, end;    /* still to be read from the store: [next, end) */
-    char *piece;
-    size_t piece_bytes, piece_used, piece_wanted;
+    int64_t next, end;    /* still to be sent: [next, end) */
+    bool is_file;
+    int64_t piece_bytes;
+    char *first; /* [first_bytes], of which first_sent are sent; NULL: all */
+    size_t first_bytes, first_sent;
 };
 
 const struct ms_job_stem *ms_api_stem_of(const struct ms_job *job, const char *name) {
@@ -49,85 +55,162 @@ bool ms_api_is_finished(const struct ms_job *job, struct ms_problem *problem) {
     return false;
 }
 
-/* ---- pieces ---- */
+/* ---- from the store ---- */
 
-static int take(void *context, const void *bytes, size_t size, struct ms_error *err) {
-    struct download *d = context;
-    if (size > d->piece_wanted - d->piece_bytes)
-        return ms_error_set(err, MS_ECORRUPT, "%s became longer during the download", d->key);
-    memcpy(d->piece + d->piece_bytes, bytes, size);
-    d->piece_bytes += size;
-    return 0;
-}
-
-static int get_piece(struct download *d, struct ms_store *store, struct ms_error *err) {
-    struct ms_object_info info = {0};
-    const int64_t left = d->end - d->next;
-    d->piece_bytes = d->piece_used = 0;
-    d->piece_wanted = left < (int64_t)PIECE_BYTES ? (size_t)left : PIECE_BYTES;
-    const bool whole =
-        (int64_t)d->piece_wanted == d->object_bytes; /* the whole object is verified */
-    if (d->piece == NULL)
-        d->piece = malloc(d->piece_wanted);
-    if (d->piece == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a piece of %s", d->key);
-    int rc = ms_store_get(store, MS_BUCKET_STEMS, d->key, d->next,
-                          whole ? -1 : d->next + (int64_t)d->piece_wanted - 1, take, d, &info, err);
-    if (rc != 0)
-        return rc;
-    if (d->piece_bytes != d->piece_wanted || info.bytes != d->object_bytes)
+static int check_object(struct download *d, const struct ms_object_info *info,
+                        struct ms_error *err) {
+    if (info->bytes != d->object_bytes)
         return ms_error_set(err, MS_ECORRUPT,
                             "%s does not have the size that the job's record says", d->key);
     if (d->etag[0] == '\0')
-        memcpy(d->etag, info.etag, sizeof d->etag);
-    else if (strcmp(d->etag, info.etag) != 0)
+        memcpy(d->etag, info->etag, sizeof d->etag);
+    else if (strcmp(d->etag, info->etag) != 0)
         return ms_error_set(err, MS_ECONFLICT, "%s was replaced during the download", d->key);
-    d->next += (int64_t)d->piece_bytes;
     return 0;
 }
 
-static int read_download(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
-                         struct ms_error *err) {
-    struct download *d = context;
-    *size = 0;
-    *again_ms = 0;
-    if (d->piece_used == d->piece_bytes && d->next < d->end) {
-        struct ms_problem problem;
-        struct ms_api_link *link = ms_api_borrow(d->api, &problem);
-        if (link == NULL)
-            return ms_error_set(err, MS_ENET, "%s", problem.text);
-        const int rc = get_piece(d, link->store, err);
-        ms_api_give_back(d->api, link);
-        if (rc !=
-            /* the status was sent already: the answer can only be broken off, with a line in the
-             * log */
-            0) {
-            struct ms_error none = {0};
-            (void)ms_problem_of_store(&problem, err != NULL ? err : &none);
+static int open_file(struct download *d, struct ms_store *store, int *fd, struct ms_error *err) {
+    struct ms_object_info info;
+    int rc = ms_store_file(store, MS_BUCKET_STEMS, d->key, fd, &info, err);
+    if (rc != 0)
+        return rc;
+    rc = check_object(d, &info, err);
+    if (rc != 0)
+        (void)close(*fd);
+    return rc;
+}
+
+static int pass_file(struct download *d, struct ms_store *store, struct ms_http_outlet *outlet,
+                     struct ms_error *err) {
+    int fd;
+    int rc = open_file(d, store, &fd, err);
+    if (rc != 0)
+        return rc;
+    int64_t taken;
+    rc = ms_http_outlet_file(outlet, fd, d->next, d->end - d->next, &taken, err);
+    (void)close(fd);
+    d->next += taken;
+    return rc;
+}
+
+struct piece {
+    struct download *download;
+    struct ms_http_outlet *outlet;
+    struct ms_object_info info;
+    bool checked, full; /* full: the client takes no more now; what else comes is dropped */
+    int64_t taken;
+};
+
+static int pass_bytes(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct piece *piece = context;
+    if (!piece->checked) {
+        const int rc = check_object(piece->download, &piece->info, err);
+        if (rc != 0)
             return rc;
-        }
+        piece->checked = true;
     }
-    *size = d->piece_bytes - d->piece_used;
-    if (*size > capacity)
-        *size = capacity;
-    memcpy(buffer, d->piece + d->piece_used, *size);
-    d->piece_used += *size;
+    if (piece->full)
+        return 0;
+    const size_t taken = ms_http_outlet_write(piece->outlet, bytes, size);
+    piece->taken += (int64_t)taken;
+    piece->full = taken < size;
+    if (ms_http_outlet_is_gone(piece->outlet))
+        return ms_error_set(err, MS_ECANCELED, "the client is gone");
     return 0;
+}
+
+static int pass_piece(struct download *d, struct ms_store *store, struct ms_http_outlet *outlet,
+                      struct ms_error *err) {
+    struct piece piece = {.download = d, .outlet = outlet};
+    const int64_t left = d->end - d->next;
+    const int64_t wanted = left < d->piece_bytes ? left : d->piece_bytes;
+    const int rc = ms_store_get(store, MS_BUCKET_STEMS, d->key, d->next, d->next + wanted - 1,
+                                pass_bytes, &piece, &piece.info, err);
+    d->next += piece.taken;
+    if (piece.full)
+        d->piece_bytes = piece.taken > LEAST_PIECE_BYTES ? piece.taken : LEAST_PIECE_BYTES;
+    else if (d->piece_bytes < MOST_PIECE_BYTES)
+        d->piece_bytes += d->piece_bytes / 4;
+    return rc;
+}
+
+/* False: the client takes no more now. */
+static bool pass_first(struct download *d, struct ms_http_outlet *outlet) {
+    const size_t left = d->first_bytes - d->first_sent;
+    const size_t taken = ms_http_outlet_write(outlet, d->first + d->first_sent, left);
+    d->first_sent += taken;
+    if (taken < left)
+        return false;
+    free(d->first);
+    d->first = NULL;
+    return true;
+}
+
+static int pass_download(void *context, struct ms_http_outlet *outlet, struct ms_error *err) {
+    struct download *d = context;
+    struct ms_problem problem;
+    if (d->first != NULL && (!pass_first(d, outlet) || d->next == d->end))
+        return 0;
+    struct ms_api_link *link = ms_api_borrow(d->api, &problem);
+    if (link == NULL)
+        return ms_error_set(err, MS_ENET, "%s", problem.text);
+    const int rc = d->is_file ? pass_file(d, link->store, outlet, err)
+                              : pass_piece(d, link->store, outlet, err);
+    ms_api_give_back(d->api, link);
+    /* the status was sent already: the answer can only be broken off, with a line in the log */
+    if (rc != 0 && !ms_http_outlet_is_gone(outlet))
+        (void)ms_problem_of_store(&problem, err);
+    return rc;
 }
 
 static void close_download(void *context) {
     struct download *d = context;
-    free(d->piece);
+    free(d->first);
     free(d);
 }
 
-/* The first piece is read before the answer begins, so that an error gets its status. */
-static bool get_first(struct download *d, struct ms_problem *problem) {
+static int keep_first(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct download *d = context;
+    if (size > FIRST_BYTES - d->first_bytes)
+        return ms_error_set(err, MS_ECORRUPT, "%s became longer during the download", d->key);
+    memcpy(d->first + d->first_bytes, bytes, size);
+    d->first_bytes += size;
+    return 0;
+}
+
+static int get_first(struct download *d, struct ms_store *store, struct ms_error *err) {
+    struct ms_object_info info = {0};
+    const int64_t left = d->end - d->next;
+    const int64_t wanted = left < FIRST_BYTES ? left : FIRST_BYTES;
+    d->first = malloc((size_t)wanted);
+    if (d->first == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a piece of %s", d->key);
+    /* a whole object is verified */
+    const int64_t last = wanted == d->object_bytes ? -1 : d->next + wanted - 1;
+    int rc = ms_store_get(store, MS_BUCKET_STEMS, d->key, d->next, last, keep_first, d, &info, err);
+    if (rc == 0)
+        rc = check_object(d, &info, err);
+    if (rc == 0 && (int64_t)d->first_bytes != wanted)
+        rc = ms_error_set(err, MS_ECORRUPT, "%s became shorter during the download", d->key);
+    d->next += wanted;
+    d->piece_bytes = LEAST_PIECE_BYTES;
+    return rc;
+}
+
+/* Looks at the object before the answer begins, so that an error gets its status. */
+static bool begin_download(struct download *d, struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(d->api, problem);
     if (link == NULL)
         return false;
-    const int rc = get_piece(d, link->store, &err);
+    int fd;
+    int rc = open_file(d, link->store, &fd, &err);
+    if (rc == 0) {
+        (void)close(fd);
+        d->is_file = true;
+    } else if (rc == MS_EUNSUPPORTED) {
+        rc = get_first(d, link->store, &err);
+    }
     ms_api_give_back(d->api, link);
     if (rc == MS_ENOTFOUND)
         return ms_problem_set(problem, 404, "unknown_stem",
@@ -197,7 +280,7 @@ static void reply_bytes(const struct ms_http_call *call, const struct ms_job *jo
     d->next = first;
     d->end = first + count;
     ms_job_stem_key(job, stem->name, d->key);
-    if (strcmp(call->method, "HEAD") != 0 && count > 0 && !get_first(d, &problem)) {
+    if (strcmp(call->method, "HEAD") != 0 && count > 0 && !begin_download(d, &problem)) {
         close_download(d);
         ms_api_reply_problem(call, &problem);
         return;
@@ -209,7 +292,7 @@ static void reply_bytes(const struct ms_http_call *call, const struct ms_job *jo
     }
     add_headers(call, job, stem, etag);
     const struct ms_http_stream stream = {
-        .length = count, .read = read_download, .close = close_download, .context = d};
+        .length = count, .pass = pass_download, .close = close_download, .context = d};
     ms_http_reply_stream(call, range == MS_HTTP_RANGE_PART ? 206 : 200,
                          ms_job_mime(job->options.format), &stream);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -240,6 +241,10 @@ int64_t ms_unix_ms(void) {
 int64_t ms_peak_rss_bytes(void) {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+void ms_memory_trim(void) {
+    (void)malloc_trim(0);
 }
 
 /* ---- files and strings ---- */

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "listener.h"
@@ -11,7 +12,6 @@
 #include "msaas/cmd.h"
 #include "msaas/http_server.h"
 #include "msaas/log.h"
-#include "msaas/sys.h"
 #include "offer.h"
 #include "service.h"
 
@@ -33,8 +33,6 @@ static const char usage[] =
     "/metrics is for Prometheus; --admin-port gives them a port of their own. When the\n"
     "queue cannot be reached, requests get status 503 until it is back. After SIGTERM it is\n"
     "no longer ready, finishes the requests at work and ends with exit code 0.\n";
-
-#define BODIES_BYTES (INT64_C(512) << 20)
 
 struct end {
     struct ms_api *api;
@@ -76,17 +74,12 @@ static int run_server(struct ms_service *service, struct ms_api *api, struct ms_
 static int plan_server(const struct ms_options *options, struct ms_http_server_options *listen,
                        struct ms_networks **proxies, struct ms_error *err) {
     const int64_t min_rate = ms_options_int(options, MS_OPTION_MIN_RATE);
-    /* Bodies of requests take most of the memory: at most half of what the container has. */
-    struct ms_limits limits;
-    ms_limits_read("", &limits);
     int rc = ms_networks_parse(ms_options_string(options, MS_OPTION_TRUSTED_PROXIES), proxies, err);
     *listen = (struct ms_http_server_options){
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
         .max_connections = (int)ms_options_int(options, MS_OPTION_MAX_CONNECTIONS),
         .max_client_connections = (int)ms_options_int(options, MS_OPTION_MAX_CLIENT_CONNECTIONS),
-        .max_inflight_bytes =
-            limits.memory_bytes < 2 * BODIES_BYTES ? limits.memory_bytes / 2 : BODIES_BYTES,
         .min_rate = min_rate > 0 ? min_rate : -1,
         .trusted_proxies = *proxies,
         .allowed_hosts = ms_options_string(options, MS_OPTION_ALLOWED_HOSTS),
@@ -117,11 +110,15 @@ static int serve(struct ms_service *service, struct ms_error *err) {
     struct ms_listener admin = {0};
     struct ms_networks *proxies = NULL;
     struct ms_http_server_options listen;
+    char *scratch = NULL;
     int rc = plan_server(options, &listen, &proxies, err);
+    if (rc == 0)
+        rc = ms_service_make_place(options, MS_OPTION_SCRATCH, &scratch, err);
     if (rc == 0)
         rc = ms_offer_gather(options, &offer, err);
     if (rc != 0)
         goto out;
+    listen.scratch_dir = scratch;
     const struct ms_api_options api_options = {
         .queue_url = service->queue_url,
         .store = service->store,
@@ -156,6 +153,7 @@ out:
     ms_networks_free(proxies);
     ms_api_free(api);
     ms_offer_fini(&offer);
+    free(scratch);
     return rc;
 }
 
@@ -195,6 +193,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,
                                                MS_OPTION_GRACE,
+                                               MS_OPTION_SCRATCH,
                                                MS_OPTION_CACHE,
                                                MS_OPTION_LOG_FORMAT,
                                                MS_OPTION_LOG_LEVEL,

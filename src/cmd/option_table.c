@@ -158,7 +158,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =
         {"scratch", 0, STRING, "DIR", "MSAAS_SCRATCH", NULL, 0, 0,
-         "Folder for temporary files of the current job; by default msaas in $TMPDIR or /tmp."},
+         "Folder for temporary files: the current job's, uploads as they come; by default msaas in "
+         "$TMPDIR or /tmp."},
     [MS_OPTION_CACHE] =
         {"cache", 0, STRING, "DIR", "MSAAS_CACHE", NULL, 0, 0,
          "Folder for models downloaded from s3://; by default msaas in $XDG_CACHE_HOME or "

@@ -1,6 +1,6 @@
 /* What goes out: the answers of handlers and of the server itself, and streams. On the loop; only
- * read() and close() of a stream run on the pool. A stream is asked for more when the client has
- * taken most of what was read, so that a slow client does not cost memory. */
+ * read(), pass() and close() of a stream run on the pool. A stream is asked for more when all that
+ * it gave is in the kernel's buffers, so that a slow client does not cost memory. */
 #include "connection.h"
 
 #include <errno.h>
@@ -16,7 +16,6 @@
 
 #include "msaas/log.h"
 
-#define LOW_WATER_BYTES (64 << 10) /* a stream is asked for more below this */
 
 /* ---- answers ---- */
 
@@ -37,11 +36,9 @@ void ms_answer_send(struct ms_connection *c) {
     if (e->out_of_memory || e->status == 0)
         ms_exchange_error(
             e, 500, e->out_of_memory ? "no memory for the answer" : "the handler gave no answer");
-    if (e->stream.read == NULL)
-        ms_exchange_free_body(e); /* the body is not needed any more */
-    int64_t length = e->stream.read != NULL ? e->stream.length
-                     : e->content != NULL   ? (int64_t)evbuffer_get_length(e->content)
-                                            : 0;
+    int64_t length = ms_exchange_is_stream(e) ? e->stream.length
+                     : e->content != NULL     ? (int64_t)evbuffer_get_length(e->content)
+                                              : 0;
     if ((c->eof && c->in_bytes == 0) || server->draining)
         c->keep_alive = false; /* HTTP/1.0 never keeps it */
     e->counted_status = e->status;
@@ -50,7 +47,7 @@ void ms_answer_send(struct ms_connection *c) {
         return;
     }
     e->head_queued = true;
-    c->complete = e->stream.read == NULL || !ms_exchange_has_body(e) || length == 0;
+    c->complete = !ms_exchange_is_stream(e) || !ms_exchange_has_body(e) || length == 0;
     if (e->content != NULL && ms_exchange_has_body(e) &&
         evbuffer_add_buffer(c->out, e->content) != 0) {
         ms_connection_close(c);
@@ -78,10 +75,12 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
 
 /* ---- streams ---- */
 
-static void run_read(void *user) {
+static void run_stream(void *user) {
     struct ms_exchange *e = user;
     if (ms_server_waited(e) > 3) /* the next one would wait as long: better an early error */
         e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread was free for it in time");
+    else if (e->task == MS_TASK_PASS)
+        ms_exchange_pass(e);
     else
         ms_exchange_read(e);
     ms_server_give_back(e);
@@ -89,8 +88,10 @@ static void run_read(void *user) {
 
 static void ask_stream(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-    e->task = MS_TASK_READ;
-    if (!ms_server_post(e, run_read)) {
+    e->task = e->stream.pass != NULL ? MS_TASK_PASS : MS_TASK_READ;
+    e->outlet = (struct ms_http_outlet){0};
+    e->socket = c->fd;
+    if (!ms_server_post(e, run_stream)) {
         e->task = MS_TASK_NONE;
         ms_connection_break_off(c);
     }
@@ -137,9 +138,26 @@ static void end_stream(struct ms_connection *c) {
     ms_answer_flush(c);
 }
 
-static void stream_returned(struct ms_connection *c) {
+static void pass_returned(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-    if (e->read_rc != 0) {
+    e->streamed_bytes += e->outlet.sent;
+    e->sent_bytes += e->outlet.sent;
+    c->queued_bytes += e->outlet.sent;
+    if (e->outlet.gone) {
+        ms_connection_close(c);
+    } else if (e->streamed_bytes == e->stream.length) {
+        c->complete = true;
+        ms_answer_flush(c);
+    } else {
+        (void)event_add(c->writable, NULL);
+    }
+}
+
+static void stream_returned(struct ms_connection *c, enum ms_exchange_task task) {
+    struct ms_exchange *e = c->exchange;
+    if (task == MS_TASK_PASS && (e->read_rc == 0 || e->outlet.gone)) {
+        pass_returned(c);
+    } else if (e->read_rc != 0) {
         ms_log_fields(MS_LOG_WARN, "an answer was broken off", "path", e->call.path, "error",
                       e->read_err.text, "request_id", e->request_id, NULL);
         ms_connection_break_off(c);
@@ -174,7 +192,7 @@ void ms_answer_returned(struct ms_exchange *e) {
     else if (task == MS_TASK_HANDLE)
         ms_answer_send(c);
     else
-        stream_returned(c);
+        stream_returned(c, task);
 }
 
 void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
@@ -190,7 +208,7 @@ void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
 static bool stream_may_read(const struct ms_connection *c) {
     return c->state == ANSWER && c->exchange->head_queued && !c->complete &&
            c->exchange->task == MS_TASK_NONE && event_pending(c->again, EV_TIMEOUT, NULL) == 0 &&
-           evbuffer_get_length(c->out) <= LOW_WATER_BYTES;
+           evbuffer_get_length(c->out) == 0;
 }
 
 void ms_answer_flush(struct ms_connection *c) {

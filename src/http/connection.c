@@ -87,7 +87,12 @@ void ms_connection_close(struct ms_connection *c) {
     (void)event_del(c->writable);
     (void)event_del(c->timer);
     (void)event_del(c->again);
-    close(c->fd);
+    if (c->exchange != NULL && ms_exchange_has_socket(c->exchange)) {
+        (void)shutdown(c->fd, SHUT_RDWR);
+        c->exchange->socket_left = true;
+    } else {
+        close(c->fd);
+    }
     c->fd = -1;
     ms_connection_wake(c);
     ms_clients_leave(&server->clients, c->client);
@@ -107,6 +112,7 @@ void ms_connection_close(struct ms_connection *c) {
     c->next = server->dead;
     server->dead = c;
     server->connection_count--;
+    server->closed_count++;
     ms_metric_add(&ms_http_connections, -1, NULL, NULL);
     event_active(server->bury, EV_TIMEOUT, 1);
 }

@@ -60,11 +60,10 @@ struct ms_connection {
     int64_t lingered_bytes;
 
     struct ms_exchange *exchange; /* NULL in HEAD and LINGER */
-    struct ms_http_chunked chunked;
-    int64_t body_left; /* of Content-Length */
-    /* what the route accepts */
-    int64_t max_body;
-    int64_t body_taken; /* dropped bytes included */
+    /* of the body, dropped bytes included; and how many of them at the last look, when that was,
+     * and the bytes a second before it */
+    int64_t body_taken, body_seen;
+    double body_seen_s, body_rate;
 
     struct evbuffer *out;
     bool complete; /* all of the answer is in `out` */
@@ -122,6 +121,8 @@ void ms_answer_on_again(int fd, short what, void *user);
 void ms_answer_returned(struct ms_exchange *exchange);
 
 /* request.c */
+/* Continues with a body whose bytes were moved by the disk's pool. */
+void ms_request_returned(struct ms_exchange *exchange);
 /* A new connection: reads requests from it, has them answered. Takes `fd` and one of the client's
  * count. */
 void ms_request_accept(struct ms_http_server *server, int fd, const uint8_t ip[16],

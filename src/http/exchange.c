@@ -7,11 +7,15 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <event2/buffer.h>
 
 #include "msaas/sys.h"
 #include "server.h"
+
+/* of a file, to one client, before the others get their turn */
+#define TURN_BYTES (INT64_C(1) << 20)
 
 /* ---- the request ---- */
 
@@ -29,6 +33,7 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t
         memcpy(exchange->text, text, size);
     exchange->text[size] = '\0';
     exchange->server = server;
+    exchange->body.fd = -1;
     server->exchange_count++;
     exchange->head.method = exchange->head.path = exchange->head.query = "";
     exchange->head.content_length = -1;
@@ -43,34 +48,6 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t
     return exchange;
 }
 
-int ms_exchange_grow_body(struct ms_exchange *e, size_t more) {
-    struct ms_http_server *server = e->server;
-    size_t wanted = e->body_bytes + more + 1, capacity = e->body_capacity * 2;
-    if (wanted <= e->body_capacity)
-        return 0;
-    if (capacity < wanted)
-        capacity = wanted;
-    if (e->head.content_length >= 0 && capacity > (size_t)e->head.content_length + 1)
-        capacity = (size_t)e->head.content_length + 1;
-    if (server->inflight_bytes + (int64_t)(capacity - e->body_capacity) >
-        server->options.max_inflight_bytes)
-        return 503;
-    char *body = realloc(e->body, capacity);
-    if (body == NULL)
-        return 503;
-    server->inflight_bytes += (int64_t)(capacity - e->body_capacity);
-    e->body = body;
-    e->body_capacity = capacity;
-    return 0;
-}
-
-void ms_exchange_free_body(struct ms_exchange *e) {
-    e->server->inflight_bytes -= (int64_t)e->body_capacity;
-    free(e->body);
-    e->body = NULL;
-    e->body_bytes = e->body_capacity = 0;
-}
-
 static void free_exchange(struct ms_exchange *exchange) {
     if (exchange->headers != NULL)
         evbuffer_free(exchange->headers);
@@ -78,17 +55,24 @@ static void free_exchange(struct ms_exchange *exchange) {
         evbuffer_free(exchange->content);
     free(exchange->content_type);
     free(exchange->chunk);
-    ms_exchange_free_body(exchange);
+    if (exchange->socket_left)
+        (void)close(exchange->socket);
     exchange->server->exchange_count--;
     ms_clients_leave(&exchange->server->clients, exchange->client);
     free(exchange->text);
     free(exchange);
 }
 
+static void end_stream_and_body(struct ms_exchange *e) {
+    if (e->stream.close != NULL)
+        e->stream.close(e->stream.context);
+    e->stream.close = NULL;
+    ms_body_free(e->server, &e->body);
+}
+
 static void run_close(void *user) {
     struct ms_exchange *e = user;
-    e->stream.close(e->stream.context);
-    e->stream.close = NULL;
+    end_stream_and_body(e);
     ms_server_give_back(e);
 }
 
@@ -96,13 +80,21 @@ void ms_exchange_release(struct ms_exchange *e) {
     e->connection = NULL;
     if (e->task != MS_TASK_NONE)
         return; /* later, when it comes back */
-    if (e->stream.close != NULL) {
+    if (e->stream.close != NULL || e->body.fd >= 0) {
         e->task = MS_TASK_CLOSE;
         if (ms_server_post(e, run_close))
             return;
-        e->stream.close(e->stream.context);
     }
+    end_stream_and_body(e);
     free_exchange(e);
+}
+
+bool ms_exchange_has_socket(const struct ms_exchange *e) {
+    return e->task == MS_TASK_BODY || e->task == MS_TASK_PASS;
+}
+
+bool ms_exchange_is_stream(const struct ms_exchange *e) {
+    return e->stream.read != NULL || e->stream.pass != NULL;
 }
 
 void ms_exchange_tell(struct ms_exchange *e, int status) {
@@ -336,4 +328,17 @@ void ms_exchange_read(struct ms_exchange *exchange) {
     if (exchange->read_rc == 0 && exchange->chunk_bytes > capacity)
         exchange->read_rc = ms_error_set(&exchange->read_err, MS_EINTERNAL,
                                          "a stream gave more bytes than there is room for");
+    if (exchange->chunk_bytes == 0) { /* it may be long until there is more */
+        free(exchange->chunk);
+        exchange->chunk = NULL;
+    }
+}
+
+void ms_exchange_pass(struct ms_exchange *exchange) {
+    const int64_t left = exchange->stream.length - exchange->streamed_bytes;
+    exchange->read_err = (struct ms_error){0};
+    exchange->outlet = (struct ms_http_outlet){
+        .socket = exchange->socket, .left = left < TURN_BYTES ? left : TURN_BYTES};
+    exchange->read_rc =
+        exchange->stream.pass(exchange->stream.context, &exchange->outlet, &exchange->read_err);
 }

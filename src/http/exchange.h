@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "body.h"
 #include "msaas/http_server.h"
 #include "msaas/networks.h"
 #include "parse.h"
@@ -15,11 +16,26 @@ struct evbuffer;
 struct ms_connection;
 
 /* the most that one read() of a stream may give */
-#define MS_HTTP_CHUNK_BYTES (64 << 10)
+#define MS_HTTP_CHUNK_BYTES (16 << 10)
 /* free bytes before and behind it, for the chunked coding */
 #define MS_HTTP_CHUNK_ROOM 24
 
-enum ms_exchange_task { MS_TASK_NONE, MS_TASK_HANDLE, MS_TASK_READ, MS_TASK_CLOSE };
+enum ms_exchange_task {
+    MS_TASK_NONE,
+    MS_TASK_BODY, /* takes what has come of the body */
+    MS_TASK_HANDLE,
+    MS_TASK_READ,
+    MS_TASK_PASS,
+    MS_TASK_CLOSE,
+};
+
+/* One call of a stream's pass(). */
+struct ms_http_outlet {
+    int socket;
+    int64_t left; /* to be sent in this call */
+    int64_t sent;
+    bool gone;
+};
 
 struct ms_exchange {
     struct ms_http_server *server;
@@ -29,6 +45,10 @@ struct ms_exchange {
     struct ms_exchange *next;
     /* what a pool does with it now */
     enum ms_exchange_task task;
+    /* of the connection, for MS_TASK_BODY and MS_TASK_PASS. A connection that is closed meanwhile
+     * leaves it to the exchange. */
+    int socket;
+    bool socket_left;
     const struct ms_http_route *route;
     double started_s, posted_s;
     int64_t sent_bytes;
@@ -45,8 +65,7 @@ struct ms_exchange {
     char peer[MS_IP_TEXT_BYTES];
     /* Who asks, where a proxy said so: counted until the exchange is over. Else NULL */
     struct ms_client *client;
-    char *body;
-    size_t body_bytes, body_capacity;
+    struct ms_body body;
 
     /* The answer. */
     int status;               /* 0: none yet */
@@ -54,11 +73,12 @@ struct ms_exchange {
     struct evbuffer *content; /* NULL: none */
     char *content_type;
     bool out_of_memory;
-    /* .read set: the answer is a stream; .close set: it is still to be called */
+    /* .read or .pass set: the answer is a stream; .close set: it is still to be called */
     struct ms_http_stream stream;
     int64_t streamed_bytes;
     char *chunk; /* read() fills it from MS_HTTP_CHUNK_ROOM on */
     size_t chunk_bytes;
+    struct ms_http_outlet outlet; /* of the last pass() */
     int again_ms;
     int read_rc;
     struct ms_error read_err;
@@ -68,13 +88,13 @@ struct ms_exchange {
  * memory. */
 struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t ip[16],
                                     const char *text, size_t size);
-/* Its connection is done with it. Closes the stream on the pool, because that may block, and frees
- * the exchange, at once or when it comes back from the pool. */
+/* Its connection is done with it. Closes stream and body on the pool, because that may block, and
+ * frees the exchange, at once or when it comes back from the pool. */
 void ms_exchange_release(struct ms_exchange *exchange);
-/* Makes room for `more` bytes of the body and a NUL behind them. Returns 0, or 503: too little
- * memory, or max_inflight_bytes are reached. */
-MS_MUST_CHECK int ms_exchange_grow_body(struct ms_exchange *exchange, size_t more);
-void ms_exchange_free_body(struct ms_exchange *exchange);
+/* Whether a pool has the connection's socket now. */
+bool ms_exchange_has_socket(const struct ms_exchange *exchange);
+/* Whether the answer is a stream. */
+bool ms_exchange_is_stream(const struct ms_exchange *exchange);
 /* Calls options.done, once for each exchange. */
 void ms_exchange_tell(struct ms_exchange *exchange, int status);
 /* Sets call.request_id to that of the client, or makes one. */
@@ -88,7 +108,9 @@ MS_MUST_CHECK bool ms_exchange_put_head(const struct ms_exchange *exchange, int6
 /* Whether an answer to this method with this status has a body. */
 bool ms_exchange_has_body(const struct ms_exchange *exchange);
 
-/* Calls read() of the stream once, into exchange->chunk. Blocks as long as the stream does. */
+/* Calls read() of the stream once, into exchange->chunk, or pass() with exchange->outlet. Blocks as
+ * long as the stream does. */
 void ms_exchange_read(struct ms_exchange *exchange);
+void ms_exchange_pass(struct ms_exchange *exchange);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -17,13 +18,23 @@
 #include "msaas/log.h"
 #include "msaas/sys.h"
 
+#define DISK_THREADS 2
+#define INFLIGHT_BYTES (INT64_C(2) << 30)
+/* Memory goes back to the system after so many connections were closed, a little later, because
+ * more may follow. */
+#define TRIM_CONNECTIONS 64
+#define TRIM_MS 1000
+
 /* ---- from the pools, and from stop ---- */
 
 static void take_finished(struct ms_http_server *server) {
     struct ms_exchange *next;
     for (struct ms_exchange *e = ms_server_take_finished(server); e != NULL; e = next) {
         next = e->next;
-        ms_answer_returned(e);
+        if (e->task == MS_TASK_BODY)
+            ms_request_returned(e);
+        else
+            ms_answer_returned(e);
     }
 }
 
@@ -62,12 +73,36 @@ static void on_drain_end(evutil_socket_t fd, short what, void *user) {
 }
 
 static void on_bury(evutil_socket_t fd, short what, void *user) {
+    struct ms_http_server *server = user;
     (void)fd;
     (void)what;
-    ms_connection_bury(user);
+    ms_connection_bury(server);
+    if (server->closed_count >= TRIM_CONNECTIONS && !event_pending(server->trim, EV_TIMEOUT, NULL))
+        set_timer(server->trim, TRIM_MS);
+}
+
+static void run_trim(void *unused) {
+    (void)unused;
+    ms_memory_trim();
+}
+
+static void on_trim(evutil_socket_t fd, short what, void *user) {
+    struct ms_http_server *server = user;
+    (void)fd;
+    (void)what;
+    server->closed_count = 0;
+    (void)!ms_tasks_post(server->disk_pool, run_trim, NULL, NULL);
 }
 
 /* ---- life ---- */
+
+static int64_t share_of_disk(const char *folder) {
+    struct statvfs disk;
+    if (statvfs(folder, &disk) != 0)
+        return INFLIGHT_BYTES;
+    const int64_t half = (int64_t)(disk.f_bavail / 2) * (int64_t)disk.f_frsize;
+    return half < INFLIGHT_BYTES ? half : INFLIGHT_BYTES;
+}
 
 static void fill_in_defaults(struct ms_http_server_options *options) {
     if (options->threads <= 0)
@@ -76,8 +111,10 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->max_wait_ms = 10000;
     if (options->max_connections <= 0)
         options->max_connections = 4096;
+    if (options->scratch_dir == NULL)
+        options->scratch_dir = "/tmp";
     if (options->max_inflight_bytes <= 0)
-        options->max_inflight_bytes = INT64_C(512) << 20;
+        options->max_inflight_bytes = share_of_disk(options->scratch_dir);
     if (options->max_header_bytes == 0)
         options->max_header_bytes = 16 << 10;
     if (options->max_client_connections <= 0)
@@ -136,6 +173,8 @@ static int start_pools(struct ms_http_server *server, struct ms_error *err) {
     const int threads = server->options.threads;
     const int waiting = 2 * server->options.max_connections + 64;
     int rc = ms_tasks_new((threads + 1) / 2, waiting, &server->pool, err);
+    if (rc == 0)
+        rc = ms_tasks_new(DISK_THREADS, waiting, &server->disk_pool, err);
     if (rc == 0 && has_slow_routes(server->options.routes))
         rc = ms_tasks_new(threads, waiting, &server->slow_pool, err);
     return rc;
@@ -168,8 +207,9 @@ int ms_http_server_new(const struct ms_http_server_options *options, struct ms_h
     server->wake = event_new(server->base, server->wake_fd, EV_READ | EV_PERSIST, on_wake, server);
     server->drain_end = evtimer_new(server->base, on_drain_end, server);
     server->bury = evtimer_new(server->base, on_bury, server);
+    server->trim = evtimer_new(server->base, on_trim, server);
     if (server->wake == NULL || server->drain_end == NULL || server->bury == NULL ||
-        event_add(server->wake, NULL) != 0) {
+        server->trim == NULL || event_add(server->wake, NULL) != 0) {
         rc = ms_error_set(err, MS_ENOMEM, "no memory for an HTTP server");
         goto out;
     }
@@ -207,6 +247,9 @@ void ms_http_server_free(struct ms_http_server *server) {
     ms_tasks_free(server->pool); /* waits for running handlers */
     ms_tasks_free(server->slow_pool);
     server->pool = server->slow_pool = NULL;
+    take_finished(server); /* which may close something on the pool of the disk */
+    ms_tasks_free(server->disk_pool);
+    server->disk_pool = NULL;
     take_finished(server);
     if (server->bury != NULL)
         ms_connection_bury(server);
@@ -216,6 +259,8 @@ void ms_http_server_free(struct ms_http_server *server) {
         event_free(server->drain_end);
     if (server->bury != NULL)
         event_free(server->bury);
+    if (server->trim != NULL)
+        event_free(server->trim);
     if (server->base != NULL)
         event_base_free(server->base);
     if (server->wake_fd >= 0)

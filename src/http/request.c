@@ -1,9 +1,10 @@
-/* What comes in: heads, bodies and the routes that they lead to. On the loop. Memory for a body is
- * reserved as its bytes come, whatever Content-Length says, and is counted for all connections
- * together. */
+/* What comes in: heads, bodies and the routes that they lead to. On the loop; a body's bytes are
+ * moved into its file by the disk's pool (body.c). Files are counted by the bytes that have come,
+ * whatever Content-Length says, for all connections together. */
 #include "connection.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,9 +20,9 @@
 #include "router.h"
 
 #define MIN_IN_BYTES 2048
-#define BODY_STEP_BYTES (64 << 10) /* reserved at first */
-#define MAX_READ_BYTES (256 << 10) /* at once, so that other connections get their turn */
-#define DROP_BYTES (64 << 10)      /* of a body that the route does not accept */
+#define DROP_BYTES (64 << 10) /* of a body that the route does not accept */
+#define RATE_S 2              /* the least that a body's rate is measured over */
+#define AGAIN_MS 100
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
@@ -37,6 +38,7 @@ static void run_handle(void *user) {
     } else {
         e->route->handle(&e->call);
     }
+    ms_body_free(e->server, &e->body);
     ms_server_give_back(e);
 }
 
@@ -45,10 +47,8 @@ static void dispatch(struct ms_connection *c) {
     c->state = ANSWER;
     (void)event_del(c->timer);
     ms_connection_want_to_read(c, c->in_bytes < c->server->options.max_header_bytes);
-    e->call.body = e->body != NULL ? e->body : "";
-    e->call.body_bytes = e->body_bytes;
-    if (e->body != NULL)
-        e->body[e->body_bytes] = '\0';
+    e->call.body = e->body.map != NULL ? e->body.map : "";
+    e->call.body_bytes = (size_t)e->body.bytes;
     if (e->route->where == MS_HTTP_LOOP) {
         e->route->handle(&e->call);
         ms_answer_send(c);
@@ -64,84 +64,74 @@ static void dispatch(struct ms_connection *c) {
 static const char *const too_busy = "too many uploads at the same time; try again later";
 static const char *const too_large = "the body is too large";
 
-/* Takes the bytes of the body that are in `in`. True: there is nothing more to do now. */
-static bool take_body(struct ms_connection *c) {
+/* Lends the socket, and what was read from it, to the disk's pool, until it has moved what has come
+ * of the body. */
+static void take_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
-    size_t at = 0;
-    int done = 0;
-    while (done == 0 && at < c->in_bytes) {
-        const char *data = c->in + at;
-        size_t used, size;
-        int status = 0;
-        if (e->head.chunked) {
-            done = ms_http_chunked_feed(&c->chunked, data, c->in_bytes - at, &used, &data, &size);
-        } else {
-            used = size = (int64_t)(c->in_bytes - at) < c->body_left ? c->in_bytes - at
-                                                                     : (size_t)c->body_left;
-            c->body_left -= (int64_t)size;
-            done = c->body_left == 0;
-        }
-        at += used;
-        c->body_taken += (int64_t)size;
-        if (done < 0) {
-            ms_answer_send_error(c, 400, "the chunked body is malformed", true);
-            return true;
-        }
-        if (c->body_taken > (c->max_body > 0 ? c->max_body : DROP_BYTES)) {
-            ms_answer_send_error(c, 413, too_large, true);
-            return true;
-        }
-        if (c->max_body > 0 && size > 0) {
-            status = ms_exchange_grow_body(e, size);
-            if (status != 0) {
-                ms_answer_send_error(c, status, too_busy, true);
-                return true;
-            }
-            memcpy(e->body + e->body_bytes, data, size);
-            e->body_bytes += size;
-        }
+    ms_connection_want_to_read(c, false);
+    e->body.rest = c->in;
+    e->body.rest_bytes = c->in_bytes;
+    c->in = NULL;
+    c->in_bytes = c->in_capacity = 0;
+    e->task = MS_TASK_BODY;
+    e->socket = c->fd;
+    if (!ms_server_post(e, ms_body_take)) {
+        e->task = MS_TASK_NONE;
+        ms_answer_send_error(c, 503, too_many_wait, true);
     }
-    c->in_bytes -= at;
-    if (c->in_bytes > 0)
-        memmove(c->in, c->in + at, c->in_bytes);
-    if (done == 0)
-        return false;
-    dispatch(c);
-    return true;
 }
 
-/* Reads a body of known length, without a copy. */
-static void read_body(struct ms_connection *c) {
-    struct ms_exchange *e = c->exchange;
-    size_t most = c->body_left < MAX_READ_BYTES ? (size_t)c->body_left : MAX_READ_BYTES;
-    char *to = c->server->scratch;
-    if (c->max_body > 0) {
-        const bool full = e->body_bytes + 1 >= e->body_capacity;
-        const int status =
-            full ? ms_exchange_grow_body(e, most < BODY_STEP_BYTES ? most : BODY_STEP_BYTES) : 0;
-        if (status != 0) {
-            ms_answer_send_error(c, status, too_busy, true);
-            return;
-        }
-        to = e->body + e->body_bytes;
-        if (most > e->body_capacity - 1 - e->body_bytes)
-            most = e->body_capacity - 1 - e->body_bytes;
-    } else if (most > MS_HTTP_SCRATCH_BYTES) {
-        most = MS_HTTP_SCRATCH_BYTES;
+/* How fast its body comes, in bytes a second; one that has just begun is fast. */
+static double body_rate(struct ms_connection *c, double now_s) {
+    const double passed_s = now_s - c->body_seen_s;
+    if (passed_s > RATE_S) {
+        c->body_rate = (double)(c->body_taken - c->body_seen) / passed_s;
+        c->body_seen = c->body_taken;
+        c->body_seen_s = now_s;
     }
-    ssize_t got = recv(c->fd, to, most, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    return c->body_rate;
+}
+
+/* The bodies fill their share of the disk: the slowest gives way. It is not one that the pool has
+ * now, because of that one bytes have just come. */
+static void make_room(struct ms_connection *c) {
+    const double now_s = ms_monotonic_s();
+    struct ms_connection *slowest = c;
+    for (struct ms_connection *other = c->server->connections; other != NULL; other = other->next)
+        if (other->state == BODY && other->exchange->task == MS_TASK_NONE &&
+            other->exchange->body.bytes > 0 &&
+            body_rate(other, now_s) < body_rate(slowest, now_s))
+            slowest = other;
+    ms_body_forget(c->server, &slowest->exchange->body);
+    ms_answer_send_error(slowest, 503, too_busy, true);
+}
+
+void ms_request_returned(struct ms_exchange *e) {
+    struct ms_connection *c = e->connection;
+    e->task = MS_TASK_NONE;
+    if (c == NULL) {
+        ms_exchange_release(e);
         return;
-    if (got <= 0) {
+    }
+    c->in = e->body.rest;
+    c->in_bytes = c->in_capacity = e->body.rest_bytes;
+    e->body.rest = NULL;
+    e->body.rest_bytes = 0;
+    c->received_bytes += e->body.taken - c->body_taken;
+    c->body_taken = e->body.taken;
+    (void)body_rate(c, ms_monotonic_s());
+    if (e->body.status != 0) {
+        ms_answer_send_error(c, e->body.status, e->body.reason, true);
+    } else if (e->body.gone) {
         ms_connection_close(c);
-        return;
-    }
-    c->received_bytes += got;
-    if (c->max_body > 0)
-        e->body_bytes += (size_t)got;
-    c->body_left -= got;
-    if (c->body_left == 0)
+    } else if (e->body.complete) {
         dispatch(c);
+    } else {
+        if (e->body.crowded)
+            make_room(c);
+        if (c->fd >= 0 && c->state == BODY)
+            ms_connection_want_to_read(c, true);
+    }
 }
 
 /* Finds the route of a head, and decides whether its body is accepted: before the body is read, and
@@ -166,25 +156,27 @@ static void begin_body(struct ms_connection *c) {
     }
     (void)ms_http_route_params(e->route->pattern, e->call.path,
                                (char *)e->call.path + strlen(e->call.path) + 1, e->call.params);
-    c->max_body = e->route->max_body_bytes;
-    if (length > (c->max_body > 0 ? c->max_body : DROP_BYTES) ||
+    e->body.is_kept = e->route->max_body_bytes > 0;
+    e->body.most = e->body.is_kept ? e->route->max_body_bytes : DROP_BYTES;
+    if (length > e->body.most ||
         length > server->options.max_inflight_bytes) {
         ms_answer_send_error(c, 413, too_large, true);
         return;
     }
-    if (server->exchange_count > 2 * server->options.max_connections ||
-        (c->max_body > 0 && server->inflight_bytes + length > server->options.max_inflight_bytes)) {
+    if (server->exchange_count > 2 * server->options.max_connections) {
         ms_answer_send_error(c, 503, too_busy, has_body);
         return;
     }
-    c->chunked = (struct ms_http_chunked){0};
-    c->body_left = length > 0 ? length : 0;
-    c->body_taken = 0;
     if (!has_body) {
         dispatch(c);
         return;
     }
     c->state = BODY;
+    e->body.is_chunked = e->head.chunked;
+    e->body.left = length;
+    c->body_taken = c->body_seen = 0;
+    c->body_seen_s = ms_monotonic_s();
+    c->body_rate = HUGE_VAL;
     ms_connection_pace(c, c->received_bytes);
     if (e->head.expect_continue && c->in_bytes == 0) {
         if (evbuffer_add(c->out, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 0) {
@@ -195,7 +187,9 @@ static void begin_body(struct ms_connection *c) {
         if (c->fd < 0)
             return;
     }
-    if (!take_body(c))
+    if (c->in_bytes > 0)
+        take_body(c);
+    else
         ms_connection_want_to_read(c, true);
 }
 
@@ -311,10 +305,8 @@ static bool take_head(struct ms_connection *c) {
 /* Reads into `in` as much as it has room for. */
 static void fill_in(struct ms_connection *c) {
     const size_t most = c->server->options.max_header_bytes;
-    if ((c->in_bytes == c->in_capacity || c->state == BODY) && c->in_capacity < most) {
-        size_t capacity = c->state == BODY      ? most
-                          : c->in_capacity == 0 ? MIN_IN_BYTES
-                                                : 2 * c->in_capacity;
+    if (c->in_bytes == c->in_capacity && c->in_capacity < most) {
+        size_t capacity = c->in_capacity < MIN_IN_BYTES ? MIN_IN_BYTES : 2 * c->in_capacity;
         char *in = realloc(c->in, capacity < most ? capacity : most);
         if (in == NULL) {
             ms_connection_close(c);
@@ -357,8 +349,8 @@ static void drop_input(struct ms_connection *c) {
 
 static void read_request(struct ms_connection *c) {
     bool taken = false;
-    if (c->state == BODY && !c->exchange->head.chunked) {
-        read_body(c);
+    if (c->state == BODY) {
+        take_body(c);
         return;
     }
     fill_in(c);
@@ -371,13 +363,10 @@ static void read_request(struct ms_connection *c) {
     }
     if (c->state == HEAD && c->in_bytes > 0)
         taken = take_head(c);
-    else if (c->state == BODY)
-        (void)take_body(c);
     /* The client has gone, or will not complete its request. Running answers are still written,
      * because it may have closed its half only. */
     if (c->fd >= 0 && c->eof &&
-        ((c->state == HEAD && !taken) || c->state == BODY ||
-         event_pending(c->again, EV_TIMEOUT, NULL) != 0))
+        ((c->state == HEAD && !taken) || event_pending(c->again, EV_TIMEOUT, NULL) != 0))
         ms_connection_close(c);
 }
 
@@ -401,7 +390,9 @@ static void on_timer(evutil_socket_t fd, short what, void *user) {
     (void)what;
     if (c->fd < 0)
         return;
-    if (c->state == ANSWER && c->exchange->head_queued)
+    if (c->exchange != NULL && ms_exchange_has_socket(c->exchange)) /* bytes move just now */
+        ms_connection_set_timer(c, AGAIN_MS);
+    else if (c->state == ANSWER && c->exchange->head_queued)
         ms_answer_check_pace(c);
     else if (c->is_idle || c->state == LINGER)
         ms_connection_close(c);

@@ -17,8 +17,11 @@ void ms_server_wake(struct ms_http_server *server) {
 
 bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
     struct ms_http_server *server = exchange->server;
-    struct ms_tasks *pool =
-        exchange->route->where == MS_HTTP_SLOW ? server->slow_pool : server->pool;
+    struct ms_tasks *pool = server->pool;
+    if (exchange->task == MS_TASK_BODY || exchange->task == MS_TASK_CLOSE)
+        pool = server->disk_pool;
+    else if (exchange->route->where == MS_HTTP_SLOW)
+        pool = server->slow_pool;
     exchange->posted_s = ms_monotonic_s();
     return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;
 }

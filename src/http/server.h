@@ -30,6 +30,9 @@ struct ms_http_server {
     struct event *drain_end;
     /* frees `dead` at a moment when no function uses one of them */
     struct event *bury;
+    /* gives freed memory back to the system, some time after connections were closed */
+    struct event *trim;
+    int closed_count; /* since then */
     int wake_fd;
     int port;
     /* of a connection: those above are left to everything else */
@@ -37,8 +40,8 @@ struct ms_http_server {
     /* listens on loopback */
     bool loopback;
     bool draining;
-    /* slow_pool NULL: no route is slow */
-    struct ms_tasks *pool, *slow_pool;
+    /* slow_pool NULL: no route is slow; disk_pool: for bodies, and what is closed */
+    struct ms_tasks *pool, *slow_pool, *disk_pool;
     struct ms_connection *connections, *dead;
     int connection_count;
     struct ms_clients clients;
@@ -47,8 +50,8 @@ struct ms_http_server {
     double refusal_logged_s; /* 0: never */
     /* those whose connection is closed count too */
     int exchange_count;
-    /* memory of all bodies together */
-    int64_t inflight_bytes;
+    /* of all bodies together */
+    _Atomic int64_t inflight_bytes;
     /* dropped bytes are read into it */
     char *scratch;
     char date[40];
@@ -63,7 +66,7 @@ struct ms_http_server {
 
 /* Wakes the loop. Any thread, or a signal handler. */
 void ms_server_wake(struct ms_http_server *server);
-/* Has `run` called on the pool of the exchange's route. False: too many tasks wait there. */
+/* Has `run` called on the pool of the exchange's task and route. False: too many tasks wait there. */
 bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange));
 /* On the pool: how long the exchange waited for a thread, in units of options.max_wait_ms. */
 double ms_server_waited(const struct ms_exchange *exchange);

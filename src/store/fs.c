@@ -93,8 +93,9 @@ static void describe(int fd, const struct stat *status, struct ms_object_info *i
                  (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec);
 }
 
-static int open_object(const struct fs *fs, const char *bucket, const char *key, int *fd,
-                       struct ms_object_info *info, struct ms_error *err) {
+static int fs_file(struct ms_store *store, const char *bucket, const char *key, int *fd,
+                   struct ms_object_info *info, struct ms_error *err) {
+    const struct fs *fs = (const struct fs *)store;
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
     *fd = -1;
@@ -218,7 +219,7 @@ out:
 static int fs_head(struct ms_store *store, const char *bucket, const char *key,
                    struct ms_object_info *info, struct ms_error *err) {
     int fd;
-    const int rc = open_object((struct fs *)store, bucket, key, &fd, info, err);
+    const int rc = fs_file(store, bucket, key, &fd, info, err);
     if (rc == 0)
         (void)close(fd);
     return rc;
@@ -229,7 +230,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
     struct fs *fs = (struct fs *)store;
     char *block = NULL;
     int fd;
-    int rc = open_object(fs, bucket, key, &fd, sink->info, err);
+    int rc = fs_file(store, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
     rc = ms_store_range(sink->info->bytes, first, &last, err);
@@ -345,6 +346,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .put = fs_put,
         .head = fs_head,
         .get = fs_get,
+        .file = fs_file,
         .remove = fs_remove,
     };
     const char *path = options->url + strlen("file:");

@@ -166,6 +166,18 @@ int ms_store_get(struct ms_store *store, const char *bucket, const char *key, in
     return store->ops->get(store, full, key, first, last, &sink, err);
 }
 
+int ms_store_file(struct ms_store *store, const char *bucket, const char *key, int *fd,
+                  struct ms_object_info *info, struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, key, full, err);
+    *fd = -1;
+    if (rc != 0)
+        return rc;
+    if (store->ops->file == NULL)
+        return ms_error_set(err, MS_EUNSUPPORTED, "the objects of S3 are no local files");
+    return store->ops->file(store, full, key, fd, info, err);
+}
+
 int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                     struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];

@@ -120,6 +120,57 @@ static inline void stream(const struct ms_http_call *call) {
     ms_http_reply_stream(call, 200, "application/octet-stream", &answer);
 }
 
+/* A stream that passes its bytes on: all that the client takes. */
+static inline int source_pass(void *context, struct ms_http_outlet *outlet, struct ms_error *err) {
+    static const char bytes[8192] = {'p'};
+    struct source *source = context;
+    for (size_t taken = sizeof bytes; taken == sizeof bytes && source->left > 0;) {
+        if (source->fails_at >= 0 && source->left <= source->fails_at)
+            return ms_error_set(err, MS_EIO, "a test's stream fails");
+        const size_t size =
+            source->left < (int64_t)sizeof bytes ? (size_t)source->left : sizeof bytes;
+        taken = ms_http_outlet_write(outlet, bytes, size);
+        source->left -= (int64_t)taken;
+        atomic_fetch_add(&given, (int64_t)taken);
+    }
+    return 0;
+}
+
+/* /pass/{bytes}/{bytes left when it fails, -1: never} */
+static inline void pass(const struct ms_http_call *call) {
+    struct source *source = calloc(1, sizeof *source);
+    struct ms_http_stream answer = {.pass = source_pass, .close = source_close, .context = source};
+    assert_non_null(source);
+    answer.length = source->left = number(call->params[0]);
+    source->fails_at = number(call->params[1]);
+    atomic_fetch_add(&opens, 1);
+    ms_http_reply_stream(call, 200, "application/octet-stream", &answer);
+}
+
+/* A file of MiBs, each byte of which is the number of its MiB. */
+static FILE *served_file;
+
+static inline int file_pass(void *context, struct ms_http_outlet *outlet, struct ms_error *err) {
+    struct source *source = context;
+    int64_t taken = 0;
+    const int rc = ms_http_outlet_file(outlet, fileno(served_file), source->fails_at, source->left,
+                                       &taken, err);
+    source->fails_at += taken;
+    source->left -= taken;
+    return rc;
+}
+
+/* /file/{first}/{count} */
+static inline void file(const struct ms_http_call *call) {
+    struct source *source = calloc(1, sizeof *source);
+    struct ms_http_stream answer = {.pass = file_pass, .close = source_close, .context = source};
+    assert_non_null(source);
+    source->fails_at = number(call->params[0]);
+    answer.length = source->left = number(call->params[1]);
+    atomic_fetch_add(&opens, 1);
+    ms_http_reply_stream(call, 200, "application/octet-stream", &answer);
+}
+
 /* Thinks better of it. */
 static inline void twice(const struct ms_http_call *call) {
     struct source *source = calloc(1, sizeof *source);
@@ -141,6 +192,9 @@ static const struct ms_http_route routes[] = {
     {"GET", "/status/{}", status, MS_HTTP_LOOP, 0},
     {"GET", "/wait", wait_for_gate, MS_HTTP_POOL, 0},
     {"GET", "/stream/{}/{}", stream, MS_HTTP_POOL, 0},
+    {"GET", "/pass/{}/{}", pass, MS_HTTP_POOL, 0},
+    {"GET", "/file/{}/{}", file, MS_HTTP_SLOW, 0},
+    {"POST", "/large", hello, MS_HTTP_POOL, 64 << 20},
     {"GET", "/slow", wait_for_gate, MS_HTTP_SLOW, 0},
     {"GET", "/twice", twice, MS_HTTP_POOL, 0},
     {0},

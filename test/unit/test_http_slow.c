@@ -67,75 +67,6 @@ static void may_be_told_to_wait_for_ever(void **state) {
     peer_stop(&peer, 0);
 }
 
-static void counts_bodies_in_flight(void **state) {
-    struct ms_http_server_options options = options_of();
-    const double until = ms_monotonic_s() + PATIENCE_S;
-    char *filler = calloc(1, MIB);
-    (void)state;
-    assert_non_null(filler);
-    options.max_inflight_bytes = 1 << 20;
-    struct peer peer;
-    peer_start(&peer, &options);
-    int first;
-    char *answer;
-    /* What is only promised costs nothing: ten of these are more than there may be. */
-    for (int i = 0; i < 10; i++) {
-        first = dial(peer.port);
-        assert_true(say_text(
-            first, POST("/echo", "Expect: 100-continue\r\nContent-Length: 900000\r\n", "")));
-        answer = hear_until(first, "\r\n\r\n");
-        assert_int_equal(status_of(answer), 100);
-        free(answer);
-        close(first);
-    }
-    first = dial(peer.port);
-    assert_true(say_text(first, POST("/echo", "Content-Length: 900000\r\n", "")) &&
-                say(first, filler, 899999));
-    int second;
-    /* The first one's bytes must have come before the second's: it is refused as soon as they have.
-     */
-    for (int code = 0; code != 503;) {
-        assert_true(ms_monotonic_s() < until);
-        second = dial(peer.port);
-        assert_true(say_text(
-            second, POST("/echo", "Expect: 100-continue\r\nContent-Length: 600000\r\n", "")));
-        answer = hear_until(second, "\r\n\r\n");
-        code = status_of(answer);
-        if (code == 503)
-            assert_non_null(strstr(answer, "\r\nRetry-After: "));
-        free(answer);
-        close(second);
-    }
-    second = dial(peer.port);
-    assert_true(say_text(second, POST("/echo", "Transfer-Encoding: chunked\r\n", "AAE60\r\n")));
-    (void)say(second, filler, 700000);
-    answer = hear_all(second, NULL, NULL);
-    assert_int_equal(status_of(answer), 503);
-    free(answer);
-    close(second);
-    /* The first is whole and answered; then there is room again. */
-    assert_true(say(first, filler, 1));
-    answer = hear_all(first, NULL, NULL);
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    close(first);
-    answer = ask(peer.port, GET("/hello"));
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    second = dial(peer.port);
-    assert_true(say_text(second, POST("/echo", "Content-Length: 900000\r\n", "")) &&
-                say(second, filler, 900000));
-    answer = hear_all(second, NULL, NULL);
-    assert_int_equal(status_of(answer), 200);
-    free(answer);
-    close(second);
-    answer = ask(peer.port, POST("/echo", "Content-Length: 2000000\r\n", ""));
-    assert_int_equal(status_of(answer), 413); /* never possible */
-    free(answer);
-    free(filler);
-    peer_stop(&peer, 0);
-}
-
 static void lets_early_errors_be_heard(void **state) {
     const int fd = dial(shared.port);
     char *filler = calloc(1, 8 * MIB);
@@ -431,7 +362,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_slow_heads_bodies_and_idlers),
         cmocka_unit_test(may_be_told_to_wait_for_ever),
-        cmocka_unit_test(counts_bodies_in_flight),
         cmocka_unit_test(lets_early_errors_be_heard),
         cmocka_unit_test(streams_whole_answers),
         cmocka_unit_test(breaks_off_what_fails),

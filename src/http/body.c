@@ -1,0 +1,186 @@
+/* See body.h. The loop says when bytes have come, a thread of the disk's pool moves them: neither
+ * waits for the client, and the loop does not wait for the disk. */
+#include "body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "exchange.h"
+#include "msaas/log.h"
+#include "msaas/sys.h"
+#include "server.h"
+
+#define BLOCK_BYTES (64 << 10) /* read at once */
+#define TURN_BYTES (4 << 20)
+
+static void refuse(struct ms_body *body, int status, const char *reason) {
+    body->status = status;
+    body->reason = reason;
+}
+
+static void refuse_for_disk(struct ms_body *body, const char *scratch) {
+    ms_log(MS_LOG_ERROR, "an upload cannot be written to %s: %s", scratch, strerror(errno));
+    refuse(body, 503, "the server has no room for uploads now; try again later");
+}
+
+static bool open_file(struct ms_body *body, const char *scratch) {
+    char *path = ms_strdupf("%s/upload-XXXXXX", scratch);
+    if (path == NULL) {
+        errno = ENOMEM;
+        return false;
+    }
+    body->fd = mkostemp(path, O_CLOEXEC);
+    if (body->fd >= 0)
+        (void)unlink(path);
+    free(path);
+    return body->fd >= 0;
+}
+
+static void keep(struct ms_http_server *server, struct ms_body *body, const char *data,
+                 size_t size) {
+    if (body->fd < 0 && !open_file(body, server->options.scratch_dir)) {
+        refuse_for_disk(body, server->options.scratch_dir);
+        return;
+    }
+    for (size_t done = 0; done < size;) {
+        const ssize_t some = write(body->fd, data + done, size - done);
+        if (some < 0 && errno != EINTR) {
+            refuse_for_disk(body, server->options.scratch_dir);
+            return;
+        }
+        if (some > 0) {
+            done += (size_t)some;
+            body->bytes += some;
+            body->counted_bytes += some;
+            (void)atomic_fetch_add(&server->inflight_bytes, some);
+        }
+    }
+}
+
+/* Takes bytes of the body; returns how many: fewer than `size` where the body ends. */
+static size_t feed(struct ms_http_server *server, struct ms_body *body, const char *bytes,
+                   size_t size) {
+    size_t at = 0;
+    while (at < size && !body->complete && body->status == 0) {
+        const char *data = bytes + at;
+        size_t used, some;
+        if (body->is_chunked) {
+            const int end =
+                ms_http_chunked_feed(&body->chunked, data, size - at, &used, &data, &some);
+            if (end < 0) {
+                refuse(body, 400, "the chunked body is malformed");
+                break;
+            }
+            body->complete = end > 0;
+        } else {
+            used = some = (int64_t)(size - at) < body->left ? size - at : (size_t)body->left;
+            body->left -= (int64_t)some;
+            body->complete = body->left == 0;
+        }
+        at += used;
+        body->taken += (int64_t)some;
+        if (body->taken > body->most)
+            refuse(body, 413, "the body is too large");
+        else if (body->is_kept && some > 0)
+            keep(server, body, data, some);
+    }
+    return at;
+}
+
+static void feed_rest(struct ms_http_server *server, struct ms_body *body) {
+    const size_t used = feed(server, body, body->rest, body->rest_bytes);
+    body->rest_bytes -= used;
+    if (body->rest_bytes > 0) {
+        memmove(body->rest, body->rest + used, body->rest_bytes);
+    } else {
+        free(body->rest);
+        body->rest = NULL;
+    }
+}
+
+/* What was read behind the body is the beginning of the next request. */
+static void keep_rest(struct ms_body *body, const char *bytes, size_t size) {
+    if (size == 0)
+        return;
+    body->rest = malloc(size);
+    if (body->rest == NULL) {
+        body->gone = true;
+        return;
+    }
+    memcpy(body->rest, bytes, size);
+    body->rest_bytes = size;
+}
+
+static void read_more(struct ms_exchange *e) {
+    struct ms_http_server *server = e->server;
+    struct ms_body *body = &e->body;
+    char block[BLOCK_BYTES];
+    for (size_t turn = 0; turn < TURN_BYTES && !body->complete && body->status == 0;) {
+        size_t most = sizeof block;
+        if (body->is_chunked && most > server->options.max_header_bytes)
+            most = server->options.max_header_bytes; /* for what follows the body */
+        else if (!body->is_chunked && (int64_t)most > body->left)
+            most = (size_t)body->left;
+        body->crowded = body->is_kept && atomic_load(&server->inflight_bytes) + (int64_t)most >
+                                             server->options.max_inflight_bytes;
+        if (body->crowded)
+            break;
+        const ssize_t got = recv(e->socket, block, most, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (got <= 0) {
+            body->gone = true;
+            break;
+        }
+        turn += (size_t)got;
+        const size_t used = feed(server, body, block, (size_t)got);
+        if (body->complete)
+            keep_rest(body, block + used, (size_t)got - used);
+    }
+}
+
+/* A page may end with the body: the file gets one byte more, which is 0. */
+static void map_file(struct ms_body *body, const char *scratch) {
+    const size_t size = (size_t)body->bytes + 1;
+    void *map = MAP_FAILED;
+    if (ftruncate(body->fd, (off_t)size) == 0)
+        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, body->fd, 0);
+    if (map == MAP_FAILED)
+        refuse_for_disk(body, scratch);
+    else
+        body->map = map;
+}
+
+void ms_body_take(void *user) {
+    struct ms_exchange *e = user;
+    struct ms_body *body = &e->body;
+    if (body->rest_bytes > 0)
+        feed_rest(e->server, body);
+    read_more(e);
+    if (body->complete && body->status == 0 && body->fd >= 0)
+        map_file(body, e->server->options.scratch_dir);
+    ms_server_give_back(e);
+}
+
+void ms_body_forget(struct ms_http_server *server, struct ms_body *body) {
+    (void)atomic_fetch_sub(&server->inflight_bytes, body->counted_bytes);
+    body->counted_bytes = 0;
+}
+
+void ms_body_free(struct ms_http_server *server, struct ms_body *body) {
+    if (body->map != NULL)
+        (void)munmap(body->map, (size_t)body->bytes + 1);
+    if (body->fd >= 0)
+        (void)close(body->fd);
+    ms_body_forget(server, body);
+    free(body->rest);
+    *body = (struct ms_body){.fd = -1};
+}
