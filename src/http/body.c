@@ -29,38 +29,40 @@ static void refuse_for_disk(struct ms_body *body, const char *scratch) {
     refuse(body, 503, "the server has no room for uploads now; try again later");
 }
 
-static bool open_file(struct ms_body *body, const char *scratch) {
-    char *path = ms_strdupf("%s/upload-XXXXXX", scratch);
+int ms_scratch_open(const char *folder) {
+    char *path = ms_strdupf("%s/http-XXXXXX", folder);
     if (path == NULL) {
         errno = ENOMEM;
-        return false;
+        return -1;
     }
-    body->fd = mkostemp(path, O_CLOEXEC);
-    if (body->fd >= 0)
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
         (void)unlink(path);
     free(path);
-    return body->fd >= 0;
+    return fd;
+}
+
+bool ms_scratch_write(int fd, const char *bytes, size_t size) {
+    for (size_t done = 0; done < size;) {
+        const ssize_t some = write(fd, bytes + done, size - done);
+        if (some < 0 && errno != EINTR)
+            return false;
+        done += some > 0 ? (size_t)some : 0;
+    }
+    return true;
 }
 
 static void keep(struct ms_http_server *server, struct ms_body *body, const char *data,
                  size_t size) {
-    if (body->fd < 0 && !open_file(body, server->options.scratch_dir)) {
+    if (body->fd < 0)
+        body->fd = ms_scratch_open(server->options.scratch_dir);
+    if (body->fd < 0 || !ms_scratch_write(body->fd, data, size)) {
         refuse_for_disk(body, server->options.scratch_dir);
         return;
     }
-    for (size_t done = 0; done < size;) {
-        const ssize_t some = write(body->fd, data + done, size - done);
-        if (some < 0 && errno != EINTR) {
-            refuse_for_disk(body, server->options.scratch_dir);
-            return;
-        }
-        if (some > 0) {
-            done += (size_t)some;
-            body->bytes += some;
-            body->counted_bytes += some;
-            (void)atomic_fetch_add(&server->inflight_bytes, some);
-        }
-    }
+    body->bytes += (int64_t)size;
+    body->counted_bytes += (int64_t)size;
+    (void)atomic_fetch_add(&server->inflight_bytes, (int64_t)size);
 }
 
 /* Takes bytes of the body; returns how many: fewer than `size` where the body ends. */

@@ -35,6 +35,11 @@ struct ms_body {
     size_t rest_bytes;
 };
 
+/* A new file without a name in the folder; -1: errno says why not. */
+int ms_scratch_open(const char *folder);
+/* False: errno says why not. */
+bool ms_scratch_write(int fd, const char *bytes, size_t size);
+
 /* On the disk's pool: moves what has come, without waiting for more, from the exchange's socket
  * into the file. Takes a limited amount at once, so that other connections get their turn. */
 void ms_body_take(void *exchange);

@@ -201,7 +201,9 @@ void ms_http_reply(const struct ms_http_call *call, int status, const char *cont
                    const void *body, size_t size) {
     struct ms_exchange *exchange = call->exchange;
     begin_answer(exchange, status, content_type);
-    if (size == 0)
+    const bool may_wait = exchange->route != NULL && exchange->route->where != MS_HTTP_LOOP;
+    if (size == 0 || (size > MS_HTTP_CHUNK_BYTES && may_wait &&
+                      ms_exchange_answer_by_file(exchange, body, size)))
         return;
     exchange->content = evbuffer_new();
     if (exchange->content == NULL || evbuffer_add(exchange->content, body, size) != 0)

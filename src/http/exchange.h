@@ -16,7 +16,7 @@ struct evbuffer;
 struct ms_connection;
 
 /* the most that one read() of a stream may give */
-#define MS_HTTP_CHUNK_BYTES (16 << 10)
+#define MS_HTTP_CHUNK_BYTES ((16 << 10) - 2 * MS_HTTP_CHUNK_ROOM)
 /* free bytes before and behind it, for the chunked coding */
 #define MS_HTTP_CHUNK_ROOM 24
 
@@ -108,6 +108,8 @@ MS_MUST_CHECK bool ms_exchange_put_head(const struct ms_exchange *exchange, int6
 /* Whether an answer to this method with this status has a body. */
 bool ms_exchange_has_body(const struct ms_exchange *exchange);
 
+/* Makes bytes the answer, as a stream. False: there is no memory or disk for that. */
+bool ms_exchange_answer_by_file(struct ms_exchange *exchange, const void *bytes, size_t size);
 /* Calls read() of the stream once, into exchange->chunk, or pass() with exchange->outlet. Blocks as
  * long as the stream does. */
 void ms_exchange_read(struct ms_exchange *exchange);

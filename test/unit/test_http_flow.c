@@ -189,6 +189,30 @@ static void passes_whole_answers(void **state) {
     wait_until_equal(&closes, atomic_load(&opens));
 }
 
+/* The echo of a large body is a large answer; asked for again and again on one connection. */
+static void keeps_large_answers_on_the_disk(void **state) {
+    static char body[4 * MIB];
+    int fds[MANY / 4];
+    const size_t before = heap_bytes();
+    (void)state;
+    for (int i = 0; i < MANY / 4; i++) {
+        fds[i] = dial(shared.port);
+        assert_true(say_text(
+            fds[i], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"));
+        assert_true(say(fds[i], body, sizeof body));
+        free(hear_until(fds[i], "\r\n\r\n"));
+    }
+    expect_little_memory(before, MANY / 4);
+    for (int i = 0; i < MANY / 4; i++) {
+        char *heard = malloc(sizeof body);
+        assert_non_null(heard);
+        assert_int_equal(recv(fds[i], heard, sizeof body, MSG_WAITALL), sizeof body);
+        assert_memory_equal(heard, body, sizeof body);
+        free(heard);
+        close(fds[i]);
+    }
+}
+
 static void breaks_off_what_fails(void **state) {
     static const char *const cases[] = {GET("/pass/10000000/5000000"),
                                         GET("/file/4194304/8388608")}; /* it ends before that */
@@ -283,6 +307,7 @@ int main(void) {
         cmocka_unit_test(breaks_off_the_slowest_body),
         cmocka_unit_test(says_when_there_is_no_scratch),
         cmocka_unit_test(passes_whole_answers),
+        cmocka_unit_test(keeps_large_answers_on_the_disk),
         cmocka_unit_test(breaks_off_what_fails),
         cmocka_unit_test(costs_no_memory_while_nobody_reads),
         cmocka_unit_test(survives_clients_that_go_while_bytes_move),
