@@ -129,15 +129,17 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->idle_ms = 60000;
 }
 
-/* Each connection needs a descriptor, and so do files, queue and store. */
+/* Each connection needs a descriptor, and perhaps one for the file of its body or answer; so do
+ * queue and store. */
 static void fit_descriptors(struct ms_http_server *server) {
     struct ms_http_server_options *options = &server->options;
     rlim_t spare = (rlim_t)options->spare_descriptors;
     const rlim_t wanted = (rlim_t)options->max_connections + spare;
-    struct rlimit limit = {wanted, wanted};
+    const rlim_t best = wanted + (rlim_t)options->max_connections;
+    struct rlimit limit = {best, best};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (limit.rlim_cur < best) {
+        limit.rlim_cur = limit.rlim_max < best ? limit.rlim_max : best;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur < wanted) {

@@ -66,9 +66,8 @@ def connections(site):
 @pytest.fixture
 def quiet(site):
     """A site with a finished job, whose stems have 10 MB, and one that waits for ever."""
-    options = ["--max-connections", 3 * READERS] if "--max-connections" in site.run(
-        "serve", "--help") else []
-    site.server = site.serve(*options)
+    site.server = site.serve("--max-connections", 3 * READERS, "--max-client-connections",
+                             3 * READERS, "--min-rate", 0)
     worker = site.work()
     site.done = site.finished(site.submit(wav(STEM_BYTES / 4 / 44100), format="wav")["id"])
     worker.terminate()
@@ -116,7 +115,7 @@ def timed_upload(site, tag):
 
 def test_stalled_uploads_hold_up_nobody(make_embedded):
     site = make_embedded()
-    server = site.serve()
+    server = site.serve("--min-rate", 0)
     idle_s = min(timed_upload(site, n) for n in range(3))
     before = rss(server)
     with contextlib.ExitStack() as stack:
