@@ -16,7 +16,6 @@
 
 #include "msaas/log.h"
 
-
 /* ---- answers ---- */
 
 static const char *date_now(struct ms_http_server *server) {

@@ -13,21 +13,21 @@ struct ms_exchange;
 struct ms_http_server;
 
 struct ms_body {
-    int fd; /* -1: no byte was kept yet */
+    int fd;                       /* -1: no byte was kept yet */
     int64_t bytes, counted_bytes; /* in the file; in the server's inflight_bytes */
-    void *map; /* all of it, and a NUL; NULL as long as it is not complete */
+    void *map;                    /* all of it, and a NUL; NULL as long as it is not complete */
 
     /* What is still to come. */
     bool is_chunked;
     struct ms_http_chunked chunked;
-    int64_t left;   /* of Content-Length */
-    int64_t most;   /* longer ones are refused */
-    bool is_kept;   /* otherwise its bytes are dropped */
-    int64_t taken;  /* dropped bytes included */
-    bool complete;  /* all has come */
-    bool gone;      /* the client will not send the rest */
-    bool crowded;   /* max_inflight_bytes are reached */
-    int status;     /* not 0: the body is refused with it */
+    int64_t left;  /* of Content-Length */
+    int64_t most;  /* longer ones are refused */
+    bool is_kept;  /* otherwise its bytes are dropped */
+    int64_t taken; /* dropped bytes included */
+    bool complete; /* all has come */
+    bool gone;     /* the client will not send the rest */
+    bool crowded;  /* max_inflight_bytes are reached */
+    int status;    /* not 0: the body is refused with it */
     const char *reason;
     /* What was read from the socket and not taken yet: at first the body's beginning, at the end
      * what follows it. It goes back and forth between connection and exchange. */

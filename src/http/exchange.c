@@ -339,8 +339,8 @@ void ms_exchange_read(struct ms_exchange *exchange) {
 void ms_exchange_pass(struct ms_exchange *exchange) {
     const int64_t left = exchange->stream.length - exchange->streamed_bytes;
     exchange->read_err = (struct ms_error){0};
-    exchange->outlet = (struct ms_http_outlet){
-        .socket = exchange->socket, .left = left < TURN_BYTES ? left : TURN_BYTES};
+    exchange->outlet = (struct ms_http_outlet){.socket = exchange->socket,
+                                               .left = left < TURN_BYTES ? left : TURN_BYTES};
     exchange->read_rc =
         exchange->stream.pass(exchange->stream.context, &exchange->outlet, &exchange->read_err);
 }

@@ -38,9 +38,7 @@ bool ms_exchange_answer_by_file(struct ms_exchange *exchange, const void *bytes,
         free(answer);
         return false;
     }
-    exchange->stream = (struct ms_http_stream){.length = answer->bytes,
-                                               .pass = pass_answer,
-                                               .close = close_answer,
-                                               .context = answer};
+    exchange->stream = (struct ms_http_stream){
+        .length = answer->bytes, .pass = pass_answer, .close = close_answer, .context = answer};
     return true;
 }

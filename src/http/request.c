@@ -99,8 +99,7 @@ static void make_room(struct ms_connection *c) {
     struct ms_connection *slowest = c;
     for (struct ms_connection *other = c->server->connections; other != NULL; other = other->next)
         if (other->state == BODY && other->exchange->task == MS_TASK_NONE &&
-            other->exchange->body.bytes > 0 &&
-            body_rate(other, now_s) < body_rate(slowest, now_s))
+            other->exchange->body.bytes > 0 && body_rate(other, now_s) < body_rate(slowest, now_s))
             slowest = other;
     ms_body_forget(c->server, &slowest->exchange->body);
     ms_answer_send_error(slowest, 503, too_busy, true);
@@ -158,8 +157,7 @@ static void begin_body(struct ms_connection *c) {
                                (char *)e->call.path + strlen(e->call.path) + 1, e->call.params);
     e->body.is_kept = e->route->max_body_bytes > 0;
     e->body.most = e->body.is_kept ? e->route->max_body_bytes : DROP_BYTES;
-    if (length > e->body.most ||
-        length > server->options.max_inflight_bytes) {
+    if (length > e->body.most || length > server->options.max_inflight_bytes) {
         ms_answer_send_error(c, 413, too_large, true);
         return;
     }

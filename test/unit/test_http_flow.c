@@ -197,8 +197,8 @@ static void keeps_large_answers_on_the_disk(void **state) {
     (void)state;
     for (int i = 0; i < MANY / 4; i++) {
         fds[i] = dial(shared.port);
-        assert_true(say_text(
-            fds[i], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"));
+        assert_true(
+            say_text(fds[i], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"));
         assert_true(say(fds[i], body, sizeof body));
         free(hear_until(fds[i], "\r\n\r\n"));
     }
