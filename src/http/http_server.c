@@ -90,7 +90,10 @@ static void on_trim(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
     (void)fd;
     (void)what;
-    server->closed_count = 0;
+    if (server->exchange_count > server->connection_count) /* the pools still have some */
+        set_timer(server->trim, TRIM_MS);
+    else
+        server->closed_count = 0;
     (void)!ms_tasks_post(server->disk_pool, run_trim, NULL, NULL);
 }
 
