@@ -29,7 +29,7 @@ static void refuse_for_disk(struct ms_body *body, const char *scratch) {
     refuse(body, 503, "the server has no room for uploads now; try again later");
 }
 
-int ms_temporary_open(const char *folder) {
+int ms_http_file_new(const char *folder) {
     char *path = ms_strdupf("%s/http-XXXXXX", folder);
     if (path == NULL) {
         errno = ENOMEM;
@@ -42,7 +42,7 @@ int ms_temporary_open(const char *folder) {
     return fd;
 }
 
-bool ms_temporary_write(int fd, const char *bytes, size_t size) {
+bool ms_http_file_write(int fd, const char *bytes, size_t size) {
     for (size_t done = 0; done < size;) {
         const ssize_t some = write(fd, bytes + done, size - done);
         if (some < 0 && errno != EINTR)
@@ -55,8 +55,8 @@ bool ms_temporary_write(int fd, const char *bytes, size_t size) {
 static void keep(struct ms_http_server *server, struct ms_body *body, const char *data,
                  size_t size) {
     if (body->fd < 0)
-        body->fd = ms_temporary_open(server->options.scratch_dir);
-    if (body->fd < 0 || !ms_temporary_write(body->fd, data, size)) {
+        body->fd = ms_http_file_new(server->options.scratch_dir);
+    if (body->fd < 0 || !ms_http_file_write(body->fd, data, size)) {
         refuse_for_disk(body, server->options.scratch_dir);
         return;
     }

@@ -36,9 +36,9 @@ struct ms_body {
 };
 
 /* A new file without a name in the folder; -1: errno says why not. */
-int ms_temporary_open(const char *folder);
+int ms_http_file_new(const char *folder);
 /* False: errno says why not. */
-bool ms_temporary_write(int fd, const char *bytes, size_t size);
+bool ms_http_file_write(int fd, const char *bytes, size_t size);
 
 /* On the disk's pool: moves what has come, without waiting for more, from the exchange's socket
  * into the file. Takes a limited amount at once, so that other connections get their turn. */

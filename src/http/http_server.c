@@ -90,7 +90,10 @@ static void on_trim(evutil_socket_t fd, short what, void *user) {
     struct ms_http_server *server = user;
     (void)fd;
     (void)what;
-    server->closed_count = 0;
+    if (server->exchange_count > server->connection_count) /* the pools still have some */
+        set_timer(server->trim, TRIM_MS);
+    else
+        server->closed_count = 0;
     (void)!ms_tasks_post(server->disk_pool, run_trim, NULL, NULL);
 }
 
@@ -129,15 +132,17 @@ static void fill_in_defaults(struct ms_http_server_options *options) {
         options->idle_ms = 60000;
 }
 
-/* Each connection needs a descriptor, and so do files, queue and store. */
+/* Each connection needs a descriptor, and perhaps one for the file of its body or answer; so do
+ * queue and store. */
 static void fit_descriptors(struct ms_http_server *server) {
     struct ms_http_server_options *options = &server->options;
     rlim_t spare = (rlim_t)options->spare_descriptors;
     const rlim_t wanted = (rlim_t)options->max_connections + spare;
-    struct rlimit limit = {wanted, wanted};
+    const rlim_t best = wanted + (rlim_t)options->max_connections;
+    struct rlimit limit = {best, best};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (limit.rlim_cur < best) {
+        limit.rlim_cur = limit.rlim_max < best ? limit.rlim_max : best;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur < wanted) {

@@ -158,6 +158,27 @@ static void gives_ranges(void **state) {
     assert_null(heap.bytes);
 }
 
+static void opens_what_is_a_file_here(void **state) {
+    struct ms_object_info info, head;
+    char bytes[6] = "";
+    int fd;
+    (void)state;
+    expect(0, put_text(world.store, "open", "hello"));
+    expect(0, ms_store_head(world.store, BUCKET, "open", &head, &err));
+    if (world.s3) {
+        expect(MS_EUNSUPPORTED, ms_store_file(world.store, BUCKET, "open", &fd, &info, &err));
+        return;
+    }
+    expect(0, ms_store_file(world.store, BUCKET, "open", &fd, &info, &err));
+    assert_int_equal(read(fd, bytes, sizeof bytes), 5);
+    assert_string_equal(bytes, "hello");
+    assert_int_equal(info.bytes, 5);
+    assert_string_equal(info.etag, head.etag);
+    (void)close(fd);
+    expect(MS_ENOTFOUND, ms_store_file(world.store, BUCKET, "none", &fd, &info, &err));
+    expect(MS_EUSAGE, ms_store_file(world.store, BUCKET, "../open", &fd, &info, &err));
+}
+
 static void stores_and_fetches_large_files(void **state) {
     char path[96];
     size_t size;
@@ -537,6 +558,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(says_what_is_missing),
         cmocka_unit_test(keeps_empty_objects),
         cmocka_unit_test(gives_ranges),
+        cmocka_unit_test(opens_what_is_a_file_here),
         cmocka_unit_test(stores_and_fetches_large_files),
         cmocka_unit_test(takes_unusual_names),
         cmocka_unit_test(refuses_bad_names),
