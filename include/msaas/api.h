@@ -48,6 +48,7 @@ void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive
 
 /* Metrics: of requests, and of the queue when the page is asked for. */
 extern struct ms_metric ms_api_requests, ms_api_request_seconds, ms_api_jobs, ms_api_queue_depth,
-    ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds, ms_api_callbacks_due;
+    ms_api_jobs_waiting, ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds,
+    ms_api_callbacks_due;
 
 #endif

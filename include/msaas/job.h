@@ -18,8 +18,8 @@
 
 #define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
 #define MS_JOB_LABEL_MAX MS_STEM_LABEL_BYTES
-#define MS_JOB_MAX_ATTEMPTS 5 /* after this many transient failures: failed, with the last code */
-#define MS_JOB_MAX_CRASHES 3  /* after this many workers crashed on it: failed, code "poison" */
+/* After so many crashes at a place where an attempt had been before: failed, code "poison". */
+#define MS_JOB_MAX_CRASHES 3
 #define MS_JOB_MAX_CALLBACK_URL 2048
 #define MS_JOB_MAX_CALLBACK_DATA 65536
 
@@ -71,12 +71,13 @@ struct ms_job {
     int other_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
     int64_t not_before_ms;                       /* a retry waits until then */
-    int attempts;                                /* how often work on it began */
-    int failures;                                /* transient ones so far */
-    int crashes;                                 /* leases that lapsed */
-    double progress;                             /* 0..1 */
-    double audio_seconds;                        /* of the song; 0: not known yet */
-    double eta_seconds;                          /* < 0: not known */
+    int attempts;    /* how often work on it began, without those that a sick worker gave back */
+    int failures;    /* how often a sick worker gave it back */
+    int crashes;     /* leases that lapsed no farther into the song than the one before */
+    double reached;  /* the progress at which the last of all these leases lapsed */
+    double progress; /* 0..1 */
+    double audio_seconds; /* of the song; 0: not known yet */
+    double eta_seconds;   /* < 0: not known */
     /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
      * */
     int64_t position;

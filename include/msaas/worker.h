@@ -27,6 +27,7 @@ struct ms_worker_options {
      * ends with exit code MS_WORKER_STALLED, because a thread that hangs in a library cannot be
      * ended. The same happens when a job does not end long after grace_ms. */
     double stall_s;
+    int64_t model_wait_ms;      /* see ms_queue_reap */
     double max_song_s;          /* longer songs fail with code "input" */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */

@@ -22,6 +22,12 @@ struct ms_metric ms_api_queue_depth = {
     .help = "Jobs that wait for a worker.",
     .kind = MS_METRIC_GAUGE,
 };
+struct ms_metric ms_api_jobs_waiting = {
+    .name = "msaas_jobs_waiting",
+    .help = "Jobs that wait for a worker, by model.",
+    .kind = MS_METRIC_GAUGE,
+    .labels = {"model"},
+};
 struct ms_metric ms_api_jobs_unfinished = {
     .name = "msaas_jobs_unfinished",
     .help = "Jobs that wait or run.",
@@ -152,6 +158,10 @@ static void look_at_queue(struct ms_api *api) {
     }
     for (int i = 0; i < MS_JOB_STATES; i++)
         ms_metric_set(&ms_api_jobs, (double)stats.jobs[i], ms_job_state_name((enum ms_job_state)i));
+    for (int i = 0; i < api->options.model_count; i++) /* for which none waits any more */
+        ms_metric_set(&ms_api_jobs_waiting, 0, api->options.models[i].name);
+    for (int i = 0; i < stats.model_count; i++)
+        ms_metric_set(&ms_api_jobs_waiting, (double)stats.models[i].waiting, stats.models[i].name);
     ms_metric_set(&ms_api_queue_depth, (double)stats.jobs[MS_JOB_QUEUED], NULL);
     ms_metric_set(&ms_api_jobs_unfinished,
                   (double)(stats.jobs[MS_JOB_QUEUED] + stats.jobs[MS_JOB_RUNNING]), NULL);

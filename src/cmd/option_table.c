@@ -131,6 +131,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_STALL] = {"stall", 0, REAL, "SECONDS", "MSAAS_STALL", "120", 1, 86400,
                          "If a job makes no progress for this long, its worker exits and another "
                          "one tries the job again, up to three times."},
+    [MS_OPTION_MODEL_WAIT] = {"model-wait", 0, REAL, "MIN", "MSAAS_MODEL_WAIT", "10", 0.01, 100000,
+                              "Fail jobs for whose model there has been no worker for this long."},
     [MS_OPTION_GRACE] = {"grace", 0, REAL, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =

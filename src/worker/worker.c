@@ -259,7 +259,7 @@ static void end_succeeded(struct worker *worker, const struct ms_job_outcome *ou
 static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome, int code,
                       const struct ms_error *failure, struct ms_error *err) {
     struct ms_job *job = &worker->job;
-    const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
+    const bool again = ms_code_is_transient(code);
     (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
     (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
                    (int)sizeof job->error_message - 1, failure->text);
@@ -375,6 +375,7 @@ static void run_job(struct worker *worker) {
 }
 
 static void work(struct worker *worker) {
+    const char *model = ms_engine_info(worker->options->engine)->name;
     int failures = 0;
     while (!stopped(worker)) {
         moved(worker, 0);
@@ -383,8 +384,8 @@ static void work(struct worker *worker) {
         if (stopped(worker))
             break;
         struct ms_error err = {0};
-        const int rc = ms_queue_reserve(worker->queue, worker->options->lease_ms, RESERVE_WAIT_MS,
-                                        &worker->job, worker->token, &err);
+        const int rc = ms_queue_reserve(worker->queue, model, worker->options->lease_ms,
+                                        RESERVE_WAIT_MS, &worker->job, worker->token, &err);
         if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
@@ -461,6 +462,8 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
     const struct ms_chores_options chores = {
         .queue_url = options->queue_url,
         .lease_ms = options->lease_ms,
+        .model = ms_engine_info(options->engine)->name,
+        .model_wait_ms = options->model_wait_ms,
         .webhook_secret = options->webhook_secret,
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,

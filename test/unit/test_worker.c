@@ -314,8 +314,8 @@ static bool was_dropped(struct world *world) {
 }
 
 static bool was_reaped(struct world *world) {
-    int count;
-    assert_int_equal(ms_queue_reap(world->queue, &count, NULL), 0);
+    struct ms_reaped reaped;
+    assert_int_equal(ms_queue_reap(world->queue, "fake", 600000, &reaped, NULL), 0);
     struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     bool queued = job.state != MS_JOB_RUNNING;
@@ -340,7 +340,7 @@ static void drops_the_job_that_it_lost_while_frozen(void **state) {
     world_wait_until(world, was_reaped, "the lease to lapse");
     struct ms_job job;
     char token[MS_TOKEN_HEX];
-    assert_int_equal(ms_queue_reserve(world->queue, 60000, 1000, &job, token, NULL), 0);
+    assert_int_equal(ms_queue_reserve(world->queue, "fake", 60000, 1000, &job, token, NULL), 0);
     assert_string_equal(job.id, world->job_id);
     assert_true(job.crashes >= 1);
     assert_int_equal(kill(child, SIGCONT), 0);

@@ -66,6 +66,7 @@ int world_begin(void **state) {
         .store = {.url = world->store_url, .create_buckets = true},
         .scratch_dir = world->scratch,
         .lease_ms = WORLD_LEASE_MS,
+        .model_wait_ms = 600000,
         .stall_s = WORLD_STALL_S,
         .grace_ms = 60000,
         .stop = &world->stop,
