@@ -43,8 +43,10 @@ void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options);
 /* From now on /readyz answers 503, because the server is about to stop. */
 void ms_api_set_draining(struct ms_api *api);
 
-/* The routes of a worker: /healthz and /metrics. */
-void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void));
+/* The routes of a worker: /healthz, /readyz and /metrics. why_unready: "" if it is ready. */
+#define MS_API_REASON_BYTES 400
+void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void),
+                         void (*why_unready)(char reason[MS_API_REASON_BYTES]));
 
 /* Metrics: of requests, and of the queue when the page is asked for. */
 extern struct ms_metric ms_api_requests, ms_api_request_seconds, ms_api_jobs, ms_api_queue_depth,

@@ -179,6 +179,7 @@ void ms_api_metrics(const struct ms_http_call *call) {
 
 /* Set before the listener serves; a process has one. */
 static bool (*worker_is_alive)(void);
+static void (*worker_why_unready)(char reason[MS_API_REASON_BYTES]);
 
 static void worker_healthz(const struct ms_http_call *call) {
     if (worker_is_alive == NULL || worker_is_alive()) {
@@ -190,17 +191,32 @@ static void worker_healthz(const struct ms_http_call *call) {
     ms_api_reply_problem(call, &problem);
 }
 
+static void worker_readyz(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    char reason[MS_API_REASON_BYTES];
+    worker_why_unready(reason);
+    if (reason[0] == '\0') {
+        ms_api_reply_json(call, 200, "{\"status\":\"ready\"}");
+        return;
+    }
+    (void)ms_problem_set(&problem, 503, "unwell", "%s", reason);
+    ms_api_reply_problem(call, &problem);
+}
+
 static void worker_metrics(const struct ms_http_call *call) {
     reply_page_of(call, "worker");
 }
 
-void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void)) {
+void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void),
+                         void (*why_unready)(char reason[MS_API_REASON_BYTES])) {
     static const struct ms_http_route routes[] = {
         {"GET", "/healthz", worker_healthz, MS_HTTP_LOOP, 0},
+        {"GET", "/readyz", worker_readyz, MS_HTTP_LOOP, 0},
         {"GET", "/metrics", worker_metrics, MS_HTTP_POOL, 0},
         {NULL, NULL, NULL, MS_HTTP_POOL, 0},
     };
     worker_is_alive = is_alive;
+    worker_why_unready = why_unready;
     options->routes = routes;
     options->context = NULL;
     options->error_body = ms_api_error_body;

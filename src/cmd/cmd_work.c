@@ -28,9 +28,13 @@ static const char usage[] =
     "      downloads the model once\n"
     "  msaas work --queue sqlite:/srv/queue.db --store file:/srv/objects --lanes 4\n"
     "\n"
-    "GET /healthz says that the process lives; /metrics is for Prometheus. When the queue\n"
-    "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
-    "the job back into the queue, and ends with exit code 0.\n";
+    "GET /healthz says that the process lives, /readyz that it takes jobs; /metrics is for\n"
+    "Prometheus. When the queue cannot be reached it waits. When its disk, memory, device,\n"
+    "model or store fails, it puts its job back and takes none for a while. After SIGTERM it\n"
+    "finishes its job within --grace, or puts the job back into the queue.\n"
+    "\n"
+    "Exit code: 0 ended as asked; 1 could not run; 2 wrong usage; 69 something of its own has\n"
+    "failed for --give-up; 70 a job was stuck.\n";
 
 #define STOP_MS 1000 /* for the last answers of the listener */
 
@@ -46,12 +50,18 @@ struct work {
     struct ms_engine *engine;
     struct ms_logship *logship;
     struct listener listener;
+    bool unfit; /* see ms_worker_run */
 };
 
 static atomic_bool starting = true; /* downloading the model may take minutes */
 
 static bool is_alive(void) {
     return atomic_load(&starting) || ms_worker_is_alive();
+}
+
+static void why_unready(char reason[MS_API_REASON_BYTES]) {
+    _Static_assert(MS_API_REASON_BYTES >= MS_WORKER_REASON_BYTES, "a reason fits");
+    ms_worker_why_unready(reason);
 }
 
 /* ---- listener ---- */
@@ -73,7 +83,7 @@ static int start_listener(struct listener *listener, const struct ms_options *op
     };
     if (listen.port == 0)
         return 0;
-    ms_api_serve_worker(&listen, is_alive);
+    ms_api_serve_worker(&listen, is_alive, why_unready);
     int rc = ms_http_server_new(&listen, &listener->server, err);
     if (rc != 0)
         return ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_WORKER_PORT)");
@@ -132,6 +142,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .model_wait_ms = (int64_t)(ms_options_double(options, MS_OPTION_MODEL_WAIT) * 60000),
         .stall_s = ms_options_double(options, MS_OPTION_STALL),
         .max_song_s = ms_options_double(options, MS_OPTION_MAX_SONG_MINUTES) * 60,
+        .give_up_ms = (int64_t)(ms_options_double(options, MS_OPTION_GIVE_UP) * 60000),
         .grace_ms = (int64_t)(ms_options_double(options, MS_OPTION_GRACE) * 1000),
         .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
         .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),
@@ -144,7 +155,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
     atomic_store(&starting, false);
     ms_fault_choose_by_environment();
     ms_service_tell_ready();
-    return ms_worker_run(&worker, err);
+    return ms_worker_run(&worker, &work->unfit, err);
 }
 
 static int run(struct work *work, struct ms_error *err) {
@@ -176,7 +187,8 @@ static int run_work(const struct ms_call *call) {
     free(work.path);
     free(work.cache);
     free(work.scratch);
-    return ms_service_end(&service, rc, &err);
+    exit_code = ms_service_end(&service, rc, &err);
+    return work.unfit ? MS_WORKER_UNFIT : exit_code;
 }
 
 static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
@@ -197,6 +209,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_LEASE,
                                                MS_OPTION_STALL,
                                                MS_OPTION_MODEL_WAIT,
+                                               MS_OPTION_GIVE_UP,
                                                MS_OPTION_GRACE,
                                                MS_OPTION_SCRATCH,
                                                MS_OPTION_CACHE,

@@ -133,6 +133,9 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "one tries the job again, up to three times."},
     [MS_OPTION_MODEL_WAIT] = {"model-wait", 0, REAL, "MIN", "MSAAS_MODEL_WAIT", "10", 0.01, 100000,
                               "Fail jobs for whose model there has been no worker for this long."},
+    [MS_OPTION_GIVE_UP] = {"give-up", 0, REAL, "MIN", "MSAAS_GIVE_UP", "60", 0, 100000,
+                           "End a worker whose disk, memory, device, model or store has failed for "
+                           "this long in all, with no job finished meanwhile."},
     [MS_OPTION_GRACE] = {"grace", 0, REAL, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =

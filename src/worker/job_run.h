@@ -25,13 +25,13 @@ struct ms_job_work {
 };
 
 struct ms_job_outcome {
-    int uploaded;      /* stems uploaded so far, also after a failure */
-    bool store_failed; /* the store failed: wait for it before the next job */
+    int uploaded; /* stems uploaded so far, also after a failure */
+    bool unwell;  /* it failed for a fault of the worker or of what it has, not of the job */
     double seconds;
 };
 
 /* Fetches the song, separates it, uploads the stems. Fills in job's stems, audio_seconds and
- * receipt. Clients see the stems only after the caller has told the queue that the job
+ * receipt, or its error as clients may read it; *err is for the operator. Clients see the stems only after the caller has told the queue that the job
  * succeeded. */
 MS_MUST_CHECK int ms_job_run(const struct ms_job_work *work, struct ms_job *job,
                              struct ms_job_outcome *outcome, struct ms_error *err);
