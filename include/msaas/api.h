@@ -18,6 +18,7 @@ struct ms_api_model { /* a model that clients may ask for */
     char licence[256];
     int stem_count;
     char stems[MS_JOB_MAX_STEMS][32];
+    int networks; /* 0: one */
 };
 
 struct ms_api_options {
@@ -29,6 +30,7 @@ struct ms_api_options {
     int64_t max_song_bytes; /* decoded; 0: 256 MiB */
     /* > 0: stems are answered by a redirect (302) to a presigned URL, valid for this long */
     int presign_s;
+    double max_cost; /* see ms_job_check_cost */
     /* more are answered 503 with Retry-After; 0: 100,000 */
     int64_t max_waiting_jobs;
 };

@@ -77,6 +77,7 @@ struct ms_job {
     double reached;  /* the progress at which the last of all these leases lapsed */
     double progress; /* 0..1 */
     double audio_seconds; /* of the song; 0: not known yet */
+    int networks;         /* of the model: a bag has several; 0: not known */
     double eta_seconds;   /* < 0: not known */
     /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
      * */
@@ -97,6 +98,13 @@ MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_
                               struct ms_error *err);
 void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
+
+/* What the job costs: minutes of the song, times the passes of networks through it (shifts, a bag's
+ * networks), divided by 1 - overlap. 0: the song's length is not known. */
+double ms_job_cost(const struct ms_job *job);
+/* MS_ETOOLARGE: it costs more than max_cost; 0: it may cost anything. */
+MS_MUST_CHECK int ms_job_check_cost(const struct ms_job *job, double max_cost,
+                                    struct ms_error *err);
 
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
 /* Appends a copy of the callback. Does nothing if it is empty or there already. MS_ETOOLARGE: the

@@ -30,6 +30,7 @@ struct ms_worker_options {
      * ended. The same happens when a job does not end long after grace_ms. */
     double stall_s;
     int64_t model_wait_ms;      /* see ms_queue_reap */
+    double max_cost;            /* jobs that cost more fail with code "too_large"; 0: any */
     double max_song_s;          /* longer songs fail with code "input" */
     int64_t give_up_ms;         /* see ms_worker_run */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */

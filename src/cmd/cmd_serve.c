@@ -95,6 +95,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .model_count = offer.count,
         .max_song_bytes = ms_options_int(options, MS_OPTION_MAX_SONG_MB) * 1000000,
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
+        .max_cost = ms_options_double(options, MS_OPTION_MAX_COST),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
     };
     rc = ms_api_new(&api_options, &api, err);
@@ -146,6 +147,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_PORT,
                                                MS_OPTION_OFFER,
                                                MS_OPTION_MAX_SONG_MB,
+                                               MS_OPTION_MAX_COST,
                                                MS_OPTION_MAX_WAITING,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,

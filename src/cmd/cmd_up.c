@@ -414,6 +414,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,          MS_OPTI
                                                MS_OPTION_HOST,           MS_OPTION_PORT,
                                                MS_OPTION_MAX_SONG_MB,    MS_OPTION_MAX_SONG_MINUTES,
                                                MS_OPTION_MAX_WAITING,    MS_OPTION_LEASE,
+                                               MS_OPTION_MAX_COST,       MS_OPTION_GIVE_UP,
                                                MS_OPTION_STALL,          MS_OPTION_GRACE,
                                                MS_OPTION_SCRATCH,        MS_OPTION_WEBHOOK_SECRET,
                                                MS_OPTION_CALLBACK_ALLOW, MS_OPTION_LOG_FORMAT,

@@ -261,6 +261,8 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         job->progress = from->progress;
         job->eta_seconds = from->eta_seconds;
         job->audio_seconds = from->audio_seconds;
+        if (from->networks > 0)
+            job->networks = from->networks;
         record->lease_until_ms = now_ms + step->lease_ms;
         return 0;
     case MS_CHANGE_FINISH:

@@ -1,7 +1,8 @@
 /* The queue on Redis, with the course's lists: `toWorker` carries the ids of the jobs that wait
- * (pushed on the left, served from the right), `logging` the lines of the log. A record is the hash
- * msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox order
- * ids by time; msaas:waiting:MODEL is that model's part of toWorker. Every change of a record is one script (lua/queue.lua). */
+ * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
+ * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
+ * order ids by time; msaas:waiting:MODEL is that model's part of toWorker. Every change of a
+ * record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

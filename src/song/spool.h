@@ -19,8 +19,8 @@ MS_MUST_CHECK int ms_spool_write(struct ms_spool *spool,
                                  struct ms_error *err);
 /* Ends writing; the next read gives the first frames. */
 MS_MUST_CHECK int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err);
-/* The next frames, *frames == 0 at the end, whose space on the disk is given back. planes point into the spool until the next call; they
- * may be changed. */
+/* The next frames, *frames == 0 at the end, whose space on the disk is given back. planes point
+ * into the spool until the next call; they may be changed. */
 MS_MUST_CHECK int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS],
                                 size_t *frames, struct ms_error *err);
 

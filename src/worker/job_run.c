@@ -19,6 +19,7 @@
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
 /* Progress, from 0 to 1, at which the separation begins and ends. Before it come fetching and
  * decoding, after it encoding and uploading. */
+#define FETCHED 0.01
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
 /* The slowest pace at which a step without progress of its own still counts as moving. */
@@ -127,6 +128,21 @@ static void tell_progress(struct run *run, double progress, double eta_s) {
     ms_lease_progress(run->work->lease, progress, eta_s, run->job->audio_seconds);
 }
 
+/* The job has come so far: whoever asks, and whoever takes the job up after a crash, sees it. */
+static int reach(struct run *run, double progress, struct ms_error *err) {
+    tell_progress(run, progress, -1);
+    return run->work->confirm(run->work->context, err);
+}
+
+/* The song's length is known now. */
+static int admit(void *context, int64_t frames, struct ms_error *err) {
+    struct run *run = context;
+    run->job->audio_seconds = (double)frames / run->model->sample_rate_hz;
+    run->job->networks = run->model->member_count;
+    int rc = reach(run, SEPARATE_FROM, err);
+    return rc == 0 ? ms_job_check_cost(run->job, run->work->max_cost, err) : rc;
+}
+
 static void on_progress(void *context, const struct ms_separate_progress *progress) {
     struct run *run = context;
     const double rate_hz = run->model->sample_rate_hz;
@@ -175,6 +191,8 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
         decode_s = work->max_song_s / DECODE_SPEED;
     work->moved(work->context, decode_s);
     run->options.max_seconds = work->max_song_s;
+    run->options.admit = admit;
+    run->options.admit_context = run;
     struct ms_pipeline_stats stats = {0};
     const int rc =
         ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
@@ -262,6 +280,8 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
         rc = ms_pipeline_labels(run.model, &run.options, run.outputs, &run.output_count, err);
     if (rc == 0)
         rc = fetch(&run, song, err);
+    if (rc == 0)
+        rc = reach(&run, FETCHED, err);
     if (rc == 0)
         rc = load(&run, err);
     if (rc == 0)

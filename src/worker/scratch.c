@@ -14,7 +14,7 @@
 #include "msaas/sys.h"
 
 #define PREFIX "msaas-work-"
-#define ROOM_BYTES (INT64_C(256) << 20)
+#define ROOM_BYTES (INT64_C(64) << 20)
 
 /* A worker's folder holds files only. */
 static void empty(const char *path) {

@@ -260,9 +260,9 @@ static int confirm(void *context, struct ms_error *err) {
     return ms_error_set(err, MS_ECANCELED, "canceled");
 }
 
-/* When a job that was given back runs again: at once, as others may be well; then after 2 s, doubled
- * each time, at most a minute, less a random part of up to half, so that jobs which failed together
- * do not return together. */
+/* When a job that was given back runs again: at once, as others may be well; then after 2 s,
+ * doubled each time, at most a minute, less a random part of up to half, so that jobs which
+ * failed together do not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
     if (job->failures == 0)
         return 0;
@@ -503,6 +503,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
         .lease = worker->lease,
         .folder = worker->scratch.path,
         .max_song_s = options->max_song_s,
+        .max_cost = options->max_cost,
         .confirm = confirm,
         .moved = moved,
         .context = worker,

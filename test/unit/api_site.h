@@ -29,8 +29,8 @@ static struct peer peer, lost_peer;
 static struct ms_queue *queue;
 static struct ms_store *store;
 static const struct ms_api_model models[] = {
-    {"tiny", "MIT", 4, {"drums", "bass", "other", "vocals"}},
-    {"six", "", 6, {"drums", "bass", "other", "vocals", "guitar", "piano"}},
+    {"tiny", "MIT", 4, {"drums", "bass", "other", "vocals"}, 1},
+    {"six", "", 6, {"drums", "bass", "other", "vocals", "guitar", "piano"}, 1},
 };
 
 /* ---- the site ---- */

@@ -20,9 +20,9 @@ local function position(id, max)
     return type(from_right) == 'number' and redis.call('LLEN', 'toWorker') - 1 - from_right or -1
 end
 
--- The jobs that wait for a model are, in the order of toWorker, on a list of their own too: a worker
--- finds its next one behind any number of others. msaas:models: when a worker last said that it has a
--- model.
+-- The jobs that wait for a model are on a list of their own too, in the order of toWorker: a worker
+-- finds its next one behind any number of others. msaas:models: when a worker last said that it has
+-- a model.
 local function list_of(model)
     return 'msaas:waiting:' .. model
 end
@@ -101,8 +101,8 @@ function operations.save(id, expected, erase, place, in_front, model, state, cre
 
     -- into its new one
     created = created == '0' and now_ms() or tonumber(created)
-    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'model', model, 'state', state,
-        'created', created, 'lease_until', lease_until, 'due', due, ...)
+    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'model', model,
+        'state', state, 'created', created, 'lease_until', lease_until, 'due', due, ...)
     redis.call('ZADD', 'msaas:jobs', created, id)
     redis.call('ZADD', 'msaas:state:' .. state, created, id)
     if due == '0' then
