@@ -18,6 +18,7 @@ struct ms_api_model { /* a model that clients may ask for */
     char licence[256];
     int stem_count;
     char stems[MS_JOB_MAX_STEMS][32];
+    int networks; /* 0: one */
 };
 
 struct ms_api_disk {   /* a disk that must not be full */
@@ -35,6 +36,7 @@ struct ms_api_options {
     int64_t max_song_bytes; /* decoded; 0: 256 MiB */
     /* > 0: stems are answered by a redirect (302) to a presigned URL, valid for this long */
     int presign_s;
+    double max_cost; /* see ms_job_check_cost */
     /* more are answered 503 with Retry-After; 0: 100,000 */
     int64_t max_waiting_jobs;
     struct ms_api_disk disks[MS_API_DISKS]; /* borrowed strings */
@@ -53,11 +55,14 @@ void ms_api_serve_admin(struct ms_api *api, struct ms_http_server_options *optio
 /* From now on /readyz answers 503, because the server is about to stop. */
 void ms_api_set_draining(struct ms_api *api);
 
-/* The routes of a worker: /healthz and /metrics. */
-void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void));
+/* The routes of a worker: /healthz, /readyz and /metrics. why_unready: "" if it is ready. */
+#define MS_API_REASON_BYTES 400
+void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void),
+                         void (*why_unready)(char reason[MS_API_REASON_BYTES]));
 
 /* Metrics: of requests, and of the queue when the page is asked for. */
 extern struct ms_metric ms_api_requests, ms_api_request_seconds, ms_api_jobs, ms_api_queue_depth,
-    ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds, ms_api_callbacks_due, ms_api_disk_free;
+    ms_api_jobs_waiting, ms_api_jobs_unfinished, ms_api_oldest_waiting_seconds,
+    ms_api_callbacks_due, ms_api_disk_free;
 
 #endif

@@ -19,8 +19,8 @@
 
 #define MS_JOB_ID_HEX 57 /* SHA-224 as lower-case hex, with the final NUL */
 #define MS_JOB_LABEL_MAX MS_STEM_LABEL_BYTES
-#define MS_JOB_MAX_ATTEMPTS 5 /* after this many transient failures: failed, with the last code */
-#define MS_JOB_MAX_CRASHES 3  /* after this many workers crashed on it: failed, code "poison" */
+/* After so many crashes at a place where an attempt had been before: failed, code "poison". */
+#define MS_JOB_MAX_CRASHES 3
 #define MS_JOB_MAX_CALLBACK_URL 2048
 #define MS_JOB_MAX_CALLBACK_DATA 65536
 
@@ -76,12 +76,14 @@ struct ms_job {
     int callback_count;
     int64_t created_ms, started_ms, finished_ms; /* Unix time, UTC; 0: not yet */
     int64_t not_before_ms;                       /* a retry waits until then */
-    int attempts;                                /* how often work on it began */
-    int failures;                                /* transient ones so far */
-    int crashes;                                 /* leases that lapsed */
-    double progress;                             /* 0..1 */
-    double audio_seconds;                        /* of the song; 0: not known yet */
-    double eta_seconds;                          /* < 0: not known */
+    int attempts;    /* how often work on it began, without those that a sick worker gave back */
+    int failures;    /* how often a sick worker gave it back */
+    int crashes;     /* leases that lapsed no farther into the song than the one before */
+    double reached;  /* the progress at which the last of all these leases lapsed */
+    double progress; /* 0..1 */
+    double audio_seconds; /* of the song; 0: not known yet */
+    int networks;         /* of the model: a bag has several; 0: not known */
+    double eta_seconds;   /* < 0: not known */
     /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
      * */
     int64_t position;
@@ -101,6 +103,13 @@ MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_
                               struct ms_error *err);
 void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
+
+/* What the job costs: minutes of the song, times the passes of networks through it (shifts, a bag's
+ * networks), divided by 1 - overlap. 0: the song's length is not known. */
+double ms_job_cost(const struct ms_job *job);
+/* MS_ETOOLARGE: it costs more than max_cost; 0: it may cost anything. */
+MS_MUST_CHECK int ms_job_check_cost(const struct ms_job *job, double max_cost,
+                                    struct ms_error *err);
 
 /* Whether both call the same URL with the same data. */
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);

@@ -14,11 +14,12 @@
 #include "msaas/stem.h"
 
 #define MS_JOB_MAX_STEMS 17
+#define MS_JOB_MODEL_BYTES 64
 #define MS_JOB_MAX_SHIFTS 20
 
 /* Everything that changes the result. */
 struct ms_job_options {
-    char model[64]; /* name; "": the default of the server */
+    char model[MS_JOB_MODEL_BYTES]; /* name; "": the default of the server */
     char stems[MS_JOB_MAX_STEMS][MS_STEM_NAME_BYTES];
     int stem_count;                     /* 0: all of the model */
     char two_stems[MS_STEM_NAME_BYTES]; /* "": all stems; else this stem and "no_" + stem */

@@ -19,6 +19,10 @@ struct ms_pipeline_options {
     int two_stems;                  /* index of the stem kept apart from the rest; -1: off */
     enum ms_other_method other_method;
     double max_seconds; /* longer songs are MS_EINPUT; 0: any */
+    /* Called when the song's length is known, before work on it begins; its error ends the run.
+     * NULL: none. */
+    int (*admit)(void *context, int64_t frames, struct ms_error *err);
+    void *admit_context;
 };
 
 /* One output: its label ("vocals", "no_vocals", "minus_vocals") and where it goes. */
@@ -44,7 +48,7 @@ struct ms_pipeline_stats {
 
 /* Either every output stands under its final name, or none does: each is written to a temporary
  * name and all are renamed at the end. spool_dir: where the float stems wait for their peak
- * (MS_CLIP_RESCALE); removed at the end. */
+ * (MS_CLIP_RESCALE); their space is claimed before work begins. MS_EIO: there is too little. */
 MS_MUST_CHECK int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
                                   const char *input, const struct ms_pipeline_options *options,
                                   const struct ms_pipeline_output *outputs, int output_count,

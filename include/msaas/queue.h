@@ -48,10 +48,10 @@ MS_MUST_CHECK int ms_queue_ping(struct ms_queue *queue, const char **warning, st
 MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
                                    struct ms_job *now, struct ms_error *err);
 
-/* Leases the oldest job that may run; waits up to wait_ms for one (a job that arrives ends the
- * wait). *out is the caller's (ms_job_fini). MS_ENOTFOUND: none. */
-MS_MUST_CHECK int ms_queue_reserve(struct ms_queue *queue, int64_t lease_ms, int64_t wait_ms,
-                                   struct ms_job *out, char token[MS_TOKEN_HEX],
+/* Leases the oldest job that may run and asks for `model`, or for none; waits up to wait_ms for one
+ * (a job that arrives ends the wait). *out is the caller's (ms_job_fini). MS_ENOTFOUND: none. */
+MS_MUST_CHECK int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms,
+                                   int64_t wait_ms, struct ms_job *out, char token[MS_TOKEN_HEX],
                                    struct ms_error *err);
 
 /* What a worker says about its job. */
@@ -64,8 +64,8 @@ enum ms_queue_change {
     MS_CHANGE_FINISH,
     /* -> failed, with job's error_code and error_message. */
     MS_CHANGE_FAIL,
-    /* -> queued, failures + 1, not before job->not_before_ms. The MS_JOB_MAX_ATTEMPTSth time:
-     * failed, with job's error. */
+    /* -> queued, failures + 1, with job's error, and the attempt is not counted: the worker is
+     * sick. In front, unless job->not_before_ms is still to come; not before that. */
     MS_CHANGE_RETRY,
     /* -> queued, in front, and nothing is counted: the worker was asked to stop. */
     MS_CHANGE_REQUEUE,
@@ -78,10 +78,15 @@ MS_MUST_CHECK int ms_queue_change(struct ms_queue *queue, enum ms_queue_change c
                                   const struct ms_job *job, const char *token, int64_t lease_ms,
                                   struct ms_error *err);
 
-/* Every worker calls it every few seconds. Jobs whose lease lapsed go back in front (crashes + 1;
- * the MS_JOB_MAX_CRASHESth time: failed, "poison"), and retries whose time has come may be
- * reserved. *count: leases that lapsed. */
-MS_MUST_CHECK int ms_queue_reap(struct ms_queue *queue, int *count, struct ms_error *err);
+/* Every worker calls it every few seconds. Retries whose time has come may be reserved. Jobs whose
+ * lease lapsed go back in front; those that got no farther than the lease before count as crashes
+ * (the MS_JOB_MAX_CRASHESth: failed, "poison"). Jobs that have waited for model_wait_ms for a model
+ * that no caller had meanwhile fail, "model". The caller has `model`. */
+struct ms_reaped {
+    int lapsed, unserved; /* leases; jobs that failed for want of their model */
+};
+MS_MUST_CHECK int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_ms,
+                                struct ms_reaped *out, struct ms_error *err);
 
 /* With the job's position, if fewer than MS_POSITION_MAX are before it: to count more would cost
  * more than it tells. MS_ENOTFOUND; MS_ECORRUPT: its record cannot be read. */
@@ -123,10 +128,16 @@ MS_MUST_CHECK int ms_queue_erase(struct ms_queue *queue, const char *id, const c
 MS_MUST_CHECK int ms_queue_expire(struct ms_queue *queue, const struct ms_job *job,
                                   struct ms_error *err);
 
+#define MS_QUEUE_MAX_MODELS 64 /* others are not shown */
 struct ms_queue_stats {
     int64_t jobs[MS_JOB_STATES];
     int64_t oldest_waiting_ms; /* its age; 0: none waits */
     int64_t callbacks_due;
+    int model_count;
+    struct { /* for which model how many wait; some of those for which none waits */
+        char name[MS_JOB_MODEL_BYTES];
+        int64_t waiting;
+    } models[MS_QUEUE_MAX_MODELS];
 };
 MS_MUST_CHECK int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *out,
                                  struct ms_error *err);

@@ -23,6 +23,12 @@ struct ms_metric ms_api_queue_depth = {
     .help = "Jobs that wait for a worker.",
     .kind = MS_METRIC_GAUGE,
 };
+struct ms_metric ms_api_jobs_waiting = {
+    .name = "msaas_jobs_waiting",
+    .help = "Jobs that wait for a worker, by model.",
+    .kind = MS_METRIC_GAUGE,
+    .labels = {"model"},
+};
 struct ms_metric ms_api_jobs_unfinished = {
     .name = "msaas_jobs_unfinished",
     .help = "Jobs that wait or run.",
@@ -155,6 +161,10 @@ static void look_at_queue(struct ms_api *api) {
     }
     for (int i = 0; i < MS_JOB_STATES; i++)
         ms_metric_set(&ms_api_jobs, (double)stats.jobs[i], ms_job_state_name((enum ms_job_state)i));
+    for (int i = 0; i < api->options.model_count; i++) /* for which none waits any more */
+        ms_metric_set(&ms_api_jobs_waiting, 0, api->options.models[i].name);
+    for (int i = 0; i < stats.model_count; i++)
+        ms_metric_set(&ms_api_jobs_waiting, (double)stats.models[i].waiting, stats.models[i].name);
     ms_metric_set(&ms_api_queue_depth, (double)stats.jobs[MS_JOB_QUEUED], NULL);
     ms_metric_set(&ms_api_jobs_unfinished,
                   (double)(stats.jobs[MS_JOB_QUEUED] + stats.jobs[MS_JOB_RUNNING]), NULL);
@@ -187,6 +197,7 @@ void ms_api_serve_admin(struct ms_api *api, struct ms_http_server_options *optio
 
 /* Set before the listener serves; a process has one. */
 static bool (*worker_is_alive)(void);
+static void (*worker_why_unready)(char reason[MS_API_REASON_BYTES]);
 
 static void worker_healthz(const struct ms_http_call *call) {
     if (worker_is_alive == NULL || worker_is_alive()) {
@@ -198,17 +209,32 @@ static void worker_healthz(const struct ms_http_call *call) {
     ms_api_reply_problem(call, &problem);
 }
 
+static void worker_readyz(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    char reason[MS_API_REASON_BYTES];
+    worker_why_unready(reason);
+    if (reason[0] == '\0') {
+        ms_api_reply_json(call, 200, "{\"status\":\"ready\"}");
+        return;
+    }
+    (void)ms_problem_set(&problem, 503, "unwell", "%s", reason);
+    ms_api_reply_problem(call, &problem);
+}
+
 static void worker_metrics(const struct ms_http_call *call) {
     reply_page_of(call, "worker");
 }
 
-void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void)) {
+void ms_api_serve_worker(struct ms_http_server_options *options, bool (*is_alive)(void),
+                         void (*why_unready)(char reason[MS_API_REASON_BYTES])) {
     static const struct ms_http_route routes[] = {
         {"GET", "/healthz", worker_healthz, MS_HTTP_LOOP, 0},
+        {"GET", "/readyz", worker_readyz, MS_HTTP_LOOP, 0},
         {"GET", "/metrics", worker_metrics, MS_HTTP_POOL, 0},
         {NULL, NULL, NULL, MS_HTTP_POOL, 0},
     };
     worker_is_alive = is_alive;
+    worker_why_unready = why_unready;
     options->routes = routes;
     options->context = NULL;
     options->error_body = ms_api_error_body;

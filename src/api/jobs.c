@@ -9,6 +9,7 @@
 #include "msaas/sys.h"
 #include "reply.h"
 #include "sniff.h"
+#include "song_length.h"
 #include "stems.h"
 
 /* ---- adding ---- */
@@ -151,6 +152,20 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
     return true;
 }
 
+/* As far as the song's head tells its length; else the worker decides. */
+static bool check_cost(const struct ms_api *api, const struct ms_song_request *request,
+                       struct ms_job *job, struct ms_problem *problem) {
+    const size_t head =
+        request->song_bytes < MS_SONG_HEAD_BYTES ? request->song_bytes : MS_SONG_HEAD_BYTES;
+    struct ms_error err = {0};
+    for (int i = 0; i < api->options.model_count; i++)
+        if (strcmp(api->options.models[i].name, job->options.model) == 0)
+            job->networks = api->options.models[i].networks;
+    job->audio_seconds = ms_song_seconds(request->song, head, (int64_t)request->song_bytes);
+    return ms_job_check_cost(job, api->options.max_cost, &err) == 0 ||
+           ms_problem_set(problem, 422, "too_costly", "%.390s", err.text);
+}
+
 bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
                    struct ms_problem *problem) {
     struct ms_error err = {0};
@@ -167,7 +182,9 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
     if (request->callback.version != 0)
         job.callbacks[job.callback_count++] = request->callback;
     request->callback = (struct ms_job_callback){0};
-    struct ms_api_link *link = ms_api_borrow(api, problem);
+    struct ms_api_link *link = NULL;
+    if (check_cost(api, request, &job, problem))
+        link = ms_api_borrow(api, problem);
     const bool ok = link != NULL && submit(api, link, request, &job, label_count, now, problem);
     ms_api_give_back(api, link);
     ms_job_fini(&job);

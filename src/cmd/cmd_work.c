@@ -28,9 +28,13 @@ static const char usage[] =
     "      downloads the model once\n"
     "  msaas work --queue sqlite:/srv/queue.db --store file:/srv/objects --lanes 4\n"
     "\n"
-    "GET /healthz says that the process lives; /metrics is for Prometheus. When the queue\n"
-    "cannot be reached it waits. After SIGTERM it finishes its job within --grace, or puts\n"
-    "the job back into the queue, and ends with exit code 0.\n";
+    "GET /healthz says that the process lives, /readyz that it takes jobs; /metrics is for\n"
+    "Prometheus. When the queue cannot be reached it waits. When its disk, memory, device,\n"
+    "model or store fails, it puts its job back and takes none for a while. After SIGTERM it\n"
+    "finishes its job within --grace, or puts the job back into the queue.\n"
+    "\n"
+    "Exit code: 0 ended as asked; 1 could not run; 2 wrong usage; 69 something of its own has\n"
+    "failed for --give-up; 70 a job was stuck.\n";
 
 struct work {
     struct ms_service *service;
@@ -39,6 +43,7 @@ struct work {
     struct ms_engine *engine;
     struct ms_logship *logship;
     struct ms_listener listener;
+    bool unfit; /* see ms_worker_run */
 };
 
 static atomic_bool starting = true; /* downloading the model may take minutes */
@@ -47,13 +52,18 @@ static bool is_alive(void) {
     return atomic_load(&starting) || ms_worker_is_alive();
 }
 
+static void why_unready(char reason[MS_API_REASON_BYTES]) {
+    _Static_assert(MS_API_REASON_BYTES >= MS_WORKER_REASON_BYTES, "a reason fits");
+    ms_worker_why_unready(reason);
+}
+
 static int start_listener(struct ms_listener *listener, const struct ms_options *options,
                           struct ms_error *err) {
     struct ms_http_server_options listen = {
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_WORKER_PORT),
     };
-    ms_api_serve_worker(&listen, is_alive);
+    ms_api_serve_worker(&listen, is_alive, why_unready);
     int rc = ms_listener_start(listener, &listen, err);
     return rc == 0 ? 0 : ms_error_prefix(err, "--host, --port (MSAAS_HOST, MSAAS_WORKER_PORT)");
 }
@@ -95,8 +105,11 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
         .engine = work->engine,
         .scratch_dir = work->scratch,
         .lease_ms = (int64_t)(ms_options_double(options, MS_OPTION_LEASE) * 1000),
+        .model_wait_ms = (int64_t)(ms_options_double(options, MS_OPTION_MODEL_WAIT) * 60000),
         .stall_s = ms_options_double(options, MS_OPTION_STALL),
+        .max_cost = ms_options_double(options, MS_OPTION_MAX_COST),
         .max_song_s = ms_options_double(options, MS_OPTION_MAX_SONG_MINUTES) * 60,
+        .give_up_ms = (int64_t)(ms_options_double(options, MS_OPTION_GIVE_UP) * 60000),
         .grace_ms = (int64_t)(ms_options_double(options, MS_OPTION_GRACE) * 1000),
         .webhook_secret = ms_options_string(options, MS_OPTION_WEBHOOK_SECRET),
         .callback_allow = ms_options_string(options, MS_OPTION_CALLBACK_ALLOW),
@@ -116,7 +129,7 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
     atomic_store(&starting, false);
     ms_fault_choose_by_environment();
     ms_service_tell_ready();
-    return ms_worker_run(&worker, err);
+    return ms_worker_run(&worker, &work->unfit, err);
 }
 
 static int run(struct work *work, struct ms_error *err) {
@@ -148,7 +161,8 @@ static int run_work(const struct ms_call *call) {
     free(work.path);
     free(work.cache);
     free(work.scratch);
-    return ms_service_end(&service, rc, &err);
+    exit_code = ms_service_end(&service, rc, &err);
+    return work.unfit ? MS_WORKER_UNFIT : exit_code;
 }
 
 static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
@@ -166,8 +180,11 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_HOST,
                                                MS_OPTION_WORKER_PORT,
                                                MS_OPTION_MAX_SONG_MINUTES,
+                                               MS_OPTION_MAX_COST,
                                                MS_OPTION_LEASE,
                                                MS_OPTION_STALL,
+                                               MS_OPTION_MODEL_WAIT,
+                                               MS_OPTION_GIVE_UP,
                                                MS_OPTION_GRACE,
                                                MS_OPTION_SCRATCH,
                                                MS_OPTION_CACHE,

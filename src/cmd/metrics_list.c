@@ -15,6 +15,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_http_refused,
     &ms_api_jobs,
     &ms_api_queue_depth,
+    &ms_api_jobs_waiting,
     &ms_api_jobs_unfinished,
     &ms_api_oldest_waiting_seconds,
     &ms_api_callbacks_due,

@@ -19,7 +19,7 @@ static int add(struct ms_offer *offer, const struct ms_model_info *info, struct 
         return ms_error_about(err, MS_EUSAGE, "--models", "at most %d models can be on offer",
                               MAX_MODELS);
     struct ms_api_model *model = &offer->models[offer->count++];
-    *model = (struct ms_api_model){.stem_count = info->stem_count};
+    *model = (struct ms_api_model){.stem_count = info->stem_count, .networks = info->member_count};
     (void)snprintf(model->name, sizeof model->name, "%s", info->name);
     (void)snprintf(model->licence, sizeof model->licence, "%s", info->licence);
     for (int i = 0; i < info->stem_count; i++)

@@ -140,9 +140,15 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "models' folder."},
     [MS_OPTION_MAX_SONG_MB] = {"max-song-mb", 0, INT, "MB", "MSAAS_MAX_SONG_MB", "256", 1, 2000,
                                "Refuse songs larger than this."},
-    [MS_OPTION_MAX_SONG_MINUTES] =
-        {"max-song-minutes", 0, REAL, "MIN", "MSAAS_MAX_SONG_MINUTES", "120", 0.01, 100000,
-         "Fail songs longer than this. The scratch folder needs 90 MB a minute."},
+    [MS_OPTION_MAX_SONG_MINUTES] = {"max-song-minutes", 0, REAL, "MIN", "MSAAS_MAX_SONG_MINUTES",
+                                    "120", 0.01, 100000,
+                                    "Fail songs longer than this. The scratch folder needs the "
+                                    "song's size, and 21 MB a minute "
+                                    "for each stem."},
+    [MS_OPTION_MAX_COST] =
+        {"max-cost", 0, REAL, "MIN", "MSAAS_MAX_COST", "600", 0, 1e9,
+         "Refuse jobs that cost more: minutes of the song x shifts x networks of "
+         "the model / (1 - overlap); 0: accept any."},
     [MS_OPTION_MAX_WAITING] = {"max-waiting", 0, INT, "N", "MSAAS_MAX_WAITING", "100000", 1, 1e9,
                                "Refuse new jobs while this many wait."},
     [MS_OPTION_MIN_FREE_MB] =
@@ -159,7 +165,12 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                          "A worker that does not report for this long loses its job to another."},
     [MS_OPTION_STALL] = {"stall", 0, REAL, "SECONDS", "MSAAS_STALL", "120", 1, 86400,
                          "If a job makes no progress for this long, its worker exits and another "
-                         "one tries the job again, up to three times."},
+                         "one tries the job again."},
+    [MS_OPTION_MODEL_WAIT] = {"model-wait", 0, REAL, "MIN", "MSAAS_MODEL_WAIT", "10", 0.01, 100000,
+                              "Fail jobs for whose model there has been no worker for this long."},
+    [MS_OPTION_GIVE_UP] = {"give-up", 0, REAL, "MIN", "MSAAS_GIVE_UP", "60", 0, 100000,
+                           "End a worker whose disk, memory, device, model or store has failed for "
+                           "this long in all, with no job finished meanwhile."},
     [MS_OPTION_GRACE] = {"grace", 0, REAL, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =

@@ -135,6 +135,25 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
     return make_id(song, song_bytes, &job->options, default_model, job->id, err);
 }
 
+/* ---- cost ---- */
+
+double ms_job_cost(const struct ms_job *job) {
+    const double runs = job->options.shifts > 1 ? (double)job->options.shifts : 1;
+    const double networks = job->networks > 1 ? job->networks : 1;
+    return job->audio_seconds / 60 * runs * networks / (1 - job->options.overlap);
+}
+
+int ms_job_check_cost(const struct ms_job *job, double max_cost, struct ms_error *err) {
+    const double cost = ms_job_cost(job);
+    if (max_cost <= 0 || cost <= max_cost)
+        return 0;
+    return ms_error_set(
+        err, MS_ETOOLARGE,
+        "the job would cost %.1f minutes of separation, and at most %g are accepted "
+        "(--max-cost): send a shorter song, or ask for fewer shifts or less overlap",
+        cost, max_cost);
+}
+
 /* ---- what a job owns: its callbacks ---- */
 
 static void callback_fini(struct ms_job_callback *callback) {

@@ -109,6 +109,8 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     ms_json_put_int(w, "attempts", job->attempts);
     ms_json_put_int(w, "failures", job->failures);
     ms_json_put_int(w, "crashes", job->crashes);
+    ms_json_put_double(w, "reached", job->reached);
+    ms_json_put_int(w, "networks", job->networks);
     ms_json_put_double(w, "progress", job->progress);
     put_if(w, "eta_seconds", job->eta_seconds >= 0, job->eta_seconds);
     ms_json_put_bool(w, "cancel_asked", job->cancel_asked);
@@ -157,6 +159,7 @@ int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error 
     put_if(w, "eta_seconds", job->eta_seconds >= 0 && !ms_job_state_is_final(job->state),
            job->eta_seconds);
     ms_json_put_int(w, "attempts", job->attempts);
+    put_if(w, "cost", job->audio_seconds > 0, ms_job_cost(job));
     put_time(w, "created_at", job->created_ms);
     put_time(w, "started_at", job->started_ms);
     put_time(w, "finished_at", job->finished_ms);
@@ -348,6 +351,10 @@ static void take_progress(struct reader *r, const struct ms_json *document, stru
     job->attempts = (int)take_int(r, document, "attempts", INT_MAX / 2);
     job->failures = (int)take_int(r, document, "failures", INT_MAX / 2);
     job->crashes = (int)take_int(r, document, "crashes", INT_MAX / 2);
+    if (ms_json_get(document, "reached") != NULL) /* earlier releases did not write it */
+        job->reached = take_double(r, document, "reached", 1);
+    if (ms_json_get(document, "networks") != NULL)
+        job->networks = (int)take_int(r, document, "networks", INT_MAX / 2);
     job->progress = take_double(r, document, "progress", 1);
     job->eta_seconds = ms_json_is_null(eta) ? -1 : take_double(r, document, "eta_seconds", 1e12);
     if (!ms_json_bool(ms_json_get(document, "cancel_asked"), &job->cancel_asked))

@@ -226,12 +226,12 @@ static int give_up(struct ms_record *record, int64_t now_ms, void *context, stru
     return 0;
 }
 
-int ms_queue_reserve(struct ms_queue *queue, int64_t lease_ms, int64_t wait_ms, struct ms_job *out,
-                     char token[MS_TOKEN_HEX], struct ms_error *err) {
+int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms, int64_t wait_ms,
+                     struct ms_job *out, char token[MS_TOKEN_HEX], struct ms_error *err) {
     int rc = ms_random_hex(token, MS_TOKEN_HEX - 1, err);
     for (int i = 0; rc == 0 && i < TRIES; i++) {
         struct ms_record record;
-        rc = queue->ops->claim(queue, token, lease_ms, i == 0 ? wait_ms : 0, &record, err);
+        rc = queue->ops->claim(queue, model, token, lease_ms, i == 0 ? wait_ms : 0, &record, err);
         if (rc == 0) {
             *out = record.job;
             return 0;
@@ -261,6 +261,8 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         job->progress = from->progress;
         job->eta_seconds = from->eta_seconds;
         job->audio_seconds = from->audio_seconds;
+        if (from->networks > 0)
+            job->networks = from->networks;
         record->lease_until_ms = now_ms + step->lease_ms;
         return 0;
     case MS_CHANGE_FINISH:
@@ -276,12 +278,9 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         set_job_error(job, from->error_code, from->error_message);
         if (job->cancel_asked)
             break;
-        if (job->failures >= MS_JOB_MAX_ATTEMPTS) {
-            end(record, MS_JOB_FAILED, now_ms);
-        } else {
-            job->not_before_ms = from->not_before_ms;
-            put_back(record, MS_PLACE_DELAYED, false);
-        }
+        job->attempts--;
+        job->not_before_ms = from->not_before_ms;
+        put_back(record, job->not_before_ms > now_ms ? MS_PLACE_DELAYED : MS_PLACE_WAITING, true);
         return 0;
     case MS_CHANGE_FAIL:
         set_job_error(job, from->error_code, from->error_message);
@@ -320,15 +319,18 @@ int ms_queue_change(struct ms_queue *queue, enum ms_queue_change change, const s
     return ms_queue_update(queue, job->id, obey, &step, NULL, err);
 }
 
-/* A worker lost the job. */
+/* A worker lost the job. A song that kills its workers does so at one place; a worker that was
+ * killed by others says nothing about the song. */
 static void lapse(struct ms_record *record, int64_t now_ms) {
     struct ms_job *job = &record->job;
-    job->crashes++;
+    job->crashes += job->progress <= job->reached;
+    job->reached = job->progress;
     if (job->cancel_asked) {
         cancel(record, now_ms);
     } else if (job->crashes >= MS_JOB_MAX_CRASHES) {
         char message[120];
-        (void)snprintf(message, sizeof message, "%d workers went away while they had this song",
+        (void)snprintf(message, sizeof message,
+                       "%d workers went away no farther into this song than the one before",
                        job->crashes);
         set_job_error(job, "poison", message);
         end(record, MS_JOB_FAILED, now_ms);
@@ -354,15 +356,33 @@ static int reap(struct ms_record *record, int64_t now_ms, void *context, struct 
     return 0;
 }
 
-static int reap_all(struct ms_queue *queue, enum ms_order order, int *count, struct ms_error *err) {
+/* A rule; context: how long a job may wait for its model. */
+static int expire(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+    const int64_t *wait_ms = context;
+    struct ms_job *job = &record->job;
+    if (record->unreadable || record->place != MS_PLACE_WAITING ||
+        now_ms - job->created_ms < *wait_ms)
+        return reap(record, now_ms, NULL, err);
+    char message[160];
+    (void)snprintf(message, sizeof message, "no worker has had model %s for %.3g minutes",
+                   job->options.model, (double)*wait_ms / 60000);
+    set_job_error(job, ms_code_name(MS_EMODEL), message);
+    end(record, MS_JOB_FAILED, now_ms);
+    record->fate = MS_FATE_SAVE;
+    return 0;
+}
+
+static int reap_all(struct ms_queue *queue, struct ms_listing listing,
+                    int (*rule)(struct ms_record *, int64_t, void *, struct ms_error *), int *count,
+                    struct ms_error *err) {
     char ids[REAP_BATCH][MS_JOB_ID_HEX], next[MS_CURSOR_MAX];
-    const struct ms_listing listing = {.order = order, .max = REAP_BATCH};
     int found = 0;
     *count = 0;
+    listing.max = REAP_BATCH;
     int rc = queue->ops->list(queue, &listing, ids, &found, next, err);
     for (int i = 0; rc == 0 && i < found; i++) {
         struct ms_record record = {0};
-        rc = ms_queue_update(queue, ids[i], reap, NULL, &record, err);
+        rc = ms_queue_update(queue, ids[i], rule, &listing.wait_ms, &record, err);
         *count += rc == 0 && record.fate != MS_FATE_KEEP;
         ms_record_fini(&record);
         if (rc == MS_ENOTFOUND) /* no id: a stranger's */
@@ -371,9 +391,19 @@ static int reap_all(struct ms_queue *queue, enum ms_order order, int *count, str
     return rc;
 }
 
-int ms_queue_reap(struct ms_queue *queue, int *count, struct ms_error *err) {
-    int rc = reap_all(queue, MS_ORDER_DELAYED, count, err);
-    return rc != 0 ? rc : reap_all(queue, MS_ORDER_LAPSED, count, err);
+int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_ms,
+                  struct ms_reaped *out, struct ms_error *err) {
+    const struct ms_listing unserved = {
+        .order = MS_ORDER_UNSERVED, .model = model, .wait_ms = model_wait_ms};
+    int retries;
+    *out = (struct ms_reaped){0};
+    int rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_DELAYED}, reap, &retries, err);
+    if (rc == 0)
+        rc =
+            reap_all(queue, (struct ms_listing){.order = MS_ORDER_LAPSED}, reap, &out->lapsed, err);
+    if (rc == 0)
+        rc = reap_all(queue, unserved, expire, &out->unserved, err);
+    return rc;
 }
 
 /* ---- looking ---- */
@@ -401,8 +431,10 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
     char(*ids)[MS_JOB_ID_HEX] = calloc((size_t)filter->limit, sizeof *ids);
     if (ids == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
-    const struct ms_listing listing = {MS_ORDER_NEWEST, filter->state, filter->limit,
-                                       filter->cursor};
+    const struct ms_listing listing = {.order = MS_ORDER_NEWEST,
+                                       .state = filter->state,
+                                       .max = filter->limit,
+                                       .cursor = filter->cursor};
     int found = 0;
     int rc = queue->ops->list(queue, &listing, ids, &found, next, err);
     for (int i = 0; rc == 0 && i < found; i++) {

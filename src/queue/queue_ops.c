@@ -1,8 +1,9 @@
-/* What the backends of the queue share: reading of URLs, stored documents and cursors. Owns nothing;
- * any thread. */
+/* What the backends of the queue share: reading of URLs, of stored documents and of cursors, counts.
+ * Owns nothing; any thread. */
 #include "queue_ops.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,4 +62,12 @@ int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *n
     if (end != '\0')
         *rest = at + 1;
     return 0;
+}
+
+void ms_queue_add_waiting(struct ms_queue_stats *stats, const char *model, int64_t waiting) {
+    if (stats->model_count == MS_QUEUE_MAX_MODELS)
+        return;
+    const int at = stats->model_count++;
+    (void)snprintf(stats->models[at].name, sizeof stats->models[at].name, "%s", model);
+    stats->models[at].waiting = waiting;
 }

@@ -50,7 +50,7 @@ struct ms_record {
     int callback_attempt;
 };
 
-/* The orders in which ids are listed. The last three give those whose time has come by the
+/* The orders in which ids are listed. The last four give those whose time has come by the
  * server's clock, and have no cursor. */
 enum ms_order {
     MS_ORDER_NEWEST,    /* of one state, or of all */
@@ -58,6 +58,9 @@ enum ms_order {
     MS_ORDER_LAPSED,    /* leases; the longest lapsed first */
     MS_ORDER_DELAYED,   /* the shortest due first: each is put in front of all */
     MS_ORDER_CALLBACKS, /* the longest due first */
+    /* Those that wait for a model that nobody who asked for this order has had for wait_ms. Asking
+     * says that one has `model`. */
+    MS_ORDER_UNSERVED,
 };
 
 struct ms_listing {
@@ -65,6 +68,8 @@ struct ms_listing {
     int state; /* NEWEST: one, or -1 for all */
     int max;   /* so many ids */
     const char *cursor;
+    const char *model;
+    int64_t wait_ms;
 };
 
 /* All block for at most 5 s and the wait they are given, and return 0 or MS_E... After MS_ENET the
@@ -84,11 +89,12 @@ struct ms_queue_ops {
      * its revision is the stored one; else MS_ECONFLICT. Then sets revision, job.position, and
      * job.created_ms where it was 0. */
     int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
-    /* Leases the next job that waits, as one step: it leaves the list, becomes RUNNING and LEASED
-     * under the token, with attempts + 1. Waits up to wait_ms for one. MS_ENOTFOUND: none.
-     * MS_ECORRUPT: leased, but unreadable. The record is the caller's in all cases. */
-    int (*claim)(struct ms_queue *queue, const char token[MS_TOKEN_HEX], int64_t lease_ms,
-                 int64_t wait_ms, struct ms_record *out, struct ms_error *err);
+    /* Leases the next job that waits for `model` or for none, as one step: it leaves the list,
+     * becomes RUNNING and LEASED under the token, with attempts + 1. Waits up to wait_ms for one.
+     * Jobs for other models cost nothing, however many wait. MS_ENOTFOUND: none. MS_ECORRUPT:
+     * leased, but unreadable. The record is the caller's in all cases. */
+    int (*claim)(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
+                 int64_t lease_ms, int64_t wait_ms, struct ms_record *out, struct ms_error *err);
     /* Ids in order, without a look at their records. next: "" at the end. MS_EUSAGE: the cursor. */
     int (*list)(struct ms_queue *queue, const struct ms_listing *listing,
                 char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
@@ -125,6 +131,9 @@ MS_MUST_CHECK int ms_record_read(struct ms_record *record, const char *doc, size
  * MS_EUSAGE. */
 MS_MUST_CHECK int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,
                                        const char **rest, struct ms_error *err);
+
+/* Counts the jobs that wait for a model. */
+void ms_queue_add_waiting(struct ms_queue_stats *stats, const char *model, int64_t waiting);
 
 /* ---- shared by the rules (queue.c) ---- */
 

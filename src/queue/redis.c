@@ -1,17 +1,20 @@
 /* The queue on Redis, with the course's lists: `toWorker` carries the ids of the jobs that wait
- * (pushed on the left, served from the right), `logging` the lines of the log. A record is the hash
- * msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox order
- * ids by time. Every change of a record is one script (lua/queue.lua). */
+ * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
+ * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
+ * order ids by time; msaas:waiting:MODEL is that model's part of toWorker. Every change of a
+ * record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "msaas/sys.h"
 #include "queue_ops.h"
 #include "redis_connection.h"
 
 #define KNOWN_BATCH 1000 /* ids asked about at once */
+#define POLL_MS 100      /* while only jobs for other models wait */
 #define WORD(number) #number
 #define WORD_OF(number) WORD(number)
 #define POSITION_MAX WORD_OF(MS_POSITION_MAX)
@@ -195,6 +198,7 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         record->fate == MS_FATE_ERASE ? "1" : "0",
         places[record->place],
         record->in_front ? "1" : "0",
+        job->options.model,
         ms_job_state_name(job->state),
         created.text,
         not_before.text,
@@ -250,26 +254,39 @@ static int wait_for_item(struct redis *r, double until_s, struct ms_error *err) 
     return rc;
 }
 
-static int redis_claim(struct ms_queue *queue, const char token[MS_TOKEN_HEX], int64_t lease_ms,
-                       int64_t wait_ms, struct ms_record *out, struct ms_error *err) {
+/* What blocks on the list would wake at once. */
+static int wait_for_others(double until_s, struct ms_error *err) {
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    if (ms_monotonic_s() >= until_s)
+        return ms_error_set(err, MS_ENOTFOUND, "no job waits for this model");
+    (void)nanosleep(&pause, NULL);
+    return 0;
+}
+
+static int redis_claim(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
+                       int64_t lease_ms, int64_t wait_ms, struct ms_record *out,
+                       struct ms_error *err) {
+    enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if it is no record */
     struct redis *r = (struct redis *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
     const struct number lease = to_text(lease_ms);
     *out = (struct ms_record){0};
     for (;;) {
         redisReply *reply = NULL;
-        int rc = ms_redis_script(r->connection, 3, (const char *[]){"claim", token, lease.text},
-                                 &reply, err);
+        int rc = ms_redis_script(r->connection, 4,
+                                 (const char *[]){"claim", model, token, lease.text}, &reply, err);
         if (rc != 0)
             return rc;
         const bool found = reply->type != REDIS_REPLY_INTEGER;
-        const bool none = !found && reply->integer == 0; /* else junk, and there may be more */
+        const long long why = found ? JUNK : reply->integer;
         int64_t now_ms;
         if (found)
             rc = read_record(reply, out, &now_ms, err);
         freeReplyObject(reply);
-        if (none)
+        if (why == EMPTY)
             rc = wait_for_item(r, until_s, err);
+        else if (why == OTHERS)
+            rc = wait_for_others(until_s, err);
         if (found || rc != 0)
             return rc;
     }
@@ -277,12 +294,14 @@ static int redis_claim(struct ms_queue *queue, const char token[MS_TOKEN_HEX], i
 
 /* ---- looking ---- */
 
-static int list_due(struct redis *r, const char *set, const char *order, int max,
+/* `script`: an operation of queue.lua and its first two arguments; the last one is `max`. */
+static int list_due(struct redis *r, const char *const script[3], int max,
                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     const struct number most = to_text(max);
     redisReply *reply = NULL;
-    int rc = ms_redis_script(r->connection, 4, (const char *[]){"due", set, order, most.text},
-                             &reply, err);
+    int rc =
+        ms_redis_script(r->connection, 4,
+                        (const char *[]){script[0], script[1], script[2], most.text}, &reply, err);
     for (size_t i = 0; rc == 0 && i < reply->elements && *count < max; i++)
         (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", text_of(reply->element[i]));
     freeReplyObject(reply);
@@ -386,19 +405,26 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
                       struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
+    const struct number wait = to_text(listing->wait_ms);
     *count = 0;
     next[0] = '\0';
+    const char *script[3] = {"due", "msaas:leases", "first"};
     switch (listing->order) {
     case MS_ORDER_NEWEST: return list_newest(r, listing, ids, count, next, err);
     case MS_ORDER_WAITING: return list_waiting(r, listing, ids, count, next, err);
-    case MS_ORDER_LAPSED:
-        return list_due(r, "msaas:leases", "first", listing->max, ids, count, err);
+    case MS_ORDER_LAPSED: break;
     case MS_ORDER_DELAYED:
-        return list_due(r, "msaas:delayed", "last", listing->max, ids, count, err);
-    case MS_ORDER_CALLBACKS:
-        return list_due(r, "msaas:outbox", "first", listing->max, ids, count, err);
+        script[1] = "msaas:delayed";
+        script[2] = "last";
+        break;
+    case MS_ORDER_CALLBACKS: script[1] = "msaas:outbox"; break;
+    case MS_ORDER_UNSERVED:
+        script[0] = "unserved";
+        script[1] = listing->model;
+        script[2] = wait.text;
+        break;
     }
-    return unexpected(err);
+    return list_due(r, script, listing->max, ids, count, err);
 }
 
 static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
@@ -408,13 +434,15 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
     redisReply *reply = NULL;
     int rc =
         ms_redis_script(((struct redis *)queue)->connection, 1 + MS_JOB_STATES, argv, &reply, err);
-    if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + MS_JOB_STATES))
+    if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 + MS_JOB_STATES))
         rc = unexpected(err);
     if (rc == 0) {
         out->callbacks_due = to_int(reply->element[0]);
         out->oldest_waiting_ms = to_int(reply->element[1]);
         for (int i = 0; i < MS_JOB_STATES; i++)
             out->jobs[i] = to_int(reply->element[2 + i]);
+        for (size_t i = 2 + MS_JOB_STATES; i + 1 < reply->elements; i += 2)
+            ms_queue_add_waiting(out, text_of(reply->element[i]), to_int(reply->element[i + 1]));
     }
     freeReplyObject(reply);
     return rc;

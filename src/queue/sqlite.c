@@ -79,12 +79,13 @@ static int make_tables(struct sqlite *s, struct ms_error *err) {
     rc = read_version(s, &version, err);
     if (rc == 0 && version == 0)
         rc = execute(s, ms_sqlite_schema, err);
-    else if (rc == 0 && version == 1)
-        rc = execute(s, ms_sqlite_upgrade, err);
-    else if (rc == 0 && version != MS_SQLITE_VERSION)
+    else if (rc == 0 && (version < 0 || version > MS_SQLITE_VERSION))
         rc = ms_error_set(err, MS_EUNSUPPORTED,
                           "queue %s was written by another release of msaas (version %d, not %d)",
                           s->path, version, MS_SQLITE_VERSION);
+    else
+        for (; rc == 0 && version < MS_SQLITE_VERSION; version++)
+            rc = execute(s, ms_sqlite_upgrades[version], err);
     if (rc == 0)
         return execute(s, "COMMIT", err);
     (void)execute(s, "ROLLBACK", NULL);
@@ -249,16 +250,15 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     return rc;
 }
 
-/* Whether the statement gives a row; id: its argument, or NULL. A look takes no lock, where a write
+/* Whether the statement gives a row for its argument. A look takes no lock, where a write
  * that changes nothing would take one. */
-static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char *id, bool *found,
-                   struct ms_error *err) {
+static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char *argument,
+                   bool *found, struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    if (id != NULL)
-        put_text(statement, 1, id);
+    put_text(statement, 1, argument);
     const int step = sqlite3_step(statement);
     *found = step == SQLITE_ROW;
     if (step != SQLITE_ROW && step != SQLITE_DONE)
@@ -306,6 +306,7 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
         put_int(statement, 14, record->revision);
         put_int(statement, 15, record->job.started_ms);
         put_int(statement, 16, record->job.attempts);
+        put_text(statement, 17, record->job.options.model);
         rc = run(s, statement, changes, err);
     }
     free(doc);
@@ -334,8 +335,8 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
 }
 
 /* MS_ENOTFOUND: another was quicker. */
-static int claim_next(struct sqlite *s, const char *token, int64_t lease_ms, struct ms_record *out,
-                      struct ms_error *err) {
+static int claim_next(struct sqlite *s, const char *model, const char *token, int64_t lease_ms,
+                      struct ms_record *out, struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = prepare(s, CLAIM, &statement, err);
     if (rc != 0)
@@ -344,6 +345,7 @@ static int claim_next(struct sqlite *s, const char *token, int64_t lease_ms, str
     put_int(statement, 1, now_ms);
     put_text(statement, 2, token);
     put_int(statement, 3, now_ms + lease_ms);
+    put_text(statement, 4, model);
     int step = sqlite3_step(statement);
     if (step == SQLITE_ROW) {
         rc = read_record(statement, out, err);
@@ -359,16 +361,17 @@ static int claim_next(struct sqlite *s, const char *token, int64_t lease_ms, str
     return rc;
 }
 
-static int sqlite_claim(struct ms_queue *queue, const char token[MS_TOKEN_HEX], int64_t lease_ms,
-                        int64_t wait_ms, struct ms_record *out, struct ms_error *err) {
+static int sqlite_claim(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
+                        int64_t lease_ms, int64_t wait_ms, struct ms_record *out,
+                        struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
     *out = (struct ms_record){0};
     for (;;) {
         bool waits = false;
-        int rc = of_the_file(has_row(s, WAITS, NULL, &waits, err), err);
+        int rc = of_the_file(has_row(s, WAITS, model, &waits, err), err);
         if (rc == 0)
-            rc = waits ? claim_next(s, token, lease_ms, out, err)
+            rc = waits ? claim_next(s, model, token, lease_ms, out, err)
                        : ms_error_set(err, MS_ENOTFOUND, "no job waits");
         if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until_s)
             return rc;
@@ -391,15 +394,32 @@ static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB
     return rc;
 }
 
-static int list_due(struct sqlite *s, enum ms_sqlite_statement which, int max,
+/* Those whose time is before `until_ms`. */
+static int list_due(struct sqlite *s, enum ms_sqlite_statement which, int64_t until_ms, int max,
                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, ms_unix_ms());
+    put_int(statement, 1, until_ms);
     put_int(statement, 2, max);
     return collect(s, statement, ids, max, count, NULL, err);
+}
+
+static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
+                         char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, HAVE_MODEL, &statement, err);
+    if (rc != 0)
+        return rc;
+    const int64_t now_ms = ms_unix_ms();
+    put_text(statement, 1, listing->model);
+    put_int(statement, 2, now_ms);
+    put_int(statement, 3, listing->wait_ms / 4);
+    rc = run(s, statement, NULL, err);
+    return rc != 0
+               ? rc
+               : list_due(s, UNSERVED, now_ms - listing->wait_ms, listing->max, ids, count, err);
 }
 
 /* Cursors: "CREATED:ID". */
@@ -454,9 +474,13 @@ static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
     switch (listing->order) {
     case MS_ORDER_NEWEST: return list_newest(s, listing, ids, count, next, err);
     case MS_ORDER_WAITING: return list_waiting(s, listing, ids, count, next, err);
-    case MS_ORDER_LAPSED: return list_due(s, DUE_LEASES, listing->max, ids, count, err);
-    case MS_ORDER_DELAYED: return list_due(s, DUE_DELAYED, listing->max, ids, count, err);
-    case MS_ORDER_CALLBACKS: return list_due(s, DUE_CALLBACKS, listing->max, ids, count, err);
+    case MS_ORDER_LAPSED:
+        return list_due(s, DUE_LEASES, ms_unix_ms(), listing->max, ids, count, err);
+    case MS_ORDER_DELAYED:
+        return list_due(s, DUE_DELAYED, ms_unix_ms(), listing->max, ids, count, err);
+    case MS_ORDER_CALLBACKS:
+        return list_due(s, DUE_CALLBACKS, ms_unix_ms(), listing->max, ids, count, err);
+    case MS_ORDER_UNSERVED: return list_unserved(s, listing, ids, count, err);
     }
     return ms_error_set(err, MS_EINTERNAL, "no such order");
 }
@@ -488,6 +512,16 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
     } else {
         rc = failed(s, err);
     }
+    (void)sqlite3_reset(statement);
+    if (rc == 0)
+        rc = prepare(s, WAITING_BY_MODEL, &statement, err);
+    if (rc != 0)
+        return rc;
+    while ((step = sqlite3_step(statement)) == SQLITE_ROW)
+        ms_queue_add_waiting(out, (const char *)sqlite3_column_text(statement, 0),
+                             sqlite3_column_int64(statement, 1));
+    if (step != SQLITE_DONE)
+        rc = failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }

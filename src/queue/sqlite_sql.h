@@ -2,7 +2,7 @@
 #ifndef MSAAS_QUEUE_SQLITE_SQL_H
 #define MSAAS_QUEUE_SQLITE_SQL_H
 
-#define MS_SQLITE_VERSION 2 /* of the schema */
+#define MS_SQLITE_VERSION 3 /* of the schema */
 
 enum ms_sqlite_statement {
     LOAD,
@@ -15,12 +15,15 @@ enum ms_sqlite_statement {
     DUE_LEASES,
     DUE_DELAYED,
     DUE_CALLBACKS,
+    HAVE_MODEL,
+    UNSERVED,
     LIST_WAITING,
     LIST_ALL,
     LIST_STATE,
     POSITION,
     COUNTS,
     DUES,
+    WAITING_BY_MODEL,
     LOG_PUSH,
     LOG_TRIM,
     LOG_NEXT,
@@ -28,7 +31,9 @@ enum ms_sqlite_statement {
     MS_SQLITE_STATEMENTS
 };
 
-extern const char ms_sqlite_schema[], ms_sqlite_upgrade[], ms_sqlite_touch[];
+extern const char ms_sqlite_schema[], ms_sqlite_touch[];
+/* [v]: from version v to the next. */
+extern const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION];
 extern const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS];
 
 #endif

@@ -120,11 +120,18 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
     return 0;
 }
 
+/* Between the two passes: the song's length is known now. */
 static int rewind_mix(void *context, struct ms_error *err) {
     struct run *run = context;
+    const int64_t frames = run->mix_frames;
     int rc = ms_decoder_rewind(run->decoder, err);
     run->mix_frames = 0;
     run->decoder_failed = rc != 0;
+    if (rc == 0 && run->options->admit != NULL)
+        rc = run->options->admit(run->options->admit_context, frames, err);
+    for (int i = 0; rc == 0 && i < run->plan.count; i++)
+        if (run->outputs[i].spool != NULL)
+            rc = ms_spool_reserve(run->outputs[i].spool, frames, err);
     return rc;
 }
 

@@ -73,6 +73,16 @@ float ms_spool_peak(const struct ms_spool *spool) {
     return spool->peak;
 }
 
+int ms_spool_reserve(struct ms_spool *spool, int64_t frames, struct ms_error *err) {
+    const off_t bytes = (off_t)frames * MS_AUDIO_CHANNELS * (off_t)sizeof(float);
+    int rc;
+    do
+        rc = fallocate(spool->file, 0, 0, bytes);
+    while (rc != 0 && errno == EINTR);
+    /* Some file systems cannot promise space. */
+    return rc == 0 || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : fail(spool, errno, err);
+}
+
 static int put_plane(struct ms_spool *spool, const float *plane, size_t frames,
                      struct ms_error *err) {
     const char *bytes = (const char *)plane;
@@ -149,7 +159,8 @@ int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size
             return rc;
     }
     spool->left -= (int64_t)*frames;
-    /* It is not read again: lets the kernel drop its pages first. */
-    (void)posix_fadvise(spool->file, before, spool->at - before, POSIX_FADV_DONTNEED);
+    /* It is not read again: its space goes to what is encoded from it. */
+    (void)fallocate(spool->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, before,
+                    spool->at - before);
     return 0;
 }

@@ -11,13 +11,16 @@ struct ms_spool;
 MS_MUST_CHECK int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err);
 void ms_spool_free(struct ms_spool *spool);
 
+/* Claims the disk's space for so many frames, before the first is written. MS_EIO: there is not
+ * enough. */
+MS_MUST_CHECK int ms_spool_reserve(struct ms_spool *spool, int64_t frames, struct ms_error *err);
 MS_MUST_CHECK int ms_spool_write(struct ms_spool *spool,
                                  const float *const planes[MS_AUDIO_CHANNELS], size_t frames,
                                  struct ms_error *err);
 /* Ends writing; the next read gives the first frames. */
 MS_MUST_CHECK int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err);
-/* The next frames, *frames == 0 at the end. planes point into the spool until the next call; they
- * may be changed. */
+/* The next frames, *frames == 0 at the end, whose space on the disk is given back. planes point
+ * into the spool until the next call; they may be changed. */
 MS_MUST_CHECK int ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS],
                                 size_t *frames, struct ms_error *err);
 

@@ -49,17 +49,26 @@ static void *reap(void *user) {
     struct ms_chores *chores = user;
     const int64_t lease_ms = chores->options.lease_ms;
     const int64_t every_ms = lease_ms / 3 < REAP_MS ? lease_ms / 3 : REAP_MS;
+    const double begun_s = ms_monotonic_s();
     int failures = 0;
     do {
         struct ms_error err = {0};
-        int count = 0;
-        const int rc = ms_queue_reap(chores->queue, &count, &err);
+        struct ms_reaped reaped;
+        /* Whoever has just begun does not know who is about to. */
+        const bool new =
+            (ms_monotonic_s() - begun_s) * 1000 < (double)chores->options.model_wait_ms;
+        const int64_t wait_for_ms = new ? INT32_MAX : chores->options.model_wait_ms;
+        const int rc =
+            ms_queue_reap(chores->queue, chores->options.model, wait_for_ms, &reaped, &err);
         failures = ms_outage_note(chores->options.outage, rc, &err) ? failures + 1 : 0;
-        if (rc == 0 && count > 0) {
-            ms_metric_add(&ms_worker_reaped, count, NULL, NULL);
-            ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", count,
-                   count == 1 ? "" : "s");
+        if (reaped.lapsed > 0) {
+            ms_metric_add(&ms_worker_reaped, reaped.lapsed, NULL, NULL);
+            ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", reaped.lapsed,
+                   reaped.lapsed == 1 ? "" : "s");
         }
+        if (reaped.unserved > 0)
+            ms_log(MS_LOG_ERROR, "%d job%s failed: no worker had the model in time",
+                   reaped.unserved, reaped.unserved == 1 ? "" : "s");
     } while (wait_ms(chores, failures > 0 ? ms_outage_pause_ms(failures - 1) : every_ms));
     return NULL;
 }

@@ -11,6 +11,8 @@
 struct ms_chores_options {
     const char *queue_url;
     int64_t lease_ms;
+    const char *model;                           /* which the worker has */
+    int64_t model_wait_ms;                       /* see ms_queue_reap */
     const char *webhook_secret, *callback_allow; /* see worker.h */
     struct ms_outage *outage;                    /* of the queue */
 };

@@ -19,6 +19,7 @@
 #define MAX_SONG_BYTES (INT64_C(8) << 30)
 /* Progress, from 0 to 1, at which the separation begins and ends. Before it come fetching and
  * decoding, after it encoding and uploading. */
+#define FETCHED 0.01
 #define SEPARATE_FROM 0.02
 #define SEPARATE_TO 0.95
 /* The slowest pace at which a step without progress of its own still counts as moving. */
@@ -36,6 +37,7 @@ struct run {
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
     int output_count;
     double separate_begin_s; /* when the first segment began; 0: not yet */
+    char told[300];          /* what clients are told of an error that names paths; "": the error */
 };
 
 /* ---- options ---- */
@@ -82,11 +84,26 @@ static int map_options(const struct ms_job_options *from, const struct ms_model_
     return rc == 0 ? choose_stems(from, model, to, err) : rc;
 }
 
+/* ---- whose fault ---- */
+
+/* Whether the fault lies with this machine or with what it has: its disk, memory, device, model,
+ * network. Another one may succeed with the same song. It and of_store alone decide it. */
+static bool is_of_machine(int code) {
+    return ms_code_is_transient(code) || code == MS_EMODEL || code == MS_EDENIED ||
+           code == MS_EUNSUPPORTED;
+}
+
 /* ---- the steps ---- */
 
-/* Notes whether the store failed. */
+static bool is_about_folder(const struct ms_job_work *work, const struct ms_error *err) {
+    return strncmp(err->subject, work->folder, strlen(work->folder)) == 0;
+}
+
+/* Notes whether the store failed; what is about our folder is none of its faults. */
 static int of_store(struct run *run, int rc, const struct ms_error *err) {
-    run->outcome->store_failed |= ms_outage_note(run->work->store_outage, rc, err);
+    if (rc != 0 && is_about_folder(run->work, err))
+        return rc;
+    run->outcome->unwell |= ms_outage_note(run->work->store_outage, rc, err);
     return rc;
 }
 
@@ -111,6 +128,21 @@ static void tell_progress(struct run *run, double progress, double eta_s) {
     ms_lease_progress(run->work->lease, progress, eta_s, run->job->audio_seconds);
 }
 
+/* The job has come so far: whoever asks, and whoever takes the job up after a crash, sees it. */
+static int reach(struct run *run, double progress, struct ms_error *err) {
+    tell_progress(run, progress, -1);
+    return run->work->confirm(run->work->context, err);
+}
+
+/* The song's length is known now. */
+static int admit(void *context, int64_t frames, struct ms_error *err) {
+    struct run *run = context;
+    run->job->audio_seconds = (double)frames / run->model->sample_rate_hz;
+    run->job->networks = run->model->member_count;
+    int rc = reach(run, SEPARATE_FROM, err);
+    return rc == 0 ? ms_job_check_cost(run->job, run->work->max_cost, err) : rc;
+}
+
 static void on_progress(void *context, const struct ms_separate_progress *progress) {
     struct run *run = context;
     const double rate_hz = run->model->sample_rate_hz;
@@ -130,8 +162,7 @@ static void on_progress(void *context, const struct ms_separate_progress *progre
         ms_fault_point("mid-inference");
 }
 
-/* Loads the model in the precision that the job asks for. The error is for clients and names no
- * path. */
+/* Loads the model in the precision that the job asks for. */
 static int load(struct run *run, struct ms_error *err) {
     const struct ms_job *job = run->job;
     const struct ms_job_work *work = run->work;
@@ -139,11 +170,10 @@ static int load(struct run *run, struct ms_error *err) {
     const int rc = ms_engine_use(work->engine, job->options.precision, err);
     if (rc == 0)
         return 0;
-    ms_log_fields(MS_LOG_ERROR, "the model cannot be loaded", "job", job->id, "error", err->text,
-                  NULL);
-    return ms_error_set(err, rc == MS_ENOTFOUND ? MS_EMODEL : rc,
-                        "model %s cannot be loaded in precision %s; the worker's log says why",
-                        run->model->name, ms_precision_name(job->options.precision));
+    (void)snprintf(run->told, sizeof run->told,
+                   "model %s cannot be loaded in precision %s; the worker's log says why",
+                   run->model->name, ms_precision_name(job->options.precision));
+    return err->code = rc == MS_ENOTFOUND ? MS_EMODEL : rc;
 }
 
 static int separate(struct run *run, const char *song, struct ms_error *err) {
@@ -161,6 +191,8 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
         decode_s = work->max_song_s / DECODE_SPEED;
     work->moved(work->context, decode_s);
     run->options.max_seconds = work->max_song_s;
+    run->options.admit = admit;
+    run->options.admit_context = run;
     struct ms_pipeline_stats stats = {0};
     const int rc =
         ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
@@ -191,7 +223,9 @@ static int upload(struct run *run, int number, struct ms_error *err) {
     if (rc != 0)
         return rc;
     work->moved(work->context, (double)stem->bytes / TRANSFER_BYTES_PER_S);
-    return of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, &source, NULL, err), err);
+    rc = of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, &source, NULL, err), err);
+    run->outcome->unwell |= rc == MS_ENOTFOUND; /* the bucket */
+    return rc;
 }
 
 static int upload_all(struct run *run, struct ms_error *err) {
@@ -207,11 +241,17 @@ static int upload_all(struct run *run, struct ms_error *err) {
     return rc;
 }
 
-/* Clients read the text: our folder is none of their business. */
-static void hide_folder(const char *folder, struct ms_error *err) {
-    const size_t length = strlen(folder);
-    if (err != NULL && strncmp(err->subject, folder, length) == 0)
-        ms_error_rename(err, err->subject + length + (err->subject[length] == '/'));
+/* Our folder is none of the clients' business. */
+static void tell_clients(const struct run *run, const struct ms_error *err) {
+    struct ms_job *job = run->job;
+    const size_t length = strlen(run->work->folder);
+    struct ms_error shown = *err;
+    if (is_about_folder(run->work, err))
+        ms_error_rename(&shown, err->subject + length + (err->subject[length] == '/'));
+    (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(err->code));
+    (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
+                   (int)sizeof job->error_message - 1,
+                   run->told[0] != '\0' ? run->told : shown.text);
 }
 
 static void write_receipt(const struct ms_job_work *work, double seconds,
@@ -241,16 +281,19 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
     if (rc == 0)
         rc = fetch(&run, song, err);
     if (rc == 0)
+        rc = reach(&run, FETCHED, err);
+    if (rc == 0)
         rc = load(&run, err);
     if (rc == 0)
         rc = separate(&run, song, err);
     if (rc == 0)
         rc = upload_all(&run, err);
     outcome->seconds = ms_monotonic_s() - begin_s;
+    outcome->unwell |= is_of_machine(rc);
     if (rc == 0)
         write_receipt(work, outcome->seconds, &job->receipt);
     else
-        hide_folder(work->folder, err);
+        tell_clients(&run, err);
     for (int i = 0; i < run.output_count; i++)
         free(run.outputs[i].path);
     free(song);

@@ -15,7 +15,8 @@ struct ms_job_work {
     struct ms_lease *lease;
     const char *folder; /* the worker's own, emptied by the caller */
     double max_song_s;  /* longer songs are MS_EINPUT; 0: any */
-    /* Called before each stem's upload: 0 while the job is still this worker's, else the error that
+    double max_cost;    /* see ms_job_check_cost */
+    /* Called before each long step: 0 while the job is still this worker's, else the error that
      * ends it. */
     int (*confirm)(void *context, struct ms_error *err);
     /* Called when the job has moved. Until the next call it may take `allow_s` seconds more than
@@ -25,14 +26,14 @@ struct ms_job_work {
 };
 
 struct ms_job_outcome {
-    int uploaded;      /* stems uploaded so far, also after a failure */
-    bool store_failed; /* the store failed: wait for it before the next job */
+    int uploaded; /* stems uploaded so far, also after a failure */
+    bool unwell;  /* it failed for a fault of the worker or of what it has, not of the job */
     double seconds;
 };
 
 /* Fetches the song, separates it, uploads the stems. Fills in job's stems, audio_seconds and
- * receipt. Clients see the stems only after the caller has told the queue that the job
- * succeeded. */
+ * receipt, or its error as clients may read it; *err is for the operator. Clients see the stems
+ * only after the caller has told the queue that the job succeeded. */
 MS_MUST_CHECK int ms_job_run(const struct ms_job_work *work, struct ms_job *job,
                              struct ms_job_outcome *outcome, struct ms_error *err);
 /* Removes the job's first `stems` stems, and its song where `song` is true. Ignores errors. */

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +14,7 @@
 #include "msaas/sys.h"
 
 #define PREFIX "msaas-work-"
+#define ROOM_BYTES (INT64_C(64) << 20)
 
 /* A worker's folder holds files only. */
 static void empty(const char *path) {
@@ -74,6 +76,15 @@ out:
     if (rc != 0)
         ms_scratch_close(out);
     return rc;
+}
+
+int ms_scratch_check(const struct ms_scratch *scratch, struct ms_error *err) {
+    const int fd = openat(scratch->lock, "check", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int cause = fd < 0 ? errno : posix_fallocate(fd, 0, ROOM_BYTES);
+    if (fd >= 0 && close(fd) != 0 && cause == 0)
+        cause = errno;
+    (void)unlinkat(scratch->lock, "check", 0);
+    return cause == 0 ? 0 : ms_error_about(err, MS_EIO, scratch->path, "%s", strerror(cause));
 }
 
 void ms_scratch_empty(const struct ms_scratch *scratch) {

@@ -61,6 +61,7 @@ struct ms_metric ms_worker_retries = {
 
 #define RESERVE_WAIT_MS 500
 #define RETRY_MAX_MS 60000
+#define UNWELL_MAX_MS 60000
 /* How long a worker that stops tries to put its job back while the queue does not answer. */
 #define LAST_WORDS_S 5.0
 
@@ -76,10 +77,12 @@ struct worker {
     struct ms_chores *chores;
     struct ms_sweeper *sweeper;
     struct ms_job_work work;
-    bool store_suspect; /* a job failed because of it */
-    struct ms_job job;  /* the one at work */
+    int pauses; /* since it last finished a job */
+    int64_t paused_ms;
+    struct ms_job job; /* the one at work */
     char token[MS_TOKEN_HEX];
-    double alive_until_s; /* under alive_lock */
+    double alive_until_s;                 /* under alive_lock, like the next two */
+    char unready[MS_WORKER_REASON_BYTES]; /* why; "": it is ready */
     struct worker *next_alive;
 };
 
@@ -123,6 +126,24 @@ bool ms_worker_is_alive(void) {
     return alive;
 }
 
+void ms_worker_why_unready(char reason[MS_WORKER_REASON_BYTES]) {
+    (void)pthread_mutex_lock(&alive_lock);
+    (void)snprintf(reason, MS_WORKER_REASON_BYTES, "%s",
+                   alive_workers == NULL ? "the worker has not begun yet" : "");
+    for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
+        if (worker->unready[0] != '\0')
+            memcpy(reason, worker->unready, MS_WORKER_REASON_BYTES);
+    (void)pthread_mutex_unlock(&alive_lock);
+}
+
+/* "": it is ready. */
+static void set_unready(struct worker *worker, const char *why) {
+    (void)pthread_mutex_lock(&alive_lock);
+    (void)snprintf(worker->unready, sizeof worker->unready, "%.*s", (int)sizeof worker->unready - 1,
+                   why);
+    (void)pthread_mutex_unlock(&alive_lock);
+}
+
 /* ---- waiting ---- */
 
 static bool stopped(const struct worker *worker) {
@@ -133,7 +154,7 @@ static bool stopped(const struct worker *worker) {
 static void pause_ms(struct worker *worker, int64_t ms, const atomic_bool *flag) {
     const double until_s = ms_monotonic_s() + (double)ms / 1000;
     const struct timespec nap = {.tv_nsec = 50000000};
-    moved(worker, 0);
+    moved(worker, (double)ms / 1000);
     while ((flag == NULL || !atomic_load(flag)) && ms_monotonic_s() < until_s)
         (void)nanosleep(&nap, NULL);
 }
@@ -145,21 +166,54 @@ static void wait_for_queue(struct worker *worker) {
         const int rc = ms_queue_ping(worker->queue, &warning, &err);
         if (!ms_outage_note(&worker->queue_outage, rc, &err))
             break;
+        set_unready(worker, err.text);
         pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
     }
     if (warning != NULL)
         ms_log(MS_LOG_WARN, "%s", warning);
 }
 
-static void wait_for_store(struct worker *worker) {
-    struct ms_error err = {0};
-    for (int failures = 0; !stopped(worker); failures++) {
-        const int rc = ms_store_ping(worker->store, &err);
-        if (!ms_outage_note(&worker->store_outage, rc, &err))
-            break;
-        pause_ms(worker, ms_outage_pause_ms(failures), worker->options->stop);
+/* ---- unwell? ---- */
+
+/* Whether all that the worker has works. */
+static int examine(struct worker *worker, struct ms_error *err) {
+    int rc = ms_scratch_check(&worker->scratch, err);
+    if (rc == 0)
+        rc = ms_engine_use(worker->options->engine, MS_PRECISION_AUTO, err);
+    if (rc != 0)
+        return rc;
+    rc = ms_store_ping(worker->store, err);
+    return ms_outage_note(&worker->store_outage, rc, err) ? rc : 0;
+}
+
+/* Pauses, after the fault in *err (code 0: none yet), until the worker is well or is to stop. An
+ * error: it has paused for too long. */
+static int recover(struct worker *worker, struct ms_error *err) {
+    while (!stopped(worker)) {
+        if (err->code == 0 && examine(worker, err) == 0) {
+            set_unready(worker, "");
+            return 0;
+        }
+        set_unready(worker, err->text);
+        if (worker->paused_ms >= worker->options->give_up_ms)
+            return err->code;
+        const int64_t ms = worker->pauses < 6 ? INT64_C(1000) << worker->pauses : UNWELL_MAX_MS;
+        char seconds[16];
+        (void)snprintf(seconds, sizeof seconds, "%d", (int)(ms / 1000));
+        ms_log_fields(MS_LOG_WARN, "this worker is unwell and takes no job", "error", err->text,
+                      "seconds", seconds, NULL);
+        pause_ms(worker, ms, worker->options->stop);
+        worker->pauses++;
+        worker->paused_ms += ms;
+        *err = (struct ms_error){0};
     }
-    worker->store_suspect = false;
+    return 0;
+}
+
+/* A job ended, and not for a fault of the worker. */
+static void be_well(struct worker *worker) {
+    worker->pauses = 0;
+    worker->paused_ms = 0;
 }
 
 /* ---- the queue hears of the job ---- */
@@ -209,9 +263,12 @@ static int confirm(void *context, struct ms_error *err) {
     return ms_error_set(err, MS_ECANCELED, "canceled");
 }
 
-/* When a failed job runs again: after 1 s, doubled with each failure, at most a minute, less a
- * random part of up to half, so that jobs which failed together do not return together. */
+/* When a job that was given back runs again: at once, as others may be well; then after 2 s,
+ * doubled each time, at most a minute, less a random part of up to half, so that jobs which
+ * failed together do not return together. */
 static int64_t retry_at_ms(const struct ms_job *job) {
+    if (job->failures == 0)
+        return 0;
     const int64_t most_ms = job->failures < 6 ? INT64_C(1000) << job->failures : RETRY_MAX_MS;
     char hex[5];
     int64_t random = 0;
@@ -258,38 +315,32 @@ static void end_succeeded(struct worker *worker, const struct ms_job_outcome *ou
     ms_metric_set(&ms_worker_speed, speed, NULL);
 }
 
-/* Ends the job as failed, or has it tried again. The error's code decides. */
-static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome, int code,
-                      const struct ms_error *failure, struct ms_error *err) {
+/* The worker is unwell: another one, or this one later, does the job. */
+static int give_back(struct worker *worker, struct ms_error *err) {
     struct ms_job *job = &worker->job;
-    const bool again = ms_code_is_transient(code) && job->failures + 1 < MS_JOB_MAX_ATTEMPTS;
-    (void)snprintf(job->error_code, sizeof job->error_code, "%s", ms_code_name(code));
-    (void)snprintf(job->error_message, sizeof job->error_message, "%.*s",
-                   (int)sizeof job->error_message - 1, failure->text);
-    char attempt[16];
-    (void)snprintf(attempt, sizeof attempt, "%d", job->failures + 1);
     job->stem_count = 0;
-    if (!again)
-        discard(worker, outcome, false);
-    int rc;
-    if (ms_code_is_transient(code)) {
-        job->not_before_ms = retry_at_ms(job);
-        rc = change(worker, MS_CHANGE_RETRY, err);
-    } else {
-        rc = change(worker, MS_CHANGE_FAIL, err);
-    }
+    job->not_before_ms = retry_at_ms(job);
+    const int rc = change(worker, MS_CHANGE_RETRY, err);
     if (rc != 0)
         return rc;
-    if (again) {
-        ms_metric_add(&ms_worker_retries, 1, job->error_code, NULL);
-        ms_log_fields(MS_LOG_WARN, "job will be tried again", "job", job->id, "code",
-                      job->error_code, "error", job->error_message, "attempt", attempt, NULL);
-        return 0;
-    }
+    ms_metric_add(&ms_worker_retries, 1, job->error_code, NULL);
+    ms_log_fields(MS_LOG_WARN, "job put back: this worker is unwell", "job", job->id, "code",
+                  job->error_code, "error", job->error_message, NULL);
+    return 0;
+}
+
+static int end_failed(struct worker *worker, const struct ms_job_outcome *outcome,
+                      struct ms_error *err) {
+    struct ms_job *job = &worker->job;
+    job->stem_count = 0;
+    discard(worker, outcome, false);
+    const int rc = change(worker, MS_CHANGE_FAIL, err);
+    if (rc != 0)
+        return rc;
     ms_chores_wake(worker->chores);
     ended("failed");
     ms_log_fields(MS_LOG_ERROR, "job failed", "job", job->id, "code", job->error_code, "error",
-                  job->error_message, "attempt", attempt, NULL);
+                  job->error_message, NULL);
     return 0;
 }
 
@@ -316,9 +367,8 @@ static int end_stopped(struct worker *worker, struct ms_error *err) {
     return rc;
 }
 
-/* `code` and `failure` are what the work returned. */
-static void settle(struct worker *worker, const struct ms_job_outcome *outcome, int code,
-                   const struct ms_error *failure) {
+/* `code` is what the work returned. */
+static void settle(struct worker *worker, const struct ms_job_outcome *outcome, int code) {
     struct ms_error err = {0};
     int rc = 0;
     if (code == 0) {
@@ -338,7 +388,7 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
         if (code == MS_ECANCELED)
             rc = end_stopped(worker, &err);
         else if (code != 0)
-            rc = end_failed(worker, outcome, code, failure, &err);
+            rc = outcome->unwell ? give_back(worker, &err) : end_failed(worker, outcome, &err);
         break;
     }
     if (ms_lease_why(worker->lease) == MS_LEASE_LOST)
@@ -351,7 +401,8 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 
 /* ---- one job ---- */
 
-static void run_job(struct worker *worker) {
+/* *fault: what ended the job, if the worker is unwell; else code 0. */
+static void run_job(struct worker *worker, struct ms_error *fault) {
     struct ms_job *job = &worker->job;
     ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
@@ -362,42 +413,50 @@ static void run_job(struct worker *worker) {
     ms_log_fields(MS_LOG_INFO, "job begun", "job", job->id, "bytes", bytes, "attempt", attempt,
                   NULL);
     struct ms_job_outcome outcome = {0};
-    struct ms_error err = {0};
     int code;
     if (stopped(worker)) {
         ms_lease_note(worker->lease, MS_LEASE_STOPPED);
-        code = ms_error_set(&err, MS_ECANCELED, "canceled");
+        code = ms_error_set(fault, MS_ECANCELED, "canceled");
     } else {
-        code = ms_job_run(&worker->work, job, &outcome, &err);
+        code = ms_job_run(&worker->work, job, &outcome, fault);
     }
-    worker->store_suspect |= outcome.store_failed;
-    settle(worker, &outcome, code, &err);
+    settle(worker, &outcome, code);
     ms_lease_end(worker->lease);
     ms_metric_set(&ms_worker_in_flight, 0, NULL);
     ms_scratch_empty(&worker->scratch);
+    if (outcome.unwell)
+        return;
+    *fault = (struct ms_error){0};
+    if (code != MS_ECANCELED)
+        be_well(worker);
 }
 
-static void work(struct worker *worker) {
+static int work(struct worker *worker, struct ms_error *err) {
+    const char *model = ms_engine_info(worker->options->engine)->name;
     int failures = 0;
     while (!stopped(worker)) {
         moved(worker, 0);
-        if (worker->store_suspect)
-            wait_for_store(worker);
-        if (stopped(worker))
-            break;
-        struct ms_error err = {0};
-        const int rc = ms_queue_reserve(worker->queue, worker->options->lease_ms, RESERVE_WAIT_MS,
-                                        &worker->job, worker->token, &err);
-        if (ms_outage_note(&worker->queue_outage, rc, &err) || (rc != 0 && rc != MS_ENOTFOUND)) {
+        struct ms_error failure = {0};
+        int rc = ms_queue_reserve(worker->queue, model, worker->options->lease_ms, RESERVE_WAIT_MS,
+                                  &worker->job, worker->token, &failure);
+        if (ms_outage_note(&worker->queue_outage, rc, &failure) ||
+            (rc != 0 && rc != MS_ENOTFOUND)) {
+            set_unready(worker, failure.text);
             pause_ms(worker, ms_outage_pause_ms(failures++), worker->options->stop);
             continue;
         }
         failures = 0;
-        if (rc == 0) {
-            run_job(worker);
-            ms_job_fini(&worker->job);
-        }
+        set_unready(worker, "");
+        if (rc == MS_ENOTFOUND)
+            continue;
+        struct ms_error fault = {0};
+        run_job(worker, &fault);
+        ms_job_fini(&worker->job);
+        rc = fault.code != 0 ? recover(worker, &fault) : 0;
+        if (rc != 0)
+            return ms_error_copy(err, &fault);
     }
+    return 0;
 }
 
 /* ---- begin and end ---- */
@@ -447,6 +506,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
         .lease = worker->lease,
         .folder = worker->scratch.path,
         .max_song_s = options->max_song_s,
+        .max_cost = options->max_cost,
         .confirm = confirm,
         .moved = moved,
         .context = worker,
@@ -454,7 +514,7 @@ static int begin(struct worker *worker, struct ms_error *err) {
     return rc;
 }
 
-int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err) {
+int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct ms_error *err) {
     struct worker worker = {
         .options = options,
         .scratch = {.lock = -1},
@@ -464,16 +524,25 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
     const struct ms_chores_options chores = {
         .queue_url = options->queue_url,
         .lease_ms = options->lease_ms,
+        .model = ms_engine_info(options->engine)->name,
+        .model_wait_ms = options->model_wait_ms,
         .webhook_secret = options->webhook_secret,
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,
     };
+    struct ms_error fault = {0};
+    *unfit = false;
+    set_unready(&worker, "the worker has not begun yet");
     alive_begin(&worker);
     int rc = begin(&worker, err);
     if (rc != 0)
         goto out;
     wait_for_queue(&worker);
-    wait_for_store(&worker);
+    *unfit = recover(&worker, &fault) != 0;
+    if (*unfit) {
+        rc = ms_error_copy(err, &fault);
+        goto out;
+    }
     rc = ms_chores_new(&chores, &worker.chores, err);
     if (rc == 0)
         rc = ms_sweeper_new(&options->store, &worker.sweeper, err);
@@ -481,7 +550,8 @@ int ms_worker_run(const struct ms_worker_options *options, struct ms_error *err)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
                   ms_engine_info(options->engine)->name, NULL);
-    work(&worker);
+    rc = work(&worker, err);
+    *unfit = rc != 0;
     ms_log_fields(MS_LOG_INFO, "worker stopped", "worker", worker.name, NULL);
 out:
     alive_end(&worker);

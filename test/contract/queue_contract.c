@@ -163,7 +163,7 @@ static void a_spoilt_record_harms_no_other(void **state) {
         assert_string_equal(jobs[0].id, good);
         ms_job_fini(&jobs[0]);
         assert_int_equal(ms_queue_get(queue, bad, &job, &err), MS_ECORRUPT);
-        OK(ms_queue_reap(queue, &count, &err));
+        OK(reap(&count));
         reserve(&job, token, LEASE_MS);
         assert_string_equal(job.id, good);
         OK(change(MS_CHANGE_FINISH, &job, token));
@@ -303,7 +303,7 @@ static void a_lapsed_lease_goes_back(void **state) {
     for (int crash = 1; crash <= MS_JOB_MAX_CRASHES; crash++) {
         reserve(&job, token, SHORT_MS);
         assert_int_equal(job.crashes, crash - 1);
-        UNTIL(ms_queue_reap(queue, &count, &err) == 0 && state_of(id) != MS_JOB_RUNNING);
+        UNTIL(reap(&count) == 0 && state_of(id) != MS_JOB_RUNNING);
         assert_int_equal(count, 1);
         add_stem(&job, "bass");
         assert_int_equal(change(MS_CHANGE_FINISH, &job, token),
@@ -336,7 +336,7 @@ static void a_renewed_lease_holds(void **state) {
     reserve(&job, token, 1);
     OK(change(MS_CHANGE_RENEW, &job, token)); /* from a millisecond to a minute */
     nap();
-    OK(ms_queue_reap(queue, &count, &err));
+    OK(reap(&count));
     assert_int_equal(count, 0);
     OK(change(MS_CHANGE_FAIL, &job, token));
     ms_job_fini(&job);
@@ -369,22 +369,56 @@ static void failures_that_pass_are_tried_again(void **state) {
     put(51, id);
     reserve(&job, token, LEASE_MS);
     put_off(&job, token, 24 * 3600 * 1000);
-    OK(ms_queue_reap(queue, &count, &err));
+    OK(reap(&count));
     expect_none();
     erase(id);
     put(50, id);
-    for (int failure = 1; failure <= MS_JOB_MAX_ATTEMPTS; failure++) {
-        OK(ms_queue_reserve(queue, LEASE_MS, 0, &job, token, &err));
+    for (int failure = 1; failure <= 7; failure++) {
+        OK(ms_queue_reserve(queue, "htdemucs", LEASE_MS, 0, &job, token, &err));
         assert_int_equal(job.failures, failure - 1);
+        assert_int_equal(job.attempts, 1); /* those before are not charged */
         put_off(&job, token, failure == 1 ? 100 : 0);
-        if (failure < MS_JOB_MAX_ATTEMPTS)
-            UNTIL(ms_queue_reap(queue, &count, &err) == 0 && is_next(id));
+        UNTIL(reap(&count) == 0 && is_next(id));
+    }
+    OK(ms_queue_get(queue, id, &job, &err));
+    assert_int_equal(job.state, MS_JOB_QUEUED);
+    assert_int_equal(job.attempts, 0);
+    assert_string_equal(job.error_code, "network");
+    ms_job_fini(&job);
+    erase(id);
+}
+
+/* A lease of which the last renewal said how far the job had come lapses. */
+static void lose_at(const char *id, double progress) {
+    struct ms_job job;
+    char token[MS_TOKEN_HEX];
+    int count = 0;
+    reserve(&job, token, LEASE_MS);
+    job.progress = progress;
+    OK(ms_queue_change(queue, MS_CHANGE_RENEW, &job, token, 1, &err));
+    UNTIL(reap(&count) == 0 && state_of(id) != MS_JOB_RUNNING);
+    ms_job_fini(&job);
+}
+
+static void a_crash_counts_only_where_one_was_before(void **state) {
+    static const double farther[] = {0.1, 0.2, 0.5, 0.7, 0.95}, same[] = {0.95, 0.5, 0.5};
+    char id[MS_JOB_ID_HEX];
+    struct ms_job job;
+    (void)state;
+    put(42, id);
+    for (size_t i = 0; i < sizeof farther / sizeof *farther; i++) {
+        lose_at(id, farther[i]);
+        assert_int_equal(state_of(id), MS_JOB_QUEUED);
+    }
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        assert_int_equal(state_of(id), MS_JOB_QUEUED);
+        lose_at(id, same[i]);
     }
     OK(ms_queue_get(queue, id, &job, &err));
     assert_int_equal(job.state, MS_JOB_FAILED);
-    assert_string_equal(job.error_code, "network");
+    assert_string_equal(job.error_code, "poison");
+    assert_int_equal(job.attempts, 8);
     ms_job_fini(&job);
-    expect_none();
     erase(id);
 }
 
@@ -415,8 +449,7 @@ static void cancel_is_answered_by_the_worker(void **state) {
     ms_job_fini(&job);
     OK(ms_queue_erase(queue, id, NULL, &gone, NULL, &err));
     int count;
-    UNTIL(ms_queue_reap(queue, &count, &err) == 0 &&
-          ms_queue_get(queue, id, &job, &err) == MS_ENOTFOUND);
+    UNTIL(reap(&count) == 0 && ms_queue_get(queue, id, &job, &err) == MS_ENOTFOUND);
     expect_none();
 }
 
@@ -466,7 +499,7 @@ static void other_processes_share_it(void **state) {
         char token[MS_TOKEN_HEX];
         int mine = 0;
         int rc = ms_queue_open(url, &own, &err);
-        while (rc == 0 && ms_queue_reserve(own, LEASE_MS, 0, &job, token, &err) == 0) {
+        while (rc == 0 && ms_queue_reserve(own, "htdemucs", LEASE_MS, 0, &job, token, &err) == 0) {
             rc = ms_queue_change(own, MS_CHANGE_FINISH, &job, token, LEASE_MS, &err);
             ms_job_fini(&job);
             mine++;
@@ -493,7 +526,7 @@ static void a_waiting_worker_wakes_up(void **state) {
     make_job(80, &job);
     assert_int_equal(pthread_create(&thread, NULL, enqueue_one, &job), 0);
     /* Longer than this program may run: it is the job that ends the wait. */
-    OK(ms_queue_reserve(queue, LEASE_MS, 24 * 3600 * 1000, &taken, token, &err));
+    OK(ms_queue_reserve(queue, "htdemucs", LEASE_MS, 24 * 3600 * 1000, &taken, token, &err));
     (void)pthread_join(thread, NULL);
     OK(change(MS_CHANGE_FAIL, &taken, token));
     ms_job_fini(&taken);
@@ -532,6 +565,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_lapsed_lease_goes_back),
         cmocka_unit_test(a_renewed_lease_holds),
         cmocka_unit_test(failures_that_pass_are_tried_again),
+        cmocka_unit_test(a_crash_counts_only_where_one_was_before),
+        cmocka_unit_test(a_job_goes_to_a_worker_that_has_its_model),
+        cmocka_unit_test(many_jobs_of_other_models_are_no_hindrance),
+        cmocka_unit_test(a_job_whose_model_nobody_has_fails),
         cmocka_unit_test(cancel_is_answered_by_the_worker),
         cmocka_unit_test(every_callback_of_a_song_is_due),
         cmocka_unit_test(nothing_holds_up_the_outbox),

@@ -55,6 +55,13 @@ void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms);
 void expect_none(void);
 int change(enum ms_queue_change what, const struct ms_job *job, const char *token);
 void add_stem(struct ms_job *job, const char *name);
+/* As a worker that has htdemucs; *lapsed: the leases. */
+int reap(int *lapsed);
+
+/* queue_models.c */
+void a_job_goes_to_a_worker_that_has_its_model(void **state);
+void many_jobs_of_other_models_are_no_hindrance(void **state);
+void a_job_whose_model_nobody_has_fails(void **state);
 
 /* queue_outbox.c */
 void every_callback_of_a_song_is_due(void **state);

@@ -175,7 +175,8 @@ static void a_strangers_junk_harms_nobody(void **state) {
 
     ask_server("set toWorker 'no list'");
     make_job(98, &job);
-    assert_int_equal(ms_queue_reserve(queue, LEASE_MS, 10, &job, token, &err), MS_ECORRUPT);
+    assert_int_equal(ms_queue_reserve(queue, "htdemucs", LEASE_MS, 10, &job, token, &err),
+                     MS_ECORRUPT);
     ask_server("del toWorker");
     make_job(98, &job);
     OK(ms_queue_enqueue(queue, &job, &created, NULL, &err));
@@ -200,7 +201,7 @@ static void *wait_for_job(void *context) {
     char token[MS_TOKEN_HEX];
     int rc = ms_queue_open(url, &own, &mine);
     if (rc == 0)
-        rc = ms_queue_reserve(own, LEASE_MS, 1000 * DEADLINE_S, &job, token, &mine);
+        rc = ms_queue_reserve(own, "htdemucs", LEASE_MS, 1000 * DEADLINE_S, &job, token, &mine);
     if (rc == 0) {
         rc = ms_queue_change(own, MS_CHANGE_FINISH, &job, token, 0, &mine);
         ms_job_fini(&job);

@@ -5,20 +5,22 @@
 static void a_file_of_an_earlier_build_is_upgraded(void **state) {
     struct ms_queue *own = NULL;
     struct ms_job job, seen;
-    char own_url[100], command[500], token[MS_TOKEN_HEX];
+    char own_url[100], command[600], token[MS_TOKEN_HEX];
     bool created;
     (void)state;
     (void)snprintf(own_url, sizeof own_url, "sqlite:%s/earlier.db", folder);
     make_job(971, &job);
     OK(ms_queue_open(own_url, &own, &err));
     OK(ms_queue_enqueue(own, &job, &created, NULL, &err));
-    OK(ms_queue_reserve(own, LEASE_MS, 0, &seen, token, &err));
+    OK(ms_queue_reserve(own, "htdemucs", LEASE_MS, 0, &seen, token, &err));
     OK(ms_queue_change(own, MS_CHANGE_RENEW, &seen, token, LEASE_MS, &err));
     ms_job_fini(&seen);
     ms_queue_close(own);
     (void)snprintf(command, sizeof command,
                    "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/earlier.db\"); "
-                   "[db.execute(each) for each in (\"ALTER TABLE jobs DROP COLUMN started\", "
+                   "[db.execute(each) for each in (\"DROP INDEX jobs_waiting_for\", "
+                   "\"DROP TABLE models\", \"ALTER TABLE jobs DROP COLUMN model\", "
+                   "\"ALTER TABLE jobs DROP COLUMN started\", "
                    "\"ALTER TABLE jobs DROP COLUMN attempts\", \"PRAGMA user_version = 1\")]; "
                    "db.commit()'",
                    folder);
@@ -29,7 +31,7 @@ static void a_file_of_an_earlier_build_is_upgraded(void **state) {
     assert_true(seen.started_ms > 0);
     OK(ms_queue_change(own, MS_CHANGE_REQUEUE, &seen, token, 0, &err));
     ms_job_fini(&seen);
-    OK(ms_queue_reserve(own, LEASE_MS, 0, &seen, token, &err));
+    OK(ms_queue_reserve(own, "htdemucs", LEASE_MS, 0, &seen, token, &err));
     assert_int_equal(seen.attempts, 1);
     ms_job_fini(&seen);
     ms_queue_close(own);

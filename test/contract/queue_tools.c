@@ -119,14 +119,15 @@ void erase(const char *id) {
 }
 
 void reserve(struct ms_job *job, char token[MS_TOKEN_HEX], int64_t lease_ms) {
-    OK(ms_queue_reserve(queue, lease_ms, 2000, job, token, &err));
+    OK(ms_queue_reserve(queue, "htdemucs", lease_ms, 2000, job, token, &err));
     assert_int_equal(job->state, MS_JOB_RUNNING);
 }
 
 void expect_none(void) {
     struct ms_job job;
     char token[MS_TOKEN_HEX];
-    assert_int_equal(ms_queue_reserve(queue, LEASE_MS, 0, &job, token, &err), MS_ENOTFOUND);
+    assert_int_equal(ms_queue_reserve(queue, "htdemucs", LEASE_MS, 0, &job, token, &err),
+                     MS_ENOTFOUND);
 }
 
 int change(enum ms_queue_change what, const struct ms_job *job, const char *token) {
@@ -138,4 +139,11 @@ void add_stem(struct ms_job *job, const char *name) {
     (void)snprintf(stem->name, sizeof stem->name, "%s", name);
     stem->bytes = 1234;
     memset(stem->sha256, 'a', 64);
+}
+
+int reap(int *lapsed) {
+    struct ms_reaped reaped;
+    const int rc = ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err);
+    *lapsed = reaped.lapsed;
+    return rc;
 }

@@ -266,16 +266,19 @@ def test_workers_killed(site, hook):
     crew.stop()
 
 
-def test_three_crashes_are_poison(site):
+def test_crashes_at_one_place_are_poison(site):
     site.serve()
     ident = site.separate(wav())
-    for _ in range(3):
-        assert site.job(ident)["state"] != "failed"
+    for _ in range(8):  # three that got no farther than the one before
         worker = site.work(lease_s=LEASE_S, env={"MSAAS_FAULT": "mid-inference"})
+        wait_for("its death or the job's end",
+                 lambda worker=worker: not worker.running() or site.job(ident)["state"] == "failed")
+        if worker.running():
+            break
         assert worker.wait() == -signal.SIGKILL
-    site.work(lease_s=LEASE_S)
     job = site.wait_state(ident, "failed", "succeeded")
     assert job["state"] == "failed" and job["error"]["code"] == "poison"
+    site.work(lease_s=LEASE_S)
     site.finished(site.separate(wav(tone=2)))
 
 

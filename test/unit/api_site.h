@@ -29,8 +29,8 @@ static struct peer peer, lost_peer;
 static struct ms_queue *queue;
 static struct ms_store *store;
 static const struct ms_api_model models[] = {
-    {"tiny", "MIT", 4, {"drums", "bass", "other", "vocals"}},
-    {"six", "", 6, {"drums", "bass", "other", "vocals", "guitar", "piano"}},
+    {"tiny", "MIT", 4, {"drums", "bass", "other", "vocals"}, 1},
+    {"six", "", 6, {"drums", "bass", "other", "vocals", "guitar", "piano"}, 1},
 };
 
 /* ---- the site ---- */
@@ -232,7 +232,7 @@ static inline void submit(const char *query, char id[MS_JOB_ID_HEX]) {
 
 static inline void reserve(struct ms_job *job, char token[MS_TOKEN_HEX]) {
     struct ms_error err = {0};
-    if (ms_queue_reserve(queue, 30000, 10000, job, token, &err) != 0)
+    if (ms_queue_reserve(queue, "tiny", 30000, 10000, job, token, &err) != 0)
         fail_msg("%s", err.text);
 }
 

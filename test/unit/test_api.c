@@ -563,10 +563,15 @@ static bool is_alive(void) {
     return alive;
 }
 
+static char reason[MS_API_REASON_BYTES];
+static void why_unready(char out[MS_API_REASON_BYTES]) {
+    memcpy(out, reason, sizeof reason);
+}
+
 static void the_workers_listener_tells_health_and_metrics(void **state) {
     struct ms_http_server_options options = {.host = "127.0.0.1", .threads = 1};
     (void)state;
-    ms_api_serve_worker(&options, is_alive);
+    ms_api_serve_worker(&options, is_alive, why_unready);
     struct peer worker;
     peer_start(&worker, &options);
     struct answer answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
@@ -575,6 +580,14 @@ static void the_workers_listener_tells_health_and_metrics(void **state) {
     alive = false;
     answer = call_at(worker.port, "GET", "/healthz", "", NULL, 0);
     expect("stuck", &answer, 503);
+    answer_free(&answer);
+    answer = call_at(worker.port, "GET", "/readyz", "", NULL, 0);
+    expect("ready", &answer, 200);
+    answer_free(&answer);
+    strcpy(reason, "/scratch: No space left on device");
+    answer = call_at(worker.port, "GET", "/readyz", "", NULL, 0);
+    expect("unready", &answer, 503);
+    assert_non_null(strstr(answer.body, reason));
     answer_free(&answer);
     answer = call_at(worker.port, "GET", "/metrics", "", NULL, 0);
     expect("metrics", &answer, 200);

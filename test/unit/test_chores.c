@@ -64,7 +64,7 @@ static void put_due(int number, int port, int second_port) {
     assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), 0);
     struct ms_job taken;
     char token[MS_TOKEN_HEX];
-    assert_int_equal(ms_queue_reserve(queue, 30000, 0, &taken, token, &err), 0);
+    assert_int_equal(ms_queue_reserve(queue, "tiny", 30000, 0, &taken, token, &err), 0);
     assert_int_equal(ms_queue_change(queue, MS_CHANGE_FINISH, &taken, token, 0, &err), 0);
     ms_job_fini(&job);
     ms_job_fini(&taken);
@@ -95,8 +95,12 @@ static bool is_closed(int fd) {
 
 static void those_that_hang_hold_up_nobody(void **state) {
     struct ms_outage outage = {.what = "the queue", .errors = &ms_queue_errors};
-    const struct ms_chores_options options = {
-        .queue_url = url, .lease_ms = 30000, .callback_allow = "127.0.0.0/8", .outage = &outage};
+    const struct ms_chores_options options = {.queue_url = url,
+                                              .lease_ms = 30000,
+                                              .model = "tiny",
+                                              .model_wait_ms = 600000,
+                                              .callback_allow = "127.0.0.0/8",
+                                              .outage = &outage};
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     struct ms_chores *chores = NULL;
     struct pollfd listeners[HANGING + 1];

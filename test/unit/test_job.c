@@ -276,8 +276,32 @@ static void what_clients_see(void **state) {
     ms_job_fini(&job);
 }
 
+static void a_job_costs_minutes_of_separation(void **state) {
+    struct ms_job job = {0};
+    struct ms_error err;
+    (void)state;
+    ms_job_options_default("m", &job.options);
+    assert_true(ms_job_cost(&job) == 0); /* the song's length is not known */
+    job.audio_seconds = 7200;
+    assert_true(ms_job_cost(&job) == 160);
+    job.options.shifts = 1;
+    assert_true(ms_job_cost(&job) == 160);
+    job.options.shifts = 2;
+    job.networks = 4;
+    assert_true(ms_job_cost(&job) == 1280);
+    job.options.overlap = 0;
+    assert_true(ms_job_cost(&job) == 960);
+    assert_int_equal(ms_job_check_cost(&job, 960, &err), 0);
+    assert_int_equal(ms_job_check_cost(&job, 0, &err), 0);
+    assert_int_equal(ms_job_check_cost(&job, 600, &err), MS_ETOOLARGE);
+    assert_non_null(strstr(err.text, "960.0"));
+    assert_non_null(strstr(err.text, "600"));
+    assert_non_null(strstr(err.text, "--max-cost"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_costs_minutes_of_separation),
         cmocka_unit_test(ids),
         cmocka_unit_test(rules_of_options),
         cmocka_unit_test(labels_of_stems),

@@ -440,6 +440,8 @@ static void tells_a_full_disk(void **state) {
         if (rc != MS_EIO || strstr(bench.err.text, folder) == NULL ||
             strstr(bench.err.text, strerror(EFBIG)) == NULL)
             fail_msg("clip mode %d: %s (%d)", clip, bench.err.text, rc);
+        if (bench.options.clip == MS_CLIP_RESCALE) /* told before work begins */
+            assert_int_equal(atomic_load(&bench.model.forwards_begun), 0);
         assert_int_equal(entries_out(), 0);
     }
     (void)signal(SIGXFSZ, handler);

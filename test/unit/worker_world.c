@@ -67,7 +67,9 @@ int world_begin(void **state) {
         .scratch_dir = world->scratch,
         .lease_ms = WORLD_LEASE_MS,
         .callback_allow = "127.0.0.1",
+        .model_wait_ms = 600000,
         .stall_s = WORLD_STALL_S,
+        .give_up_ms = 3600000,
         .grace_ms = 60000,
         .stop = &world->stop,
     };
@@ -120,9 +122,9 @@ static void *run(void *user) {
     struct ms_error err = {0};
     world->result = ms_engine_new(&world->engine, &world->options.engine, &err);
     if (world->result == 0)
-        world->result = ms_worker_run(&world->options, &err);
+        world->result = ms_worker_run(&world->options, &world->unfit, &err);
     ms_engine_free(world->options.engine);
-    if (world->result != 0)
+    if (world->result != 0 && !world->unfit)
         fprintf(stderr, "worker: %s\n", err.text);
     return NULL;
 }

@@ -40,6 +40,7 @@ struct world {
     bool running;
     pid_t child; /* 0: none */
     int result;  /* of ms_worker_run */
+    bool unfit;
     struct loopback receiver;
     /* received; received before the job had ended; requests to a store that refuses all */
     atomic_int callbacks, early, refusals;

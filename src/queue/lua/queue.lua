@@ -24,6 +24,27 @@ local function position(id, max)
     return type(from_right) == 'number' and redis.call('LLEN', 'toWorker') - 1 - from_right or -1
 end
 
+-- The jobs that wait for a model are on a list of their own too, in the order of toWorker: a worker
+-- finds its next one behind any number of others. msaas:models: when a worker last said that it has
+-- a model.
+local function list_of(model)
+    return 'msaas:waiting:' .. model
+end
+
+local function put_on_list(id, model, in_front)
+    local push = in_front and 'RPUSH' or 'LPUSH'
+    redis.call(push, 'toWorker', id)
+    if model ~= '' then
+        redis.call(push, list_of(model), id)
+        redis.call('HSETNX', 'msaas:models', model, 0)
+    end
+end
+
+local function take_off_list(id, model)
+    redis.call('LREM', 'toWorker', 0, id)
+    redis.call('LREM', list_of(model), 0, id)
+end
+
 -- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
 local function read(id, max)
     local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state',
@@ -45,7 +66,7 @@ end
 -- none). erase: '1': the record goes. in_front: '1': it is served next. created: '0': now. ...: the
 -- hash's other fields, name and value in turn. Returns the position and the time of creation; nil:
 -- another revision is stored.
-function operations.save(id, expected, erase, place, in_front, state, created, not_before,
+function operations.save(id, expected, erase, place, in_front, model, state, created, not_before,
                          lease_until, due, max, ...)
     local key = record_key(id)
     local kind = redis.call('TYPE', key).ok
@@ -59,7 +80,7 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
             redis.call('ZREM', 'msaas:state:' .. any, id)
         end
     end
-    local old = redis.call('HMGET', key, 'revision', 'place', 'state')
+    local old = redis.call('HMGET', key, 'revision', 'place', 'state', 'model')
     if (old[1] or '0') ~= expected then
         return false
     end
@@ -67,7 +88,7 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
     -- out of its old place
     local stays = old[2] == 'waiting' and place == 'waiting' and in_front ~= '1' and erase ~= '1'
     if old[2] == 'waiting' and not stays then
-        redis.call('LREM', 'toWorker', 0, id)
+        take_off_list(id, old[4] or '')
     elseif old[2] == 'delayed' then
         redis.call('ZREM', 'msaas:delayed', id)
     elseif old[2] == 'leased' then
@@ -85,8 +106,8 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
 
     -- into its new one
     created = created == '0' and now_ms() or tonumber(created)
-    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'state', state,
-        'created', created, 'lease_until', lease_until, 'due', due, ...)
+    redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'model', model,
+        'state', state, 'created', created, 'lease_until', lease_until, 'due', due, ...)
     redis.call('ZADD', 'msaas:jobs', created, id)
     redis.call('ZADD', 'msaas:state:' .. state, created, id)
     if due == '0' then
@@ -95,7 +116,7 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
         redis.call('ZADD', 'msaas:outbox', due, id)
     end
     if place == 'waiting' and not stays then
-        redis.call(in_front == '1' and 'RPUSH' or 'LPUSH', 'toWorker', id)
+        put_on_list(id, model, in_front == '1')
     elseif place == 'delayed' then
         redis.call('ZADD', 'msaas:delayed', not_before, id)
     elseif place == 'leased' then
@@ -104,10 +125,45 @@ function operations.save(id, expected, erase, place, in_front, state, created, n
     return {place == 'waiting' and position(id, max) or -1, created}
 end
 
--- Takes the next job off the list and leases it. An id without a record is a stranger's job, and
--- gets a record without a document. What is not the id of a job that waits is only taken off the
--- list. Returns the record; 0: the list is empty; 1: CLAIM_MAX items were no jobs, call again.
-function operations.claim(token, lease_ms)
+-- What a claim has to know of an item's record, empty if it has none: revision, place, created,
+-- attempts, model. nil: the item is not the id of a job that waits.
+local function waiting_record(id)
+    if #id ~= 56 or id:find('[^0-9a-f]') then
+        return nil
+    end
+    local kind = redis.call('TYPE', record_key(id)).ok
+    if kind == 'none' then
+        return {}
+    elseif kind ~= 'hash' then
+        return nil
+    end
+    local old = redis.call('HMGET', record_key(id), 'revision', 'place', 'created', 'attempts',
+        'model')
+    return (not old[1] or old[2] == 'waiting') and old or nil
+end
+
+local function lease(id, old, token, lease_ms)
+    local now = now_ms()
+    local lease_until = now + lease_ms
+    local created = old[3] or redis.call('ZSCORE', 'msaas:jobs', id) or now
+    redis.call('ZADD', 'msaas:leases', lease_until, id)
+    redis.call('ZADD', 'msaas:jobs', created, id)
+    redis.call('ZADD', 'msaas:state:running', created, id)
+    redis.call('ZREM', 'msaas:state:queued', id)
+    redis.call('HSET', record_key(id), 'revision', (tonumber(old[1]) or 0) + 1,
+        'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
+        'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
+    -- last: if a step above fails, the job stays where it is
+    redis.call('LREM', 'toWorker', -1, id)
+    redis.call('LREM', list_of(old[5] or ''), -1, id)
+    return read(id, 0)
+end
+
+-- Leases the next job for the model, or for none. An id without a record is a stranger's job: it is
+-- for any model, and gets a record without a document. What is not the id of a job that waits is
+-- only taken off the list. Returns the record; 0: the list is empty; 1: CLAIM_MAX items were no
+-- jobs, call again; 2: only jobs for other models wait.
+function operations.claim(model, token, lease_ms)
     for _ = 1, CLAIM_MAX do
         local id = redis.pcall('LINDEX', 'toWorker', -1)
         if not id then
@@ -115,27 +171,22 @@ function operations.claim(token, lease_ms)
         elseif type(id) == 'table' then
             return id -- the error: no list
         end
-        local key = record_key(id)
-        local kind = is_id(id) and redis.call('TYPE', key).ok
-        local old = {}
-        if kind == 'hash' then
-            old = redis.call('HMGET', key, 'revision', 'place', 'created', 'attempts')
+        local old = waiting_record(id)
+        local wanted = old and old[5] or ''
+        if not old then
+            redis.call('RPOP', 'toWorker')
+        elseif wanted == '' or wanted == model then
+            return lease(id, old, token, lease_ms)
+        else
+            id = redis.call('LINDEX', list_of(model), -1)
+            old = id and waiting_record(id)
+            if not id then
+                return 2
+            elseif old and redis.call('LPOS', 'toWorker', id, 'RANK', -1) then
+                return lease(id, old, token, lease_ms)
+            end
+            redis.call('RPOP', list_of(model)) -- a stranger took it
         end
-        if kind == 'none' or (kind == 'hash' and (not old[1] or old[2] == 'waiting')) then
-            local now = now_ms()
-            local lease_until = now + lease_ms
-            local created = old[3] or redis.call('ZSCORE', 'msaas:jobs', id) or now
-            redis.call('ZADD', 'msaas:leases', lease_until, id)
-            redis.call('ZADD', 'msaas:jobs', created, id)
-            redis.call('ZADD', 'msaas:state:running', created, id)
-            redis.call('ZREM', 'msaas:state:queued', id)
-            redis.call('HSET', key, 'revision', (tonumber(old[1]) or 0) + 1,
-                'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
-                'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
-            redis.call('RPOP', 'toWorker') -- last: if a step above fails, the job stays where it is
-            return read(id, 0)
-        end
-        redis.call('RPOP', 'toWorker')
     end
     return 1
 end
@@ -161,14 +212,39 @@ function operations.due(set, order, max)
     return ids
 end
 
--- How many callbacks are due, the age of the oldest job that waits (0: none), then how many jobs
--- are in each state.
+-- At most `max` ids of jobs that wait for a model that no worker has had for wait_ms. Who asks has
+-- `model`.
+function operations.unserved(model, wait_ms, max)
+    local now = now_ms()
+    redis.call('HSET', 'msaas:models', model, now)
+    local ids = {}
+    local served = redis.call('HGETALL', 'msaas:models')
+    for i = 1, #served, 2 do
+        local waiting = redis.call('LRANGE', list_of(served[i]), -max, -1)
+        if served[i + 1] + wait_ms > now then
+            waiting = {}
+        elseif #waiting == 0 then
+            redis.call('HDEL', 'msaas:models', served[i])
+        end
+        for _, id in ipairs(waiting) do
+            table.insert(ids, id)
+        end
+    end
+    return {unpack(ids, 1, math.min(#ids, max))}
+end
+
+-- How many callbacks are due, the age of the oldest job that waits (0: none), how many jobs are in
+-- each state, then each model and how many wait for it.
 function operations.stats(...)
     local oldest = redis.call('ZRANGE', 'msaas:state:queued', 0, 0, 'WITHSCORES')
     local age = oldest[2] and math.max(0, now_ms() - oldest[2]) or 0
     local answer = {redis.call('ZCARD', 'msaas:outbox'), age}
     for _, state in ipairs({...}) do
         table.insert(answer, redis.call('ZCARD', 'msaas:state:' .. state))
+    end
+    for _, model in ipairs(redis.call('HKEYS', 'msaas:models')) do
+        table.insert(answer, model)
+        table.insert(answer, redis.call('LLEN', list_of(model)))
     end
     return answer
 end
