@@ -154,7 +154,8 @@ static void refuses_pages_of_others(void **state) {
     (void)state;
     assert_int_equal(status_from("127.0.0.1", shared.port, "Origin: http://h\r\n"), 200);
     assert_int_equal(status_from("127.0.0.1", shared.port, "Origin: http://evil.example\r\n"), 403);
-    char *answer = ask(shared.port, "GET /hello HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    char *answer =
+        ask(shared.port, "GET /hello HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert_int_equal(status_of(answer), 421);
     free(answer);
     /* before its body is read */
