@@ -70,11 +70,11 @@ static int redis_ping(struct ms_queue *queue, const char **warning, struct ms_er
     redisReply *reply = NULL;
     char policy[40] = "", memory[24] = "", aof[8] = "", changes[24] = "";
     /* A server that still reads its file answers INFO, but not this. */
-    int rc = ms_redis_ask(r->connection, 0, &reply, err, "LLEN toWorker");
+    int rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "LLEN toWorker");
     freeReplyObject(reply);
     reply = NULL;
     if (rc == 0)
-        rc = ms_redis_ask(r->connection, 0, &reply, err, "INFO");
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "INFO");
     if (rc == 0 && reply->str != NULL) {
         find_setting(reply->str, "\nmaxmemory_policy:", policy, sizeof policy);
         find_setting(reply->str, "\nmaxmemory:", memory, sizeof memory);
@@ -85,7 +85,7 @@ static int redis_ping(struct ms_queue *queue, const char **warning, struct ms_er
         return rc;
     reply = NULL; /* a server that hides its settings is fine */
     const char *const get[] = {"CONFIG", "GET", "save"};
-    if (ms_redis_call(r->connection, 3, get, NULL, 0, &reply, NULL) == 0 &&
+    if (ms_redis_call(r->connection, MS_REDIS_REPEAT, 3, get, NULL, 0, &reply, NULL) == 0 &&
         reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[1]->str != NULL)
         (void)snprintf(changes, sizeof changes, "%s", reply->element[1]->str);
     const bool knows_save = reply != NULL;
@@ -163,7 +163,7 @@ static int redis_load(struct ms_queue *queue, const char *id, struct ms_record *
                       int64_t *now_ms, struct ms_error *err) {
     redisReply *reply = NULL;
     *out = (struct ms_record){0};
-    int rc = ms_redis_script(((struct redis *)queue)->connection, 3,
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT, 3,
                              (const char *[]){"load", id, POSITION_MAX}, &reply, err);
     if (rc == 0) {
         rc = read_record(reply, out, now_ms, err);
@@ -218,8 +218,8 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         attempt.text,
     };
     redisReply *reply = NULL;
-    rc = ms_redis_script(((struct redis *)queue)->connection, (int)(sizeof argv / sizeof *argv),
-                         argv, &reply, err);
+    rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_ONCE,
+                         (int)(sizeof argv / sizeof *argv), argv, &reply, err);
     free(doc);
     if (rc != 0)
         return rc;
@@ -245,7 +245,7 @@ static int wait_for_item(struct redis *r, double until_s, struct ms_error *err) 
     if (left_ms <= 0)
         return ms_error_set(err, MS_ENOTFOUND, "no job waits");
     redisReply *reply = NULL;
-    int rc = ms_redis_ask(r->connection, left_ms, &reply, err,
+    int rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, left_ms, &reply, err,
                           "BLMOVE toWorker toWorker RIGHT RIGHT %.3f", (double)left_ms / 1000);
     if (rc == 0 && reply->type == REDIS_REPLY_NIL)
         rc = ms_error_set(err, MS_ENOTFOUND, "no job waits");
@@ -272,7 +272,7 @@ static int redis_claim(struct ms_queue *queue, const char *model, const char tok
     *out = (struct ms_record){0};
     for (;;) {
         redisReply *reply = NULL;
-        int rc = ms_redis_script(r->connection, 4,
+        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 4,
                                  (const char *[]){"claim", model, token, lease.text}, &reply, err);
         if (rc != 0)
             return rc;
@@ -299,7 +299,7 @@ static int list_due(struct redis *r, const char *const script[3], int max,
     const struct number most = to_text(max);
     redisReply *reply = NULL;
     int rc =
-        ms_redis_script(r->connection, 4,
+        ms_redis_script(r->connection, MS_REDIS_REPEAT, 4,
                         (const char *[]){script[0], script[1], script[2], most.text}, &reply, err);
     for (size_t i = 0; rc == 0 && i < reply->elements && *count < max; i++)
         (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", text_of(reply->element[i]));
@@ -324,7 +324,7 @@ static int list_newest(struct redis *r, const struct ms_listing *listing,
     bool more = true;
     while (rc == 0 && more && *count < listing->max) {
         redisReply *reply = NULL;
-        rc = ms_redis_ask(r->connection, 0, &reply, err,
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
                           "ZREVRANGEBYSCORE %s %s -inf WITHSCORES LIMIT %" PRId64 " %d", key, most,
                           skipped, listing->max);
         more = rc == 0 && reply->elements == 2 * (size_t)listing->max;
@@ -359,7 +359,7 @@ static int keep_jobs(struct redis *r, redisReply *const *items, size_t item_coun
         }
         if (argc == 2)
             continue;
-        int rc = ms_redis_call(r->connection, argc, argv, NULL, 0, &reply, err);
+        int rc = ms_redis_call(r->connection, MS_REDIS_REPEAT, argc, argv, NULL, 0, &reply, err);
         if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)argc - 2))
             rc = unexpected(err);
         for (int i = 2; rc == 0 && i < argc; i++)
@@ -385,8 +385,8 @@ static int list_waiting(struct redis *r, const struct ms_listing *listing,
                             from);
     redisReply *reply = NULL;
     if (rc == 0)
-        rc = ms_redis_ask(r->connection, 0, &reply, err, "LRANGE toWorker %" PRId64 " %" PRId64,
-                          -(from + max), -(from + 1));
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
+                          "LRANGE toWorker %" PRId64 " %" PRId64, -(from + max), -(from + 1));
     if (rc != 0)
         return rc;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements > (size_t)max) {
@@ -431,8 +431,8 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
     for (int i = 0; i < MS_JOB_STATES; i++)
         argv[1 + i] = ms_job_state_name((enum ms_job_state)i);
     redisReply *reply = NULL;
-    int rc =
-        ms_redis_script(((struct redis *)queue)->connection, 1 + MS_JOB_STATES, argv, &reply, err);
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT,
+                             1 + MS_JOB_STATES, argv, &reply, err);
     if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 + MS_JOB_STATES))
         rc = unexpected(err);
     if (rc == 0) {
@@ -452,14 +452,15 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
 static int redis_log_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     redisReply *reply = NULL;
-    int rc = ms_redis_call(r->connection, 3, (const char *[]){"LPUSH", "logging", line}, NULL, 0,
-                           &reply, err);
+    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 3,
+                           (const char *[]){"LPUSH", "logging", line}, NULL, 0, &reply, err);
     const bool trim = rc == 0 && to_int(reply) > MS_LOG_LIST_MAX;
     freeReplyObject(reply);
     if (!trim)
         return rc;
     reply = NULL;
-    rc = ms_redis_ask(r->connection, 0, &reply, err, "LTRIM logging 0 %d", MS_LOG_LIST_MAX - 1);
+    rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "LTRIM logging 0 %d",
+                      MS_LOG_LIST_MAX - 1);
     freeReplyObject(reply);
     return rc;
 }
@@ -468,9 +469,10 @@ static int redis_log_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
                          struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     redisReply *reply = NULL;
-    int rc = wait_ms > 0 ? ms_redis_ask(r->connection, wait_ms, &reply, err, "BRPOP logging %.3f",
-                                        (double)wait_ms / 1000)
-                         : ms_redis_ask(r->connection, 0, &reply, err, "RPOP logging");
+    int rc = wait_ms > 0
+                 ? ms_redis_ask(r->connection, MS_REDIS_ONCE, wait_ms, &reply, err,
+                                "BRPOP logging %.3f", (double)wait_ms / 1000)
+                 : ms_redis_ask(r->connection, MS_REDIS_ONCE, 0, &reply, err, "RPOP logging");
     if (rc != 0)
         return rc;
     const redisReply *text =

@@ -285,6 +285,9 @@ static void a_wrong_password_is_denied(void **state) {
 
 const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
+    cmocka_unit_test(a_restart_costs_no_connection_a_call),
+    cmocka_unit_test(only_what_harms_nobody_is_sent_again),
+    cmocka_unit_test(a_wait_outlives_its_connection),
     cmocka_unit_test(each_step_is_few_round_trips),
     cmocka_unit_test(a_strangers_item_becomes_a_job),
     cmocka_unit_test(a_strangers_junk_harms_nobody),
