@@ -10,6 +10,7 @@
 #include "msaas/queue.h"
 #include "msaas/store.h"
 #include "reply.h"
+#include "waiting.h"
 
 #define MS_API_ROUTES 24
 
@@ -33,6 +34,8 @@ struct ms_api {
     struct ms_problem unready;
     double waiting_at_s; /* when `waiting` was looked up; 0: never */
     int64_t waiting;
+
+    struct ms_waiting_lists lists;
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,

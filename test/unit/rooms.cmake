@@ -22,7 +22,7 @@ msaas_unit_tests(worker worker engine logship chores LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api api api_refusals sniff)
+msaas_unit_tests(api api api_refusals sniff waiting)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
