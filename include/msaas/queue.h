@@ -75,11 +75,13 @@ MS_MUST_CHECK int ms_queue_change(struct ms_queue *queue, enum ms_queue_change c
                                   const struct ms_job *job, const char *token, int64_t lease_ms,
                                   struct ms_error *err);
 
-/* Every worker calls it every few seconds. Retries whose time has come may be reserved. Jobs whose
- * lease lapsed go back in front; those that got no farther than the lease before count as crashes
+/* Every worker calls it every few seconds. Retries whose time has come may be reserved. Jobs that
+ * another program took off the list go back in front, when they are among the oldest that wait. So
+ * do jobs whose lease lapsed; those that got no farther than the lease before count as crashes
  * (the MS_JOB_MAX_CRASHESth: failed, "poison"). Jobs that have waited for model_wait_ms for a model
  * that no caller had meanwhile fail, "model". The caller has `model`. */
 struct ms_reaped {
+    int taken;            /* jobs that another program took */
     int lapsed, unserved; /* leases; jobs that failed for want of their model */
 };
 MS_MUST_CHECK int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_ms,

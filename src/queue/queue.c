@@ -370,6 +370,15 @@ static int expire(struct ms_record *record, int64_t now_ms, void *context, struc
     return 0;
 }
 
+/* A rule; of a job that is missing from the list. */
+static int restore(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+    if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING)
+        return reap(record, now_ms, context, err);
+    record->fate = MS_FATE_SAVE;
+    put_back(record, MS_PLACE_WAITING, true);
+    return 0;
+}
+
 static int reap_all(struct ms_queue *queue, struct ms_listing listing,
                     int (*rule)(struct ms_record *, int64_t, void *, struct ms_error *), int *count,
                     struct ms_error *err) {
@@ -399,6 +408,9 @@ int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_
     if (rc == 0)
         rc =
             reap_all(queue, (struct ms_listing){.order = MS_ORDER_LAPSED}, reap, &out->lapsed, err);
+    if (rc == 0)
+        rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_MISSING}, restore, &out->taken,
+                      err);
     if (rc == 0)
         rc = reap_all(queue, unserved, expire, &out->unserved, err);
     return rc;

@@ -50,8 +50,8 @@ struct ms_record {
     int callback_attempt;
 };
 
-/* The orders in which ids are listed. The last four give those whose time has come by the
- * server's clock, and have no cursor. */
+/* The orders in which ids are listed. Only the first two have a cursor. The next four give those
+ * whose time has come by the server's clock. */
 enum ms_order {
     MS_ORDER_NEWEST,    /* of one state, or of all */
     MS_ORDER_WAITING,   /* next to be served first */
@@ -61,6 +61,9 @@ enum ms_order {
     /* Those that wait for a model that nobody who asked for this order has had for wait_ms. Asking
      * says that one has `model`. */
     MS_ORDER_UNSERVED,
+    /* Of the oldest that wait, those that a stranger took off the list; the youngest first: each is
+     * put in front of all. Where nobody else has access to the list, there are none. */
+    MS_ORDER_MISSING,
 };
 
 struct ms_listing {

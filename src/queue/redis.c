@@ -422,6 +422,7 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
         script[1] = listing->model;
         script[2] = wait.text;
         break;
+    case MS_ORDER_MISSING: script[0] = "missing"; break;
     }
     return list_due(r, script, listing->max, ids, count, err);
 }

@@ -4,6 +4,9 @@ local operation = table.remove(ARGV, 1)
 
 -- A claim looks at so many items at most, so that nobody else waits long for a list full of junk.
 local CLAIM_MAX = 100
+-- A sweep looks at so many records at most, and at so many items of the list.
+local SWEEP_MAX = 1000
+local SWEEP_ITEMS_MAX = 200000
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -214,6 +217,31 @@ function operations.unserved(model, wait_ms, max)
         end
     end
     return {unpack(ids, 1, math.min(#ids, max))}
+end
+
+-- At most `max` ids of jobs that wait by their records, but were taken off the list by a stranger,
+-- the youngest first. The oldest jobs are looked at, whose turn it is: those that nobody took stand
+-- near the list's right end, so that they are found at once. The rest of the list is read as often
+-- as a job is missing, up to a limit.
+function operations.missing(_, _, max)
+    local ids, waiting, read_items = {}, 0, 0
+    local length = redis.pcall('LLEN', 'toWorker')
+    if type(length) ~= 'number' then -- no list: whoever claims a job tells of it
+        return ids
+    end
+    for _, id in ipairs(redis.call('ZRANGE', 'msaas:state:queued', 0, SWEEP_MAX - 1)) do
+        if waiting == tonumber(max) or read_items > SWEEP_ITEMS_MAX then
+            break
+        elseif redis.pcall('HGET', record_key(id), 'place') == 'waiting' then
+            waiting = waiting + 1
+            local left = redis.call('LPOS', 'toWorker', id, 'RANK', -1)
+            if not left then
+                table.insert(ids, 1, id)
+            end
+            read_items = read_items + length - (left or 0)
+        end
+    end
+    return ids
 end
 
 -- How many callbacks are due, the age of the oldest job that waits (0: none), how many jobs are in
