@@ -31,6 +31,9 @@ struct ms_api_options {
     int presign_s;
     /* more are answered 503 with Retry-After; 0: 100,000 */
     int64_t max_waiting_jobs;
+    /* Jobs are queued as JSON that the workers of the course's programs read, and songs are stored
+     * under both their names. */
+    bool course_items;
 };
 
 struct ms_api;

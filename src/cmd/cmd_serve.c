@@ -96,6 +96,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .max_song_bytes = ms_options_int(options, MS_OPTION_MAX_SONG_MB) * 1000000,
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
+        .course_items = strcmp(ms_options_string(options, MS_OPTION_COURSE_ITEMS), "json") == 0,
     };
     rc = ms_api_new(&api_options, &api, err);
     if (rc != 0)
@@ -147,6 +148,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_OFFER,
                                                MS_OPTION_MAX_SONG_MB,
                                                MS_OPTION_MAX_WAITING,
+                                               MS_OPTION_COURSE_ITEMS,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,
                                                MS_OPTION_GRACE,

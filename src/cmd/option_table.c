@@ -120,6 +120,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "Fail songs longer than this. The scratch folder needs 90 MB a minute."},
     [MS_OPTION_MAX_WAITING] = {"max-waiting", 0, INT, "N", "MSAAS_MAX_WAITING", "100000", 1, 1e9,
                                "Refuse new jobs while this many wait."},
+    [MS_OPTION_COURSE_ITEMS] =
+        {"course-items", 0, CHOICE, "plain|json", "MSAAS_COURSE_ITEMS", "plain", 0, 0,
+         "What Redis' list toWorker holds: ids, or JSON that the course's own workers read; then "
+         "songs are stored as HASH and as HASH.mp3."},
     [MS_OPTION_PRESIGN] =
         {"presign", 0, INT, "SECONDS", "MSAAS_PRESIGN", "0", 0, 604800,
          "Redirect downloads of stems to the S3 server, by URLs valid for this long; 0: do not."},

@@ -17,10 +17,12 @@
 #define WORD(number) #number
 #define WORD_OF(number) WORD(number)
 #define POSITION_MAX WORD_OF(MS_POSITION_MAX)
+#define ITEM_MAX WORD_OF(MS_COURSE_ITEM_BYTES)
 
 struct redis {
     struct ms_queue queue;
     struct ms_redis *connection;
+    redisReply *claimed; /* the last answer: the item that a claim lends lies there */
     char warning[200];
 };
 
@@ -53,6 +55,7 @@ static struct number to_text(int64_t value) {
 static void redis_close(struct ms_queue *queue) {
     struct redis *r = (struct redis *)queue;
     ms_redis_free(r->connection);
+    freeReplyObject(r->claimed);
     free(r);
 }
 
@@ -175,12 +178,30 @@ static int redis_load(struct ms_queue *queue, const char *id, struct ms_record *
     return rc;
 }
 
+static int take_off_list(struct redis *r, const struct ms_record *record, struct ms_error *err) {
+    redisReply *reply = NULL;
+    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 4,
+                           (const char *[]){"LREM", "toWorker", "-1", record->item},
+                           (const size_t[]){4, 8, 2, record->item_bytes}, 0, &reply, err);
+    if (rc == 0 && to_int(reply) == 0)
+        rc = ms_error_set(err, MS_ECONFLICT, "the item has left the list");
+    freeReplyObject(reply);
+    return rc;
+}
+
 static int redis_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
+    struct redis *r = (struct redis *)queue;
     struct ms_job *job = &record->job;
-    char *doc = NULL;
+    char *doc = NULL, *item = NULL;
+    if (job->id[0] == '\0')
+        return take_off_list(r, record, err);
     int rc = ms_job_to_json(job, &doc, err);
-    if (rc != 0)
+    if (rc == 0 && queue->course_items && record->place == MS_PLACE_WAITING)
+        rc = ms_course_item_write(job, &item, err);
+    if (rc != 0) {
+        free(doc);
         return rc;
+    }
     const struct number revision = to_text(record->revision);
     const struct number created = to_text(job->created_ms);
     const struct number not_before = to_text(job->not_before_ms);
@@ -197,6 +218,8 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         record->fate == MS_FATE_ERASE ? "1" : "0",
         places[record->place],
         record->in_front ? "1" : "0",
+        item != NULL ? item : "",
+        record->item != NULL ? record->item : "",
         job->options.model,
         ms_job_state_name(job->state),
         created.text,
@@ -218,9 +241,10 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         attempt.text,
     };
     redisReply *reply = NULL;
-    rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_ONCE,
-                         (int)(sizeof argv / sizeof *argv), argv, &reply, err);
+    rc = ms_redis_script(r->connection, MS_REDIS_ONCE, (int)(sizeof argv / sizeof *argv), argv,
+                         &reply, err);
     free(doc);
+    free(item);
     if (rc != 0)
         return rc;
     if (reply->type == REDIS_REPLY_NIL) {
@@ -265,28 +289,36 @@ static int wait_for_others(double until_s, struct ms_error *err) {
 static int redis_claim(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
                        int64_t lease_ms, int64_t wait_ms, struct ms_record *out,
                        struct ms_error *err) {
-    enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if it is no record */
+    enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if nothing is next */
     struct redis *r = (struct redis *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
     const struct number lease = to_text(lease_ms);
+    const char *const argv[] = {"claim", model, token, lease.text, ITEM_MAX};
     *out = (struct ms_record){0};
     for (;;) {
-        redisReply *reply = NULL;
-        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 4,
-                                 (const char *[]){"claim", model, token, lease.text}, &reply, err);
+        freeReplyObject(r->claimed);
+        r->claimed = NULL;
+        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 5, argv, &r->claimed, err);
+        if (rc == 0 && (r->claimed->type != REDIS_REPLY_ARRAY || r->claimed->elements != 2))
+            rc = unexpected(err);
         if (rc != 0)
             return rc;
-        const bool found = reply->type != REDIS_REPLY_INTEGER;
-        const long long why = found ? JUNK : reply->integer;
+        const redisReply *next = r->claimed->element[0], *junk = r->claimed->element[1];
+        for (size_t i = 0; i < junk->elements; i++)
+            ms_queue_tell_junk(queue, text_of(junk->element[i]), (size_t)junk->element[i]->len);
+        if (next->type == REDIS_REPLY_STRING) {
+            out->item = next->str;
+            out->item_bytes = (size_t)next->len;
+            return ms_error_set(err, MS_EINPUT, "another program's item is next");
+        }
         int64_t now_ms;
-        if (found)
-            rc = read_record(reply, out, &now_ms, err);
-        freeReplyObject(reply);
-        if (why == EMPTY)
+        if (next->type != REDIS_REPLY_INTEGER)
+            return read_record(next, out, &now_ms, err);
+        if (next->integer == EMPTY)
             rc = wait_for_item(r, until_s, err);
-        else if (why == OTHERS)
+        else if (next->integer == OTHERS)
             rc = wait_for_others(until_s, err);
-        if (found || rc != 0)
+        if (rc != 0)
             return rc;
     }
 }
@@ -344,27 +376,31 @@ static int list_newest(struct redis *r, const struct ms_listing *listing,
     return rc;
 }
 
-/* Of the list's items, the last first, those that are ids of queued jobs. */
+/* Of the list's items, the last first, those that are queued jobs. */
 static int keep_jobs(struct redis *r, redisReply *const *items, size_t item_count,
                      char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     const char *argv[2 + KNOWN_BATCH] = {"ZMSCORE", "msaas:state:queued"};
     while (item_count > 0) {
-        redisReply *reply = NULL;
-        int argc = 2;
-        while (item_count > 0 && argc < 2 + KNOWN_BATCH) {
+        char(*const asked)[MS_JOB_ID_HEX] = ids + *count;
+        int batch = 0;
+        while (item_count > 0 && batch < KNOWN_BATCH) {
             const redisReply *item = items[--item_count];
-            if (item->type == REDIS_REPLY_STRING && item->len == MS_JOB_ID_HEX - 1 &&
-                ms_job_id_is_valid(item->str))
-                argv[argc++] = item->str;
+            if (item->type == REDIS_REPLY_STRING &&
+                ms_course_item_id(item->str, (size_t)item->len, asked[batch])) {
+                argv[2 + batch] = asked[batch];
+                batch++;
+            }
         }
-        if (argc == 2)
+        if (batch == 0)
             continue;
-        int rc = ms_redis_call(r->connection, MS_REDIS_REPEAT, argc, argv, NULL, 0, &reply, err);
-        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)argc - 2))
+        redisReply *reply = NULL;
+        int rc =
+            ms_redis_call(r->connection, MS_REDIS_REPEAT, 2 + batch, argv, NULL, 0, &reply, err);
+        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)batch))
             rc = unexpected(err);
-        for (int i = 2; rc == 0 && i < argc; i++)
-            if (reply->element[i - 2]->type != REDIS_REPLY_NIL)
-                (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", argv[i]);
+        for (int i = 0; rc == 0 && i < batch; i++)
+            if (reply->element[i]->type != REDIS_REPLY_NIL)
+                memmove(ids[(*count)++], asked[i], sizeof asked[i]);
         freeReplyObject(reply);
         if (rc != 0)
             return rc;

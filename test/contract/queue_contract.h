@@ -71,6 +71,11 @@ void callbacks_wait_in_the_outbox(void **state);
 void many_may_wait(void **state);
 void lists_go_back_in_time(void **state);
 
+/* queue_items.c: of Redis alone */
+void json_of_other_programs_is_a_job(void **state);
+void what_is_no_job_is_told_of(void **state);
+void the_list_may_hold_json(void **state);
+
 /* queue_lost.c: of Redis alone, too */
 void a_restart_costs_no_connection_a_call(void **state);
 void only_what_harms_nobody_is_sent_again(void **state);
