@@ -114,7 +114,7 @@ static void a_long_list_is_shared(void **state) {
         "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
         "[db.execute(\"INSERT INTO jobs SELECT ?, revision, replace(doc, id, ?), state, place, "
         "seq + ?, token, created + ?, lease_until, not_before, flags, due, attempt, started, "
-        "attempts FROM jobs WHERE seq = 1\", (\"%%056x\" %% n, \"%%056x\" %% n, n + 9, n)) "
+        "attempts, model FROM jobs WHERE seq = 1\", (\"%%056x\" %% n, \"%%056x\" %% n, n + 9, n)) "
         "for n in range(%d)]; db.commit()'",
         folder, MANY - 2);
     assert_int_equal(system(command), 0);
