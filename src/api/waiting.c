@@ -81,13 +81,16 @@ static unsigned char digit_of(char hex) {
 
 static int append(struct ms_waiting *list, const char (*ids)[MS_JOB_ID_HEX], size_t count,
                   struct ms_error *err) {
-    if (list->count + count > list->capacity) {
-        const size_t capacity = list->count + (list->count > count ? list->count / 2 : count);
-        void *bigger = realloc(list->ids, (capacity + 1) * sizeof *list->ids);
+    if (count == 0)
+        return 0;
+    if (list->ids == NULL || count > list->capacity - list->count) {
+        const size_t half = list->count / 2;
+        const size_t capacity = list->count + (count > half ? count : half) + 1;
+        void *bigger = realloc(list->ids, capacity * sizeof *list->ids);
         if (bigger == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
         list->ids = bigger;
-        list->capacity = capacity + 1;
+        list->capacity = capacity;
     }
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < ID_BYTES; k++)
