@@ -41,6 +41,9 @@ struct ms_api_options {
     int64_t max_waiting_jobs;
     struct ms_api_disk disks[MS_API_DISKS]; /* borrowed strings */
     int64_t min_free_bytes;                 /* not ready while one of the disks has less */
+    /* Jobs are queued as JSON that the workers of the course's programs read, and songs are stored
+     * under both their names. */
+    bool course_items;
 };
 
 struct ms_api;

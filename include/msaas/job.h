@@ -64,11 +64,16 @@ struct ms_job_receipt { /* how the result was made */
     enum ms_precision precision; /* AUTO: made by an earlier release, which did not record it */
 };
 
+/* An object's key at its longest, with the final NUL. */
+#define MS_JOB_SONG_KEY_BYTES 513
+
 struct ms_job {
     char id[MS_JOB_ID_HEX];
     enum ms_job_state state;
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
+    /* The song's object, as another program named it; "": it has the usual names. */
+    char song_key[MS_JOB_SONG_KEY_BYTES];
     struct ms_job_options options;
     /* Everyone who sent the song is called. Each is due for itself, and is dropped when it is
      * delivered or given up. In the order in which they came; no two are the same. */
@@ -111,6 +116,8 @@ double ms_job_cost(const struct ms_job *job);
 MS_MUST_CHECK int ms_job_check_cost(const struct ms_job *job, double max_cost,
                                     struct ms_error *err);
 
+/* An http:// or https:// URL with a host, of printable ASCII, not too long. */
+bool ms_job_callback_url_is_valid(const char *url);
 /* Whether both call the same URL with the same data. */
 bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_callback *b);
 /* Appends a copy of the callback, not due and not attempted yet. Does nothing if it is there
@@ -128,11 +135,21 @@ struct ms_callback_due { /* a callback to be delivered now; see queue.h */
 bool ms_job_id_is_valid(const char *text);    /* exactly 56 lower-case hex digits */
 bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABEL_MAX - 1 of them */
 
-/* Objects: bucket "queue" holds songs under the id, bucket "output" holds ID-NAME.EXT. */
+/* Objects: bucket "queue" holds songs, bucket "output" holds ID-NAME.EXT. */
 #define MS_BUCKET_SONGS "queue"
 #define MS_BUCKET_STEMS "output"
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
+/* The names under which the song may lie, in the order in which it is looked for. */
+enum ms_job_song_name {
+    MS_JOB_SONG_NAMED,  /* job->song_key */
+    MS_JOB_SONG_ID,     /* the id: where the API puts it */
+    MS_JOB_SONG_COURSE, /* ID.mp3: where the course's programs put it */
+    MS_JOB_SONG_NAMES
+};
+/* False: the job has no such name. */
+bool ms_job_song_key(const struct ms_job *job, enum ms_job_song_name name,
+                     char key[MS_JOB_SONG_KEY_BYTES]);
 
 /* The labels of the outputs that the options ask for, of a model with these stems, in order.
  * MS_EUSAGE: the model does not have such a stem. */
@@ -140,6 +157,19 @@ MS_MUST_CHECK int ms_job_labels(const struct ms_job_options *options,
                                 const char (*stems)[MS_STEM_NAME_BYTES], int stem_count,
                                 char labels[MS_JOB_MAX_STEMS][MS_JOB_LABEL_MAX], int *count,
                                 struct ms_error *err);
+
+/* ---- as items of the course's list of work (course_item.c) ---- */
+#define MS_COURSE_ITEM_BYTES 81920 /* of the longest: its callback's data, and room for the rest */
+/* A job as another program asks for it: JSON with `songhash` or `hash`, some with `callback`,
+ * `bucket`, `object`, `model`; or a string that is the id. MS_EINPUT: it is no job. *out is the
+ * caller's after success. */
+MS_MUST_CHECK int ms_course_item_read(const char *text, size_t size, struct ms_job *out,
+                                      struct ms_error *err);
+/* A job as their workers read it, with their names for all that they look for; the caller frees
+ * it. */
+MS_MUST_CHECK int ms_course_item_write(const struct ms_job *job, char **out, struct ms_error *err);
+/* The id in an item, bare or JSON, found without a look at the rest. False: there is none. */
+bool ms_course_item_id(const char *text, size_t size, char id[MS_JOB_ID_HEX]);
 
 /* ---- as JSON (job_json.c) ---- */
 /* What queues store: everything except the position. The caller frees it. Reading is strict:

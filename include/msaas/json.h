@@ -64,6 +64,8 @@ void ms_json_put_int(struct ms_json_writer *writer, const char *name, int64_t va
 void ms_json_put_double(struct ms_json_writer *writer, const char *name, double value);
 void ms_json_put_bool(struct ms_json_writer *writer, const char *name, bool value);
 void ms_json_put_null(struct ms_json_writer *writer, const char *name);
+/* A value that is JSON already, and is taken as it is. NULL: null */
+void ms_json_put_json(struct ms_json_writer *writer, const char *name, const char *json);
 /* The text: borrowed until the next call, or until the writer is freed. NULL when memory ran out.
  * Invalid UTF-8 in strings is replaced by U+FFFD. */
 const char *ms_json_writer_text(struct ms_json_writer *writer, size_t *size);

@@ -30,6 +30,15 @@ void ms_queue_close(struct ms_queue *queue);
 
 /* The file that a sqlite: URL names, in it; NULL: the queue is not on a disk of this machine. */
 const char *ms_queue_file(const char *url);
+/* What is put on the list toWorker from now on: JSON as the workers of the course's programs read
+ * it, or ids, which is the default. */
+void ms_queue_use_course_items(struct ms_queue *queue, bool json);
+
+/* Who hears of items of the list that are no jobs: the first MS_JUNK_CHARACTERS of each, as
+ * ms_text_flatten leaves them. Called by ms_queue_reserve. */
+#define MS_JUNK_CHARACTERS 80
+void ms_queue_on_junk(struct ms_queue *queue, void (*on_junk)(void *context, const char *item),
+                      void *context);
 
 /* Whether the server answers (SQLite: the file can be written). *warning: NULL, or borrowed text
  * about a setting that could lose jobs (Redis: maxmemory is set and the eviction policy is not
@@ -49,7 +58,9 @@ MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *
                                    struct ms_job *now, struct ms_error *err);
 
 /* Leases the oldest job that may run and asks for `model`, or for none; waits up to wait_ms for one
- * (a job that arrives ends the wait). *out is the caller's (ms_job_fini). MS_ENOTFOUND: none. */
+ * (a job that arrives ends the wait). What another program put on the list toWorker becomes a job
+ * when it is next, as if it were sent again, and leaves the list if it is none. *out is the caller's
+ * (ms_job_fini). MS_ENOTFOUND: none. */
 MS_MUST_CHECK int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms,
                                    int64_t wait_ms, struct ms_job *out, char token[MS_TOKEN_HEX],
                                    struct ms_error *err);
@@ -78,11 +89,13 @@ MS_MUST_CHECK int ms_queue_change(struct ms_queue *queue, enum ms_queue_change c
                                   const struct ms_job *job, const char *token, int64_t lease_ms,
                                   struct ms_error *err);
 
-/* Every worker calls it every few seconds. Retries whose time has come may be reserved. Jobs whose
- * lease lapsed go back in front; those that got no farther than the lease before count as crashes
+/* Every worker calls it every few seconds. Retries whose time has come may be reserved. Jobs that
+ * another program took off the list go back in front, when they are among the oldest that wait. So
+ * do jobs whose lease lapsed; those that got no farther than the lease before count as crashes
  * (the MS_JOB_MAX_CRASHESth: failed, "poison"). Jobs that have waited for model_wait_ms for a model
  * that no caller had meanwhile fail, "model". The caller has `model`. */
 struct ms_reaped {
+    int taken;            /* jobs that another program took */
     int lapsed, unserved; /* leases; jobs that failed for want of their model */
 };
 MS_MUST_CHECK int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_ms,

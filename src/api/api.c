@@ -69,6 +69,7 @@ int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct
     if (api->options.store.stall_timeout_s <= 0)
         api->options.store.stall_timeout_s = STORE_STALL_S;
     (void)pthread_mutex_init(&api->lock, NULL);
+    ms_waiting_init(&api->lists);
     (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being checked");
     fill_routes(api);
     int rc = ms_api_open_link(api, &api->idle, err); /* wrong URLs are reported now */
@@ -84,6 +85,7 @@ void ms_api_free(struct ms_api *api) {
     if (api == NULL)
         return;
     ms_api_close_links(api);
+    ms_waiting_fini(&api->lists);
     (void)pthread_mutex_destroy(&api->lock);
     free(api);
 }

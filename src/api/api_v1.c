@@ -49,43 +49,56 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
 
 /* ---- GET queue ---- */
 
-static bool list_waiting(struct ms_api_link *link, struct ms_json_writer *w,
-                         struct ms_problem *problem) {
-    char(*ids)[MS_JOB_ID_HEX] = malloc(MS_WAITING_MAX * sizeof *ids);
+struct reader {
+    struct ms_waiting_lists *lists;
+    struct ms_waiting *list;
+    size_t sent_bytes;
+};
+
+static int read_queue(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
+                      struct ms_error *err) {
+    struct reader *reader = context;
+    *again_ms = 0;
+    const int rc = ms_waiting_text(reader->lists, reader->list, reader->sent_bytes, buffer,
+                                   capacity, size, err);
+    reader->sent_bytes += *size;
+    return rc;
+}
+
+static void close_queue(void *context) {
+    struct reader *reader = context;
+    ms_waiting_give_back(reader->lists, reader->list);
+    free(reader);
+}
+
+static bool get_list(struct ms_api *api, struct ms_waiting **out, struct ms_problem *problem) {
     struct ms_error err = {0};
-    char cursor[MS_CURSOR_MAX] = "", next[MS_CURSOR_MAX] = "";
-    int rc = ids != NULL ? 0 : ms_error_set(&err, MS_ENOMEM, "no memory for a list of jobs");
-    do {
-        int count = 0;
-        if (rc == 0)
-            rc = ms_queue_waiting(link->queue, cursor, MS_WAITING_MAX, ids, &count, next, &err);
-        for (int i = 0; rc == 0 && i < count; i++)
-            ms_json_put_string(w, NULL, ids[i]);
-        memcpy(cursor, next, sizeof cursor);
-    } while (rc == 0 && cursor[0] != '\0');
-    free(ids);
+    struct ms_api_link *link = ms_api_borrow(api, problem);
+    if (link == NULL)
+        return false;
+    const int rc = ms_waiting_get(&api->lists, link->queue, out, &err);
+    ms_api_give_back(api, link);
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
 void ms_api_v1_queue(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
-    struct ms_json_writer *w = ms_json_writer_new();
-    if (w == NULL)
-        return; /* 500 */
     struct ms_problem problem;
-    struct ms_api_link *link = ms_api_borrow(api, &problem);
-    ms_json_begin_object(w, NULL);
-    ms_json_begin_array(w, "queue");
-    const bool ok = link != NULL && list_waiting(link, w, &problem);
-    ms_json_end_array(w);
-    ms_json_end_object(w);
-    ms_api_give_back(api, link);
-    if (ok) {
-        ms_api_reply_writer(call, 200, w);
+    struct reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL)
+        return; /* 500 */
+    reader->lists = &api->lists;
+    if (!get_list(api, &reader->list, &problem)) {
+        free(reader);
+        ms_api_reply_problem(call, &problem);
         return;
     }
-    ms_json_writer_free(w);
-    ms_api_reply_problem(call, &problem);
+    ms_http_add_header(call, "Cache-Control", "no-store");
+    const struct ms_http_stream stream = {.length = (int64_t)ms_waiting_text_bytes(reader->list),
+                                          .read = read_queue,
+                                          .close = close_queue,
+                                          .context = reader};
+    ms_http_reply_stream(call, 200, "application/json", &stream);
 }
 
 /* ---- tracks ---- */

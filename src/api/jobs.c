@@ -81,14 +81,22 @@ static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_p
     return false;
 }
 
-static bool put_song(struct ms_api_link *link, const struct ms_job *job,
+/* Under the id; where the workers of the course's programs are served too, also under the name that
+ * they know. */
+static bool put_song(const struct ms_api *api, struct ms_api_link *link, const struct ms_job *job,
                      const struct ms_song_request *request, struct ms_problem *problem) {
     struct ms_error err = {0};
+    const int last = api->options.course_items ? MS_JOB_SONG_COURSE : MS_JOB_SONG_ID;
     const struct ms_object_source source = {.bytes = request->song,
                                             .size = (int64_t)request->song_bytes,
                                             .content_type = "application/octet-stream"};
-    return ms_store_put(link->store, MS_BUCKET_SONGS, job->id, &source, NULL, &err) == 0 ||
-           ms_problem_of_store(problem, &err);
+    char key[MS_JOB_SONG_KEY_BYTES];
+    for (int name = MS_JOB_SONG_ID; name <= last; name++) {
+        (void)ms_job_song_key(job, (enum ms_job_song_name)name, key);
+        if (ms_store_put(link->store, MS_BUCKET_SONGS, key, &source, NULL, &err) != 0)
+            return ms_problem_of_store(problem, &err);
+    }
+    return true;
 }
 
 /* Whether the queue would keep the job as it is; then its song is in the store already. */
@@ -135,14 +143,15 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
         (void)ms_api_look_for_stems(link, &present);
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
-    if (!skip && (!check_room(api, link, problem) || !put_song(link, job, request, problem)))
+    if (!skip && (!check_room(api, link, problem) || !put_song(api, link, job, request, problem)))
         return false;
     if (!enqueue(link, job, &created, now, problem))
         return false;
     /* The job was erased meanwhile, and its song; a worker may have missed it already. */
     if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
-        if (!put_song(link, job, request, problem) || !enqueue(link, job, &created, now, problem))
+        if (!put_song(api, link, job, request, problem) ||
+            !enqueue(link, job, &created, now, problem))
             return false;
         created = true;
     }
@@ -253,8 +262,12 @@ bool ms_api_find_track(struct ms_api *api, const char *id, const char *stem, str
 static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
                         struct ms_problem *problem) {
     struct ms_error err = {0};
-    return ms_store_remove(link->store, MS_BUCKET_SONGS, job->id, &err) == 0 ||
-           ms_problem_of_store(problem, &err);
+    char key[MS_JOB_SONG_KEY_BYTES];
+    for (int name = 0; name < MS_JOB_SONG_NAMES; name++)
+        if (ms_job_song_key(job, (enum ms_job_song_name)name, key) &&
+            ms_store_remove(link->store, MS_BUCKET_SONGS, key, &err) != 0 && err.code != MS_EUSAGE)
+            return ms_problem_of_store(problem, &err);
+    return true;
 }
 
 static bool remove_stem(struct ms_api_link *link, const struct ms_job *job, const char *name,

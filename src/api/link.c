@@ -16,6 +16,8 @@ int ms_api_open_link(const struct ms_api *api, struct ms_api_link **out, struct 
         return ms_error_set(err, MS_ENOMEM, "no memory for a connection");
     int rc = ms_queue_open(api->options.queue_url, &link->queue, err);
     if (rc == 0)
+        ms_queue_use_course_items(link->queue, api->options.course_items);
+    if (rc == 0)
         rc = ms_store_open(&api->options.store, &link->store, err);
     if (rc != 0) {
         close_link(link);

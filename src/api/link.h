@@ -10,6 +10,7 @@
 #include "msaas/queue.h"
 #include "msaas/store.h"
 #include "reply.h"
+#include "waiting.h"
 
 #define MS_API_ROUTES 24
 
@@ -43,6 +44,8 @@ struct ms_api {
     bool looking;        /* for the stems of a job (expiry.c), one at a time */
     double look_again_s; /* not before: the store did not answer */
     struct ms_api_look looks[MS_API_LOOKS];
+
+    struct ms_waiting_lists lists;
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,

@@ -14,7 +14,6 @@
 #include "msaas/json.h"
 #include "msaas/multipart.h"
 #include "msaas/text.h"
-#include "msaas/url.h"
 
 #define MAX_VALUE_BYTES 4096 /* of an option */
 
@@ -52,12 +51,7 @@ static void begin(struct ms_song_request *out) {
 
 static bool set_callback(struct ms_song_request *out, int version, const char *url, int status,
                          struct ms_problem *problem) {
-    bool plain = strlen(url) <= MS_JOB_MAX_CALLBACK_URL;
-    for (const char *c = url; plain && *c != '\0'; c++)
-        plain = *c > 0x20 && *c < 0x7f;
-    struct ms_url parts;
-    if (!plain || (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) ||
-        ms_url_parse(url, &parts, NULL) != 0 || parts.host[0] == '\0')
+    if (!ms_job_callback_url_is_valid(url))
         return ms_problem_set(problem, status, "invalid_callback",
                               "the callback's URL must be an http:// or https:// URL of at most "
                               "%d characters",

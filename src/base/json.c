@@ -406,6 +406,10 @@ void ms_json_put_null(struct ms_json_writer *writer, const char *name) {
     put(writer, name, cJSON_CreateNull());
 }
 
+void ms_json_put_json(struct ms_json_writer *writer, const char *name, const char *json) {
+    put(writer, name, json != NULL ? cJSON_CreateRaw(json) : cJSON_CreateNull());
+}
+
 const char *ms_json_writer_text(struct ms_json_writer *writer, size_t *size) {
     free(writer->text);
     writer->text = writer->failed ? NULL : ms_json_print((const struct ms_json *)writer->root);

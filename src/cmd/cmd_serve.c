@@ -134,6 +134,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
                   {"store", ms_store_folder(service->store.url)},
                   {"scratch", scratch}},
         .min_free_bytes = ms_options_int(options, MS_OPTION_MIN_FREE_MB) * 1000000,
+        .course_items = strcmp(ms_options_string(options, MS_OPTION_COURSE_ITEMS), "json") == 0,
     };
     rc = ms_api_new(&api_options, &api, err);
     if (rc != 0)
@@ -199,6 +200,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_MAX_COST,
                                                MS_OPTION_MAX_WAITING,
                                                MS_OPTION_MIN_FREE_MB,
+                                               MS_OPTION_COURSE_ITEMS,
                                                MS_OPTION_PRESIGN,
                                                MS_OPTION_LINGER,
                                                MS_OPTION_GRACE,

@@ -27,6 +27,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_worker_speed,
     &ms_worker_retries,
     &ms_worker_reaped,
+    &ms_worker_junk,
     &ms_queue_errors,
     &ms_store_errors,
     &ms_worker_callbacks,

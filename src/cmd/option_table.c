@@ -155,6 +155,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
         {"min-free-mb", 0, INT, "MB", "MSAAS_MIN_FREE_MB", "256", 0, 1e9,
          "/readyz is 503 while the disk of the queue's file, the store's folder or --scratch has "
          "less free space than this."},
+    [MS_OPTION_COURSE_ITEMS] =
+        {"course-items", 0, CHOICE, "plain|json", "MSAAS_COURSE_ITEMS", "plain", 0, 0,
+         "What Redis' list toWorker holds: ids, or JSON that the course's own workers read; then "
+         "songs are stored as HASH and as HASH.mp3."},
     [MS_OPTION_PRESIGN] =
         {"presign", 0, INT, "SECONDS", "MSAAS_PRESIGN", "0", 0, 604800,
          "Redirect downloads of stems to the S3 server, by URLs valid for this long; 0: do not."},

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "msaas/digest.h"
 #include "msaas/sys.h"
+#include "msaas/url.h"
 
 /* ---- states ---- */
 
@@ -181,6 +183,15 @@ bool ms_job_callback_equal(const struct ms_job_callback *a, const struct ms_job_
     return a->version == b->version && same_text(a->url, b->url) && same_text(a->data, b->data);
 }
 
+bool ms_job_callback_url_is_valid(const char *url) {
+    bool plain = strlen(url) <= MS_JOB_MAX_CALLBACK_URL;
+    for (const char *c = url; plain && *c != '\0'; c++)
+        plain = *c > 0x20 && *c < 0x7f;
+    struct ms_url parts;
+    return plain && (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0) &&
+           ms_url_parse(url, &parts, NULL) == 0 && parts.host[0] != '\0';
+}
+
 int ms_job_add_callback(struct ms_job *job, const struct ms_job_callback *callback,
                         struct ms_error *err) {
     for (int i = 0; i < job->callback_count; i++)
@@ -231,6 +242,18 @@ int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *e
 
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]) {
     (void)snprintf(key, MS_JOB_KEY_MAX, "%s-%s.%s", job->id, stem, job->options.format);
+}
+
+bool ms_job_song_key(const struct ms_job *job, enum ms_job_song_name name,
+                     char key[MS_JOB_SONG_KEY_BYTES]) {
+    key[0] = '\0';
+    switch (name) {
+    case MS_JOB_SONG_NAMED: memcpy(key, job->song_key, sizeof job->song_key); break;
+    case MS_JOB_SONG_ID: memcpy(key, job->id, sizeof job->id); break;
+    case MS_JOB_SONG_COURSE: (void)snprintf(key, MS_JOB_SONG_KEY_BYTES, "%s.mp3", job->id); break;
+    case MS_JOB_SONG_NAMES: break;
+    }
+    return key[0] != '\0';
 }
 
 int ms_job_labels(const struct ms_job_options *options, const char (*stems)[MS_STEM_NAME_BYTES],

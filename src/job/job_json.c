@@ -99,6 +99,8 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     ms_json_put_string(w, "name", or_null(job->input_name));
     ms_json_put_int(w, "bytes", job->input_bytes);
     ms_json_put_double(w, "seconds", job->audio_seconds);
+    if (job->song_key[0] != '\0')
+        ms_json_put_string(w, "key", job->song_key);
     ms_json_end_object(w);
     put_options(w, &job->options);
     put_callbacks(w, job);
@@ -382,6 +384,8 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     const struct ms_json *input = ms_json_get(document, "input");
     take_string(&r, input, "name", true, out->input_name, sizeof out->input_name);
     out->input_bytes = take_int(&r, input, "bytes", MAX_INTEGER);
+    if (ms_json_get(input, "key") != NULL)
+        take_string(&r, input, "key", true, out->song_key, sizeof out->song_key);
     out->audio_seconds = take_double(&r, input, "seconds", 1e12);
     take_options(&r, ms_json_get(document, "options"), &out->options);
     if (r.bad == NULL && ms_job_options_check(&out->options, NULL) != 0)

@@ -35,6 +35,16 @@ void ms_queue_close(struct ms_queue *queue) {
         queue->ops->close(queue);
 }
 
+void ms_queue_use_course_items(struct ms_queue *queue, bool json) {
+    queue->course_items = json;
+}
+
+void ms_queue_on_junk(struct ms_queue *queue, void (*on_junk)(void *context, const char *item),
+                      void *context) {
+    queue->on_junk = on_junk;
+    queue->junk_context = context;
+}
+
 int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error *err) {
     *warning = NULL;
     return queue->ops->ping(queue, warning, err);
@@ -139,11 +149,13 @@ void ms_record_give_up(struct ms_record *record, int64_t now_ms) {
 
 struct coming {
     const struct ms_job *job;
+    const char *item; /* NULL, or what another program put on the list for it */
     bool created;
 };
 
-/* The job takes the place of what the record was, if it was anything. */
-static int begin(struct ms_record *record, const struct ms_job *job, int64_t now_ms,
+/* The job takes the place of what the record was, if it was anything. in_front: on the list it takes
+ * that of an item. */
+static int begin(struct ms_record *record, const struct ms_job *job, bool in_front, int64_t now_ms,
                  struct ms_error *err) {
     struct ms_job fresh;
     int rc = ms_job_copy(job, &fresh, err);
@@ -161,7 +173,7 @@ static int begin(struct ms_record *record, const struct ms_job *job, int64_t now
     record->job = fresh;
     record->job.created_ms = now_ms;
     record->flags = 0;
-    put_back(record, MS_PLACE_WAITING, false);
+    put_back(record, MS_PLACE_WAITING, in_front);
     record->fate = MS_FATE_SAVE;
     return 0;
 }
@@ -175,8 +187,11 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
         record->revision == 0 || record->unreadable || present->state == MS_JOB_FAILED ||
         present->state == MS_JOB_CANCELED || present->state == MS_JOB_EXPIRED ||
         (present->state == MS_JOB_SUCCEEDED && (record->flags & MS_RECORD_STRIPPED) != 0);
+    record->item = coming->item;
+    if (coming->item != NULL) /* it leaves the list, whatever it brings */
+        record->fate = MS_FATE_SAVE;
     if (coming->created)
-        return begin(record, job, now_ms, err);
+        return begin(record, job, coming->item != NULL, now_ms, err);
     if (present->cancel_asked && present->state == MS_JOB_RUNNING)
         return ms_error_set(err, MS_ECONFLICT,
                             "the same song is being canceled: send it again in a moment");
@@ -226,6 +241,26 @@ static int give_up(struct ms_record *record, int64_t now_ms, void *context, stru
     return 0;
 }
 
+/* What another program put on the list, once it is next, is a song that comes. What is none, or
+ * cannot come now, leaves the list. */
+static int take_item(struct ms_queue *queue, const struct ms_record *found, struct ms_error *err) {
+    struct ms_job job;
+    int rc = ms_course_item_read(found->item, found->item_bytes, &job, err);
+    if (rc == 0) {
+        struct coming coming = {.job = &job, .item = found->item};
+        rc = ms_queue_update(queue, job.id, take_in, &coming, NULL, err);
+        ms_job_fini(&job);
+    }
+    if (rc != MS_EINPUT && rc != MS_ECONFLICT && rc != MS_ETOOLARGE)
+        return rc;
+    struct ms_record junk = {
+        .fate = MS_FATE_ERASE, .item = found->item, .item_bytes = found->item_bytes};
+    rc = queue->ops->save(queue, &junk, err);
+    if (rc == 0)
+        ms_queue_tell_junk(queue, found->item, found->item_bytes);
+    return rc == MS_ECONFLICT ? 0 : rc; /* another worker was quicker */
+}
+
 int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms, int64_t wait_ms,
                      struct ms_job *out, char token[MS_TOKEN_HEX], struct ms_error *err) {
     int rc = ms_random_hex(token, MS_TOKEN_HEX - 1, err);
@@ -238,6 +273,8 @@ int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms
         }
         if (rc == MS_ECORRUPT && record.unreadable)
             rc = ms_queue_update(queue, record.job.id, give_up, NULL, NULL, err);
+        else if (rc == MS_EINPUT)
+            rc = take_item(queue, &record, err);
         ms_record_fini(&record);
     }
     return rc != 0 ? rc : ms_error_set(err, MS_ENOTFOUND, "no job waits");
@@ -360,7 +397,7 @@ static int reap(struct ms_record *record, int64_t now_ms, void *context, struct 
 static int expire(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
     const int64_t *wait_ms = context;
     struct ms_job *job = &record->job;
-    if (record->unreadable || record->place != MS_PLACE_WAITING ||
+    if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING ||
         now_ms - job->created_ms < *wait_ms)
         return reap(record, now_ms, NULL, err);
     char message[160];
@@ -369,6 +406,15 @@ static int expire(struct ms_record *record, int64_t now_ms, void *context, struc
     set_job_error(job, ms_code_name(MS_EMODEL), message);
     end(record, MS_JOB_FAILED, now_ms);
     record->fate = MS_FATE_SAVE;
+    return 0;
+}
+
+/* A rule; of a job that is missing from the list. */
+static int restore(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+    if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING)
+        return reap(record, now_ms, context, err);
+    record->fate = MS_FATE_SAVE;
+    put_back(record, MS_PLACE_WAITING, true);
     return 0;
 }
 
@@ -401,6 +447,9 @@ int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_
     if (rc == 0)
         rc =
             reap_all(queue, (struct ms_listing){.order = MS_ORDER_LAPSED}, reap, &out->lapsed, err);
+    if (rc == 0)
+        rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_MISSING}, restore, &out->taken,
+                      err);
     if (rc == 0)
         rc = reap_all(queue, unserved, expire, &out->unserved, err);
     return rc;

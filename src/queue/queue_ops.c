@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/text.h"
+
 const char *ms_queue_file(const char *url) {
     return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
 }
@@ -45,6 +47,21 @@ int ms_record_read(struct ms_record *record, const char *doc, size_t size, struc
     if (fields.attempts != 0)
         record->job.attempts = fields.attempts;
     return 0;
+}
+
+void ms_queue_tell_junk(const struct ms_queue *queue, const char *item, size_t size) {
+    char text[4 * MS_JUNK_CHARACTERS + 1];
+    size_t used = 0;
+    for (int i = 0; i < MS_JUNK_CHARACTERS && used < size; i++) {
+        const size_t length = ms_utf8_read(item + used, size - used, NULL);
+        used += length > 0 ? length : 1;
+    }
+    for (size_t i = 0; i < used; i++)
+        text[i] = (char)(item[i] != '\0' ? item[i] : '?');
+    text[used] = '\0';
+    ms_text_flatten(text);
+    if (queue->on_junk != NULL)
+        queue->on_junk(queue->junk_context, text);
 }
 
 int ms_queue_read_cursor(const char *cursor, char end, int64_t first, int64_t *number,

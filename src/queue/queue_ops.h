@@ -40,6 +40,10 @@ struct ms_record {
     enum ms_place place;
     /* Of a save into WAITING: is served next, not last. */
     bool in_front;
+    /* What another program put on the list. Of a claim: found in the place of a job, and still
+     * there; borrowed until the next claim. Of a save: leaves the list with it. NULL: nothing. */
+    const char *item;
+    size_t item_bytes;
     /* Of the lease. */
     char token[MS_TOKEN_HEX];
     int64_t lease_until_ms;
@@ -50,8 +54,8 @@ struct ms_record {
     int callback_attempt;
 };
 
-/* The orders in which ids are listed. The last four give those whose time has come by the
- * server's clock, and have no cursor. */
+/* The orders in which ids are listed. Only the first two have a cursor. The next four give those
+ * whose time has come by the server's clock. */
 enum ms_order {
     MS_ORDER_NEWEST,    /* of one state, or of all */
     MS_ORDER_WAITING,   /* next to be served first */
@@ -61,6 +65,9 @@ enum ms_order {
     /* Those that wait for a model that nobody who asked for this order has had for wait_ms. Asking
      * says that one has `model`. */
     MS_ORDER_UNSERVED,
+    /* Of the oldest that wait, those that a stranger took off the list; the youngest first: each is
+     * put in front of all. Where nobody else has access to the list, there are none. */
+    MS_ORDER_MISSING,
 };
 
 struct ms_listing {
@@ -87,12 +94,15 @@ struct ms_queue_ops {
                 struct ms_error *err);
     /* Does what record->fate says (not KEEP), and moves the record to its place, as one step, if
      * its revision is the stored one; else MS_ECONFLICT. Then sets revision, job.position, and
-     * job.created_ms where it was 0. */
+     * job.created_ms where it was 0. ERASE of a record without an id takes its item off the list,
+     * and does nothing else; MS_ECONFLICT: it is not there. */
     int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
     /* Leases the next job that waits for `model` or for none, as one step: it leaves the list,
      * becomes RUNNING and LEASED under the token, with attempts + 1. Waits up to wait_ms for one.
-     * Jobs for other models cost nothing, however many wait. MS_ENOTFOUND: none. MS_ECORRUPT:
-     * leased, but unreadable. The record is the caller's in all cases. */
+     * Jobs for other models cost nothing, however many wait. Items that can be no jobs leave the
+     * list (ms_queue_tell_junk). MS_ENOTFOUND: none. MS_EINPUT: nothing is leased; next is out->item,
+     * which may be a job. MS_ECORRUPT: leased, but unreadable. The record is the caller's in all
+     * cases. */
     int (*claim)(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
                  int64_t lease_ms, int64_t wait_ms, struct ms_record *out, struct ms_error *err);
     /* Ids in order, without a look at their records. next: "" at the end. MS_EUSAGE: the cursor. */
@@ -110,6 +120,9 @@ struct ms_queue_ops {
 /* A backend's own object begins with this one. */
 struct ms_queue {
     const struct ms_queue_ops *ops;
+    bool course_items; /* see ms_queue_use_course_items */
+    void (*on_junk)(void *context, const char *item);
+    void *junk_context;
 };
 
 MS_MUST_CHECK int ms_queue_sqlite_open(const char *url, struct ms_queue **out,
@@ -134,6 +147,9 @@ MS_MUST_CHECK int ms_queue_read_cursor(const char *cursor, char end, int64_t fir
 
 /* Counts the jobs that wait for a model. */
 void ms_queue_add_waiting(struct ms_queue_stats *stats, const char *model, int64_t waiting);
+
+/* Tells of an item that was taken off the list because it is no job. */
+void ms_queue_tell_junk(const struct ms_queue *queue, const char *item, size_t size);
 
 /* ---- shared by the rules (queue.c) ---- */
 

@@ -18,10 +18,12 @@
 #define WORD(number) #number
 #define WORD_OF(number) WORD(number)
 #define POSITION_MAX WORD_OF(MS_POSITION_MAX)
+#define ITEM_MAX WORD_OF(MS_COURSE_ITEM_BYTES)
 
 struct redis {
     struct ms_queue queue;
     struct ms_redis *connection;
+    redisReply *claimed; /* the last answer: the item that a claim lends lies there */
     char warning[200];
 };
 
@@ -54,6 +56,7 @@ static struct number to_text(int64_t value) {
 static void redis_close(struct ms_queue *queue) {
     struct redis *r = (struct redis *)queue;
     ms_redis_free(r->connection);
+    freeReplyObject(r->claimed);
     free(r);
 }
 
@@ -71,11 +74,11 @@ static int redis_ping(struct ms_queue *queue, const char **warning, struct ms_er
     redisReply *reply = NULL;
     char policy[40] = "", memory[24] = "", aof[8] = "", changes[24] = "";
     /* A server that still reads its file answers INFO, but not this. */
-    int rc = ms_redis_ask(r->connection, 0, &reply, err, "LLEN toWorker");
+    int rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "LLEN toWorker");
     freeReplyObject(reply);
     reply = NULL;
     if (rc == 0)
-        rc = ms_redis_ask(r->connection, 0, &reply, err, "INFO");
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "INFO");
     if (rc == 0 && reply->str != NULL) {
         find_setting(reply->str, "\nmaxmemory_policy:", policy, sizeof policy);
         find_setting(reply->str, "\nmaxmemory:", memory, sizeof memory);
@@ -86,7 +89,7 @@ static int redis_ping(struct ms_queue *queue, const char **warning, struct ms_er
         return rc;
     reply = NULL; /* a server that hides its settings is fine */
     const char *const get[] = {"CONFIG", "GET", "save"};
-    if (ms_redis_call(r->connection, 3, get, NULL, 0, &reply, NULL) == 0 &&
+    if (ms_redis_call(r->connection, MS_REDIS_REPEAT, 3, get, NULL, 0, &reply, NULL) == 0 &&
         reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[1]->str != NULL)
         (void)snprintf(changes, sizeof changes, "%s", reply->element[1]->str);
     const bool knows_save = reply != NULL;
@@ -164,7 +167,7 @@ static int redis_load(struct ms_queue *queue, const char *id, struct ms_record *
                       int64_t *now_ms, struct ms_error *err) {
     redisReply *reply = NULL;
     *out = (struct ms_record){0};
-    int rc = ms_redis_script(((struct redis *)queue)->connection, 3,
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT, 3,
                              (const char *[]){"load", id, POSITION_MAX}, &reply, err);
     if (rc == 0) {
         rc = read_record(reply, out, now_ms, err);
@@ -176,12 +179,30 @@ static int redis_load(struct ms_queue *queue, const char *id, struct ms_record *
     return rc;
 }
 
+static int take_off_list(struct redis *r, const struct ms_record *record, struct ms_error *err) {
+    redisReply *reply = NULL;
+    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 4,
+                           (const char *[]){"LREM", "toWorker", "-1", record->item},
+                           (const size_t[]){4, 8, 2, record->item_bytes}, 0, &reply, err);
+    if (rc == 0 && to_int(reply) == 0)
+        rc = ms_error_set(err, MS_ECONFLICT, "the item has left the list");
+    freeReplyObject(reply);
+    return rc;
+}
+
 static int redis_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
+    struct redis *r = (struct redis *)queue;
     struct ms_job *job = &record->job;
-    char *doc = NULL;
+    char *doc = NULL, *item = NULL;
+    if (job->id[0] == '\0')
+        return take_off_list(r, record, err);
     int rc = ms_job_to_json(job, &doc, err);
-    if (rc != 0)
+    if (rc == 0 && queue->course_items && record->place == MS_PLACE_WAITING)
+        rc = ms_course_item_write(job, &item, err);
+    if (rc != 0) {
+        free(doc);
         return rc;
+    }
     const struct number revision = to_text(record->revision);
     const struct number created = to_text(job->created_ms);
     const struct number not_before = to_text(job->not_before_ms);
@@ -198,6 +219,8 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         record->fate == MS_FATE_ERASE ? "1" : "0",
         places[record->place],
         record->in_front ? "1" : "0",
+        item != NULL ? item : "",
+        record->item != NULL ? record->item : "",
         job->options.model,
         ms_job_state_name(job->state),
         created.text,
@@ -219,9 +242,10 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         attempt.text,
     };
     redisReply *reply = NULL;
-    rc = ms_redis_script(((struct redis *)queue)->connection, (int)(sizeof argv / sizeof *argv),
-                         argv, &reply, err);
+    rc = ms_redis_script(r->connection, MS_REDIS_ONCE, (int)(sizeof argv / sizeof *argv), argv,
+                         &reply, err);
     free(doc);
+    free(item);
     if (rc != 0)
         return rc;
     if (reply->type == REDIS_REPLY_NIL) {
@@ -246,7 +270,7 @@ static int wait_for_item(struct redis *r, double until_s, struct ms_error *err) 
     if (left_ms <= 0)
         return ms_error_set(err, MS_ENOTFOUND, "no job waits");
     redisReply *reply = NULL;
-    int rc = ms_redis_ask(r->connection, left_ms, &reply, err,
+    int rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, left_ms, &reply, err,
                           "BLMOVE toWorker toWorker RIGHT RIGHT %.3f", (double)left_ms / 1000);
     if (rc == 0 && reply->type == REDIS_REPLY_NIL)
         rc = ms_error_set(err, MS_ENOTFOUND, "no job waits");
@@ -266,28 +290,36 @@ static int wait_for_others(double until_s, struct ms_error *err) {
 static int redis_claim(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
                        int64_t lease_ms, int64_t wait_ms, struct ms_record *out,
                        struct ms_error *err) {
-    enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if it is no record */
+    enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if nothing is next */
     struct redis *r = (struct redis *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
     const struct number lease = to_text(lease_ms);
+    const char *const argv[] = {"claim", model, token, lease.text, ITEM_MAX};
     *out = (struct ms_record){0};
     for (;;) {
-        redisReply *reply = NULL;
-        int rc = ms_redis_script(r->connection, 4,
-                                 (const char *[]){"claim", model, token, lease.text}, &reply, err);
+        freeReplyObject(r->claimed);
+        r->claimed = NULL;
+        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 5, argv, &r->claimed, err);
+        if (rc == 0 && (r->claimed->type != REDIS_REPLY_ARRAY || r->claimed->elements != 2))
+            rc = unexpected(err);
         if (rc != 0)
             return rc;
-        const bool found = reply->type != REDIS_REPLY_INTEGER;
-        const long long why = found ? JUNK : reply->integer;
+        const redisReply *next = r->claimed->element[0], *junk = r->claimed->element[1];
+        for (size_t i = 0; i < junk->elements; i++)
+            ms_queue_tell_junk(queue, text_of(junk->element[i]), (size_t)junk->element[i]->len);
+        if (next->type == REDIS_REPLY_STRING) {
+            out->item = next->str;
+            out->item_bytes = (size_t)next->len;
+            return ms_error_set(err, MS_EINPUT, "another program's item is next");
+        }
         int64_t now_ms;
-        if (found)
-            rc = read_record(reply, out, &now_ms, err);
-        freeReplyObject(reply);
-        if (why == EMPTY)
+        if (next->type != REDIS_REPLY_INTEGER)
+            return read_record(next, out, &now_ms, err);
+        if (next->integer == EMPTY)
             rc = wait_for_item(r, until_s, err);
-        else if (why == OTHERS)
+        else if (next->integer == OTHERS)
             rc = wait_for_others(until_s, err);
-        if (found || rc != 0)
+        if (rc != 0)
             return rc;
     }
 }
@@ -300,7 +332,7 @@ static int list_due(struct redis *r, const char *const script[3], int max,
     const struct number most = to_text(max);
     redisReply *reply = NULL;
     int rc =
-        ms_redis_script(r->connection, 4,
+        ms_redis_script(r->connection, MS_REDIS_REPEAT, 4,
                         (const char *[]){script[0], script[1], script[2], most.text}, &reply, err);
     for (size_t i = 0; rc == 0 && i < reply->elements && *count < max; i++)
         (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", text_of(reply->element[i]));
@@ -325,7 +357,7 @@ static int list_newest(struct redis *r, const struct ms_listing *listing,
     bool more = true;
     while (rc == 0 && more && *count < listing->max) {
         redisReply *reply = NULL;
-        rc = ms_redis_ask(r->connection, 0, &reply, err,
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
                           "ZREVRANGEBYSCORE %s %s -inf WITHSCORES LIMIT %" PRId64 " %d", key, most,
                           skipped, listing->max);
         more = rc == 0 && reply->elements == 2 * (size_t)listing->max;
@@ -345,27 +377,31 @@ static int list_newest(struct redis *r, const struct ms_listing *listing,
     return rc;
 }
 
-/* Of the list's items, the last first, those that are ids of queued jobs. */
+/* Of the list's items, the last first, those that are queued jobs. */
 static int keep_jobs(struct redis *r, redisReply *const *items, size_t item_count,
                      char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     const char *argv[2 + KNOWN_BATCH] = {"ZMSCORE", "msaas:state:queued"};
     while (item_count > 0) {
-        redisReply *reply = NULL;
-        int argc = 2;
-        while (item_count > 0 && argc < 2 + KNOWN_BATCH) {
+        char(*const asked)[MS_JOB_ID_HEX] = ids + *count;
+        int batch = 0;
+        while (item_count > 0 && batch < KNOWN_BATCH) {
             const redisReply *item = items[--item_count];
-            if (item->type == REDIS_REPLY_STRING && item->len == MS_JOB_ID_HEX - 1 &&
-                ms_job_id_is_valid(item->str))
-                argv[argc++] = item->str;
+            if (item->type == REDIS_REPLY_STRING &&
+                ms_course_item_id(item->str, (size_t)item->len, asked[batch])) {
+                argv[2 + batch] = asked[batch];
+                batch++;
+            }
         }
-        if (argc == 2)
+        if (batch == 0)
             continue;
-        int rc = ms_redis_call(r->connection, argc, argv, NULL, 0, &reply, err);
-        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)argc - 2))
+        redisReply *reply = NULL;
+        int rc =
+            ms_redis_call(r->connection, MS_REDIS_REPEAT, 2 + batch, argv, NULL, 0, &reply, err);
+        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)batch))
             rc = unexpected(err);
-        for (int i = 2; rc == 0 && i < argc; i++)
-            if (reply->element[i - 2]->type != REDIS_REPLY_NIL)
-                (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", argv[i]);
+        for (int i = 0; rc == 0 && i < batch; i++)
+            if (reply->element[i]->type != REDIS_REPLY_NIL)
+                memmove(ids[(*count)++], asked[i], sizeof asked[i]);
         freeReplyObject(reply);
         if (rc != 0)
             return rc;
@@ -386,8 +422,8 @@ static int list_waiting(struct redis *r, const struct ms_listing *listing,
                             from);
     redisReply *reply = NULL;
     if (rc == 0)
-        rc = ms_redis_ask(r->connection, 0, &reply, err, "LRANGE toWorker %" PRId64 " %" PRId64,
-                          -(from + max), -(from + 1));
+        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
+                          "LRANGE toWorker %" PRId64 " %" PRId64, -(from + max), -(from + 1));
     if (rc != 0)
         return rc;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements > (size_t)max) {
@@ -423,6 +459,7 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
         script[1] = listing->model;
         script[2] = wait.text;
         break;
+    case MS_ORDER_MISSING: script[0] = "missing"; break;
     }
     return list_due(r, script, listing->max, ids, count, err);
 }
@@ -432,8 +469,8 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
     for (int i = 0; i < MS_JOB_STATES; i++)
         argv[1 + i] = ms_job_state_name((enum ms_job_state)i);
     redisReply *reply = NULL;
-    int rc =
-        ms_redis_script(((struct redis *)queue)->connection, 1 + MS_JOB_STATES, argv, &reply, err);
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT,
+                             1 + MS_JOB_STATES, argv, &reply, err);
     if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 + MS_JOB_STATES))
         rc = unexpected(err);
     if (rc == 0) {
@@ -453,14 +490,15 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
 static int redis_log_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     redisReply *reply = NULL;
-    int rc = ms_redis_call(r->connection, 3, (const char *[]){"LPUSH", "logging", line}, NULL, 0,
-                           &reply, err);
+    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 3,
+                           (const char *[]){"LPUSH", "logging", line}, NULL, 0, &reply, err);
     const bool trim = rc == 0 && to_int(reply) > MS_LOG_LIST_MAX;
     freeReplyObject(reply);
     if (!trim)
         return rc;
     reply = NULL;
-    rc = ms_redis_ask(r->connection, 0, &reply, err, "LTRIM logging 0 %d", MS_LOG_LIST_MAX - 1);
+    rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err, "LTRIM logging 0 %d",
+                      MS_LOG_LIST_MAX - 1);
     freeReplyObject(reply);
     return rc;
 }
@@ -469,9 +507,10 @@ static int redis_log_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
                          struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     redisReply *reply = NULL;
-    int rc = wait_ms > 0 ? ms_redis_ask(r->connection, wait_ms, &reply, err, "BRPOP logging %.3f",
-                                        (double)wait_ms / 1000)
-                         : ms_redis_ask(r->connection, 0, &reply, err, "RPOP logging");
+    int rc = wait_ms > 0
+                 ? ms_redis_ask(r->connection, MS_REDIS_ONCE, wait_ms, &reply, err,
+                                "BRPOP logging %.3f", (double)wait_ms / 1000)
+                 : ms_redis_ask(r->connection, MS_REDIS_ONCE, 0, &reply, err, "RPOP logging");
     if (rc != 0)
         return rc;
     const redisReply *text =

@@ -1,5 +1,6 @@
 /* See redis_connection.h. Owns the connection; one thread at a time. */
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ struct ms_redis {
     struct ms_url url;
     char shown[320]; /* for messages: no password */
     redisContext *context;
-    /* Digest of the script, once this connection has loaded it; "": not yet. */
+    /* Digest of the script, once a server has loaded it; "": not yet. */
     char script[SHA1_HEX];
 };
 
@@ -51,7 +52,6 @@ static void disconnect(struct ms_redis *redis) {
     if (redis->context != NULL)
         redisFree(redis->context);
     redis->context = NULL;
-    redis->script[0] = '\0';
 }
 
 void ms_redis_free(struct ms_redis *redis) {
@@ -61,12 +61,16 @@ void ms_redis_free(struct ms_redis *redis) {
     free(redis);
 }
 
+/* Whether the server was silent for too long. */
+static bool was_late(const struct ms_redis *redis) {
+    return redis->context != NULL && redis->context->err == REDIS_ERR_IO &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 static int lost(struct ms_redis *redis, struct ms_error *err) {
-    const bool late = redis->context != NULL && redis->context->err == REDIS_ERR_IO &&
-                      (errno == EAGAIN || errno == EWOULDBLOCK);
     int rc = ms_error_set(err, MS_ENET, "Redis %s: %s", redis->shown,
                           redis->context == NULL ? "no memory for a connection"
-                          : late                 ? "no answer in time"
+                          : was_late(redis)      ? "no answer in time"
                                                  : redis->context->errstr);
     disconnect(redis);
     return rc;
@@ -89,14 +93,32 @@ static int refused(struct ms_redis *redis, const redisReply *reply, struct ms_er
     return ms_error_set(err, code, "Redis %s: %.300s", redis->shown, reply->str);
 }
 
-static int exchange(struct ms_redis *redis, int argc, const char *const *argv, const size_t *sizes,
-                    redisReply **reply, struct ms_error *err) {
+static bool send_all(redisContext *context, int argc, const char *const *argv,
+                     const size_t *sizes) {
     /* hiredis takes an array of pointers that it does not write to. */
     const char **words;
     memcpy(&words, &argv, sizeof words);
-    *reply = redisCommandArgv(redis->context, argc, words, sizes);
-    if (*reply == NULL)
+    int done = 0;
+    bool ok = redisAppendCommandArgv(context, argc, words, sizes) == REDIS_OK;
+    while (ok && done == 0)
+        ok = redisBufferWrite(context, &done) == REDIS_OK;
+    return ok;
+}
+
+/* *again: after MS_ENET, whether the command may be sent again over a new
+ * connection. A command that did not go out whole was not carried out, nor was one that the server
+ * refused. A server that is silent would be so for the next connection. */
+static int exchange(struct ms_redis *redis, enum ms_redis_effect effect, int argc,
+                    const char *const *argv, const size_t *sizes, redisReply **reply, bool *again,
+                    struct ms_error *err) {
+    void *answer = NULL;
+    const bool sent = send_all(redis->context, argc, argv, sizes);
+    if (!sent || redisGetReply(redis->context, &answer) != REDIS_OK) {
+        *again = (!sent || effect == MS_REDIS_REPEAT) && !was_late(redis);
         return lost(redis, err);
+    }
+    *reply = answer;
+    *again = true;
     if ((*reply)->type != REDIS_REPLY_ERROR)
         return 0;
     int rc = refused(redis, *reply, err);
@@ -112,15 +134,14 @@ static int exchange(struct ms_redis *redis, int argc, const char *const *argv, c
 static int introduce(struct ms_redis *redis, int argc, const char *const *argv,
                      struct ms_error *err) {
     redisReply *reply = NULL;
-    int rc = exchange(redis, argc, argv, NULL, &reply, err);
+    bool again;
+    int rc = exchange(redis, MS_REDIS_REPEAT, argc, argv, NULL, &reply, &again, err);
     if (reply != NULL)
         freeReplyObject(reply);
     return rc;
 }
 
 static int connect_to(struct ms_redis *redis, struct ms_error *err) {
-    if (redis->context != NULL)
-        return 0;
     const struct ms_url *url = &redis->url;
     const int port = url->port[0] != '\0' ? (int)strtol(url->port, NULL, 10) : 6379;
     const char *db = url->path[0] == '/' ? url->path + 1 : url->path;
@@ -144,18 +165,37 @@ static int connect_to(struct ms_redis *redis, struct ms_error *err) {
     return rc;
 }
 
-int ms_redis_call(struct ms_redis *redis, int argc, const char *const *argv, const size_t *sizes,
-                  int64_t wait_ms, redisReply **reply, struct ms_error *err) {
-    *reply = NULL;
-    int rc = connect_to(redis, err);
-    if (rc == 0 &&
-        redisSetTimeout(redis->context, to_timeval(MS_REDIS_DEADLINE_MS + wait_ms)) != REDIS_OK)
-        rc = lost(redis, err);
-    return rc != 0 ? rc : exchange(redis, argc, argv, sizes, reply, err);
+/* Whether the server has closed the connection since its last command. */
+static bool is_closed(const redisContext *context) {
+    struct pollfd look = {.fd = context->fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) > 0;
 }
 
-int ms_redis_ask(struct ms_redis *redis, int64_t wait_ms, redisReply **reply, struct ms_error *err,
-                 const char *fmt, ...) {
+int ms_redis_call(struct ms_redis *redis, enum ms_redis_effect effect, int argc,
+                  const char *const *argv, const size_t *sizes, int64_t wait_ms, redisReply **reply,
+                  struct ms_error *err) {
+    *reply = NULL;
+    if (redis->context != NULL && is_closed(redis->context))
+        disconnect(redis);
+    bool is_new, again;
+    int rc;
+    do {
+        rc = 0;
+        again = false;
+        is_new = redis->context == NULL;
+        if (is_new)
+            rc = connect_to(redis, err);
+        if (rc == 0 &&
+            redisSetTimeout(redis->context, to_timeval(MS_REDIS_DEADLINE_MS + wait_ms)) != REDIS_OK)
+            rc = lost(redis, err);
+        else if (rc == 0)
+            rc = exchange(redis, effect, argc, argv, sizes, reply, &again, err);
+    } while (rc == MS_ENET && again && !is_new);
+    return rc;
+}
+
+int ms_redis_ask(struct ms_redis *redis, enum ms_redis_effect effect, int64_t wait_ms,
+                 redisReply **reply, struct ms_error *err, const char *fmt, ...) {
     char text[1024], *rest = NULL;
     const char *words[WORDS_MAX];
     int count = 0;
@@ -169,14 +209,15 @@ int ms_redis_ask(struct ms_redis *redis, int64_t wait_ms, redisReply **reply, st
     for (char *word = strtok_r(text, " ", &rest); word != NULL && count < WORDS_MAX;
          word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
-    return ms_redis_call(redis, count, words, NULL, wait_ms, reply, err);
+    return ms_redis_call(redis, effect, count, words, NULL, wait_ms, reply, err);
 }
 
 static int load_script(struct ms_redis *redis, struct ms_error *err) {
     const struct ms_embedded *script = &ms_embedded_lua[0];
     const char *const argv[] = {"SCRIPT", "LOAD", (const char *)script->bytes};
     redisReply *reply = NULL;
-    int rc = ms_redis_call(redis, 3, argv, (const size_t[]){6, 4, script->size}, 0, &reply, err);
+    int rc = ms_redis_call(redis, MS_REDIS_REPEAT, 3, argv, (const size_t[]){6, 4, script->size}, 0,
+                           &reply, err);
     if (rc == 0 && reply != NULL && reply->type == REDIS_REPLY_STRING && reply->len == SHA1_HEX - 1)
         memcpy(redis->script, reply->str, SHA1_HEX);
     else if (rc == 0)
@@ -185,19 +226,18 @@ static int load_script(struct ms_redis *redis, struct ms_error *err) {
     return rc;
 }
 
-int ms_redis_script(struct ms_redis *redis, int argc, const char *const *argv, redisReply **reply,
-                    struct ms_error *err) {
+int ms_redis_script(struct ms_redis *redis, enum ms_redis_effect effect, int argc,
+                    const char *const *argv, redisReply **reply, struct ms_error *err) {
     const char *words[WORDS_MAX] = {"EVALSHA", redis->script, "0"};
     if (argc + 3 > WORDS_MAX)
         return ms_error_set(err, MS_EINTERNAL, "a script for Redis has too many arguments");
     memcpy(&words[3], argv, (size_t)argc * sizeof *argv);
-    /* Twice: a server that forgot the script on this connection (SCRIPT FLUSH) gets it again. */
+    /* Twice: a server that has not got the script (restarted, SCRIPT FLUSH) gets it again. */
     int rc = MS_ENOTFOUND;
     for (int i = 0; i < 2 && rc == MS_ENOTFOUND; i++) {
-        rc = redis->context == NULL || redis->script[0] == '\0' || i > 0 ? load_script(redis, err)
-                                                                         : 0;
+        rc = redis->script[0] == '\0' || i > 0 ? load_script(redis, err) : 0;
         if (rc == 0)
-            rc = ms_redis_call(redis, argc + 3, words, NULL, 0, reply, err);
+            rc = ms_redis_call(redis, effect, argc + 3, words, NULL, 0, reply, err);
     }
     return rc == MS_ENOTFOUND
                ? ms_error_set(err, MS_EINTERNAL, "Redis %s forgets its scripts", redis->shown)

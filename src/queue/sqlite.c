@@ -481,6 +481,7 @@ static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
     case MS_ORDER_CALLBACKS:
         return list_due(s, DUE_CALLBACKS, ms_unix_ms(), listing->max, ids, count, err);
     case MS_ORDER_UNSERVED: return list_unserved(s, listing, ids, count, err);
+    case MS_ORDER_MISSING: return 0;
     }
     return ms_error_set(err, MS_EINTERNAL, "no such order");
 }

@@ -13,7 +13,7 @@
 
 struct ms_metric ms_worker_reaped = {
     .name = "msaas_reaped_total",
-    .help = "Jobs put back because their worker disappeared.",
+    .help = "Jobs put back because no worker had them any more.",
     .kind = MS_METRIC_COUNTER,
 };
 
@@ -65,6 +65,11 @@ static void *reap(void *user) {
             ms_metric_add(&ms_worker_reaped, reaped.lapsed, NULL, NULL);
             ms_log(MS_LOG_WARN, "put back %d job%s whose worker was lost", reaped.lapsed,
                    reaped.lapsed == 1 ? "" : "s");
+        }
+        if (reaped.taken > 0) {
+            ms_metric_add(&ms_worker_reaped, reaped.taken, NULL, NULL);
+            ms_log(MS_LOG_WARN, "put back %d job%s that another program took off the list",
+                   reaped.taken, reaped.taken == 1 ? "" : "s");
         }
         if (reaped.unserved > 0)
             ms_log(MS_LOG_ERROR, "%d job%s failed: no worker had the model in time",

@@ -107,12 +107,21 @@ static int of_store(struct run *run, int rc, const struct ms_error *err) {
     return rc;
 }
 
+/* The song under the first of its names that the store has. A name that another program gave may be
+ * none. */
 static int fetch(struct run *run, const char *path, struct ms_error *err) {
     const struct ms_job *job = run->job;
-    run->work->moved(run->work->context, (double)job->input_bytes / TRANSFER_BYTES_PER_S);
-    int rc = of_store(
-        run, ms_store_fetch(run->work->store, MS_BUCKET_SONGS, job->id, path, MAX_SONG_BYTES, err),
-        err);
+    char key[MS_JOB_SONG_KEY_BYTES];
+    int rc = MS_ENOTFOUND;
+    for (int name = 0; rc == MS_ENOTFOUND && name < MS_JOB_SONG_NAMES; name++) {
+        if (!ms_job_song_key(job, (enum ms_job_song_name)name, key))
+            continue;
+        run->work->moved(run->work->context, (double)job->input_bytes / TRANSFER_BYTES_PER_S);
+        rc = ms_store_fetch(run->work->store, MS_BUCKET_SONGS, key, path, MAX_SONG_BYTES, err);
+        if (rc == MS_EUSAGE && name == MS_JOB_SONG_NAMED)
+            rc = MS_ENOTFOUND;
+    }
+    rc = of_store(run, rc, err);
     if (rc == MS_ENOTFOUND)
         rc = ms_error_set(err, rc, "the song is no longer in the store; send it again");
     if (rc == MS_ECONFLICT) /* somebody sent the same song again */
@@ -306,6 +315,8 @@ void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems,
         ms_job_stem_key(job, job->stems[i].name, key);
         (void)!ms_store_remove(store, MS_BUCKET_STEMS, key, NULL);
     }
-    if (song)
-        (void)!ms_store_remove(store, MS_BUCKET_SONGS, job->id, NULL);
+    char song_key[MS_JOB_SONG_KEY_BYTES];
+    for (int name = 0; song && name < MS_JOB_SONG_NAMES; name++)
+        if (ms_job_song_key(job, (enum ms_job_song_name)name, song_key))
+            (void)!ms_store_remove(store, MS_BUCKET_SONGS, song_key, NULL);
 }

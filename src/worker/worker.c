@@ -59,6 +59,12 @@ struct ms_metric ms_worker_retries = {
     .labels = {"code"},
 };
 
+struct ms_metric ms_worker_junk = {
+    .name = "msaas_items_refused_total",
+    .help = "Items of the list toWorker that were no jobs.",
+    .kind = MS_METRIC_COUNTER,
+};
+
 #define RESERVE_WAIT_MS 500
 #define RETRY_MAX_MS 60000
 #define UNWELL_MAX_MS 60000
@@ -459,6 +465,13 @@ static int work(struct worker *worker, struct ms_error *err) {
     return 0;
 }
 
+static void on_junk(void *context, const char *item) {
+    (void)context;
+    ms_metric_add(&ms_worker_junk, 1, NULL, NULL);
+    ms_log_fields(MS_LOG_WARN, "an item of the list toWorker is no job; it was taken off", "item",
+                  item, NULL);
+}
+
 /* ---- begin and end ---- */
 
 /* HOST-PID-RANDOM, for the log. */
@@ -493,6 +506,8 @@ static int begin(struct worker *worker, struct ms_error *err) {
         rc = ms_scratch_open(options->scratch_dir, &worker->scratch, err);
     if (rc == 0)
         rc = ms_queue_open(options->queue_url, &worker->queue, err);
+    if (rc == 0)
+        ms_queue_on_junk(worker->queue, on_junk, NULL);
     if (rc == 0)
         rc = ms_lease_new(&lease, &worker->lease, err);
     if (rc != 0)

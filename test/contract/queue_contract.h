@@ -72,6 +72,16 @@ void callbacks_wait_in_the_outbox(void **state);
 void many_may_wait(void **state);
 void lists_go_back_in_time(void **state);
 
+/* queue_items.c: of Redis alone */
+void json_of_other_programs_is_a_job(void **state);
+void what_is_no_job_is_told_of(void **state);
+void the_list_may_hold_json(void **state);
+
+/* queue_lost.c: of Redis alone, too */
+void a_restart_costs_no_connection_a_call(void **state);
+void only_what_harms_nobody_is_sent_again(void **state);
+void a_wait_outlives_its_connection(void **state);
+
 /* queue_redis.c, queue_sqlite.c: what only one of them can be asked */
 extern const struct CMUnitTest redis_tests[], sqlite_tests[];
 extern const size_t redis_test_count, sqlite_test_count;

@@ -191,6 +191,54 @@ static void a_strangers_junk_harms_nobody(void **state) {
         erase(ids[i]);
 }
 
+/* As the course's own worker does it. A job that is on no list and has no lease would wait for
+ * ever. */
+static void what_a_stranger_takes_is_put_back(void **state) {
+    char ids[4][MS_JOB_ID_HEX], waiting[5][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
+    struct ms_job job;
+    struct ms_reaped reaped;
+    int count = 0;
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        put(520 + i, ids[i]);
+    reserve(&job, token, LEASE_MS); /* the oldest: leased */
+    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
+    assert_int_equal(reaped.taken, 0);
+    OK(ms_queue_waiting(queue, "", 5, waiting, &count, next, &err));
+    assert_int_equal(count, 3);
+    assert_memory_equal(waiting, ids[1], 3 * sizeof *ids); /* nothing has moved */
+
+    ask_server("blpop toWorker 1"); /* the youngest */
+    ask_server("rpop toWorker");    /* the oldest that waits */
+    assert_int_equal(state_of(ids[3]), MS_JOB_QUEUED);
+    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
+    assert_int_equal(reaped.taken, 2);
+    OK(ms_queue_waiting(queue, "", 5, waiting, &count, next, &err));
+    assert_int_equal(count, 3);
+    assert_string_equal(waiting[0], ids[1]); /* in front, the oldest first */
+    assert_string_equal(waiting[1], ids[3]);
+    assert_string_equal(waiting[2], ids[2]);
+    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
+    assert_int_equal(reaped.taken, 0);
+
+    ask_server("del toWorker"); /* all of them */
+    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
+    assert_int_equal(reaped.taken, 3);
+    OK(change(MS_CHANGE_FAIL, &job, token));
+    ms_job_fini(&job);
+    for (int i = 1; i < 4; i++) {
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[i]);
+        assert_int_equal(job.attempts, 1);
+        assert_int_equal(job.crashes, 0);
+        OK(change(MS_CHANGE_FAIL, &job, token));
+        ms_job_fini(&job);
+    }
+    expect_none();
+    for (int i = 0; i < 4; i++)
+        erase(ids[i]);
+}
+
 enum { WAITERS = 8 };
 static atomic_int got, ended;
 
@@ -285,9 +333,16 @@ static void a_wrong_password_is_denied(void **state) {
 
 const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(killed_and_started_again_it_has_lost_nothing),
+    cmocka_unit_test(a_restart_costs_no_connection_a_call),
+    cmocka_unit_test(only_what_harms_nobody_is_sent_again),
+    cmocka_unit_test(a_wait_outlives_its_connection),
     cmocka_unit_test(each_step_is_few_round_trips),
     cmocka_unit_test(a_strangers_item_becomes_a_job),
     cmocka_unit_test(a_strangers_junk_harms_nobody),
+    cmocka_unit_test(json_of_other_programs_is_a_job),
+    cmocka_unit_test(what_is_no_job_is_told_of),
+    cmocka_unit_test(the_list_may_hold_json),
+    cmocka_unit_test(what_a_stranger_takes_is_put_back),
     cmocka_unit_test(those_who_wait_do_not_spin),
     cmocka_unit_test(the_warnings_name_what_could_lose_jobs),
     cmocka_unit_test(a_wrong_password_is_denied),

@@ -3,14 +3,16 @@ buckets; its variables' names."""
 
 import base64
 import hashlib
+import json
 import re
+import signal
 import time
 
 import boto3
 import botocore.config
 import jsonpickle
 import pytest
-from harness import DEADLINE_S, HTTP, mp3, song_id, wait_for
+from harness import DEADLINE_S, HTTP, free_port, mp3, song_id, wait_for
 
 TRACKS = ["bass", "vocals", "drums", "other"]
 
@@ -206,6 +208,62 @@ def test_log_lines_can_be_popped(course, worker):
             raise AssertionError(lines)
         assert any(".rest.info:" in line for line in lines), lines
     wait_done(course, ident)
+
+
+@pytest.mark.parametrize("member", ["songhash", "hash"])
+def test_jobs_of_other_programs(course, worker, hook, member):
+    """Their REST servers store the song as HASH.mp3 and push JSON."""
+    song = mp3(tone=20 + len(member))
+    ident = song_id(song)
+    course.bucket.create_bucket(Bucket="queue")  # as they do, be it there or not
+    course.bucket.put_object(Bucket="queue", Key=f"{ident}.mp3", Body=song)
+    with course.redis.client() as client:
+        client.lpush("toWorker", "no job at all",
+                     json.dumps({member: ident, "callback": {"url": hook.local_url + "/theirs",
+                                                             "data": {"mp3": "a.mp3"}}}))
+    wait_for("the tracks", lambda: track(course, ident, "bass").status_code == 200)
+    assert keys(course, "output", ident) == sorted(f"{ident}-{name}.mp3" for name in TRACKS)
+    wait_for("the callback", lambda: hook.got)
+    assert json.loads(hook.got[0][2]) == {"mp3": "a.mp3"}
+    wait_for("the log", lambda: "no job at all" in worker.text())
+
+
+def test_a_song_lies_where_other_programs_say(course, worker):
+    song = mp3(tone=30)
+    ident = song_id(song)
+    course.bucket.put_object(Bucket="queue", Key="theirs/a song.mp3", Body=song)
+    with course.redis.client() as client:
+        client.lpush("toWorker", json.dumps({"hash": ident, "bucket": "queue",
+                                             "object": "theirs/a song.mp3"}))
+    wait_for("the tracks", lambda: track(course, ident, "bass").status_code == 200)
+    for name in TRACKS:
+        assert HTTP.delete(f"{course.url}/apiv1/remove/{ident}/{name}",
+                           timeout=DEADLINE_S).status_code == 200
+    assert keys(course, "queue", "theirs/") == []
+
+
+def test_other_programs_find_what_they_read(course, worker):
+    """serve --course-items json: their worker takes a job, and does it not; ours does."""
+    port = free_port()
+    server = course.serve("--course-items", "json", port=port)
+    worker.signal(signal.SIGSTOP)
+    song = mp3(tone=31)
+    answer = call(HTTP.post, f"{server.url}/apiv1/separate",
+                  {"mp3": base64.b64encode(song).decode("utf-8"),
+                   "callback": {"url": "http://localhost:5000", "data": [1, "ü"]}})
+    ident = jsonpickle.decode(answer.text)["hash"]
+    assert keys(course, "queue", ident) == [ident, f"{ident}.mp3"]
+    with course.redis.client() as client:
+        work = json.loads(client.blpop("toWorker", timeout=5)[1])
+    assert work == {
+        "songhash": ident, "hash": ident, "bucket": "queue", "object": f"{ident}.mp3",
+        "model": "tiny", "callback": {"url": "http://localhost:5000", "data": [1, "ü"]}}
+    worker.signal(signal.SIGCONT)
+    wait_done(course, ident)
+    for name in TRACKS:
+        HTTP.delete(f"{course.url}/apiv1/remove/{ident}/{name}", timeout=DEADLINE_S)
+    assert keys(course, "queue", ident) == []
+    assert server.terminate() == 0
 
 
 def test_unknown_song_and_track(course):

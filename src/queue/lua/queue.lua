@@ -4,6 +4,11 @@ local operation = table.remove(ARGV, 1)
 
 -- A claim looks at so many items at most, so that nobody else waits long for a list full of junk.
 local CLAIM_MAX = 100
+-- So much is told of an item that is no job.
+local JUNK_BYTES = 320 -- 80 characters at their longest
+-- A sweep looks at so many records at most, and at so many items of the list.
+local SWEEP_MAX = 1000
+local SWEEP_ITEMS_MAX = 200000
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -18,9 +23,24 @@ local function now_ms()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- What stands for a job on toWorker: its id, or the JSON that its record keeps.
+local function item_of(id)
+    local item = redis.pcall('HGET', record_key(id), 'item')
+    return type(item) == 'string' and item or id
+end
+
+-- The id that an item stands for. nil: it is neither an id nor the JSON of a record.
+local function id_of(item)
+    if #item == 56 and not item:find('[^0-9a-f]') then
+        return item
+    end
+    local id = item:match('^{"songhash":"(%x+)"')
+    return id and redis.pcall('HGET', record_key(id), 'item') == item and id or nil
+end
+
 -- How many jobs are served before this one; -1: it does not wait, or `max` or more are.
 local function position(id, max)
-    local from_right = redis.pcall('LPOS', 'toWorker', id, 'RANK', -1, 'MAXLEN', max)
+    local from_right = redis.pcall('LPOS', 'toWorker', item_of(id), 'RANK', -1, 'MAXLEN', max)
     return type(from_right) == 'number' and redis.call('LLEN', 'toWorker') - 1 - from_right or -1
 end
 
@@ -33,7 +53,7 @@ end
 
 local function put_on_list(id, model, in_front)
     local push = in_front and 'RPUSH' or 'LPUSH'
-    redis.call(push, 'toWorker', id)
+    redis.call(push, 'toWorker', item_of(id))
     if model ~= '' then
         redis.call(push, list_of(model), id)
         redis.call('HSETNX', 'msaas:models', model, 0)
@@ -41,7 +61,7 @@ local function put_on_list(id, model, in_front)
 end
 
 local function take_off_list(id, model)
-    redis.call('LREM', 'toWorker', 0, id)
+    redis.call('LREM', 'toWorker', 0, item_of(id))
     redis.call('LREM', list_of(model), 0, id)
 end
 
@@ -63,11 +83,12 @@ function operations.load(id, max)
 end
 
 -- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is
--- none). erase: '1': the record goes. in_front: '1': it is served next. created: '0': now. ...: the
--- hash's other fields, name and value in turn. Returns the position and the time of creation; nil:
+-- none). erase: '1': the record goes. in_front: '1': it is served next. item: what stands for it on
+-- the list, when it is put there; '': what did so before. stranger: an item that leaves the list with
+-- the save; '': none. created: '0': now. ...: the hash's other fields, name and value in turn. Returns the position and the time of creation; nil:
 -- another revision is stored.
-function operations.save(id, expected, erase, place, in_front, model, state, created, not_before,
-                         lease_until, due, max, ...)
+function operations.save(id, expected, erase, place, in_front, item, stranger, model, state, created,
+                         not_before, lease_until, due, max, ...)
     local key = record_key(id)
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value: its place is not known
@@ -115,7 +136,13 @@ function operations.save(id, expected, erase, place, in_front, model, state, cre
     else
         redis.call('ZADD', 'msaas:outbox', due, id)
     end
+    if stranger ~= '' then
+        redis.call('LREM', 'toWorker', -1, stranger)
+    end
     if place == 'waiting' and not stays then
+        if item ~= '' then
+            redis.call('HSET', key, 'item', item)
+        end
         put_on_list(id, model, in_front == '1')
     elseif place == 'delayed' then
         redis.call('ZADD', 'msaas:delayed', not_before, id)
@@ -125,12 +152,9 @@ function operations.save(id, expected, erase, place, in_front, model, state, cre
     return {place == 'waiting' and position(id, max) or -1, created}
 end
 
--- What a claim has to know of an item's record, empty if it has none: revision, place, created,
--- attempts, model. nil: the item is not the id of a job that waits.
+-- What a claim has to know of a record, empty if there is none: revision, place, created, attempts,
+-- model. nil: it is not of a job that waits.
 local function waiting_record(id)
-    if #id ~= 56 or id:find('[^0-9a-f]') then
-        return nil
-    end
     local kind = redis.call('TYPE', record_key(id)).ok
     if kind == 'none' then
         return {}
@@ -154,41 +178,50 @@ local function lease(id, old, token, lease_ms)
         'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
         'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
     -- last: if a step above fails, the job stays where it is
-    redis.call('LREM', 'toWorker', -1, id)
+    redis.call('LREM', 'toWorker', -1, item_of(id))
     redis.call('LREM', list_of(old[5] or ''), -1, id)
     return read(id, 0)
 end
 
 -- Leases the next job for the model, or for none. An id without a record is a stranger's job: it is
--- for any model, and gets a record without a document. What is not the id of a job that waits is
--- only taken off the list. Returns the record; 0: the list is empty; 1: CLAIM_MAX items were no
--- jobs, call again; 2: only jobs for other models wait.
-function operations.claim(model, token, lease_ms)
+-- for any model, and gets a record without a document. An item that may be JSON and has no more than
+-- item_max bytes stays, for C to judge. What is not of a job that waits is only taken off the list.
+-- Returns what is next, and the beginnings of items that were taken off because they are no jobs.
+-- What is next: the record; the item to be judged; or 0: the list is empty; 1: CLAIM_MAX items were
+-- no jobs, call again; 2: only jobs for other models wait.
+function operations.claim(model, token, lease_ms, item_max)
+    local junk = {}
     for _ = 1, CLAIM_MAX do
-        local id = redis.pcall('LINDEX', 'toWorker', -1)
-        if not id then
-            return 0
-        elseif type(id) == 'table' then
-            return id -- the error: no list
+        local item = redis.pcall('LINDEX', 'toWorker', -1)
+        if not item then
+            return {0, junk}
+        elseif type(item) == 'table' then
+            return item -- the error: no list
         end
-        local old = waiting_record(id)
+        local id = id_of(item)
+        local old = id and waiting_record(id)
         local wanted = old and old[5] or ''
-        if not old then
+        if not id and item:find('^%s*[{"]') and #item <= tonumber(item_max) then
+            return {item, junk}
+        elseif not old then
             redis.call('RPOP', 'toWorker')
+            if not id then
+                table.insert(junk, item:sub(1, JUNK_BYTES))
+            end
         elseif wanted == '' or wanted == model then
-            return lease(id, old, token, lease_ms)
+            return {lease(id, old, token, lease_ms), junk}
         else
             id = redis.call('LINDEX', list_of(model), -1)
             old = id and waiting_record(id)
             if not id then
-                return 2
-            elseif old and redis.call('LPOS', 'toWorker', id, 'RANK', -1) then
-                return lease(id, old, token, lease_ms)
+                return {2, junk}
+            elseif old and redis.call('LPOS', 'toWorker', item_of(id), 'RANK', -1) then
+                return {lease(id, old, token, lease_ms), junk}
             end
             redis.call('RPOP', list_of(model)) -- a stranger took it
         end
     end
-    return 1
+    return {1, junk}
 end
 
 -- At most `max` ids in a set ordered by time, of those whose time has come; order: 'first' or
@@ -231,6 +264,31 @@ function operations.unserved(model, wait_ms, max)
         end
     end
     return {unpack(ids, 1, math.min(#ids, max))}
+end
+
+-- At most `max` ids of jobs that wait by their records, but were taken off the list by a stranger,
+-- the youngest first. The oldest jobs are looked at, whose turn it is: those that nobody took stand
+-- near the list's right end, so that they are found at once. The rest of the list is read as often
+-- as a job is missing, up to a limit.
+function operations.missing(_, _, max)
+    local ids, waiting, read_items = {}, 0, 0
+    local length = redis.pcall('LLEN', 'toWorker')
+    if type(length) ~= 'number' then -- no list: whoever claims a job tells of it
+        return ids
+    end
+    for _, id in ipairs(redis.call('ZRANGE', 'msaas:state:queued', 0, SWEEP_MAX - 1)) do
+        if waiting == tonumber(max) or read_items > SWEEP_ITEMS_MAX then
+            break
+        elseif redis.pcall('HGET', record_key(id), 'place') == 'waiting' then
+            waiting = waiting + 1
+            local left = redis.call('LPOS', 'toWorker', item_of(id), 'RANK', -1)
+            if not left then
+                table.insert(ids, 1, id)
+            end
+            read_items = read_items + length - (left or 0)
+        end
+    end
+    return ids
 end
 
 -- How many callbacks are due, the age of the oldest job that waits (0: none), how many jobs are in
