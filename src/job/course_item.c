@@ -112,7 +112,7 @@ int ms_course_item_read(const char *text, size_t size, struct ms_job *out, struc
 
 /* The text {"songhash":"ID" comes first: queue.lua finds the job by it. */
 int ms_course_item_write(const struct ms_job *job, char **out, struct ms_error *err) {
-    const struct ms_job_callback *callback = &job->callback;
+    const struct ms_job_callback *callback = &job->callbacks[0]; /* empty where there is none */
     char key[MS_JOB_SONG_KEY_BYTES];
     struct ms_json_writer *w = ms_json_writer_new();
     *out = NULL;

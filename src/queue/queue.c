@@ -394,7 +394,8 @@ static int reap(struct ms_record *record, int64_t now_ms, void *context, struct 
 }
 
 /* A rule; context: how long a job may wait for its model. */
-static int expire(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+static int fail_unserved(struct ms_record *record, int64_t now_ms, void *context,
+                         struct ms_error *err) {
     const int64_t *wait_ms = context;
     struct ms_job *job = &record->job;
     if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING ||
@@ -451,7 +452,7 @@ int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_
         rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_MISSING}, restore, &out->taken,
                       err);
     if (rc == 0)
-        rc = reap_all(queue, unserved, expire, &out->unserved, err);
+        rc = reap_all(queue, unserved, fail_unserved, &out->unserved, err);
     return rc;
 }
 

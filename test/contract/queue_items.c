@@ -56,9 +56,9 @@ void json_of_other_programs_is_a_job(void **state) {
 
     reserve(&job, token, LEASE_MS);
     assert_string_equal(job.id, HASH_A);
-    assert_int_equal(job.callback.version, 1);
-    assert_string_equal(job.callback.url, "http://localhost:5000/x");
-    assert_string_equal(job.callback.data, "{\"n\": 12345678901234567890}");
+    assert_int_equal(job.callbacks[0].version, 1);
+    assert_string_equal(job.callbacks[0].url, "http://localhost:5000/x");
+    assert_string_equal(job.callbacks[0].data, "{\"n\": 12345678901234567890}");
     assert_string_equal(job.song_key, "");
     OK(change(MS_CHANGE_REQUEUE, &job, token)); /* it goes on as any other job does */
     ms_job_fini(&job);

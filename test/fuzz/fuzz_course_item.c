@@ -20,8 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         !ms_course_item_id(item, strlen(item), id) || strcmp(id, job.id) != 0 ||
         ms_course_item_read(item, strlen(item), &again, NULL) != 0 ||
         strcmp(again.id, job.id) != 0 || strcmp(again.options.model, job.options.model) != 0 ||
-        again.callback.version != job.callback.version ||
-        (job.callback.url != NULL && strcmp(again.callback.url, job.callback.url) != 0))
+        again.callbacks[0].version != job.callbacks[0].version ||
+        (job.callbacks[0].url != NULL && strcmp(again.callbacks[0].url, job.callbacks[0].url) != 0))
         abort();
     ms_job_fini(&again);
     if (ms_job_to_json(&job, &stored, NULL) != 0 ||
