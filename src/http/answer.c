@@ -76,7 +76,9 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
 
 static void run_stream(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_waited(e) > 3) /* the next one would wait as long: better an early error */
+    if (atomic_load(&e->abandoned)) /* nobody waits for it */
+        e->read_rc = 0;
+    else if (ms_server_waited(e) > 3) /* the next one would wait as long: better an early error */
         e->read_rc = ms_error_set(&e->read_err, MS_ENET, "no thread was free for it in time");
     else if (e->task == MS_TASK_PASS)
         ms_exchange_pass(e);

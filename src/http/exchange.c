@@ -78,8 +78,10 @@ static void run_close(void *user) {
 
 void ms_exchange_release(struct ms_exchange *e) {
     e->connection = NULL;
-    if (e->task != MS_TASK_NONE)
+    if (e->task != MS_TASK_NONE) {
+        atomic_store(&e->abandoned, true);
         return; /* later, when it comes back */
+    }
     if (e->stream.close != NULL || e->body.fd >= 0) {
         e->task = MS_TASK_CLOSE;
         if (ms_server_post(e, run_close))

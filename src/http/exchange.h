@@ -3,6 +3,7 @@
 #ifndef MSAAS_HTTP_EXCHANGE_H
 #define MSAAS_HTTP_EXCHANGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,8 @@ struct ms_exchange {
      * leaves it to the exchange. */
     int socket;
     bool socket_left;
+    /* set by the loop: the client went away while a pool has the exchange */
+    atomic_bool abandoned;
     const struct ms_http_route *route;
     double started_s, posted_s;
     int64_t sent_bytes;
