@@ -232,7 +232,10 @@ static inline void submit(const char *query, char id[MS_JOB_ID_HEX]) {
 
 static inline void reserve(struct ms_job *job, char token[MS_TOKEN_HEX]) {
     struct ms_error err = {0};
-    if (ms_queue_reserve(queue, "tiny", 30000, 10000, job, token, &err) != 0)
+    int rc = ms_queue_reserve(queue, "six", 30000, 0, job, token, &err);
+    if (rc == MS_ENOTFOUND)
+        rc = ms_queue_reserve(queue, "tiny", 30000, 10000, job, token, &err);
+    if (rc != 0)
         fail_msg("%s", err.text);
 }
 
