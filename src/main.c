@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "msaas/audio.h"
 #include "msaas/cmd.h"
 #include "msaas/process.h"
 
@@ -84,6 +85,7 @@ static int help(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    ms_decoder_prepare(argc, argv);
     (void)signal(SIGPIPE, SIG_IGN); /* writing to a closed pipe is an error, not our end */
     if (argc < 2) {
         print_overview();

@@ -6,7 +6,9 @@
  *
  * Hostile input: only local regular files are opened, no playlist or other format that opens
  * further files, no network protocol; counts and rates outside the stated limits are refused with
- * MS_EINPUT. No function here logs; FFmpeg's own log is captured, never printed. One object serves
+ * MS_EINPUT. Files are decoded by a process of their own, which can open and reach nothing, and has
+ * limits: 5 s of processor time and 1 s more for every 5 s of audio, 384 MiB of memory. No function
+ * here logs; FFmpeg's own log is captured, never printed. One object serves
  * one thread at a time. */
 #ifndef MSAAS_AUDIO_H
 #define MSAAS_AUDIO_H
@@ -22,13 +24,19 @@
 #define MS_AUDIO_MAX_CHANNELS 16
 
 /* ---- tags: what a stem inherits from its source ---- */
-/* title, artist, album, track, date, genre ... and one cover picture (at most 16 MiB) */
+/* title, artist, album, track, date, genre, lyrics ... (at most 64 KiB each) and one cover picture
+ * (at most 16 MiB) */
 struct ms_audio_tags;
 
 /* ---- decode: any file -> planar stereo at the rate asked for ---- */
 struct ms_decoder;
 
-/* Opens the best audio stream of `path`. Mono is doubled, surround downmixed, the rate converted to
+/* Every program that decodes calls it first in main, while it has one thread. The decoder's process
+ * is this program started anew: in there it does not return. */
+void ms_decoder_prepare(int argc, char *const argv[]);
+
+/* Opens the best audio stream of `path`. Mono is doubled, surround mixed down (the front channels keep their
+ * level, so that the sum may pass full scale), the rate converted to
  * `sample_rate_hz`; encoder delay and padding (gapless information) are cut as the container says.
  * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names
  * `path`. */
@@ -51,6 +59,11 @@ MS_MUST_CHECK int ms_decoder_rewind(struct ms_decoder *decoder, struct ms_error 
 
 /* Whether the stream read so far had undecodable parts (valid after the end was reached). */
 bool ms_decoder_was_damaged(const struct ms_decoder *decoder);
+
+#define MS_DECODER_WALLS_BYTES 100
+/* Starts the decoder's process once, to see that it can. missing: what protects this machine from
+ * hostile files and the kernel refuses ("Landlock", "seccomp, Landlock"); "": nothing. */
+MS_MUST_CHECK int ms_decoder_probe(char missing[MS_DECODER_WALLS_BYTES], struct ms_error *err);
 
 /* ---- encode: planar stereo 44.1 kHz -> file ---- */
 enum ms_audio_format {

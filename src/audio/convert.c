@@ -37,22 +37,20 @@ static void channel_gain(enum AVChannel channel, double *left, double *right) {
     }
 }
 
-/* matrix [2 out][channels in]. Full scale in every channel gives full scale out, no more. */
+/* matrix [2 out][channels in], after ITU-R BS.775: the front channels keep their level, whatever the
+ * others hold. A mix may pass full scale; a float holds it. Where no speaker is named, all channels
+ * count the same. */
 static void downmix_matrix(const AVChannelLayout *layout, double *matrix) {
     int channels = layout->nb_channels;
-    double sum[2] = {0, 0};
     for (int c = 0; c < channels; c++) {
         double *left = &matrix[c], *right = &matrix[channels + c];
         if (channels == 1)
             *left = *right = 1;
+        else if (layout->order == AV_CHANNEL_ORDER_UNSPEC)
+            *left = *right = 1.0 / channels;
         else
             channel_gain(av_channel_layout_channel_from_index(layout, (unsigned)c), left, right);
-        sum[0] += *left;
-        sum[1] += *right;
     }
-    double most = sum[0] > sum[1] ? sum[0] : sum[1];
-    for (int c = 0; most > 1 && c < 2 * channels; c++)
-        matrix[c] /= most;
 }
 
 int ms_converter_open(struct ms_converter *converter, const char *name,

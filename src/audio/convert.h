@@ -1,4 +1,4 @@
-/* Samples of any format, rate and number of channels -> planar stereo float at one rate: decode.c
+/* Samples of any format, rate and number of channels -> planar stereo float at one rate: media.c
  * uses it on the way in, encode.c on the way out to Opus. L frames at `in` Hz become exactly
  * round(L * out / in). Same rate and two channels: only the format changes, float stays bit for
  * bit. */
@@ -16,7 +16,7 @@
 #define MS_CONVERT_MAX_FRAMES 4096 /* of one push */
 
 struct ms_converter {
-    const char *name; /* the file it serves, for messages; borrowed */
+    const char *name; /* the file it serves, for messages; borrowed; may be NULL */
     SwrContext *swr;
     AVChannelLayout layout; /* of the input, as given */
     enum AVSampleFormat format;
@@ -26,8 +26,8 @@ struct ms_converter {
     int capacity;
 };
 
-/* `converter` is zeroed or was closed. Mono is doubled; more than two channels are mixed so that
- * nothing clips. */
+/* `converter` is zeroed or was closed. Mono is doubled; more than two channels are mixed,
+ * with the front ones at their own level. */
 MS_MUST_CHECK int ms_converter_open(struct ms_converter *converter, const char *name,
                                     const AVChannelLayout *layout, enum AVSampleFormat format,
                                     int in_rate_hz, int out_rate_hz, struct ms_error *err);

@@ -1,301 +1,258 @@
-/* Any file -> planar stereo float at the rate asked for, by blocks. Owns the open input, FFmpeg's
- * packet and frame, and the converter; no other memory, whatever the file's length. Runs on the
- * caller's thread.
+/* The decoder as the rest of msaas sees it: a process of its own for each pass over a song. FFmpeg
+ * runs in there, behind walls (confine.c), and sends audio through a pipe (stream.c). Here the file
+ * is opened, the process is started, watched and ended. Runs on the caller's thread.
  *
- * A read walks: packet -> decoder -> frame -> (in pieces) converter -> stage -> the caller's
- * planes. Rewinding closes demuxer and decoder and opens them anew on the same file, so that a
- * second pass cannot differ from the first. */
+ * The process is this program, executed anew: memory without anybody's secrets, no lock that
+ * another thread holds, and always of the same build. */
 #include "msaas/audio.h"
 
-#include <math.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <libavutil/avstring.h>
-#include <libavutil/mathematics.h>
-
-#include "convert.h"
-#include "ffmpeg.h"
-#include "input.h"
+#include "confine.h"
+#include "decode_child.h"
+#include "msaas/sys.h"
+#include "stream.h"
 #include "tags.h"
 
-#define MAX_PACKET_BYTES (16 << 20)
-#define MAX_BARREN_PACKETS 10000 /* in a row without audio: minutes of a song */
+#define CHILD_NAME "msaas-decode"
+#define LEAST_SPEED 5 /* seconds of audio for a second of processor time */
 
 struct ms_decoder {
-    struct ms_input input;
-    struct ms_audio_tags *tags;
-    int rate_hz; /* of the output */
-    AVPacket *packet;
-    AVFrame *frame;
-    int frame_at;          /* frames of `frame` already converted */
-    int64_t source_frames; /* decoded so far, at the source's rate */
-    int64_t end_frames;    /* see ms_input_end; -1: none */
-    int barren;            /* packets in a row without audio */
-    int decode_error;      /* FFmpeg's last one */
-    bool any_packet, flushing, decoded_all, ended, damaged;
-
-    struct ms_converter converter; /* of the current frames' format; swr == NULL: none yet */
-    int stage_at, stage_count;     /* converted, not yet given to the caller */
-    int64_t given_frames;
+    char *path;
+    int song;
+    int rate_hz;
+    pid_t child; /* 0: none */
+    int pipe;
+    rlim_t granted_s; /* of processor time */
+    struct ms_stream stream;
+    struct ms_audio_tags *tags; /* of the first pass */
+    int64_t whole_frames;       /* of a pass that reached the end; -1: none did yet */
 };
 
-static void stop(struct ms_decoder *decoder) {
-    ms_converter_close(&decoder->converter);
-    ms_input_stop(&decoder->input);
-    if (decoder->frame != NULL)
-        av_frame_unref(decoder->frame);
-    if (decoder->packet != NULL)
-        av_packet_unref(decoder->packet);
-    decoder->frame_at = decoder->stage_at = decoder->stage_count = decoder->barren = 0;
-    decoder->source_frames = decoder->given_frames = 0;
-    decoder->end_frames = -1;
-    decoder->decode_error = 0;
-    decoder->any_packet = decoder->flushing = decoder->decoded_all = decoder->ended = false;
-    decoder->damaged = false;
+static bool is_prepared;
+
+void ms_decoder_prepare(int argc, char *const argv[]) {
+    if (argc == 2 && strcmp(argv[0], CHILD_NAME) == 0)
+        ms_decode_child((int)strtol(argv[1], NULL, 10));
+    is_prepared = true;
 }
 
-static int feed(struct ms_decoder *decoder, struct ms_error *err) {
-    struct ms_input *input = &decoder->input;
-    AVPacket *packet = decoder->packet;
-    int rc = av_read_frame(input->format, packet);
-    if (rc < 0 && input->read_errno != 0)
-        return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
-                              strerror(input->read_errno));
-    if (rc == AVERROR(EAGAIN))
-        return 0;
-    if (rc < 0) { /* the end, or a place after which the demuxer finds nothing */
-        if (rc != AVERROR_EOF) {
-            decoder->damaged = true;
-            decoder->decode_error = rc;
-        }
-        decoder->flushing = true;
-        (void)avcodec_send_packet(input->codec, NULL);
-        return 0;
-    }
-    if (packet->stream_index != input->stream->index) {
-        av_packet_unref(packet);
-        return 0;
-    }
-    if (packet->size > MAX_PACKET_BYTES) {
-        av_packet_unref(packet);
-        return ms_error_about(err, MS_EINPUT, input->path, "has a packet of more than %d MiB",
-                              MAX_PACKET_BYTES >> 20);
-    }
-    if (!decoder->any_packet) {
-        decoder->any_packet = true;
-        decoder->end_frames = ms_input_end(input, packet);
-    }
-    if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0)
-        decoder->damaged = true;
-    rc = avcodec_send_packet(input->codec, packet);
-    av_packet_unref(packet);
-    if (rc < 0 && rc != AVERROR_EOF) {
-        decoder->damaged = true;
-        decoder->decode_error = rc;
-    }
-    return 0;
+/* ---- the process ---- */
+
+/* Out of the way of the child's standard input and output. */
+static int lift(int fd) {
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    const int lifted = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    const int cause = errno;
+    (void)close(fd);
+    errno = cause;
+    return lifted;
 }
 
-static int check_frame(const struct ms_decoder *decoder, struct ms_error *err) {
-    const AVFrame *frame = decoder->frame;
-    int channels = frame->ch_layout.nb_channels;
-    if (channels < 1 || channels > MS_AUDIO_MAX_CHANNELS)
-        return ms_error_about(err, MS_EINPUT, decoder->input.path,
-                              "has %d channels; at most %d are accepted", channels,
-                              MS_AUDIO_MAX_CHANNELS);
-    if (frame->sample_rate < MS_AUDIO_MIN_RATE_HZ || frame->sample_rate > MS_AUDIO_MAX_RATE_HZ)
-        return ms_error_about(err, MS_EINPUT, decoder->input.path,
-                              "has a sample rate of %d Hz; %d to %d Hz are accepted",
-                              frame->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
-    return 0;
-}
-
-/* The next frame with samples in it, or decoded_all. */
-static int next_frame(struct ms_decoder *decoder, struct ms_error *err) {
-    AVFrame *frame = decoder->frame;
-    decoder->frame_at = 0;
-    for (;;) {
-        av_frame_unref(frame);
-        if (decoder->barren > MAX_BARREN_PACKETS)
-            return ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error, decoder->input.path,
-                                   "is too damaged: %d packets in a row hold no audio",
-                                   MAX_BARREN_PACKETS);
-        int rc = avcodec_receive_frame(decoder->input.codec, frame);
-        if (rc == AVERROR_EOF) {
-            decoder->decoded_all = true;
-            return 0;
-        }
-        if (rc == AVERROR(ENOMEM))
-            return ms_error_about(err, MS_ENOMEM, decoder->input.path, "out of memory");
-        if (rc < 0) {
-            decoder->barren++;
-            if (rc != AVERROR(EAGAIN)) {
-                decoder->damaged = true;
-                decoder->decode_error = rc;
-            } else if (decoder->flushing) { /* the decoder neither ends nor gives a frame */
-                decoder->decoded_all = true;
-                return 0;
-            } else {
-                rc = feed(decoder, err);
-                if (rc < 0)
-                    return rc;
-            }
-            continue;
-        }
-        if (frame->decode_error_flags != 0)
-            decoder->damaged = true;
-        if (decoder->end_frames >= 0 &&
-            frame->nb_samples > decoder->end_frames - decoder->source_frames)
-            frame->nb_samples = (int)(decoder->end_frames - decoder->source_frames);
-        if (frame->nb_samples <= 0) {
-            decoder->barren++;
-            continue;
-        }
-        rc = check_frame(decoder, err);
-        if (rc < 0)
-            return rc;
-        decoder->barren = 0;
-        decoder->source_frames += frame->nb_samples;
-        return 0;
+/* Returns an errno. The child gets the song, the pipe and nothing else: no other descriptor, no
+ * variable but the linker's, every signal blocked that asks a program to end, since Ctrl-C is for
+ * its parent to answer. */
+static int spawn(struct ms_decoder *decoder, int output) {
+    char rate[16];
+    (void)snprintf(rate, sizeof rate, "%d", decoder->rate_hz);
+    char name[] = CHILD_NAME;
+    char *arguments[] = {name, rate, NULL};
+    const char *libraries = getenv("LD_LIBRARY_PATH");
+    char *variable = libraries != NULL ? ms_strdupf("LD_LIBRARY_PATH=%s", libraries) : NULL;
+    char *variables[] = {variable, NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t blocked;
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGINT);
+    (void)sigaddset(&blocked, SIGTERM);
+    (void)sigaddset(&blocked, SIGHUP);
+    (void)sigaddset(&blocked, SIGQUIT);
+    (void)sigaddset(&blocked, SIGPIPE);
+    int rc = posix_spawn_file_actions_init(&files);
+    if (rc != 0)
+        goto out;
+    rc = posix_spawnattr_init(&attributes);
+    if (rc != 0) {
+        (void)posix_spawn_file_actions_destroy(&files);
+        goto out;
     }
-}
-
-static bool converter_fits(const struct ms_decoder *decoder) {
-    const struct ms_converter *converter = &decoder->converter;
-    const AVFrame *frame = decoder->frame;
-    return converter->format == frame->format && converter->in_rate_hz == frame->sample_rate &&
-           av_channel_layout_compare(&converter->layout, &frame->ch_layout) == 0;
-}
-
-/* Whether a file that states its length ended early. Matroska states only the length of the whole
- * file, which is the audio's where there is no other stream. */
-static bool is_short(const struct ms_decoder *decoder) {
-    const AVFormatContext *format = decoder->input.format;
-    const AVStream *stream = decoder->input.stream;
-    bool of_file = stream->duration == AV_NOPTS_VALUE && format->nb_streams == 1;
-    int64_t duration = of_file ? format->duration : stream->duration;
-    AVRational base = of_file ? AV_TIME_BASE_Q : stream->time_base;
-    int rate = stream->codecpar->sample_rate;
-    if (format->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE ||
-        duration == AV_NOPTS_VALUE || rate <= 0)
-        return false;
-    int64_t said = av_rescale_q(duration, base, (AVRational){1, rate});
-    int64_t tolerance = said / 50 > rate / 2 ? said / 50 : rate / 2;
-    return decoder->source_frames < said - tolerance;
-}
-
-/* Puts the next frames into the converter's stage, or sets `ended`. */
-static int refill(struct ms_decoder *decoder, struct ms_error *err) {
-    struct ms_converter *converter = &decoder->converter;
-    AVFrame *frame = decoder->frame;
-    decoder->stage_at = decoder->stage_count = 0;
-    while (decoder->stage_count == 0) {
-        int rc;
-        if (!decoder->decoded_all && decoder->frame_at == frame->nb_samples &&
-            (rc = next_frame(decoder, err)) < 0)
-            return rc;
-        if (decoder->decoded_all || (converter->swr != NULL && !converter_fits(decoder))) {
-            /* All frames of this format are in: take what the filter still holds. */
-            if (converter->swr != NULL &&
-                (rc = ms_converter_drain(converter, &decoder->stage_count, err)) < 0)
-                return rc;
-            if (decoder->stage_count == 0) {
-                ms_converter_close(converter);
-                if (decoder->decoded_all) {
-                    decoder->ended = true;
-                    decoder->damaged = decoder->damaged || is_short(decoder);
-                    return 0;
-                }
-            }
-            continue;
-        }
-        if (converter->swr == NULL &&
-            (rc = ms_converter_open(converter, decoder->input.path, &frame->ch_layout,
-                                    (enum AVSampleFormat)frame->format, frame->sample_rate,
-                                    decoder->rate_hz, err)) < 0)
-            return rc;
-        const uint8_t *planes[MS_AUDIO_MAX_CHANNELS];
-        int sample_bytes = av_get_bytes_per_sample(converter->format);
-        bool planar = av_sample_fmt_is_planar(converter->format) != 0;
-        int channels = frame->ch_layout.nb_channels;
-        int step_bytes = planar ? sample_bytes : sample_bytes * channels;
-        for (int p = 0; p < (planar ? channels : 1); p++)
-            planes[p] = frame->extended_data[p] + (ptrdiff_t)decoder->frame_at * step_bytes;
-        int left = frame->nb_samples - decoder->frame_at;
-        int piece = left < MS_CONVERT_MAX_FRAMES ? left : MS_CONVERT_MAX_FRAMES;
-        decoder->frame_at += piece;
-        rc = ms_converter_push(converter, planes, piece, &decoder->stage_count, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-/* An exponent of all ones is infinity or NaN. Integer work, so that the compiler can vectorise it.
- */
-static bool all_finite(const float *samples, int count) {
-    uint32_t bad = 0;
-    for (int i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &samples[i], sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    return bad == 0;
-}
-
-/* Makes the stage hold at least one frame, all finite, unless the end is reached. */
-static int ensure_stage(struct ms_decoder *decoder, struct ms_error *err) {
-    if (decoder->stage_at < decoder->stage_count || decoder->ended)
-        return 0;
-    int rc = refill(decoder, err);
-    if (rc < 0)
-        return rc;
-    for (int c = 0; c < MS_AUDIO_CHANNELS && !decoder->ended; c++)
-        if (!all_finite(decoder->converter.stage[c], decoder->stage_count))
-            return ms_error_about(err, MS_EINPUT, decoder->input.path,
-                                  "holds NaN or infinity at %.1f s; samples must be finite numbers",
-                                  (double)decoder->given_frames / decoder->rate_hz);
-    return 0;
+    if ((rc = posix_spawn_file_actions_adddup2(&files, decoder->song, STDIN_FILENO)) == 0 &&
+        (rc = posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO)) == 0 &&
+        (rc = posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0)) ==
+            0 &&
+        (rc = posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1)) == 0 &&
+        (rc = posix_spawnattr_setsigmask(&attributes, &blocked)) == 0 &&
+        (rc = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK)) == 0)
+        rc = posix_spawn(&decoder->child, "/proc/self/exe", &files, &attributes, arguments,
+                         variables);
+    if (rc != 0)
+        decoder->child = 0;
+    (void)posix_spawnattr_destroy(&attributes);
+    (void)posix_spawn_file_actions_destroy(&files);
+out:
+    free(variable);
+    return rc;
 }
 
 static int start(struct ms_decoder *decoder, struct ms_error *err) {
-    int rc = ms_input_start(&decoder->input, err);
-    return rc < 0 ? rc : ensure_stage(decoder, err);
+    int ends[2];
+    if (!is_prepared)
+        return ms_error_set(err, MS_EINTERNAL, "this program has not called ms_decoder_prepare");
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return ms_error_set(err, MS_EIO, "cannot make a pipe for its decoder: %s", strerror(errno));
+    const int output = lift(ends[1]);
+    decoder->pipe = ends[0];
+    int cause = output < 0 ? errno : 0;
+    if (cause == 0 && fcntl(decoder->pipe, F_SETFL, O_NONBLOCK) != 0)
+        cause = errno;
+    if (cause == 0)
+        cause = spawn(decoder, output);
+    if (output >= 0)
+        (void)close(output);
+    if (cause != 0)
+        return ms_error_set(err, MS_EIO, "cannot start its decoder, /proc/self/exe: %s",
+                            strerror(cause));
+    decoder->granted_s = MS_DECODE_CPU_S;
+    return ms_stream_open(&decoder->stream, decoder->pipe, decoder->rate_hz, err);
+}
+
+/* Ends the child, if there is one. How a child ended that had done so before is in *status. */
+static void stop(struct ms_decoder *decoder, int *status) {
+    ms_stream_close(&decoder->stream);
+    if (decoder->pipe >= 0)
+        (void)close(decoder->pipe);
+    decoder->pipe = -1;
+    if (decoder->child <= 0)
+        return;
+    (void)kill(decoder->child, SIGKILL);
+    while (waitpid(decoder->child, status, 0) < 0 && errno == EINTR)
+        continue;
+    decoder->child = 0;
+}
+
+/* Why the child ended without a word. What a file did to it, it would do again. */
+static int judge(struct ms_decoder *decoder, struct ms_error *err) {
+    const bool was_ready = decoder->stream.ready;
+    const bool had_audio = decoder->stream.frames > 0;
+    int status = 0;
+    stop(decoder, &status);
+    if (WIFEXITED(status) && !was_ready)
+        return ms_error_set(err, MS_EINTERNAL, "its decoder did not start (exit code %d)",
+                            WEXITSTATUS(status));
+    if (!WIFSIGNALED(status))
+        return ms_error_set(err, MS_EINPUT, "ended its decoder (exit code %d)",
+                            WEXITSTATUS(status));
+    switch (WTERMSIG(status)) {
+    case SIGXCPU:
+        return ms_error_set(err, MS_EINPUT, "%s",
+                            had_audio ? "takes too long to decode"
+                                      : "takes too long to open: it has too many tags or too large "
+                                        "an index");
+    case SIGKILL:
+        return ms_error_set(err, MS_ENOMEM,
+                            "its decoder was killed; did the machine's memory run out?");
+    default:
+        return ms_error_set(err, MS_EINPUT, "crashed its decoder (%s)",
+                            strsignal(WTERMSIG(status)));
+    }
+}
+
+/* More audio gives the child more time. */
+static void grant_time(struct ms_decoder *decoder) {
+    const rlim_t due_s =
+        MS_DECODE_CPU_S + (rlim_t)(decoder->stream.frames / decoder->rate_hz / LEAST_SPEED);
+    struct rlimit limit;
+    if (due_s <= decoder->granted_s || prlimit(decoder->child, RLIMIT_CPU, NULL, &limit) != 0)
+        return;
+    limit.rlim_cur = due_s < limit.rlim_max ? due_s : limit.rlim_max;
+    if (prlimit(decoder->child, RLIMIT_CPU, &limit, NULL) == 0)
+        decoder->granted_s = due_s;
+}
+
+/* Makes the stage hold at least one frame, unless the end is reached. */
+static int fill_stage(struct ms_decoder *decoder, struct ms_error *err) {
+    struct ms_stream *stream = &decoder->stream;
+    while (stream->stage_at == stream->stage_count && !stream->ended) {
+        int rc = decoder->child > 0 ? ms_stream_receive(stream, err)
+                                    : ms_error_set(err, MS_EINPUT, "cannot be decoded");
+        if (rc < 0 && stream->broken_off)
+            rc = judge(decoder, err);
+        if (rc < 0)
+            return ms_error_prefix(err, "%s", decoder->path);
+        /* Callers rely on it, and the child may be in the hands of the file. */
+        if (decoder->whole_frames >= 0 &&
+            (stream->frames > decoder->whole_frames ||
+             (stream->ended && stream->frames != decoder->whole_frames)))
+            return ms_error_about(err, MS_EINPUT, decoder->path,
+                                  "was not decoded to the same length twice");
+        grant_time(decoder);
+    }
+    if (stream->ended)
+        decoder->whole_frames = stream->frames;
+    return 0;
+}
+
+/* ---- the decoder ---- */
+
+static int open_song(struct ms_decoder *decoder, struct ms_error *err) {
+    const char *path = decoder->path;
+    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+    decoder->song = lift(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    if (decoder->song < 0)
+        return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
+                              path, "cannot be opened: %s", strerror(errno));
+    struct stat status;
+    if (fstat(decoder->song, &status) != 0)
+        return ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
+    if (S_ISDIR(status.st_mode))
+        return ms_error_about(err, MS_EINPUT, path, "is a folder, not an audio file");
+    if (!S_ISREG(status.st_mode))
+        return ms_error_about(err, MS_EINPUT, path, "is not a regular file");
+    if (status.st_size == 0)
+        return ms_error_about(err, MS_EINPUT, path, "is empty (0 bytes)");
+    return 0;
+}
+
+static int begin(struct ms_decoder *decoder, struct ms_error *err) {
+    int rc = start(decoder, err);
+    return rc < 0 ? ms_error_prefix(err, "%s", decoder->path) : fill_stage(decoder, err);
 }
 
 int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **out,
                     struct ms_error *err) {
+    struct ms_error own = {0};
     struct ms_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL)
         return ms_error_about(err, MS_ENOMEM, path, "out of memory");
-    decoder->rate_hz = sample_rate_hz;
-    decoder->end_frames = -1;
-    int rc = ms_input_open(&decoder->input, path, err);
-    if (rc < 0)
-        goto out;
-    decoder->packet = av_packet_alloc();
-    decoder->frame = av_frame_alloc();
-    if (decoder->packet == NULL || decoder->frame == NULL) {
-        rc = ms_error_about(err, MS_ENOMEM, path, "out of memory");
-        goto out;
-    }
-    rc = start(decoder, err);
-    if (rc < 0)
-        goto out;
-    if (decoder->ended) {
-        rc = decoder->decode_error != 0
-                 ? ms_ffmpeg_error(err, MS_EINPUT, decoder->decode_error, path,
-                                   "none of its audio can be decoded")
-                 : ms_error_about(err, MS_EINPUT, path, "holds no audio (zero samples)");
-        goto out;
-    }
-    rc = ms_tags_read(decoder->input.format, decoder->input.stream, &decoder->tags, err);
-out:
+    *decoder = (struct ms_decoder){.path = strdup(path),
+                                   .song = -1,
+                                   .rate_hz = sample_rate_hz,
+                                   .pipe = -1,
+                                   .whole_frames = -1};
+    int rc = decoder->path != NULL ? open_song(decoder, &own)
+                                   : ms_error_about(&own, MS_ENOMEM, path, "out of memory");
+    if (rc == 0)
+        rc = begin(decoder, &own);
+    if (rc == 0 && decoder->stream.ended)
+        rc = ms_error_about(&own, MS_EINPUT, path, "holds no audio (zero samples)");
     if (rc < 0) {
         ms_decoder_free(decoder);
-        return rc;
+        return ms_error_copy(err, &own);
     }
+    decoder->tags = decoder->stream.tags;
+    decoder->stream.tags = NULL;
     *out = decoder;
     return 0;
 }
@@ -303,11 +260,11 @@ out:
 void ms_decoder_free(struct ms_decoder *decoder) {
     if (decoder == NULL)
         return;
-    stop(decoder);
-    ms_input_close(&decoder->input);
-    av_packet_free(&decoder->packet);
-    av_frame_free(&decoder->frame);
+    stop(decoder, NULL);
+    if (decoder->song >= 0)
+        (void)close(decoder->song);
     ms_tags_free(decoder->tags);
+    free(decoder->path);
     free(decoder);
 }
 
@@ -316,26 +273,25 @@ const struct ms_audio_tags *ms_decoder_tags(const struct ms_decoder *decoder) {
 }
 
 bool ms_decoder_was_damaged(const struct ms_decoder *decoder) {
-    return decoder->damaged;
+    return decoder->stream.damaged;
 }
 
 int ms_decoder_read(struct ms_decoder *decoder, float *const planes[MS_AUDIO_CHANNELS],
                     size_t capacity, size_t *frames, struct ms_error *err) {
+    struct ms_stream *stream = &decoder->stream;
+    struct ms_error own = {0};
     *frames = 0;
     size_t done = 0;
     while (done < capacity) {
-        int rc = ensure_stage(decoder, err);
-        if (rc < 0)
-            return rc;
-        if (decoder->ended)
+        if (fill_stage(decoder, &own) < 0)
+            return ms_error_copy(err, &own);
+        if (stream->ended)
             break;
-        size_t ready = (size_t)(decoder->stage_count - decoder->stage_at);
-        size_t piece = capacity - done < ready ? capacity - done : ready;
+        const size_t ready = (size_t)(stream->stage_count - stream->stage_at);
+        const size_t piece = capacity - done < ready ? capacity - done : ready;
         for (int c = 0; c < MS_AUDIO_CHANNELS; c++)
-            memcpy(planes[c] + done, decoder->converter.stage[c] + decoder->stage_at,
-                   piece * sizeof(float));
-        decoder->stage_at += (int)piece;
-        decoder->given_frames += (int64_t)piece;
+            memcpy(planes[c] + done, stream->stage[c] + stream->stage_at, piece * sizeof(float));
+        stream->stage_at += (int)piece;
         done += piece;
     }
     *frames = done;
@@ -343,6 +299,31 @@ int ms_decoder_read(struct ms_decoder *decoder, float *const planes[MS_AUDIO_CHA
 }
 
 int ms_decoder_rewind(struct ms_decoder *decoder, struct ms_error *err) {
-    stop(decoder);
-    return start(decoder, err);
+    struct ms_error own = {0};
+    stop(decoder, NULL);
+    return begin(decoder, &own) < 0 ? ms_error_copy(err, &own) : 0;
+}
+
+int ms_decoder_probe(char missing[MS_DECODER_WALLS_BYTES], struct ms_error *err) {
+    static const char *const names[MS_WALLS] = {"seccomp", "Landlock", "capabilities dropped",
+                                                "limits of resources"};
+    struct ms_error own = {0};
+    struct ms_decoder decoder = {.song = open("/dev/null", O_RDONLY | O_CLOEXEC),
+                                 .rate_hz = MS_AUDIO_MIN_RATE_HZ,
+                                 .pipe = -1};
+    missing[0] = '\0';
+    int rc = start(&decoder, &own);
+    if (rc == 0)
+        rc = ms_stream_receive(&decoder.stream, &own);
+    if (rc < 0 && decoder.stream.broken_off)
+        rc = judge(&decoder, &own);
+    size_t length = 0;
+    for (int i = 0; rc == 0 && i < MS_WALLS; i++)
+        if ((decoder.stream.missing_walls & 1u << i) != 0)
+            length += (size_t)snprintf(missing + length, MS_DECODER_WALLS_BYTES - length, "%s%s",
+                                       length > 0 ? ", " : "", names[i]);
+    stop(&decoder, NULL);
+    if (decoder.song >= 0)
+        (void)close(decoder.song);
+    return rc < 0 ? ms_error_copy(err, &own) : 0;
 }

@@ -1,14 +1,10 @@
-/* From a path to a demuxer and a decoder, for hostile files. The file is opened here, once, and
- * FFmpeg sees only its bytes through read_bytes, so that nothing in it can make FFmpeg open another
- * file or the network. The two lists below name the accepted containers and codecs. */
+/* From an open file to a demuxer and a decoder, for hostile files. FFmpeg sees only the file's bytes
+ * through read_bytes, so that nothing in it can make FFmpeg open another file or the network. The two lists below name the accepted containers and codecs. */
 #include "input.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libavutil/avstring.h>
@@ -23,7 +19,6 @@
 #define ANALYSE_BYTES (4 << 20) /* read to find out the streams' parameters */
 #define MAX_STREAMS 64
 #define MAX_ID3_TAGS 8
-#define MAX_OPEN_S 2            /* of processor time; any honest file takes milliseconds */
 #define MAX_PRIMING_FRAMES 8192 /* encoders delay audio by less */
 
 /* FFmpeg's names. Absent on purpose: everything that refers to other files or to the network (hls,
@@ -37,20 +32,8 @@ static const char codecs[] =
     "s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2";
 
-static double thread_cpu_s(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* FFmpeg searches its list of tags for every new one, so that 50,000 tags take minutes. Only its
- * next read can stop it. */
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
-    if (input->open_until_s > 0 && thread_cpu_s() > input->open_until_s)
-        input->open_too_long = true;
-    if (input->open_too_long)
-        return AVERROR_EXIT;
     ssize_t got;
     do
         got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
@@ -92,25 +75,6 @@ static int refuse_to_open(AVFormatContext *format, AVIOContext **io, const char 
     return AVERROR(EPERM);
 }
 
-static int open_file(struct ms_input *input, struct ms_error *err) {
-    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
-    input->fd = open(input->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (input->fd < 0)
-        return ms_error_about(err, errno == ENOENT || errno == ENOTDIR ? MS_ENOTFOUND : MS_EIO,
-                              input->path, "cannot be opened: %s", strerror(errno));
-    struct stat status;
-    if (fstat(input->fd, &status) != 0)
-        return ms_error_about(err, MS_EIO, input->path, "%s", strerror(errno));
-    if (S_ISDIR(status.st_mode))
-        return ms_error_about(err, MS_EINPUT, input->path, "is a folder, not an audio file");
-    if (!S_ISREG(status.st_mode))
-        return ms_error_about(err, MS_EINPUT, input->path, "is not a regular file");
-    if (status.st_size == 0)
-        return ms_error_about(err, MS_EINPUT, input->path, "is empty (0 bytes)");
-    input->size_bytes = status.st_size;
-    return 0;
-}
-
 /* Fills the buffer from `at`; *got is less than its size only at the end of the file. */
 static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size, int *got,
                    struct ms_error *err) {
@@ -121,8 +85,7 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
         if (part == AVERROR_EOF)
             return 0;
         if (part < 0)
-            return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
-                                  strerror(input->read_errno));
+            return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(input->read_errno));
         *got += part;
     }
     return 0;
@@ -133,7 +96,7 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
 static int find_container(struct ms_input *input, struct ms_error *err) {
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
     if (window == NULL)
-        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
+        return ms_error_set(err, MS_ENOMEM, "out of memory");
     int64_t at = 0;
     int got = 0;
     int rc = 0;
@@ -156,24 +119,13 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
     int score = 0;
     input->container = av_probe_input_format3(&probe, 1, &score);
     if (input->container == NULL)
-        rc = ms_error_about(err, MS_EINPUT, input->path, "is not audio of any known format");
+        rc = ms_error_set(err, MS_EINPUT, "is not audio of any known format");
     else if (av_match_list(input->container->name, containers, ',') <= 0)
-        rc = ms_error_about(err, MS_EINPUT, input->path,
-                            "is not an accepted audio format (it looks like %s)",
-                            input->container->name);
+        rc = ms_error_set(err, MS_EINPUT, "is not an accepted audio format (it looks like %s)",
+                          input->container->name);
 out:
     av_free(window);
     return rc;
-}
-
-int ms_input_open(struct ms_input *input, const char *path, struct ms_error *err) {
-    ms_ffmpeg_init();
-    *input = (struct ms_input){.fd = -1, .track_frames = -1};
-    input->path = av_strdup(path);
-    if (input->path == NULL)
-        return ms_error_about(err, MS_ENOMEM, path, "out of memory");
-    int rc = open_file(input, err);
-    return rc < 0 ? rc : find_container(input, err);
 }
 
 static void close_demuxer(struct ms_input *input) {
@@ -187,23 +139,16 @@ static void close_demuxer(struct ms_input *input) {
 /* The error of a failed read. An error of the disk comes before a fault of the file. */
 static int read_error(struct ms_input *input, int av_error, const char *what,
                       struct ms_error *err) {
-    if (input->open_too_long)
-        return ms_error_about(err, MS_EINPUT, input->path,
-                              "takes too long to open: it has too many tags or too large an index");
     if (input->read_errno != 0)
-        return ms_error_about(err, MS_EIO, input->path, "cannot be read: %s",
-                              strerror(input->read_errno));
+        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(input->read_errno));
     if (av_error == AVERROR(ENOMEM))
-        return ms_ffmpeg_error(err, MS_EINPUT, 0, input->path, "%s: asks for too much memory",
-                               what);
-    return ms_ffmpeg_error(err, MS_EINPUT, av_error, input->path, "%s", what);
+        return ms_ffmpeg_error(err, MS_EINPUT, 0, NULL, "%s: asks for too much memory", what);
+    return ms_ffmpeg_error(err, MS_EINPUT, av_error, NULL, "%s", what);
 }
 
 static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_error *err) {
     close_demuxer(input);
     input->at_bytes = 0;
-    input->open_too_long = false;
-    input->open_until_s = thread_cpu_s() + MAX_OPEN_S;
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
         input->io =
@@ -213,7 +158,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     AVFormatContext *format = avformat_alloc_context();
     if (input->io == NULL || format == NULL) {
         avformat_free_context(format);
-        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
+        return ms_error_set(err, MS_ENOMEM, "out of memory");
     }
     format->pb = input->io;
     format->io_open = refuse_to_open;
@@ -233,7 +178,7 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
     }
     if (rc < 0) {
         avformat_free_context(format);
-        rc = ms_ffmpeg_error(err, MS_EINTERNAL, rc, input->path, "cannot set up FFmpeg");
+        rc = ms_ffmpeg_error(err, MS_EINTERNAL, rc, NULL, "cannot set up FFmpeg");
         goto out;
     }
     ms_ffmpeg_forget_log();
@@ -248,13 +193,13 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
         if (format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
             format->streams[i]->discard = AVDISCARD_ALL;
     rc = avformat_find_stream_info(format, NULL);
-    if (rc < 0 || input->open_too_long) { /* some demuxers take it for the end of the file */
+    if (rc < 0) {
         rc = read_error(input, rc, "cannot be read as audio", err);
         goto out;
     }
     int index = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
     if (index < 0) {
-        rc = ms_error_about(err, MS_EINPUT, input->path, "has no audio stream");
+        rc = ms_error_set(err, MS_EINPUT, "has no audio stream");
         goto out;
     }
     input->stream = format->streams[index];
@@ -263,7 +208,6 @@ static int open_demuxer(struct ms_input *input, bool advanced_edits, struct ms_e
             format->streams[i]->discard = AVDISCARD_ALL;
     rc = 0;
 out:
-    input->open_until_s = 0;
     av_dict_free(&options);
     return rc;
 }
@@ -296,7 +240,7 @@ static int64_t itunes_frames(const AVFormatContext *format) {
 /* AAC in MP4 comes in whole packets. Its true end is in the track's duration (exact, with priming)
  * and in its edit list (rounded to the movie's coarse time scale, which may even drop the last
  * packet). So where the edit list only cuts priming and padding, the file is read without it and
- * cut in decode.c. */
+ * cut in media.c. */
 static int choose_edits(struct ms_input *input, struct ms_error *err) {
     input->track_frames = -1;
     if (strncmp(input->container->name, "mov", 3) != 0 ||
@@ -336,16 +280,14 @@ static int check_parameters(const struct ms_input *input, struct ms_error *err) 
     const AVCodecParameters *parameters = input->stream->codecpar;
     int channels = parameters->ch_layout.nb_channels;
     if (parameters->codec_id == AV_CODEC_ID_NONE)
-        return ms_error_about(err, MS_EINPUT, input->path, "its audio is in an unknown format");
+        return ms_error_set(err, MS_EINPUT, "its audio is in an unknown format");
     if (channels > MS_AUDIO_MAX_CHANNELS)
-        return ms_error_about(err, MS_EINPUT, input->path,
-                              "has %d channels; at most %d are accepted", channels,
-                              MS_AUDIO_MAX_CHANNELS);
+        return ms_error_set(err, MS_EINPUT, "has %d channels; at most %d are accepted", channels,
+                            MS_AUDIO_MAX_CHANNELS);
     if (parameters->sample_rate < MS_AUDIO_MIN_RATE_HZ ||
         parameters->sample_rate > MS_AUDIO_MAX_RATE_HZ)
-        return ms_error_about(err, MS_EINPUT, input->path,
-                              "has a sample rate of %d Hz; %d to %d Hz are accepted",
-                              parameters->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
+        return ms_error_set(err, MS_EINPUT, "has a sample rate of %d Hz; %d to %d Hz are accepted",
+                            parameters->sample_rate, MS_AUDIO_MIN_RATE_HZ, MS_AUDIO_MAX_RATE_HZ);
     return 0;
 }
 
@@ -353,12 +295,11 @@ static int open_codec(struct ms_input *input, struct ms_error *err) {
     const AVCodecParameters *parameters = input->stream->codecpar;
     const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
     if (codec == NULL || av_match_list(codec->name, codecs, ',') <= 0)
-        return ms_error_about(err, MS_EINPUT, input->path,
-                              "its audio is in a format that is not accepted (%s)",
-                              avcodec_get_name(parameters->codec_id));
+        return ms_error_set(err, MS_EINPUT, "its audio is in a format that is not accepted (%s)",
+                            avcodec_get_name(parameters->codec_id));
     input->codec = avcodec_alloc_context3(codec);
     if (input->codec == NULL)
-        return ms_error_about(err, MS_ENOMEM, input->path, "out of memory");
+        return ms_error_set(err, MS_ENOMEM, "out of memory");
     int rc = avcodec_parameters_to_context(input->codec, parameters);
     if (rc >= 0) {
         input->codec->pkt_timebase = input->stream->time_base;
@@ -370,22 +311,20 @@ static int open_codec(struct ms_input *input, struct ms_error *err) {
     return 0;
 }
 
-int ms_input_start(struct ms_input *input, struct ms_error *err) {
-    int rc = open_demuxer(input, true, err);
-    if (rc < 0 || (rc = choose_edits(input, err)) < 0 || (rc = check_parameters(input, err)) < 0)
+int ms_input_open(struct ms_input *input, int fd, struct ms_error *err) {
+    ms_ffmpeg_init();
+    *input = (struct ms_input){.fd = fd, .track_frames = -1};
+    input->size_bytes = lseek(fd, 0, SEEK_END);
+    if (input->size_bytes < 0)
+        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(errno));
+    int rc = find_container(input, err);
+    if (rc < 0 || (rc = open_demuxer(input, true, err)) < 0 ||
+        (rc = choose_edits(input, err)) < 0 || (rc = check_parameters(input, err)) < 0)
         return rc;
     return open_codec(input, err);
 }
 
-void ms_input_stop(struct ms_input *input) {
+void ms_input_close(struct ms_input *input) {
     avcodec_free_context(&input->codec);
     close_demuxer(input);
-}
-
-void ms_input_close(struct ms_input *input) {
-    ms_input_stop(input);
-    if (input->fd >= 0)
-        close(input->fd);
-    input->fd = -1;
-    av_freep(&input->path);
 }

@@ -11,13 +11,12 @@
 
 #include "ffmpeg.h"
 
-#define MAX_TEXT_BYTES 4096
-#define MAX_COVER_BYTES (16 << 20)
 #define MAX_COVER_SIDE 65535
 
 /* FFmpeg's names for them, the same for every container. */
-static const char *const kept[] = {"title", "artist", "album",    "album_artist", "track",
-                                   "disc",  "date",   "composer", "genre",        "comment"};
+static const char *const kept[MS_TAGS_TEXTS] = {"title", "artist",  "album", "album_artist",
+                                                "track", "disc",    "date",  "composer",
+                                                "genre", "comment", "lyrics"};
 
 struct ms_audio_tags {
     AVDictionary *texts;
@@ -29,7 +28,7 @@ struct ms_audio_tags {
 
 static bool is_text(const char *value) {
     size_t length = strlen(value);
-    if (length == 0 || length > MAX_TEXT_BYTES)
+    if (length == 0 || length > MS_TAGS_TEXT_BYTES)
         return false;
     const uint8_t *at = (const uint8_t *)value, *end = at + length;
     while (at < end) {
@@ -71,61 +70,21 @@ static bool read_jpeg_size(const uint8_t *data, int size, int *width, int *heigh
     return false;
 }
 
-static int read_cover(const AVFormatContext *format, struct ms_audio_tags *tags) {
-    const AVPacket *best = NULL;
-    for (unsigned i = 0; i < format->nb_streams; i++) {
-        const AVStream *stream = format->streams[i];
-        const AVPacket *picture = &stream->attached_pic;
-        if ((stream->disposition & AV_DISPOSITION_ATTACHED_PIC) == 0 || picture->data == NULL ||
-            picture->size <= 0 || picture->size > MAX_COVER_BYTES)
-            continue;
-        enum AVCodecID codec;
-        int width = 0, height = 0;
-        if (read_png_size(picture->data, picture->size, &width, &height))
-            codec = AV_CODEC_ID_PNG;
-        else if (read_jpeg_size(picture->data, picture->size, &width, &height))
-            codec = AV_CODEC_ID_MJPEG;
-        else
-            continue;
-        if (width <= 0 || height <= 0 || width > MAX_COVER_SIDE || height > MAX_COVER_SIDE)
-            continue;
-        const AVDictionaryEntry *kind = av_dict_get(stream->metadata, "comment", NULL, 0);
-        bool front = kind != NULL && strcmp(kind->value, "Cover (front)") == 0;
-        if (best != NULL && !front)
-            continue;
-        best = picture;
-        tags->cover_codec = codec;
-        tags->cover_width = width;
-        tags->cover_height = height;
-        if (front)
-            break;
-    }
-    if (best == NULL)
-        return 0;
-    tags->cover = av_memdup(best->data, (size_t)best->size);
-    tags->cover_bytes = best->size;
-    return tags->cover != NULL ? 0 : AVERROR(ENOMEM);
+static bool is_picture(const uint8_t *data, int size, enum AVCodecID *codec, int *width,
+                       int *height) {
+    if (size <= 0 || size > MS_TAGS_COVER_BYTES)
+        return false;
+    if (read_png_size(data, size, width, height))
+        *codec = AV_CODEC_ID_PNG;
+    else if (read_jpeg_size(data, size, width, height))
+        *codec = AV_CODEC_ID_MJPEG;
+    else
+        return false;
+    return *width > 0 && *height > 0 && *width <= MAX_COVER_SIDE && *height <= MAX_COVER_SIDE;
 }
 
-int ms_tags_read(const AVFormatContext *format, const AVStream *stream, struct ms_audio_tags **out,
-                 struct ms_error *err) {
-    struct ms_audio_tags *tags = av_mallocz(sizeof *tags);
-    int rc = tags != NULL ? 0 : AVERROR(ENOMEM);
-    for (size_t i = 0; rc >= 0 && i < sizeof kept / sizeof *kept; i++) {
-        const AVDictionaryEntry *entry = av_dict_get(format->metadata, kept[i], NULL, 0);
-        if (entry == NULL)
-            entry = av_dict_get(stream->metadata, kept[i], NULL, 0);
-        if (entry != NULL && is_text(entry->value))
-            rc = av_dict_set(&tags->texts, kept[i], entry->value, 0);
-    }
-    if (rc >= 0)
-        rc = read_cover(format, tags);
-    if (rc < 0) {
-        ms_tags_free(tags);
-        return ms_error_set(err, MS_ENOMEM, "out of memory for tags");
-    }
-    *out = tags;
-    return 0;
+struct ms_audio_tags *ms_tags_new(void) {
+    return av_mallocz(sizeof(struct ms_audio_tags));
 }
 
 void ms_tags_free(struct ms_audio_tags *tags) {
@@ -134,6 +93,87 @@ void ms_tags_free(struct ms_audio_tags *tags) {
     av_dict_free(&tags->texts);
     av_free(tags->cover);
     av_free(tags);
+}
+
+static int no_memory(struct ms_error *err) {
+    return ms_error_set(err, MS_ENOMEM, "out of memory for tags");
+}
+
+int ms_tags_set_text(struct ms_audio_tags *tags, int which, const char *value,
+                     struct ms_error *err) {
+    if (!is_text(value))
+        return 0;
+    return av_dict_set(&tags->texts, kept[which], value, 0) < 0 ? no_memory(err) : 0;
+}
+
+const char *ms_tags_text(const struct ms_audio_tags *tags, int which) {
+    const AVDictionaryEntry *entry = av_dict_get(tags->texts, kept[which], NULL, 0);
+    return entry != NULL ? entry->value : NULL;
+}
+
+int ms_tags_set_cover(struct ms_audio_tags *tags, const uint8_t *data, int bytes,
+                      struct ms_error *err) {
+    if (!is_picture(data, bytes, &tags->cover_codec, &tags->cover_width, &tags->cover_height))
+        return 0;
+    av_free(tags->cover);
+    tags->cover = av_memdup(data, (size_t)bytes);
+    tags->cover_bytes = bytes;
+    return tags->cover == NULL ? no_memory(err) : 0;
+}
+
+const uint8_t *ms_tags_cover(const struct ms_audio_tags *tags, int *bytes) {
+    *bytes = tags->cover_bytes;
+    return tags->cover;
+}
+
+/* The front cover, or else the first picture. */
+static const AVPacket *choose_cover(const AVFormatContext *format) {
+    const AVPacket *first = NULL;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        const AVStream *stream = format->streams[i];
+        const AVPacket *picture = &stream->attached_pic;
+        enum AVCodecID codec;
+        int width, height;
+        if ((stream->disposition & AV_DISPOSITION_ATTACHED_PIC) == 0 || picture->data == NULL ||
+            !is_picture(picture->data, picture->size, &codec, &width, &height))
+            continue;
+        const AVDictionaryEntry *kind = av_dict_get(stream->metadata, "comment", NULL, 0);
+        if (kind != NULL && strcmp(kind->value, "Cover (front)") == 0)
+            return picture;
+        if (first == NULL)
+            first = picture;
+    }
+    return first;
+}
+
+/* ID3 tells languages apart, as in "lyrics-eng". */
+static const AVDictionaryEntry *find_text(const AVDictionary *from, const char *name) {
+    const AVDictionaryEntry *entry = av_dict_get(from, name, NULL, 0);
+    if (entry == NULL && strcmp(name, "lyrics") == 0)
+        entry = av_dict_get(from, "lyrics-", NULL, AV_DICT_IGNORE_SUFFIX);
+    return entry;
+}
+
+int ms_tags_read(const AVFormatContext *format, const AVStream *stream, struct ms_audio_tags **out,
+                 struct ms_error *err) {
+    struct ms_audio_tags *tags = ms_tags_new();
+    int rc = tags != NULL ? 0 : no_memory(err);
+    for (int i = 0; rc == 0 && i < MS_TAGS_TEXTS; i++) {
+        const AVDictionaryEntry *entry = find_text(format->metadata, kept[i]);
+        if (entry == NULL)
+            entry = find_text(stream->metadata, kept[i]);
+        if (entry != NULL)
+            rc = ms_tags_set_text(tags, i, entry->value, err);
+    }
+    const AVPacket *cover = choose_cover(format);
+    if (rc == 0 && cover != NULL)
+        rc = ms_tags_set_cover(tags, cover->data, cover->size, err);
+    if (rc < 0) {
+        ms_tags_free(tags);
+        return rc;
+    }
+    *out = tags;
+    return 0;
 }
 
 /* Opus keeps a picture as a comment: FLAC's picture block in base64. */

@@ -6,6 +6,7 @@
 
 #include "listener.h"
 #include "msaas/api.h"
+#include "msaas/audio.h"
 #include "msaas/cmd.h"
 #include "msaas/engine.h"
 #include "msaas/fault.h"
@@ -105,6 +106,13 @@ static int run_worker(struct work *work, int lanes, struct ms_error *err) {
            ms_engine_info(work->engine)->name,
            ms_precision_name(ms_engine_network(work->engine)->precision), lanes,
            lanes == 1 ? "" : "s", ms_cmd_batch(work->service->options));
+    char missing[MS_DECODER_WALLS_BYTES];
+    int rc = ms_decoder_probe(missing, err);
+    if (rc != 0)
+        return rc;
+    if (missing[0] != '\0')
+        ms_log(MS_LOG_WARN, "songs are decoded without: %s; this kernel does not allow it",
+               missing);
     atomic_store(&starting, false);
     ms_fault_choose_by_environment();
     ms_service_tell_ready();

@@ -133,6 +133,7 @@ static float *read_mix(const char *folder, int segment_frames, struct ms_error *
 }
 
 int main(int argc, char **argv) {
+    ms_decoder_prepare(argc, argv);
     struct ms_error err = {0};
     struct ms_network *network = NULL;
     double seconds[MS_STAGE_COUNT] = {0};

@@ -2,7 +2,7 @@
 msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
-msaas_unit_tests(audio decode)
+msaas_unit_tests(audio confine stream decode)
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow)
 msaas_unit_tests(store s3 sigv4)

@@ -581,7 +581,8 @@ static void tells_a_truncated_source(void **state) {
     bench_fini(&bench);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    ms_decoder_prepare(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(labels_stems, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_to_the_clip_mode, set_up, tear_down),

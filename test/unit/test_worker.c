@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "msaas/audio.h"
 #include "msaas/fault.h"
 
 #define SHORT_SONG 20000
@@ -463,7 +464,8 @@ static void faults_come_where_they_were_chosen(void **state) {
         }                                                                                          \
     }
 
-int main(void) {
+int main(int argc, char **argv) {
+    ms_decoder_prepare(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_come_where_they_were_chosen),
         TEST(does_a_job_and_calls_back),
