@@ -7,7 +7,7 @@
  * Hostile input: only local regular files are opened, no playlist or other format that opens
  * further files, no network protocol; counts and rates outside the stated limits are refused with
  * MS_EINPUT. Files are decoded by a process of their own, which can open and reach nothing, and has
- * limits: 5 s of processor time and 1 s more for every 5 s of audio, 384 MiB of memory. No function
+ * limits: 3 s of processor time and 1 s more for every 5 s of audio, 384 MiB of memory. No function
  * here logs; FFmpeg's own log is captured, never printed. One object serves
  * one thread at a time. */
 #ifndef MSAAS_AUDIO_H

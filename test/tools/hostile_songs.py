@@ -1,5 +1,5 @@
-"""Files that harm whoever decodes them without limits: too many tags, indices that claim what is not
-there, formats that change with every frame, damage. Made from text; ffmpeg makes the seeds.
+"""Files that harm whoever decodes them without limits: too many tags, indices that claim what is
+not there, formats that change with every frame, damage. Made from text; ffmpeg makes the seeds.
 
     hostile_songs.py FOLDER    makes them all"""
 
@@ -112,7 +112,8 @@ def m4a(tracks, samples, size=1, chunks=1, padding=0):
               full(b"stco", be(chunks, *[40 + n for n in range(chunks)])))
     moov = box(b"moov", full(b"mvhd", be(0, 0, 1000, 1000), bytes(80)),
                *[track(n + 1, samples, tables) for n in range(tracks)])
-    return box(b"ftyp", b"M4A ", be(0), b"M4A mp42isom") + moov + box(b"mdat", bytes(1000 + padding))
+    kind = box(b"ftyp", b"M4A ", be(0), b"M4A mp42isom")
+    return kind + moov + box(b"mdat", bytes(1000 + padding))
 
 
 def vorbis_comments(count):
@@ -194,98 +195,100 @@ def aiff(rate, channels, frames, data=bytes(4000)):
     return b"FORM" + be(len(body)) + body
 
 
-def by_hand():
-    """Name -> bytes."""
-    frame = mp3_changing(1)
-    yield "id3_texts_50k.mp3", id3(texts(50_000)) + frame * 100
-    yield "id3_texts_800k.mp3", id3(texts(800_000)) + frame * 100
-    yield "id3_twice.mp3", id3(texts(300_000)) + id3(texts(300_000)) + frame * 100
-    yield "id3_comments.mp3", id3(b"".join(
-        b"COMM" + be(14) + b"\0\0\0eng%07d\0xx" % n for n in range(200_000))) + frame * 100
-    yield "id3_pictures.mp3", id3(b"".join(
+FRAME = mp3_changing(1)
+
+# Name -> what makes its bytes. `silence_2h.flac` is made by ffmpeg, below.
+BY_HAND = {
+    "id3_texts_50k.mp3": lambda: id3(texts(50_000)) + FRAME * 100,
+    "id3_texts_800k.mp3": lambda: id3(texts(800_000)) + FRAME * 100,
+    "id3_twice.mp3": lambda: id3(texts(300_000)) + id3(texts(300_000)) + FRAME * 100,
+    "id3_comments.mp3": lambda: id3(b"".join(
+        b"COMM" + be(14) + b"\0\0\0eng%07d\0xx" % n for n in range(200_000))) + FRAME * 100,
+    "id3_pictures.mp3": lambda: id3(b"".join(
         b"APIC" + be(24) + b"\0\0\0image/png\0\3\0\x89PNG\r\n\x1a\n..." for _ in range(50_000))
-        ) + frame * 100
-    yield "id3_chapters.mp3", id3(b"".join(
+        ) + FRAME * 100,
+    "id3_chapters.mp3": lambda: id3(b"".join(
         b"CHAP" + be(24) + b"\0\0%06d\0" % n + be(n, n + 1, 0, 0) + b"\0" for n in range(100_000))
-        ) + frame * 100
-    yield "id3_no_end.mp3", b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + texts(1000) + frame * 100
-    yield "id3_of_id3.mp3", b"".join(id3(b"") for _ in range(200_000)) + frame * 100
-    yield "ape_tags.mp3", frame * 100 + ape_tags(400_000)
-    yield "flac_comments.flac", flac_with_comments(800_000)
-    yield "flac_rate.flac", flac(60_000, rates=tuple(RATES))
-    yield "flac_channels.flac", flac(60_000, channels=(0, 1, 2, 5, 7))
-    yield "flac_both.flac", flac(60_000, rates=(4, 2), channels=(0, 7))
-    yield "flac_loud.flac", flac(20_000, wide=(0, 31000, -31000))
-    yield "flac_garbage.flac", flac(100) + random.Random(1).randbytes(3_000_000)
-    yield "flac_sync.flac", flac(10) + b"\xff\xf8\x69\x18" * 1_000_000
-    yield "flac_rate_seconds.flac", flac(20_000, size=256, rates=tuple(RATES))
-    yield "mp3_changing.mp3", mp3_changing(60_000)
-    yield "mp3_sync.mp3", b"\xff\xfb\x90\x00" * 1_500_000
-    yield "mp3_zeros.mp3", frame * 20 + bytes(30_000_000) + frame * 20
-    yield "adts_changing.aac", adts_changing(120_000)
-    yield "adts_one_rate_each.aac", adts_changing(24) * 3000
-    yield "m4a_68k.m4a", m4a(60, 1_300_000, padding=40_000)
-    yield "m4a_8_tracks.m4a", m4a(8, 9_000_000)
-    yield "m4a_1_track.m4a", m4a(1, 0x7fffffff)
-    yield "m4a_size_0.m4a", m4a(1, 8_000_000, size=0)
-    yield "m4a_chunks.m4a", m4a(1, 2_000_000, chunks=500_000)
-    yield "m4a_boxes.m4a", (box(b"ftyp", b"M4A ", be(0)) + b"".join(
-        be(0x7ffffff0) + b"moov" for _ in range(20_000)))
-    yield "m4a_traks.m4a", box(b"ftyp", b"M4A ", be(0)) + box(b"moov", *[
-        box(b"trak", box(b"mdia")) for _ in range(200_000)])
-    yield "m4a_tags.m4a", box(b"ftyp", b"M4A ", be(0)) + box(b"moov", full(
+        ) + FRAME * 100,
+    "id3_no_end.mp3": lambda: b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + texts(1000) + FRAME * 100,
+    "id3_of_id3.mp3": lambda: b"".join(id3(b"") for _ in range(200_000)) + FRAME * 100,
+    "ape_tags.mp3": lambda: FRAME * 100 + ape_tags(400_000),
+    "flac_comments.flac": lambda: flac_with_comments(800_000),
+    "flac_rate.flac": lambda: flac(20_000, rates=tuple(RATES)),
+    "flac_channels.flac": lambda: flac(20_000, channels=(0, 1, 2, 5, 7)),
+    "flac_both.flac": lambda: flac(20_000, rates=(4, 2), channels=(0, 7)),
+    "flac_loud.flac": lambda: flac(20_000, wide=(0, 31000, -31000)),
+    "flac_garbage.flac": lambda: flac(100) + random.Random(1).randbytes(3_000_000),
+    "flac_sync.flac": lambda: flac(10) + b"\xff\xf8\x69\x18" * 1_000_000,
+    "flac_rate_seconds.flac": lambda: flac(20_000, size=256, rates=tuple(RATES)),
+    "mp3_changing.mp3": lambda: mp3_changing(60_000),
+    "mp3_sync.mp3": lambda: b"\xff\xfb\x90\x00" * 1_500_000,
+    "mp3_zeros.mp3": lambda: FRAME * 20 + bytes(30_000_000) + FRAME * 20,
+    "adts_changing.aac": lambda: adts_changing(120_000),
+    "adts_one_rate_each.aac": lambda: adts_changing(24) * 3000,
+    "m4a_68k.m4a": lambda: m4a(60, 1_300_000, padding=40_000),
+    "m4a_8_tracks.m4a": lambda: m4a(8, 9_000_000),
+    "m4a_1_track.m4a": lambda: m4a(1, 0x7fffffff),
+    "m4a_size_0.m4a": lambda: m4a(1, 8_000_000, size=0),
+    "m4a_chunks.m4a": lambda: m4a(1, 2_000_000, chunks=500_000),
+    "m4a_boxes.m4a": lambda: (box(b"ftyp", b"M4A ", be(0)) + b"".join(
+        be(0x7ffffff0) + b"moov" for _ in range(20_000))),
+    "m4a_traks.m4a": lambda: box(b"ftyp", b"M4A ", be(0)) + box(b"moov", *[
+        box(b"trak", box(b"mdia")) for _ in range(200_000)]),
+    "m4a_tags.m4a": lambda: box(b"ftyp", b"M4A ", be(0)) + box(b"moov", full(
         b"mvhd", be(0, 0, 1000, 1000), bytes(80)), box(b"udta", full(b"meta", full(
             b"hdlr", be(0), b"mdir", bytes(13)), box(b"ilst", *[box(
                 b"----", full(b"mean", b"com.apple.iTunes"), full(b"name", b"%07d" % n),
-                box(b"data", be(1, 0), b"x")) for n in range(120_000)])))) + box(b"mdat")
-    yield "mov_fragments.mp4", m4a(1, 1) + b"".join(
+                box(b"data", be(1, 0), b"x")) for n in range(120_000)])))) + box(b"mdat"),
+    "mov_fragments.mp4": lambda: (m4a(1, 1) + b"".join(
         box(b"moof", full(b"mfhd", be(n)), box(b"traf", be(16) + b"tfhd" + be(0, 1), be(20)
-            + b"trun" + be(0x200, 0x00ffffff, 1))) for n in range(3000))
-    yield "wav_0_channels.wav", wav(channels=0)
-    yield "wav_65535_channels.wav", wav(channels=65535)
-    yield "wav_0_bits.wav", wav(bits=0)
-    yield "wav_odd_bits.wav", wav(bits=63)
-    yield "wav_float_nan.wav", wav(kind=3, bits=32, data=b"\0\0\xc0\x7f" * 9000)
-    yield "wav_claims.wav", wav(claimed=0xfffffff0)
-    yield "wav_4g_fmt.wav", riff(b"RIFF", (b"fmt ", 0xfffffff0, bytes(100)))
-    yield "wav_chunks.wav", riff(b"RIFF", *[(b"junk", 0, b"")] * 1_000_000)
-    yield "wav_lists.wav", riff(b"RIFF", (b"LIST", 4_800_004, b"INFO" + b"".join(
-        b"%04X" % (n % 65536) + struct.pack("<I", 8) + b"%07d\0" % n for n in range(300_000))))
-    yield "rf64.wav", riff(b"RF64", (b"ds64", 28, b"\xff" * 28), (b"fmt ", 16, bytes(16)))
-    yield "adpcm_block.wav", wav(kind=0x11, bits=4, channels=2, data=bytes(100_000))
-    yield "ape_huge_frame.ape", ape(0x7fffffff, 10)
-    yield "ape_many_frames.ape", ape(73728, 0x0fffffff)
-    yield "ape_20k_frames.ape", ape(1_000_000, 20_000)
-    yield "aiff_rate.aiff", aiff(b"\x7f\xff" + b"\xff" * 8, 2, 1000)
-    yield "aiff_channels.aiff", aiff(b"\x40\x0e\xac\x44" + bytes(6), 0x7fff, 0xffffffff)
-    yield "caf_packets.caf", caf(caf_description(), (b"pakt", 24 + 4_000_000, struct.pack(
-        ">qqii", 0x7fffffffffff, 1 << 40, 0, 0) + b"\1" * 4_000_000), (b"data", -1, bytes(1000)))
-    yield "caf_strings.caf", caf(caf_description(), (b"info", 4 + 3_200_000, be(200_000) + b"".join(
-        b"%013d\0x\0" % n for n in range(200_000))), (b"data", -1, bytes(1000)))
-    yield "caf_cookie.caf", caf(caf_description(), (b"kuki", 0x7fffffff, bytes(1000)))
-    yield "mkv_tags.mkv", matroska(ebml("1254c367", *[ebml("7373", ebml("67c8", ebml(
-        "45a3", b"%07d" % n), ebml("4487", b"x"))) for n in range(100_000)]))
-    yield "mkv_cues.mkv", matroska(ebml("1c53bb6b", *[ebml("bb", ebml("b3", b"\1"), ebml(
-        "b7", ebml("f7", b"\1"), ebml("f1", b"\1"))) for n in range(150_000)]))
-    yield "mkv_tracks.mkv", matroska(ebml("1654ae6b", *[ebml("ae", ebml("d7", be(n)), ebml(
-        "83", b"\2"), ebml("86", b"A_VORBIS")) for n in range(50_000)]))
-    yield "mkv_deep.mkv", matroska(*[bytes.fromhex("1043a77001ffffffffffffff")] * 100_000)
-    yield "mkv_huge_private.mkv", matroska(ebml("1654ae6b", ebml(
+            + b"trun" + be(0x200, 0x00ffffff, 1))) for n in range(3000))),
+    "wav_0_channels.wav": lambda: wav(channels=0),
+    "wav_65535_channels.wav": lambda: wav(channels=65535),
+    "wav_0_bits.wav": lambda: wav(bits=0),
+    "wav_odd_bits.wav": lambda: wav(bits=63),
+    "wav_float_nan.wav": lambda: wav(kind=3, bits=32, data=b"\0\0\xc0\x7f" * 9000),
+    "wav_claims.wav": lambda: wav(claimed=0xfffffff0),
+    "wav_4g_fmt.wav": lambda: riff(b"RIFF", (b"fmt ", 0xfffffff0, bytes(100))),
+    "wav_chunks.wav": lambda: riff(b"RIFF", *[(b"junk", 0, b"")] * 1_000_000),
+    "wav_lists.wav": lambda: riff(b"RIFF", (b"LIST", 4_800_004, b"INFO" + b"".join(
+        b"%04X" % (n % 65536) + struct.pack("<I", 8) + b"%07d\0" % n for n in range(300_000)))),
+    "rf64.wav": lambda: riff(b"RF64", (b"ds64", 28, b"\xff" * 28), (b"fmt ", 16, bytes(16))),
+    "adpcm_block.wav": lambda: wav(kind=0x11, bits=4, channels=2, data=bytes(100_000)),
+    "ape_huge_frame.ape": lambda: ape(0x7fffffff, 10),
+    "ape_many_frames.ape": lambda: ape(73728, 0x0fffffff),
+    "ape_20k_frames.ape": lambda: ape(1_000_000, 20_000),
+    "aiff_rate.aiff": lambda: aiff(b"\x7f\xff" + b"\xff" * 8, 2, 1000),
+    "aiff_channels.aiff": lambda: aiff(b"\x40\x0e\xac\x44" + bytes(6), 0x7fff, 0xffffffff),
+    "caf_packets.caf": lambda: caf(caf_description(), (b"pakt", 24 + 4_000_000, struct.pack(
+        ">qqii", 0x7fffffffffff, 1 << 40, 0, 0) + b"\1" * 4_000_000), (b"data", -1, bytes(1000))),
+    "caf_strings.caf": lambda: caf(caf_description(), (
+        b"info", 4 + 3_200_000, be(200_000) + b"".join(
+        b"%013d\0x\0" % n for n in range(200_000))), (b"data", -1, bytes(1000))),
+    "caf_cookie.caf": lambda: caf(caf_description(), (b"kuki", 0x7fffffff, bytes(1000))),
+    "mkv_tags.mkv": lambda: matroska(ebml("1254c367", *[ebml("7373", ebml("67c8", ebml(
+        "45a3", b"%07d" % n), ebml("4487", b"x"))) for n in range(100_000)])),
+    "mkv_cues.mkv": lambda: matroska(ebml("1c53bb6b", *[ebml("bb", ebml("b3", b"\1"), ebml(
+        "b7", ebml("f7", b"\1"), ebml("f1", b"\1"))) for n in range(150_000)])),
+    "mkv_tracks.mkv": lambda: matroska(ebml("1654ae6b", *[ebml("ae", ebml("d7", be(n)), ebml(
+        "83", b"\2"), ebml("86", b"A_VORBIS")) for n in range(50_000)])),
+    "mkv_deep.mkv": lambda: matroska(*[bytes.fromhex("1043a77001ffffffffffffff")] * 100_000),
+    "mkv_huge_private.mkv": lambda: matroska(ebml("1654ae6b", ebml(
         "ae", ebml("d7", b"\1"), ebml("83", b"\2"), ebml("86", b"A_FLAC"),
-        ebml("63a2", bytes(1000), size=1 << 30))))
-    yield "ogg_chain.opus", ogg_chain(4000)
-    yield "ogg_streams.ogg", b"".join(ogg(b"OpusHead\1\2" + struct.pack("<HIhB", 0, 48000, 0, 0),
-                                          n, 0, 2) for n in range(3000))
-    yield "ogg_comments.opus", b"".join([
+        ebml("63a2", bytes(1000), size=1 << 30)))),
+    "ogg_chain.opus": lambda: ogg_chain(4000),
+    "ogg_streams.ogg": lambda: b"".join(ogg(b"OpusHead\1\2" + struct.pack("<HIhB", 0, 48000, 0, 0),
+                                          n, 0, 2) for n in range(3000)),
+    "ogg_comments.opus": lambda: b"".join([
         ogg(b"OpusHead\1\2" + struct.pack("<HIhB", 0, 48000, 0, 0), 1, 0, 2)] + [
         ogg((b"OpusTags" + vorbis_comments(4000))[at:at + 65025], 1, 1 + at // 65025,
-            int(at > 0)) for at in range(0, 56016, 65025)] + [ogg(b"\xf8\xff\xfe", 1, 2, 4)] * 50)
-    yield "w64.w64", bytes.fromhex("726966662e91cf11a5d628db04c10000") + b"\xff" * 8 + \
-        bytes.fromhex("77617665f3acd3118cd100c04f8edb8a") + b"\xff" * 4000
-    yield "asf_header.wma", bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack(
-        "<QIH", 1 << 40, 0x7fffffff, 0x201) + bytes(5000)
-    yield "noise.mp3", random.Random(2).randbytes(500_000)
-    yield "silence_2h.flac", flac(14, size=16)  # a stand-in; ffmpeg makes the long one below
+            int(at > 0)) for at in range(0, 56016, 65025)] + [ogg(b"\xf8\xff\xfe", 1, 2, 4)] * 50),
+    "w64.w64": lambda: (bytes.fromhex("726966662e91cf11a5d628db04c10000") + b"\xff" * 8 +
+        bytes.fromhex("77617665f3acd3118cd100c04f8edb8a") + b"\xff" * 4000),
+    "asf_header.wma": lambda: (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack(
+        "<QIH", 1 << 40, 0x7fffffff, 0x201) + bytes(5000)),
+    "noise.mp3": lambda: random.Random(2).randbytes(500_000),
+}
 
 
 def from_seeds(folder):
@@ -313,8 +316,8 @@ def from_seeds(folder):
 
 
 def make(folder):
-    for name, content in by_hand():
-        (folder / name).write_bytes(content)
+    for name, content in BY_HAND.items():
+        (folder / name).write_bytes(content())
     from_seeds(folder)
     return sorted(folder.iterdir())
 
