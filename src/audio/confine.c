@@ -85,11 +85,12 @@ static bool close_paths(void) {
 
 static bool filter_calls(void) {
     static const int allowed[] = {
-        SCMP_SYS(pread64),         SCMP_SYS(lseek),     SCMP_SYS(write),
-        SCMP_SYS(writev),          SCMP_SYS(brk),       SCMP_SYS(munmap),
-        SCMP_SYS(mremap),          SCMP_SYS(madvise),   SCMP_SYS(futex),
-        SCMP_SYS(clock_gettime),   SCMP_SYS(getrandom), SCMP_SYS(sched_getaffinity),
-        SCMP_SYS(restart_syscall), SCMP_SYS(exit),      SCMP_SYS(exit_group),
+        SCMP_SYS(pread64),       SCMP_SYS(lseek),      SCMP_SYS(write),
+        SCMP_SYS(writev),        SCMP_SYS(brk),        SCMP_SYS(munmap),
+        SCMP_SYS(mremap),        SCMP_SYS(madvise),    SCMP_SYS(futex),
+        SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),  SCMP_SYS(sched_getaffinity),
+        SCMP_SYS(exit),          SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+        SCMP_SYS(sigaltstack), /* the sanitizers ask for it */
     };
     static const int of_memory[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
