@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -37,11 +38,12 @@ static bool set_limit(int resource, rlim_t value) {
 
 /* Addresses in use: all kinds of memory count. */
 static rlim_t address_bytes(void) {
+    char line[128];
     unsigned long long pages = 0;
     FILE *file = fopen("/proc/self/statm", "re");
     if (file != NULL) {
-        if (fscanf(file, "%llu", &pages) != 1)
-            pages = 0;
+        if (fgets(line, sizeof line, file) != NULL)
+            pages = strtoull(line, NULL, 10);
         (void)fclose(file);
     }
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);

@@ -18,9 +18,8 @@
 bool ms_message_send(int fd, enum ms_message kind, const void *first, size_t first_bytes,
                      const void *second, size_t second_bytes) {
     const struct ms_message_head head = {kind, (uint32_t)(first_bytes + second_bytes)};
-    struct iovec parts[] = {{(void *)&head, sizeof head},
-                            {(void *)(uintptr_t)first, first_bytes},
-                            {(void *)(uintptr_t)second, second_bytes}};
+    struct iovec parts[] = {
+        {(void *)&head, sizeof head}, {(void *)first, first_bytes}, {(void *)second, second_bytes}};
     const int count = sizeof parts / sizeof *parts;
     for (int at = 0; at < count;) {
         const ssize_t written = writev(fd, &parts[at], count - at);
