@@ -66,8 +66,13 @@ class arena_scope {
 };
 
 inline void fail(ms_pool *p, const char *what, const char *why) {
-    if (p->error.code == 0)
+    if (p->error.code != 0)
+        return;
+    if (p->device.is_cpu())
         ms_error_set(&p->error, MS_EINTERNAL, "libtorch: %s: %s", what, why);
+    else /* it may have been lost */
+        ms_error_about(&p->error, MS_EUNSUPPORTED, p->device.str().c_str(), "libtorch: %s: %s",
+                       what, why);
 }
 
 inline ms_tensor *keep(ms_pool *p, at::Tensor value) {
@@ -87,6 +92,8 @@ template <typename F> ms_tensor *guarded(ms_pool *p, const char *what, F &&body)
         return body();
     } catch (const std::bad_alloc &) {
         ms_error_set(&p->error, MS_ENOMEM, "libtorch: %s: out of memory", what);
+    } catch (const c10::OutOfMemoryError &) {
+        ms_error_set(&p->error, MS_ENOMEM, "libtorch: %s: the device is out of memory", what);
     } catch (const c10::Error &e) {
         fail(p, what, e.what_without_backtrace());
     } catch (const std::exception &e) {
