@@ -199,8 +199,11 @@ static void what_a_stranger_takes_is_put_back(void **state) {
     struct ms_reaped reaped;
     int count = 0;
     (void)state;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        const int64_t before_ms = ms_unix_ms();
         put(520 + i, ids[i]);
+        UNTIL(ms_unix_ms() > before_ms + 1); /* so that one is older than the next */
+    }
     reserve(&job, token, LEASE_MS); /* the oldest: leased */
     OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
     assert_int_equal(reaped.taken, 0);

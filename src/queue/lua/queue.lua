@@ -31,7 +31,7 @@ end
 
 -- The id that an item stands for. nil: it is neither an id nor the JSON of a record.
 local function id_of(item)
-    if #item == 56 and not item:find('[^0-9a-f]') then
+    if is_id(item) then
         return item
     end
     local id = item:match('^{"songhash":"(%x+)"')
@@ -84,9 +84,9 @@ end
 
 -- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is
 -- none). erase: '1': the record goes. in_front: '1': it is served next. item: what stands for it on
--- the list, when it is put there; '': what did so before. stranger: an item that leaves the list with
--- the save; '': none. created: '0': now. ...: the hash's other fields, name and value in turn. Returns the position and the time of creation; nil:
--- another revision is stored.
+-- the list, when it is put there; '': what did so before. stranger: an item that leaves the list
+-- with the save; '': none. created: '0': now. ...: the hash's other fields, name and value in turn.
+-- Returns the position and the time of creation; nil: another revision is stored.
 function operations.save(id, expected, erase, place, in_front, item, stranger, model, state, created,
                          not_before, lease_until, due, max, ...)
     local key = record_key(id)
