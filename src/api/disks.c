@@ -34,8 +34,9 @@ bool ms_api_has_space(struct ms_api *api, struct ms_problem *problem) {
         const struct ms_api_disk *disk = &api->options.disks[i];
         if (disk->path == NULL || has_space(api, disk, &one))
             continue;
+        if (all)
+            *problem = one;
         all = false;
-        *problem = one;
     }
     if (!all && !atomic_exchange(&api->full, true))
         ms_log(MS_LOG_WARN, "not ready: %s", problem->text);
