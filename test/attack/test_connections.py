@@ -191,9 +191,10 @@ def test_few_descriptors(site, held):
     assert "limit of open files (ulimit -n) is 256" in serve.text()
     assert "--max-connections" in serve.text()
     bodies = hold(held, site.port, HALF_BODY, 150)  # each wants a file, too
-    assert ask(site.port, "/healthz") in (200, 503)  # at once, instead of never
+    # An answer or an end (0), at once, instead of nothing for ever: the end may overtake the 503.
+    assert ask(site.port, "/healthz") in (200, 503, 0)
     peers = bodies + hold(held, site.port, HALF_HEAD, 300)
-    assert ask(site.port, "/healthz") == 503
+    assert ask(site.port, "/healthz") in (503, 0)
     for path in ("/healthz", "/readyz", "/metrics"):
         assert ask(site.admin, path) == 200
     assert "cannot accept" not in serve.text()
