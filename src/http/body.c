@@ -29,16 +29,21 @@ static void refuse_for_disk(struct ms_body *body, const char *scratch) {
     refuse(body, 503, "the server has no room for uploads now; try again later");
 }
 
-int ms_http_file_new(const char *folder) {
-    char *path = ms_strdupf("%s/http-XXXXXX", folder);
+int ms_http_file_new(const struct ms_http_server *server) {
+    char *path = ms_strdupf("%s/http-XXXXXX", server->options.scratch_dir);
     if (path == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    const int fd = mkostemp(path, O_CLOEXEC);
+    int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
         (void)unlink(path);
     free(path);
+    if (fd > server->highest_fd) { /* the kernel gives out the lowest free one */
+        (void)close(fd);
+        errno = EMFILE;
+        fd = -1;
+    }
     return fd;
 }
 
@@ -55,7 +60,7 @@ bool ms_http_file_write(int fd, const char *bytes, size_t size) {
 static void keep(struct ms_http_server *server, struct ms_body *body, const char *data,
                  size_t size) {
     if (body->fd < 0)
-        body->fd = ms_http_file_new(server->options.scratch_dir);
+        body->fd = ms_http_file_new(server);
     if (body->fd < 0 || !ms_http_file_write(body->fd, data, size)) {
         refuse_for_disk(body, server->options.scratch_dir);
         return;

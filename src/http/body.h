@@ -35,8 +35,9 @@ struct ms_body {
     size_t rest_bytes;
 };
 
-/* A new file without a name in the folder; -1: errno says why not. */
-int ms_http_file_new(const char *folder);
+/* A new file without a name in the scratch folder. -1: errno says why not; EMFILE also where only
+ * the descriptors are left that new connections and others need. */
+int ms_http_file_new(const struct ms_http_server *server);
 /* False: errno says why not. */
 bool ms_http_file_write(int fd, const char *bytes, size_t size);
 

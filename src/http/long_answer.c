@@ -30,8 +30,8 @@ bool ms_exchange_answer_by_file(struct ms_exchange *exchange, const void *bytes,
     struct long_answer *answer = malloc(sizeof *answer);
     if (answer == NULL)
         return false;
-    *answer = (struct long_answer){.fd = ms_http_file_new(exchange->server->options.scratch_dir),
-                                   .bytes = (int64_t)size};
+    *answer =
+        (struct long_answer){.fd = ms_http_file_new(exchange->server), .bytes = (int64_t)size};
     if (answer->fd < 0 || !ms_http_file_write(answer->fd, bytes, size)) {
         if (answer->fd >= 0)
             (void)close(answer->fd);
