@@ -15,7 +15,8 @@
 #include "reply.h"
 
 #define LOOK_MS 500
-#define LOST_MS 2000 /* between looks while the queue cannot be reached */
+#define LOOKS_PER_S 1000 /* of all listeners together; where they are more, each looks less often */
+#define LOST_MS 2000     /* between looks while the queue cannot be reached */
 #define HEARTBEAT_S 15
 #define EVENT_ID_MAX 64
 
@@ -28,6 +29,17 @@ struct listener {
     double sent_s;
     bool over;
 };
+
+static int look_ms(struct ms_api *api) {
+    const int fair_ms = (int)((int64_t)atomic_load(&api->listeners) * 1000 / LOOKS_PER_S);
+    return fair_ms > LOOK_MS ? fair_ms : LOOK_MS;
+}
+
+static void close_events(void *context) {
+    struct listener *l = context;
+    (void)atomic_fetch_sub(&l->api->listeners, 1);
+    free(l);
+}
 
 /* Two jobs have different ids if the change is worth an event. */
 static void event_id(const struct ms_job *job, char out[EVENT_ID_MAX]) {
@@ -99,7 +111,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     *again_ms = 0;
     if (l->over)
         return 0;
-    *again_ms = LOOK_MS;
+    *again_ms = look_ms(l->api);
     struct ms_problem problem;
     if (ms_api_find(l->api, l->id, &job, &problem)) {
         ms_api_look_now_and_then(l->api, &job);
@@ -144,6 +156,7 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     if (l == NULL)
         return; /* 500 */
     l->api = api;
+    (void)atomic_fetch_add(&api->listeners, 1);
     (void)snprintf(l->id, sizeof l->id, "%s", call->params[0]);
     (void)snprintf(l->seen, sizeof l->seen, "%s", last != NULL ? last : "");
     l->state = -1;
@@ -151,6 +164,6 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     ms_http_add_header(call, "Cache-Control", "no-store");
     ms_http_add_header(call, "X-Accel-Buffering", "no"); /* proxies must not buffer it */
     const struct ms_http_stream stream = {
-        .length = -1, .read = read_events, .close = free, .context = l};
+        .length = -1, .read = read_events, .close = close_events, .context = l};
     ms_http_reply_stream(call, 200, "text/event-stream", &stream);
 }

@@ -32,7 +32,8 @@ struct ms_api {
     atomic_bool draining;
     /* the warning of a queue that may lose jobs */
     atomic_bool warned;
-    atomic_bool full; /* a disk had too little space when it was last looked at */
+    atomic_bool full;     /* a disk had too little space when it was last looked at */
+    atomic_int listeners; /* to events */
 
     pthread_mutex_t lock;
     struct ms_api_link *idle;

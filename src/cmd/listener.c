@@ -5,8 +5,9 @@
 
 #define STOP_MS 1000 /* for the last answers */
 /* Probes and scrapers are few. They must get through when all other connections are there: these
- * may use descriptors that those leave. */
+ * may use descriptors that those leave. Nor may one of them keep out the others. */
 #define CONNECTIONS 16
+#define CONNECTIONS_OF_ONE 8
 #define SPARE_DESCRIPTORS 16
 
 static void *run(void *server) {
@@ -23,6 +24,7 @@ int ms_listener_start(struct ms_listener *listener, const struct ms_http_server_
         return 0;
     listen.threads = 2;
     listen.max_connections = CONNECTIONS;
+    listen.max_client_connections = CONNECTIONS_OF_ONE;
     listen.spare_descriptors = SPARE_DESCRIPTORS;
     int rc = ms_http_server_new(&listen, &listener->server, err);
     if (rc != 0)

@@ -21,6 +21,7 @@
 #define BACKLOG 1024
 #define ACCEPT_AGAIN_MS 100
 #define LOG_S 60 /* between two lines about connections that are refused */
+#define DROPS 16 /* reads of what a client sent that is turned away: it may send for ever */
 
 /* ---- limits ---- */
 
@@ -34,7 +35,7 @@ static void turn_away(struct ms_http_server *server, int fd, int status, const c
                               status, phrase);
     (void)!send(fd, answer, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
-    while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) == (ssize_t)sizeof drop)
+    for (int i = 0; i < DROPS && recv(fd, drop, sizeof drop, MSG_DONTWAIT) > 0; i++)
         ;
     close(fd);
     ms_metric_add(&ms_http_refused, 1, limit, NULL);

@@ -54,7 +54,7 @@ void ms_answer_send(struct ms_connection *c) {
     }
     c->queued_bytes = (int64_t)evbuffer_get_length(c->out);
     c->owed_bytes = c->queued_bytes;
-    ms_connection_want_to_read(c, c->in_bytes < server->options.max_header_bytes);
+    ms_connection_want_to_read(c, c->in_bytes < ms_connection_most_in(c));
     ms_connection_pace(c, 0);
     ms_answer_flush(c);
 }

@@ -154,11 +154,12 @@ static void read_more(struct ms_exchange *e) {
     }
 }
 
-/* A page may end with the body: the file gets one byte more, which is 0. */
+/* A page may end with the body: the file gets one byte more, which is 0. It is written, because to
+ * touch a page that a full disk has no room for would end the process. */
 static void map_file(struct ms_body *body, const char *scratch) {
     const size_t size = (size_t)body->bytes + 1;
     void *map = MAP_FAILED;
-    if (ftruncate(body->fd, (off_t)size) == 0)
+    if (ms_http_file_write(body->fd, "", 1))
         map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, body->fd, 0);
     if (map == MAP_FAILED)
         refuse_for_disk(body, scratch);

@@ -13,7 +13,8 @@ TAILQ_HEAD(ms_idle_list, ms_connection);
 struct ms_client {
     struct ms_client *next;
     uint8_t key[16];
-    /* its connections; of clients behind a proxy, its requests at work */
+    /* its connections, and its requests at work whose connection is gone; of clients behind a
+     * proxy, its requests at work */
     int count;
     /* of its connections those on which nothing is asked, longest first */
     struct ms_idle_list idle;

@@ -32,7 +32,11 @@ struct ms_metric ms_http_refused = {
     .known = {"connections", "address", "descriptors"},
 };
 
-#define UNSENT_BYTES (256 << 10) /* not yet sent, in the buffer of the kernel */
+/* Not yet sent, in the kernel, which counts as this process' memory: a client that reads nothing
+ * costs 49 KB there (256 KiB would cost 357). What is under way is not limited by it, so that a
+ * fast reader at the end of a long path loses nothing; one that acknowledges nothing is too slow,
+ * see ms_answer_check_pace. */
+#define UNSENT_BYTES (32 << 10)
 
 void ms_connection_set_timer(struct ms_connection *c, int ms) {
     const struct timeval after = {ms / 1000, ms % 1000 * 1000L};
@@ -79,6 +83,21 @@ void ms_connection_want_to_read(struct ms_connection *c, bool wanted) {
         (void)event_del(c->readable);
 }
 
+size_t ms_connection_most_in(const struct ms_connection *c) {
+    const size_t most = c->server->options.max_header_bytes;
+    return c->state == ANSWER && most > MS_LEAST_IN_BYTES ? MS_LEAST_IN_BYTES : most;
+}
+
+void ms_connection_fit_in(struct ms_connection *c) {
+    char *in = c->in_bytes > 0 ? realloc(c->in, c->in_bytes) : NULL;
+    if (c->in_bytes > 0 && in == NULL)
+        return;
+    if (c->in_bytes == 0)
+        free(c->in);
+    c->in = in;
+    c->in_capacity = c->in_bytes;
+}
+
 void ms_connection_close(struct ms_connection *c) {
     struct ms_http_server *server = c->server;
     if (c->fd < 0)
@@ -95,7 +114,10 @@ void ms_connection_close(struct ms_connection *c) {
     }
     c->fd = -1;
     ms_connection_wake(c);
-    ms_clients_leave(&server->clients, c->client);
+    if (c->exchange != NULL && c->client != NULL) /* it counts as long as a pool works for it */
+        c->exchange->client = c->client;
+    else
+        ms_clients_leave(&server->clients, c->client);
     c->client = NULL;
     if (c->exchange != NULL) {
         /* 499, as in nginx: the client closed before there was an answer */
@@ -165,9 +187,7 @@ static void begin_request(struct ms_connection *c) {
     c->blank_skipped = false;
     c->complete = false;
     if (c->in_bytes == 0) {
-        free(c->in);
-        c->in = NULL;
-        c->in_capacity = 0;
+        ms_connection_fit_in(c);
         fall_asleep(c);
     } else {
         c->begun_s = ms_monotonic_s();

@@ -14,6 +14,7 @@
 struct evbuffer;
 struct event;
 
+#define MS_LEAST_IN_BYTES 2048
 #define MS_LINGER_IDLE_MS 5000  /* without a byte from the client */
 #define MS_LINGER_DRAIN_MS 1000 /* in all, while the server drains */
 
@@ -101,6 +102,10 @@ void ms_connection_pace(struct ms_connection *c, int64_t moved);
  * later. */
 bool ms_connection_is_slow(struct ms_connection *c, int64_t moved);
 void ms_connection_want_to_read(struct ms_connection *c, bool wanted);
+/* How much `in` may hold: a whole head, and little of the requests behind the one at work. */
+size_t ms_connection_most_in(const struct ms_connection *c);
+/* Gives back what `in` has room for and does not hold. */
+void ms_connection_fit_in(struct ms_connection *c);
 /* Closes with a reset, so that the client cannot take a part of an answer for the whole. */
 void ms_connection_break_off(struct ms_connection *c);
 /* The answer is written: goes on to the next request, or closes. */

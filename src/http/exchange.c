@@ -24,7 +24,7 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t
     struct ms_exchange *exchange = calloc(1, sizeof *exchange);
     if (exchange == NULL)
         return NULL;
-    exchange->text = malloc(3 * size + 3); /* the head, the path and the parameters */
+    exchange->text = malloc(size + 1);
     if (exchange->text == NULL) {
         free(exchange);
         return NULL;
@@ -60,6 +60,7 @@ static void free_exchange(struct ms_exchange *exchange) {
     exchange->server->exchange_count--;
     ms_clients_leave(&exchange->server->clients, exchange->client);
     free(exchange->text);
+    free(exchange->path);
     free(exchange);
 }
 

@@ -62,11 +62,14 @@ struct ms_exchange {
 
     struct ms_http_call call;
     struct ms_http_head head;
-    /* holds the strings of head, call.path and call.params */
+    /* holds the strings of head */
     char *text;
+    /* holds those of call.path and call.params; NULL: none yet */
+    char *path;
     char request_id[65];
     char peer[MS_IP_TEXT_BYTES];
-    /* Who asks, where a proxy said so: counted until the exchange is over. Else NULL */
+    /* Who asks: of clients behind a proxy, and of those whose connection is closed already. It is
+     * counted until the exchange is over. Else NULL */
     struct ms_client *client;
     struct ms_body body;
 

@@ -19,7 +19,6 @@
 #include "origin.h"
 #include "router.h"
 
-#define MIN_IN_BYTES 2048
 #define DROP_BYTES (64 << 10) /* of a body that the route does not accept */
 #define RATE_S 2              /* the least that a body's rate is measured over */
 #define AGAIN_MS 100
@@ -32,7 +31,9 @@ static const char *const too_many_wait = "too many requests are waiting; try aga
 
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
+    if (atomic_load(&e->abandoned)) {
+        ;                                 /* nobody waits for it */
+    } else if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
         ms_exchange_error(e, 503, too_many_wait);
         ms_http_add_header(&e->call, "Retry-After", "5");
     } else {
@@ -46,7 +47,7 @@ static void dispatch(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     c->state = ANSWER;
     (void)event_del(c->timer);
-    ms_connection_want_to_read(c, c->in_bytes < c->server->options.max_header_bytes);
+    ms_connection_want_to_read(c, c->in_bytes < ms_connection_most_in(c));
     e->call.body = e->body.map != NULL ? e->body.map : "";
     e->call.body_bytes = (size_t)e->body.bytes;
     if (e->route->where == MS_HTTP_LOOP) {
@@ -153,8 +154,9 @@ static void begin_body(struct ms_connection *c) {
                              has_body);
         return;
     }
-    (void)ms_http_route_params(e->route->pattern, e->call.path,
-                               (char *)e->call.path + strlen(e->call.path) + 1, e->call.params);
+    if (e->path != NULL)
+        (void)ms_http_route_params(e->route->pattern, e->path, e->path + strlen(e->path) + 1,
+                                   e->call.params);
     e->body.is_kept = e->route->max_body_bytes > 0;
     e->body.most = e->body.is_kept ? e->route->max_body_bytes : DROP_BYTES;
     if (length > e->body.most || length > server->options.max_inflight_bytes) {
@@ -209,6 +211,7 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
     c->in_bytes -= size;
     if (c->in_bytes > 0)
         memmove(c->in, c->in + size, c->in_bytes);
+    ms_connection_fit_in(c);
     return e;
 }
 
@@ -286,12 +289,16 @@ static bool take_head(struct ms_connection *c) {
     }
     c->keep_alive = !e->head.close;
     if (strcmp(e->head.path, "*") != 0) {
-        char *path = e->text + size + 1;
-        if (!ms_http_decode_path(e->head.path, path)) {
+        e->path = malloc(2 * (strlen(e->head.path) + 1));
+        if (e->path == NULL) {
+            ms_connection_close(c);
+            return true;
+        }
+        if (!ms_http_decode_path(e->head.path, e->path)) {
             ms_answer_send_error(c, 400, "the path is malformed", true);
             return true;
         }
-        e->call.path = path;
+        e->call.path = e->path;
     }
     if (admit(c))
         begin_body(c);
@@ -302,9 +309,10 @@ static bool take_head(struct ms_connection *c) {
 
 /* Reads into `in` as much as it has room for. */
 static void fill_in(struct ms_connection *c) {
-    const size_t most = c->server->options.max_header_bytes;
+    const size_t most = ms_connection_most_in(c);
     if (c->in_bytes == c->in_capacity && c->in_capacity < most) {
-        size_t capacity = c->in_capacity < MIN_IN_BYTES ? MIN_IN_BYTES : 2 * c->in_capacity;
+        size_t capacity =
+            c->in_capacity < MS_LEAST_IN_BYTES ? MS_LEAST_IN_BYTES : 2 * c->in_capacity;
         char *in = realloc(c->in, capacity < most ? capacity : most);
         if (in == NULL) {
             ms_connection_close(c);

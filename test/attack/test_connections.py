@@ -130,6 +130,14 @@ def test_one_address_takes_only_its_own(site, held):
     assert gauge(site, 'msaas_http_refused_total{limit="address"}') > (ONE_ADDRESS - OF_ADDRESS) / 2
 
 
+def test_one_address_leaves_probes_their_port(site, held):
+    site.serve("--admin-port", site.admin)
+    hold(held, site.admin, HALF_HEAD, 20)
+    assert ask(site.admin, "/healthz") == 429
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert ask(site.admin, path, "127.0.0.2") == 200
+
+
 def test_idle_ones_give_way(site, held):
     """Nobody is locked out by connections on which nothing is asked."""
     site.serve("--admin-port", site.admin, *LIMITS)

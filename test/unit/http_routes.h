@@ -215,6 +215,13 @@ static inline struct ms_http_server_options options_of(void) {
         .host = "127.0.0.1", .routes = routes, .threads = 4, .done = done, .allowed_hosts = "h"};
 }
 
+/* The client goes without a goodbye: the server learns of it while the answer is at work. */
+static inline void go_away(int fd) {
+    const struct linger now = {1, 0};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    close(fd);
+}
+
 static struct peer shared; /* with no short deadlines, for all tests that need none */
 
 static inline int start_shared(void **state) {

@@ -197,6 +197,23 @@ static void refuses_long_names_and_other_methods(void **state) {
     expect_empty();
 }
 
+/* GET removes in /apiv1, and a page's images need no Origin. */
+static void a_page_of_others_removes_nothing(void **state) {
+    static const char *const foreign[] = {"cross-site", "same-site", "anything"};
+    static const char *const own[] = {"same-origin", "none"}; /* the address bar */
+    static const char path[] = "/apiv1/remove/" ID0 "/bass";
+    char header[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        (void)snprintf(header, sizeof header, "Sec-Fetch-Site: %s\r\n", foreign[i]);
+        expect_problem(foreign[i], call_at(peer.port, "GET", path, header, NULL, 0), 403, NULL);
+    }
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        (void)snprintf(header, sizeof header, "Sec-Fetch-Site: %s\r\n", own[i]);
+        expect_problem(own[i], call_at(peer.port, "GET", path, header, NULL, 0), 404, NULL);
+    }
+}
+
 static void refuses_what_is_too_large(void **state) {
     const size_t size = 3 * MAX_SONG;
     char *song = calloc(1, size + 100);
@@ -407,6 +424,7 @@ int main(void) {
         cmocka_unit_test(refuses_what_is_wrong),
         cmocka_unit_test(an_unknown_model_is_told_the_known_ones),
         cmocka_unit_test(refuses_long_names_and_other_methods),
+        cmocka_unit_test(a_page_of_others_removes_nothing),
         cmocka_unit_test(refuses_what_is_too_large),
         cmocka_unit_test(answers_while_the_queue_is_lost),
         cmocka_unit_test(answers_while_the_store_is_lost),

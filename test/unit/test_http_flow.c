@@ -7,6 +7,8 @@
 #define MANY 100
 /* Of a connection: itself, its request, and 16 KiB of its body or answer. */
 #define CONNECTION_BYTES (32 << 10)
+/* What a client that reads nothing is given: what the kernel keeps at both ends. */
+#define UNREAD_BYTES (192 << 10)
 
 /* What all threads have of the heap. A sanitizer's own heap does not tell: 0. */
 static size_t heap_bytes(void) {
@@ -257,10 +259,51 @@ static void costs_no_memory_while_nobody_reads(void **state) {
     }
 }
 
+/* Heads that are as long as they may be, with others behind them that have to wait. */
+static void long_heads_cost_their_length(void **state) {
+    static char head[15000], behind[40000];
+    const int closed = atomic_load(&closes);
+    int fds[MANY];
+    (void)state;
+    memset(head, 'x', sizeof head);
+    memset(behind, 'x', sizeof behind);
+    const size_t before = heap_bytes();
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = dial(shared.port);
+        assert_true(say_text(fds[i], "GET /stream/-1/-1 HTTP/1.1\r\nHost: h\r\nX: "));
+        assert_true(say(fds[i], head, sizeof head) && say_text(fds[i], "\r\n\r\n"));
+        free(hear_until(fds[i], "\r\n\r\n"));
+        assert_true(say(fds[i], behind, sizeof behind));
+    }
+    wait_until_still();
+    expect_little_memory(before, MANY * 3 / 2);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    wait_until_equal(&closes, closed + MANY);
+}
+
+/* What the kernel keeps of an answer counts as the server's memory. */
+static void leaves_little_unsent_to_the_kernel(void **state) {
+    static const char *const cases[] = {GET("/pass/100000000/-1"), GET("/stream/-1/-1")};
+    const int small = 4096, closed = atomic_load(&closes);
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        const int fd = dial(shared.port);
+        atomic_store(&given, 0);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+        assert_true(say_text(fd, cases[c]));
+        free(hear_until(fd, "\r\n\r\n"));
+        wait_until_still();
+        if (atomic_load(&given) > UNREAD_BYTES)
+            fail_msg("%lld bytes were given", (long long)atomic_load(&given));
+        close(fd);
+    }
+    wait_until_equal(&closes, closed + 2);
+}
+
 /* The socket is the pool's at that moment. */
 static void survives_clients_that_go_while_bytes_move(void **state) {
     static char some[MIB];
-    const struct linger now = {1, 0};
     (void)state;
     for (int i = 0; i < 200; i++) {
         const int fd = dial(shared.port);
@@ -271,8 +314,7 @@ static void survives_clients_that_go_while_bytes_move(void **state) {
             assert_true(say_text(fd, POST("/large", "Content-Length: 8000000\r\n", "")));
             assert_true(say(fd, some, 1 + (size_t)i * 4000));
         }
-        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-        close(fd);
+        go_away(fd);
     }
     wait_until_equal(&closes, atomic_load(&opens));
     char *answer = ask(shared.port, POST("/echo", "Content-Length: 3\r\n", "abc"));
@@ -310,6 +352,8 @@ int main(void) {
         cmocka_unit_test(keeps_large_answers_on_the_disk),
         cmocka_unit_test(breaks_off_what_fails),
         cmocka_unit_test(costs_no_memory_while_nobody_reads),
+        cmocka_unit_test(long_heads_cost_their_length),
+        cmocka_unit_test(leaves_little_unsent_to_the_kernel),
         cmocka_unit_test(survives_clients_that_go_while_bytes_move),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -2,6 +2,8 @@
 #include "http_routes.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/resource.h>
 
 #include "clients.h"
 #include "msaas/networks.h"
@@ -150,6 +152,28 @@ static void counts_the_requests_of_clients_of_a_proxy(void **state) {
     ms_networks_free(proxies);
 }
 
+/* Whose request is at work counts, though the connection is gone. */
+static void counts_those_that_left(void **state) {
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    (void)state;
+    options.max_client_connections = 2;
+    peer_start(&peer, &options);
+    for (int i = 0; i < 2; i++) {
+        const int told_before = atomic_load(&told), fd = dial(peer.port);
+        assert_true(say_text(fd, GET("/wait")));
+        sem_wait(&entered);
+        go_away(fd);
+        wait_until_equal(&told, told_before + 1);
+    }
+    assert_int_equal(status_from("127.0.0.1", peer.port, ""), 429);
+    assert_int_equal(status_from("127.0.0.2", peer.port, ""), 200);
+    sem_post(&gate);
+    sem_post(&gate);
+    await_status("127.0.0.1", peer.port, "", 200);
+    peer_stop(&peer, 0);
+}
+
 static void refuses_pages_of_others(void **state) {
     (void)state;
     assert_int_equal(status_from("127.0.0.1", shared.port, "Origin: http://h\r\n"), 200);
@@ -189,13 +213,53 @@ static void takes_a_64_of_ipv6_for_one(void **state) {
         assert_null(clients.buckets[i]);
 }
 
+/* The last test: the limit of the process stays so low. */
+#define FEW 64
+#define SPARE 16
+
+static void leaves_descriptors_for_everything_else(void **state) {
+    const struct rlimit few = {FEW, FEW};
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    int fds[FEW], count = 0;
+    (void)state;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    options.max_connections = 1000;
+    options.spare_descriptors = SPARE;
+    peer_start(&peer, &options);
+    for (int status = 200; status == 200 && count < FEW; count++) {
+        fds[count] = dial(peer.port);
+        assert_true(say_text(fds[count], EVENTS "\r\n"));
+        char *head = hear_until(fds[count], "\r\n\r\n");
+        status = status_of(head);
+        assert_true(status == 200 || status == 503);
+        free(head);
+    }
+    assert_true(count < FEW / 2); /* each takes two, one of them the client's */
+    close(fds[--count]);
+    for (int fd = FEW - SPARE / 2; fd < FEW; fd++)
+        assert_int_equal(fcntl(fd, F_GETFD), -1);
+    close(fds[--count]);
+    await_status("127.0.0.1", peer.port, "", 200);
+    /* One on which nothing is asked gives way. */
+    const int idle = idle_from("127.0.0.1", peer.port);
+    await_status("127.0.0.1", peer.port, "", 200);
+    assert_false(is_open(idle));
+    close(idle);
+    while (count > 0)
+        close(fds[--count]);
+    peer_stop(&peer, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes_idle_ones_first),
         cmocka_unit_test(counts_the_connections_of_an_address),
         cmocka_unit_test(counts_the_requests_of_clients_of_a_proxy),
+        cmocka_unit_test(counts_those_that_left),
         cmocka_unit_test(refuses_pages_of_others),
         cmocka_unit_test(takes_a_64_of_ipv6_for_one),
+        cmocka_unit_test(leaves_descriptors_for_everything_else),
     };
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
 }

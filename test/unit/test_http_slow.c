@@ -209,6 +209,45 @@ static void ends_readers_that_stall(void **state) {
 
 #define WAIT_MS 50
 
+/* A client whose request is at work. On a busy machine it may wait too long for a thread: then it
+ * is answered 503 and asks again. */
+static int begin_slow(int port) {
+    const double until = ms_monotonic_s() + PATIENCE_S;
+    for (;;) {
+        const int fd = dial(port);
+        struct pollfd heard = {.fd = fd, .events = POLLIN};
+        assert_true(say_text(fd, GET("/slow")));
+        while (poll(&heard, 1, 1) == 0) {
+            if (sem_trywait(&entered) == 0)
+                return fd;
+            assert_true(ms_monotonic_s() < until);
+        }
+        char *answer = hear_all(fd, NULL, NULL);
+        assert_int_equal(status_of(answer), 503);
+        free(answer);
+        close(fd);
+    }
+}
+
+static void end_slow(int fd) {
+    sem_post(&gate);
+    char *answer = hear_all(fd, NULL, NULL);
+    assert_string_equal(body_of(answer), "waited");
+    free(answer);
+    close(fd);
+}
+
+static void await_pool(int port) {
+    const double until = ms_monotonic_s() + PATIENCE_S;
+    for (int status = 503; status != 200;) {
+        assert_true(ms_monotonic_s() < until);
+        char *answer = ask(port, GET("/pool"));
+        status = status_of(answer);
+        assert_true(status == 200 || status == 503);
+        free(answer);
+    }
+}
+
 static void slow_ones_hold_up_nobody_else(void **state) {
     struct ms_http_server_options options = options_of();
     (void)state;
@@ -216,46 +255,25 @@ static void slow_ones_hold_up_nobody_else(void **state) {
     options.max_wait_ms = WAIT_MS;
     struct peer peer;
     peer_start(&peer, &options);
-    int working[2];
-    for (int i = 0; i < 2; i++) {
-        working[i] = dial(peer.port);
-        assert_true(say_text(working[i], GET("/slow")));
-        sem_wait(&entered);
-    }
-    int late = dial(peer.port);
+    const int first = begin_slow(peer.port), second = begin_slow(peer.port);
+    const int late = dial(peer.port);
     assert_true(say_text(late, GET("/slow")));
-    /* While no thread is left for slow ones, the others are served: more than once, and for longer
-     * than a slow one may wait. */
-    double from_s = ms_monotonic_s();
-    char *answer;
-    for (int served = 0; served < 2 || ms_monotonic_s() < from_s + 2 * WAIT_MS / 1e3; served++) {
-        answer = ask(peer.port, GET("/pool"));
-        assert_int_equal(status_of(answer), 200);
-        free(answer);
-        if (served == 0) /* by now the server has read what came before */
-            from_s = ms_monotonic_s();
-    }
-    int after = dial(peer.port);
-    sem_post(&gate);
-    sem_post(&gate);
-    answer = hear_all(late, NULL, NULL); /* without having been handled */
+    /* While no thread is left for slow ones, the others are served. By the second answer the server
+     * has read what came before; from then on it goes on for longer than a slow one may wait. */
+    await_pool(peer.port);
+    await_pool(peer.port);
+    const double from_s = ms_monotonic_s();
+    do
+        await_pool(peer.port);
+    while (ms_monotonic_s() < from_s + 2 * WAIT_MS / 1e3);
+    end_slow(first);
+    end_slow(second);
+    char *answer = hear_all(late, NULL, NULL); /* without having been handled */
     assert_int_equal(status_of(answer), 503);
     assert_non_null(strstr(answer, "\r\nRetry-After: "));
     free(answer);
-    for (int i = 0; i < 2; i++) {
-        answer = hear_all(working[i], NULL, NULL);
-        assert_string_equal(body_of(answer), "waited");
-        free(answer);
-        close(working[i]);
-    }
-    assert_true(say_text(after, GET("/slow"))); /* and on it goes */
-    sem_wait(&entered);
-    sem_post(&gate);
-    answer = hear_all(after, NULL, NULL);
-    assert_string_equal(body_of(answer), "waited");
-    free(answer);
     close(late);
-    close(after);
+    end_slow(begin_slow(peer.port)); /* and on it goes */
     peer_stop(&peer, 0);
 }
 
@@ -327,15 +345,40 @@ static void drains_no_longer_than_it_may(void **state) {
 
 static void forgets_clients_that_left_during_the_work(void **state) {
     const int before = atomic_load(&told), fd = dial(shared.port);
-    const struct linger now = {1, 0};
     (void)state;
     assert_true(say_text(fd, GET("/wait")));
     sem_wait(&entered);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-    close(fd);
+    go_away(fd);
     wait_until_equal(&told, before + 1);
     assert_int_equal(atomic_load(&told_status), 499);
     sem_post(&gate);
+}
+
+/* Of one that waits for a thread nothing is done any more. */
+static void does_nothing_for_clients_that_left(void **state) {
+    struct ms_http_server_options options = options_of();
+    const int opens_before = atomic_load(&opens), told_before = atomic_load(&told);
+    (void)state;
+    options.threads = 2; /* one of them for what is not slow */
+    struct peer peer;
+    peer_start(&peer, &options);
+    const int working = dial(peer.port);
+    assert_true(say_text(working, GET("/wait")));
+    sem_wait(&entered);
+    const int left = dial(peer.port);
+    assert_true(say_text(left, GET("/stream/10/10")));
+    for (int i = 0; i < 2; i++) /* by the second answer the server has read what came before */
+        free(ask(peer.port, GET("/hello")));
+    go_away(left);
+    wait_until_equal(&told, told_before + 3);
+    sem_post(&gate);
+    char *answer = ask(peer.port, GET("/pool"));
+    assert_int_equal(status_of(answer), 200);
+    free(answer);
+    free(hear_all(working, NULL, NULL));
+    close(working);
+    peer_stop(&peer, 0);
+    assert_int_equal(atomic_load(&opens), opens_before);
 }
 
 static void names_what_it_cannot_listen_on(void **state) {
@@ -372,6 +415,7 @@ int main(void) {
         cmocka_unit_test(finishes_what_is_at_work),
         cmocka_unit_test(drains_no_longer_than_it_may),
         cmocka_unit_test(forgets_clients_that_left_during_the_work),
+        cmocka_unit_test(does_nothing_for_clients_that_left),
         cmocka_unit_test(names_what_it_cannot_listen_on),
     };
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
