@@ -25,7 +25,7 @@ STEM_BYTES = 10_000_000
 # What 8,000 connections may take, for fewer of them; the allocator's own share is not in it.
 MOST_GROWN = 256 * MIB * 2 * READERS // 8000 + 8 * MIB
 # In the kernel, for each that asked for a stem; other programs' sockets are in it.
-MOST_KEPT = READERS * 80_000 + 8 * MIB
+MOST_KEPT = READERS * 130_000 + 8 * MIB
 UPLOAD_BYTES = 50_000_000
 
 if FULL:
