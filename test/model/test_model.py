@@ -270,8 +270,8 @@ class ModelTest(unittest.TestCase):
             ("models: [a]\nweights: [[1, 1, 1, 1], [1, 1, 1, 1]]", "networks"),
             ("models: [a]\nsegment: 0.01", "segments of 0.01 s"),
             ("models: [a]\nshifts: 2", "line 2: the key shifts"),
-            ("models: [a", "line 1"),
-            ("", "no models"),
+            ("models: [a", "this is not YAML"),
+            ("", "keys with their values"),
         ):
             self.assertIn(part, self.msaas("import", self.make_bag("x.yaml", text), code=1))
         self.make_published(made, "b.safetensors", klass="demucs.hdemucs.HDemucs")
