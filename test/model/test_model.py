@@ -356,6 +356,8 @@ class ModelTest(unittest.TestCase):
         self.check_same(made, self.models / "made.json")
         self.assertEqual({path.name for path in self.models.iterdir()},
                          {"made.json", "made.safetensors"})
+        self.assertEqual(json.loads((self.models / "made.json").read_text())["source"],
+                         f"0badcafe.th, SHA-256 {sha256(source.read_bytes())[:16]}")
         asked = len(server.firsts)
         self.msaas("pull", manifest, "--url", url)  # it is there already
         self.assertEqual(len(server.firsts), asked)
