@@ -35,11 +35,11 @@ struct ms_decoder;
  * is this program started anew: in there it does not return. */
 void ms_decoder_prepare(int argc, char *const argv[]);
 
-/* Opens the best audio stream of `path`. Mono is doubled, surround mixed down (the front channels keep their
- * level, so that the sum may pass full scale), the rate converted to
- * `sample_rate_hz`; encoder delay and padding (gapless information) are cut as the container says.
- * MS_EINPUT: not audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself. The text names
- * `path`. */
+/* Opens the best audio stream of `path`. Mono is doubled, surround mixed down (the front channels
+ * keep their level, so that the sum may pass full scale), the rate converted to `sample_rate_hz`;
+ * encoder delay and padding (gapless information) are cut as the container says. MS_EINPUT: not
+ * audio that can be used; MS_ENOTFOUND / MS_EIO: the file itself; MS_EUNSUPPORTED: the decoder's
+ * process does not run on this machine. The text names `path`. */
 MS_MUST_CHECK int ms_decoder_open(const char *path, int sample_rate_hz, struct ms_decoder **out,
                                   struct ms_error *err);
 void ms_decoder_free(struct ms_decoder *decoder);

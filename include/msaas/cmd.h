@@ -68,8 +68,8 @@ enum ms_precision ms_cmd_precision(const struct ms_options *options, enum ms_opt
 int ms_cmd_lanes(const struct ms_options *options);
 int ms_cmd_batch(const struct ms_options *options); /* --batch */
 
-/* A flag that the first SIGINT or SIGTERM sets; a second one ends the program at once. The first
- * call installs the handlers. */
+/* A flag that SIGINT, SIGTERM and SIGHUP set. A second SIGINT or SIGTERM ends the program at once.
+ * The first call installs the handlers. */
 const atomic_bool *ms_cmd_interrupted(void);
 /* Waits until that flag is set, for at most timeout_ms (< 0: without limit). Returns the flag. Any
  * thread. */

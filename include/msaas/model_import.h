@@ -6,6 +6,7 @@
 
 struct ms_model_import {
     const char *const *files; /* one for each network */
+    const char *const *names; /* under which they are published; NULL: their own */
     int file_count;
     const char *folder; /* of the model; made where it is missing */
     const char *name;   /* of the model; NULL: the manifest's name, else the first file's */

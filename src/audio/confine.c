@@ -49,17 +49,22 @@ static rlim_t address_bytes(void) {
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
+/* All are set, also where one fails. */
 static bool limit_resources(int cpu_s, rlim_t used) {
-    return set_limit(RLIMIT_CPU, (rlim_t)cpu_s) && set_limit(RLIMIT_CORE, 0) &&
-           set_limit(RLIMIT_FSIZE, 0) && set_limit(RLIMIT_NOFILE, 0) &&
-           (!MS_LIMITS_MEMORY || (used > 0 && set_limit(RLIMIT_AS, used + MEMORY_BYTES)));
+    bool set = set_limit(RLIMIT_CPU, (rlim_t)cpu_s);
+    set &= set_limit(RLIMIT_CORE, 0);
+    set &= set_limit(RLIMIT_FSIZE, 0);
+    set &= set_limit(RLIMIT_NOFILE, 0);
+    return set && (!MS_LIMITS_MEMORY || (used > 0 && set_limit(RLIMIT_AS, used + MEMORY_BYTES)));
 }
 
 static bool drop_rights(void) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &head, none) == 0 &&
-           prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+    bool dropped = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+    dropped &= syscall(SYS_capset, &head, none) == 0;
+    dropped &= prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+    return dropped;
 }
 
 /* Without one exception, so that the kernel needs nothing but the numbers: the bits and the size

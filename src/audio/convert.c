@@ -37,9 +37,9 @@ static void channel_gain(enum AVChannel channel, double *left, double *right) {
     }
 }
 
-/* matrix [2 out][channels in], after ITU-R BS.775: the front channels keep their level, whatever the
- * others hold. A mix may pass full scale; a float holds it. Where no speaker is named, all channels
- * count the same. */
+/* matrix [2 out][channels in], after ITU-R BS.775: the front channels keep their level, whatever
+ * the others hold. A mix may pass full scale; a float holds it. Where no speaker is named, all
+ * channels count the same. */
 static void downmix_matrix(const AVChannelLayout *layout, double *matrix) {
     int channels = layout->nb_channels;
     for (int c = 0; c < channels; c++) {

@@ -44,6 +44,9 @@ static bool is_prepared;
 void ms_decoder_prepare(int argc, char *const argv[]) {
     if (argc == 2 && strcmp(argv[0], CHILD_NAME) == 0)
         ms_decode_child((int)strtol(argv[1], NULL, 10));
+    /* Whoever started this program may have ignored it. Then nobody learns how a child ended, and
+     * its number may be another process's when it is killed. */
+    (void)signal(SIGCHLD, SIG_DFL);
     is_prepared = true;
 }
 
@@ -60,9 +63,10 @@ static int lift(int fd) {
     return lifted;
 }
 
-/* Returns an errno. The child gets the song, the pipe and nothing else: no other descriptor, no
- * variable but the linker's, every signal blocked that asks a program to end, since Ctrl-C is for
- * its parent to answer. */
+/* Returns an errno. The child gets the song, the pipe and standard error, which it closes once it
+ * runs: until then the linker may have something to say. No other descriptor, no variable but the
+ * linker's. Every signal that asks a program to end is blocked, since Ctrl-C is for its parent to
+ * answer; all others do what they do by default, above all SIGXCPU. */
 static int spawn(struct ms_decoder *decoder, int output) {
     char rate[16];
     (void)snprintf(rate, sizeof rate, "%d", decoder->rate_hz);
@@ -73,7 +77,8 @@ static int spawn(struct ms_decoder *decoder, int output) {
     char *variables[] = {variable, NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
-    sigset_t blocked;
+    sigset_t blocked, all;
+    (void)sigfillset(&all);
     (void)sigemptyset(&blocked);
     (void)sigaddset(&blocked, SIGINT);
     (void)sigaddset(&blocked, SIGTERM);
@@ -90,11 +95,11 @@ static int spawn(struct ms_decoder *decoder, int output) {
     }
     if ((rc = posix_spawn_file_actions_adddup2(&files, decoder->song, STDIN_FILENO)) == 0 &&
         (rc = posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO)) == 0 &&
-        (rc = posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0)) ==
-            0 &&
         (rc = posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1)) == 0 &&
         (rc = posix_spawnattr_setsigmask(&attributes, &blocked)) == 0 &&
-        (rc = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK)) == 0)
+        (rc = posix_spawnattr_setsigdefault(&attributes, &all)) == 0 &&
+        (rc = posix_spawnattr_setflags(&attributes,
+                                       POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) == 0)
         rc = posix_spawn(&decoder->child, "/proc/self/exe", &files, &attributes, arguments,
                          variables);
     if (rc != 0)
@@ -122,8 +127,8 @@ static int start(struct ms_decoder *decoder, struct ms_error *err) {
     if (output >= 0)
         (void)close(output);
     if (cause != 0)
-        return ms_error_set(err, MS_EIO, "cannot start its decoder, /proc/self/exe: %s",
-                            strerror(cause));
+        return ms_error_set(err, MS_EIO, "cannot start the decoder, /proc/self/exe: %s%s",
+                            strerror(cause), cause == ENOENT ? "; is /proc mounted?" : "");
     decoder->granted_s = MS_DECODE_CPU_S;
     return ms_stream_open(&decoder->stream, decoder->pipe, decoder->rate_hz, err);
 }
@@ -142,31 +147,31 @@ static void stop(struct ms_decoder *decoder, int *status) {
     decoder->child = 0;
 }
 
-/* Why the child ended without a word. What a file did to it, it would do again. */
+/* Why the child ended without a word. What a file did to it, it would do again; before it was ready
+ * it had seen none of the file. */
 static int judge(struct ms_decoder *decoder, struct ms_error *err) {
     const bool was_ready = decoder->stream.ready;
     const bool had_audio = decoder->stream.frames > 0;
     int status = 0;
     stop(decoder, &status);
-    if (WIFEXITED(status) && !was_ready)
-        return ms_error_set(err, MS_EINTERNAL, "its decoder did not start (exit code %d)",
-                            WEXITSTATUS(status));
-    if (!WIFSIGNALED(status))
-        return ms_error_set(err, MS_EINPUT, "ended its decoder (exit code %d)",
-                            WEXITSTATUS(status));
-    switch (WTERMSIG(status)) {
-    case SIGXCPU:
+    const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    char how[60];
+    if (number != 0)
+        (void)snprintf(how, sizeof how, "%s", strsignal(number));
+    else
+        (void)snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
+    if (number == SIGKILL)
+        return ms_error_set(err, MS_ENOMEM,
+                            "its decoder was killed; did the machine's memory run out?");
+    if (!was_ready)
+        return ms_error_set(err, MS_EUNSUPPORTED, "the decoder does not start here (%s)", how);
+    if (number == SIGXCPU)
         return ms_error_set(err, MS_EINPUT, "%s",
                             had_audio ? "takes too long to decode"
                                       : "takes too long to open: it has too many tags or too large "
                                         "an index");
-    case SIGKILL:
-        return ms_error_set(err, MS_ENOMEM,
-                            "its decoder was killed; did the machine's memory run out?");
-    default:
-        return ms_error_set(err, MS_EINPUT, "crashed its decoder (%s)",
-                            strsignal(WTERMSIG(status)));
-    }
+    return ms_error_set(err, MS_EINPUT, "%s its decoder (%s)", number != 0 ? "crashed" : "ended",
+                        how);
 }
 
 /* More audio gives the child more time. */

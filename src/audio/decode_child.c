@@ -55,6 +55,7 @@ static int decode(int sample_rate_hz, struct ms_error *err) {
 
 _Noreturn void ms_decode_child(int sample_rate_hz) {
     struct ms_error err = {0};
+    (void)close(STDERR_FILENO); /* what comes from now on may be a file's */
     const uint32_t missing = ms_confine(MS_DECODE_CPU_S);
     if (ms_message_send(STDOUT_FILENO, MS_MESSAGE_READY, &missing, sizeof missing, NULL, 0) &&
         decode(sample_rate_hz, &err) < 0) {

@@ -1,5 +1,6 @@
-/* From an open file to a demuxer and a decoder, for hostile files. FFmpeg sees only the file's bytes
- * through read_bytes, so that nothing in it can make FFmpeg open another file or the network. The two lists below name the accepted containers and codecs. */
+/* From an open file to a demuxer and a decoder, for hostile files. FFmpeg sees only the file's
+ * bytes through read_bytes, so that nothing in it can make FFmpeg open another file or the network.
+ * The two lists below name the accepted containers and codecs. */
 #include "input.h"
 
 #include <errno.h>
@@ -35,6 +36,9 @@ static const char codecs[] =
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
     ssize_t got;
+    /* Some offsets that a file can name are an error to the kernel. */
+    if (input->at_bytes >= input->size_bytes)
+        return AVERROR_EOF;
     do
         got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
     while (got < 0 && errno == EINTR);

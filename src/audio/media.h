@@ -17,8 +17,8 @@ void ms_media_free(struct ms_media *media);
 
 const struct ms_audio_tags *ms_media_tags(const struct ms_media *media); /* borrowed */
 
-/* The next block of planar stereo, finite or not; *frames == 0: the end. `planes` are the media's own until
- * the next call. */
+/* The next block of planar stereo, finite or not; *frames == 0: the end. `planes` are the media's
+ * own until the next call. */
 MS_MUST_CHECK int ms_media_next(struct ms_media *media, const float *planes[MS_AUDIO_CHANNELS],
                                 int *frames, struct ms_error *err);
 

@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "tags.h"
 
 #define PATIENCE_S 100 /* less than the least --stall that is wise */
+#define LONGEST_WAIT_S 1
 
 /* ---- the writer ---- */
 
@@ -44,20 +46,15 @@ static int nonsense(struct ms_error *err) {
     return ms_error_set(err, MS_EINPUT, "is damaged in a way that confuses the decoder");
 }
 
-/* Waits for more; how long in all is limited, lest a byte now and then keep the reader for ever. */
+/* Waits for more; how long in all is limited, lest a byte now and then keep the reader for ever.
+ * Time in which both were stopped, as by Ctrl-Z, does not count: no single wait is that long. */
 static int wait_for_more(struct ms_stream *stream, struct ms_error *err) {
-    const double patience_s = PATIENCE_S + (double)stream->frames / stream->rate_hz;
     const double begin_s = ms_monotonic_s();
-    const double left_s = patience_s - stream->waited_s;
     struct pollfd more = {.fd = stream->fd, .events = POLLIN};
-    const int rc =
-        left_s > 0
-            ? poll(&more, 1, (int)(left_s < PATIENCE_S ? left_s * 1000 + 1 : PATIENCE_S * 1000))
-            : 0;
-    stream->waited_s += ms_monotonic_s() - begin_s;
-    if (rc < 0 && errno != EINTR)
+    if (poll(&more, 1, LONGEST_WAIT_S * 1000) < 0 && errno != EINTR)
         return ms_error_set(err, MS_EIO, "cannot wait for its decoder: %s", strerror(errno));
-    if (rc == 0 && stream->waited_s >= patience_s)
+    stream->waited_s += fmin(ms_monotonic_s() - begin_s, LONGEST_WAIT_S);
+    if (stream->waited_s >= PATIENCE_S + (double)stream->frames / stream->rate_hz)
         return ms_error_set(err, MS_EIO, "cannot be decoded: the decoder was waited for %.0f s",
                             stream->waited_s);
     return 0;
@@ -168,8 +165,9 @@ static int receive_failure(struct ms_stream *stream, uint32_t bytes, struct ms_e
             text[i] = '?';
     text[bytes] = '\0';
     const int code = (int)number;
-    const bool known = code == MS_EIO || code == MS_ENOMEM || code == MS_EINTERNAL;
-    return ms_error_set(err, known ? code : MS_EINPUT, "%s", text);
+    if (code == MS_ENOMEM) /* not the machine's lack: the writer has a limit of its own */
+        return ms_error_set(err, MS_EINPUT, "asks for more memory than decoding may take");
+    return ms_error_set(err, code == MS_EIO || code == MS_EINTERNAL ? code : MS_EINPUT, "%s", text);
 }
 
 int ms_stream_receive(struct ms_stream *stream, struct ms_error *err) {

@@ -54,8 +54,8 @@ MS_MUST_CHECK int ms_stream_open(struct ms_stream *stream, int fd, int rate_hz,
                                  struct ms_error *err);
 void ms_stream_close(struct ms_stream *stream);
 
-/* Reads one message. MS_EINPUT: the file's fault, also where the messages make no sense. MS_EIO: the
- * writer is too slow; it has 100 s, and as long as the audio lasts. Errors have no subject. */
+/* Reads one message. MS_EINPUT: the file's fault, also where the messages make no sense. MS_EIO:
+ * the writer is too slow; it has 100 s, and as long as the audio lasts. Errors have no subject. */
 MS_MUST_CHECK int ms_stream_receive(struct ms_stream *stream, struct ms_error *err);
 
 #endif

@@ -187,6 +187,11 @@ const atomic_bool *ms_cmd_interrupted(void) {
         (void)sigemptyset(&action.sa_mask);
         (void)sigaction(SIGINT, &action, NULL);
         (void)sigaction(SIGTERM, &action, NULL);
+        /* The terminal was closed: kernel and shell may both say so. `nohup` ignores it. */
+        struct sigaction before;
+        action.sa_flags = SA_RESTART;
+        if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(SIGHUP, &action, NULL);
     }
     return &interrupted;
 }

@@ -98,12 +98,15 @@ static int report_import(const struct run *run, const struct ms_model_info *info
 
 /* ---- import ---- */
 
+/* names: under which the files are published; NULL: their own. */
 static int import_files(const struct run *run, const struct ms_manifest *manifest,
-                        const char *const *files, int count, struct ms_error *err) {
+                        const char *const *files, const char *const *names, int count,
+                        struct ms_error *err) {
     struct ms_model_info info;
     const int rc = ms_model_import(
         &(struct ms_model_import){
             .files = files,
+            .names = names,
             .file_count = count,
             .folder = run->folder,
             .name = ms_options_string(run->options, MS_OPTION_MODEL_NAME),
@@ -125,7 +128,7 @@ static int import_bag(const struct run *run, const char *path, const struct ms_m
         rc = ms_manifest_find_beside(bag, path, files, err);
         if (rc == 0)
             rc = import_files(run, manifest != NULL ? manifest : bag, (const char *const *)files,
-                              bag->info.member_count, err);
+                              NULL, bag->info.member_count, err);
         ms_manifest_close(bag);
     }
     for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++)
@@ -145,7 +148,7 @@ static int import(struct run *run, struct ms_error *err) {
     const char *files[MS_MODEL_MAX_MEMBERS];
     for (int i = 0; i < run->count; i++)
         files[i] = argument(run, i);
-    return import_files(run, NULL, files, run->count, err);
+    return import_files(run, NULL, files, NULL, run->count, err);
 }
 
 /* ---- pull ---- */
@@ -204,8 +207,8 @@ static char *choose_url(const struct run *run, const struct ms_manifest *manifes
 }
 
 /* Downloads the file of one network to `path` and checks it. A download resumed from an earlier run
- * may mix two versions: if it is not right, it starts again from the beginning, once. What is not the
- * file is not kept. */
+ * may mix two versions: if it is not right, it starts again from the beginning, once. What is not
+ * the file is not kept. */
 static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
                  struct ms_http_client *client, const char *path, struct ms_error *err) {
     const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
@@ -277,10 +280,13 @@ static int fetch_all(const struct run *run, const struct ms_manifest *manifest, 
 static int pull_from_web(const struct run *run, const struct ms_manifest *manifest,
                          struct ms_error *err) {
     char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
+    const char *names[MS_MODEL_MAX_MEMBERS];
+    for (int i = 0; i < manifest->info.member_count; i++)
+        names[i] = fetchable(&manifest->networks[i])->file;
     int rc = fetch_all(run, manifest, files, err);
     if (rc == 0)
-        rc = import_files(run, manifest, (const char *const *)files, manifest->info.member_count,
-                          err);
+        rc = import_files(run, manifest, (const char *const *)files, names,
+                          manifest->info.member_count, err);
     for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
         if (rc == 0 && files[i] != NULL)
             unlink(files[i]);
@@ -302,7 +308,7 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
     const char *files[MS_MODEL_MAX_MEMBERS];
     for (int i = 0; i < given; i++)
         files[i] = argument(run, 1 + i);
-    return import_files(run, manifest, files, given, err);
+    return import_files(run, manifest, files, NULL, given, err);
 }
 
 static int pull(struct run *run, struct ms_error *err) {

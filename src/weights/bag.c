@@ -1,5 +1,5 @@
-/* NAME.yaml of a bag, and the networks' files beside it. The text may be hostile: it is read once,
- * from left to right, into arrays of fixed size. Owns nothing; any thread. */
+/* NAME.yaml of a bag, and the networks' files beside it. libyaml reads the text, which may be
+ * hostile: event by event, into arrays of fixed size. Owns nothing; any thread. */
 #include "bag.h"
 
 #include <dirent.h>
@@ -9,17 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <yaml.h>
+
 #include "msaas/model_json.h"
 #include "msaas/sys.h"
 #include "msaas/value.h"
 
+#define MAX_TEXT_BYTES (64 << 10)
+
 /* ---- YAML ---- */
 
+/* Every read_... below begins at the event that is there, and ends at the last one of what it
+ * read. */
 struct reader {
-    const char *text;
-    size_t size, at;
-    size_t line_start;
-    int line;
+    yaml_parser_t parser;
+    yaml_event_t event;
     int rows; /* of weights, the one being read not counted */
     struct ms_manifest *out;
     struct ms_error *err;
@@ -33,128 +37,71 @@ static int malformed(struct reader *reader, const char *fmt, ...) {
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return ms_error_set(reader->err, MS_EMODEL, "line %d: %s", reader->line, text);
+    return ms_error_set(reader->err, MS_EMODEL, "line %zu: %s", reader->event.start_mark.line + 1,
+                        text);
 }
 
-/* '\0' at the end of the text. */
-static char peek(const struct reader *reader, size_t ahead) {
-    if (reader->size - reader->at <= ahead)
-        return '\0';
-    return reader->text[reader->at + ahead];
+static bool is(const struct reader *reader, yaml_event_type_t type) {
+    return reader->event.type == type;
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
+static int next(struct reader *reader) {
+    const yaml_parser_t *parser = &reader->parser;
+    yaml_event_delete(&reader->event);
+    if (yaml_parser_parse(&reader->parser, &reader->event))
+        return 0;
+    if (parser->error == YAML_MEMORY_ERROR)
+        return ms_error_set(reader->err, MS_ENOMEM, "no memory for a bag");
+    /* Where bytes are no text there is no problem_mark. */
+    reader->event.start_mark =
+        parser->error == YAML_READER_ERROR ? parser->mark : parser->problem_mark;
+    return malformed(reader, "this is not YAML: %s", parser->problem);
 }
 
-static void skip_blanks(struct reader *reader) {
-    while (is_blank(peek(reader, 0)))
-        reader->at++;
-    const bool apart = reader->at == reader->line_start || is_blank(reader->text[reader->at - 1]) ||
-                       strchr("[],", reader->text[reader->at - 1]) != NULL;
-    if (peek(reader, 0) == '#' && apart)
-        while (reader->at < reader->size && reader->text[reader->at] != '\n')
-            reader->at++;
+static int expect(struct reader *reader, yaml_event_type_t type) {
+    const int rc = next(reader);
+    return rc != 0 || is(reader, type)
+               ? rc
+               : malformed(reader, "keys with their values were expected, and nothing else");
 }
 
-/* To the next thing that is no blank, line break or comment. */
-static void skip_space(struct reader *reader) {
-    for (;;) {
-        skip_blanks(reader);
-        if (peek(reader, 0) != '\n')
-            return;
-        reader->line_start = ++reader->at;
-        reader->line++;
-    }
-}
-
-static size_t column(const struct reader *reader) {
-    return reader->at - reader->line_start;
-}
-
-static bool at_dash(const struct reader *reader) {
-    const char next = peek(reader, 1);
-    return peek(reader, 0) == '-' && (is_blank(next) || next == '\n' || next == '\0');
-}
-
-/* A plain or quoted scalar. */
-static int read_scalar(struct reader *reader, char *out, size_t capacity) {
-    const char quote = peek(reader, 0);
-    const bool quoted = quote == '\'' || quote == '"';
-    size_t length = 0;
-    reader->at += quoted;
-    const char *begin = reader->text + reader->at;
-    while (reader->at < reader->size &&
-           strchr(quoted ? "'\"\\\n" : " \t\r\n,[]{}:", *(begin + length)) == NULL) {
-        length++;
-        reader->at++;
-    }
-    if (length == 0 || length >= capacity || (quoted && peek(reader, 0) != quote))
-        return malformed(reader, "a name or number was expected, of at most %zu characters",
-                         capacity - 1);
-    reader->at += quoted;
-    memcpy(out, begin, length);
-    out[length] = '\0';
-    return 0;
+/* *out is valid until the next event. */
+static int read_scalar(struct reader *reader, size_t most, const char **out) {
+    const size_t length = is(reader, YAML_SCALAR_EVENT) ? reader->event.data.scalar.length : 0;
+    bool good = length > 0 && length <= most;
+    *out = good ? (const char *)reader->event.data.scalar.value : "";
+    for (size_t i = 0; good && i < length; i++) /* messages quote it */
+        good = (*out)[i] > ' ' && (*out)[i] <= '~';
+    return good ? 0
+                : malformed(reader, "a name or number was expected, of at most %zu characters",
+                            most);
 }
 
 typedef int (*read_item)(struct reader *reader, int index);
 
-/* [a, b], over any number of lines */
-static int read_flow_list(struct reader *reader, int most, read_item read, int *count) {
-    reader->at++;
-    for (*count = 0;; ++*count) {
-        skip_space(reader);
-        if (peek(reader, 0) == ']') {
-            reader->at++;
-            return 0;
-        }
-        if (*count == most)
-            return malformed(reader, "a list has more than %d items", most);
-        const int rc = read(reader, *count);
+/* Returns how many items there are, or an error. */
+static int read_list(struct reader *reader, int most, read_item read) {
+    if (!is(reader, YAML_SEQUENCE_START_EVENT))
+        return malformed(reader, "a list was expected");
+    for (int count = 0;; count++) {
+        int rc = next(reader);
         if (rc != 0)
             return rc;
-        skip_space(reader);
-        if (peek(reader, 0) == ',')
-            reader->at++;
-        else if (peek(reader, 0) != ']')
-            return malformed(reader, "a list lacks a comma or its ']'");
-    }
-}
-
-/* "- a" on lines of its own; the items' dashes stand below each other */
-static int read_block_list(struct reader *reader, int most, read_item read, int *count) {
-    const size_t margin = column(reader);
-    for (*count = 0; at_dash(reader) && column(reader) == margin; ++*count) {
-        if (*count == most)
+        if (is(reader, YAML_SEQUENCE_END_EVENT))
+            return count;
+        if (count == most)
             return malformed(reader, "a list has more than %d items", most);
-        reader->at++;
-        skip_blanks(reader);
-        int rc = read(reader, *count);
+        rc = read(reader, count);
         if (rc != 0)
             return rc;
-        const int line = reader->line;
-        skip_space(reader);
-        if (reader->at < reader->size && reader->line == line && column(reader) > margin)
-            return malformed(reader, "more follows an item of a list");
     }
-    return 0;
-}
-
-static int read_list(struct reader *reader, int most, read_item read, int *count) {
-    skip_space(reader);
-    if (peek(reader, 0) == '[')
-        return read_flow_list(reader, most, read, count);
-    if (at_dash(reader))
-        return read_block_list(reader, most, read, count);
-    return malformed(reader, "a list was expected");
 }
 
 /* ---- what a bag says ---- */
 
 static int read_number(struct reader *reader, double *out) {
-    char text[40];
-    const int rc = read_scalar(reader, text, sizeof text);
+    const char *text;
+    const int rc = read_scalar(reader, 39, &text);
     if (rc != 0)
         return rc;
     return ms_value_real(text, 0, 1e6, out, NULL) == 0
@@ -164,8 +111,8 @@ static int read_number(struct reader *reader, double *out) {
 
 static int read_signature(struct reader *reader, int index) {
     struct ms_manifest_network *network = &reader->out->networks[index];
-    char signature[64];
-    const int rc = read_scalar(reader, signature, sizeof signature);
+    const char *signature;
+    const int rc = read_scalar(reader, 63, &signature);
     if (rc != 0)
         return rc;
     if (!ms_model_name_is_plain(signature))
@@ -185,10 +132,9 @@ static int read_weight(struct reader *reader, int index) {
 
 static int read_row(struct reader *reader, int index) {
     struct ms_model_info *info = &reader->out->info;
-    int count;
-    const int rc = read_list(reader, MS_MODEL_MAX_STEMS, read_weight, &count);
-    if (rc != 0)
-        return rc;
+    const int count = read_list(reader, MS_MODEL_MAX_STEMS, read_weight);
+    if (count < 0)
+        return count;
     if (count == 0 || (index > 0 && count != info->stem_count))
         return malformed(reader, "every network needs a weight for each stem");
     info->stem_count = count;
@@ -196,50 +142,58 @@ static int read_row(struct reader *reader, int index) {
     return 0;
 }
 
-static int read_segment(struct reader *reader) {
-    skip_blanks(reader);
-    return read_number(reader, &reader->out->segment_s);
-}
-
+/* A key and its value. */
 static int read_member(struct reader *reader) {
-    char key[32];
-    int count;
-    if (column(reader) != 0)
-        return malformed(reader, "a key was expected at the left margin");
-    int rc = read_scalar(reader, key, sizeof key);
+    const char *key;
+    int rc = read_scalar(reader, 31, &key);
     if (rc != 0)
         return rc;
-    if (peek(reader, 0) != ':')
-        return malformed(reader, "a key and ':' were expected");
-    reader->at++;
-    if (strcmp(key, "models") == 0 && reader->out->info.member_count == 0)
-        rc = read_list(reader, MS_MODEL_MAX_MEMBERS, read_signature, &count);
-    else if (strcmp(key, "weights") == 0 && reader->rows == 0)
-        rc = read_list(reader, MS_MODEL_MAX_MEMBERS, read_row, &count);
-    else if (strcmp(key, "segment") == 0)
-        rc = read_segment(reader);
-    else
-        rc = malformed(reader, "the key %s is not known, or there twice", key);
-    return rc;
+    const bool models = strcmp(key, "models") == 0 && reader->out->info.member_count == 0;
+    const bool weights = strcmp(key, "weights") == 0 && reader->rows == 0;
+    if (!models && !weights && strcmp(key, "segment") != 0)
+        return malformed(reader, "the key %s is not known, or there twice", key);
+    rc = next(reader);
+    if (rc != 0)
+        return rc;
+    if (!models && !weights)
+        return read_number(reader, &reader->out->segment_s);
+    rc = read_list(reader, MS_MODEL_MAX_MEMBERS, models ? read_signature : read_row);
+    return rc < 0 ? rc : 0;
+}
+
+static int read_document(struct reader *reader) {
+    int rc = expect(reader, YAML_STREAM_START_EVENT);
+    if (rc == 0)
+        rc = expect(reader, YAML_DOCUMENT_START_EVENT);
+    if (rc == 0)
+        rc = expect(reader, YAML_MAPPING_START_EVENT);
+    while (rc == 0 && (rc = next(reader)) == 0 && !is(reader, YAML_MAPPING_END_EVENT))
+        rc = read_member(reader);
+    if (rc == 0)
+        rc = expect(reader, YAML_DOCUMENT_END_EVENT);
+    return rc == 0 ? expect(reader, YAML_STREAM_END_EVENT) : rc;
 }
 
 int ms_bag_parse(const char *text, size_t size, struct ms_manifest *out, struct ms_error *err) {
-    struct reader reader = {.text = text, .size = size, .line = 1, .out = out, .err = err};
+    struct reader reader = {.out = out, .err = err};
     memset(out, 0, sizeof *out);
     out->is_bag = true;
-    if (size >= 4 && memcmp(text, "---\n", 4) == 0)
-        reader.at = 3;
-    for (skip_space(&reader); reader.at < size; skip_space(&reader)) {
-        const int rc = read_member(&reader);
-        if (rc != 0)
-            return rc;
-    }
-    if (out->info.member_count == 0)
-        return malformed(&reader, "the bag names no models");
-    if (reader.rows > 0 && reader.rows != out->info.member_count)
-        return malformed(&reader, "there are weights for %d networks, but %d networks", reader.rows,
-                         out->info.member_count);
-    return 0;
+    if (size > MAX_TEXT_BYTES)
+        return ms_error_set(err, MS_EMODEL, "a bag has at most %d KiB", MAX_TEXT_BYTES >> 10);
+    if (!yaml_parser_initialize(&reader.parser))
+        return ms_error_set(err, MS_ENOMEM, "no memory for a bag");
+    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)(size > 0 ? text : ""),
+                                 size);
+    int rc = read_document(&reader);
+    const int networks = out->info.member_count;
+    if (rc == 0 && networks == 0)
+        rc = malformed(&reader, "the bag names no models");
+    if (rc == 0 && reader.rows > 0 && reader.rows != networks)
+        rc = malformed(&reader, "there are weights for %d networks, but %d networks", reader.rows,
+                       networks);
+    yaml_event_delete(&reader.event);
+    yaml_parser_delete(&reader.parser);
+    return rc;
 }
 
 /* ---- the files beside it ---- */

@@ -241,7 +241,9 @@ static int import_file(struct work *work, int index, struct ms_error *err) {
         rc = check_written(work, index, published != NULL ? &published->networks[network] : NULL,
                            err);
     if (rc == 0)
-        note_source(work, base_name(path), sha256);
+        note_source(work,
+                    work->import->names != NULL ? work->import->names[index] : base_name(path),
+                    sha256);
 out:
     ms_mapped_close(&mapped);
     ms_manifest_close(&recognised);

@@ -18,9 +18,10 @@ DECODE_SONG, STORM = os.environ["ATTACK_DECODE_SONG"], os.environ["ATTACK_STORM"
 MOST_CPU_S = 10
 MOST_MIB = 512
 
-# One of each kind of harm. A decoder without limits takes minutes or gigabytes for each of them.
-FEW = ["id3_texts_50k.mp3", "caf_strings.caf", "m4a_68k.m4a", "flac_both.flac", "adts_changing.aac",
-       "mp3_zeros.mp3", "noise.mp3"]
+# One of each kind of harm. A decoder without limits takes minutes or gigabytes for most of them;
+# m4a_far looks as if the disk had failed.
+FEW = ["id3_texts_50k.mp3", "caf_strings.caf", "m4a_68k.m4a", "m4a_far.m4a", "flac_both.flac",
+       "adts_changing.aac", "mp3_zeros.mp3", "noise.mp3"]
 # Hours of honest audio take the time that they take.
 HONEST = ["silence_2h.flac"]
 
@@ -70,7 +71,7 @@ def test_the_worker_lives(make_embedded, songs):
         job = wait_for(f"{ident[:8]} to end", lambda ident=ident: next(
             (job for job in [site.job(ident)] if job["state"] in states), None), 10 * DEADLINE_S)
         states[job["state"]] += 1
-        assert job["state"] == "succeeded" or job["error"]["code"] in ("input", "io"), job
+        assert job["state"] == "succeeded" or job["error"]["code"] == "input", job
         assert worker.running(), worker.text()[-3000:]
     site.finished(site.submit(wav())["id"])
     assert worker.running(), worker.text()[-3000:]

@@ -256,6 +256,7 @@ class Reports(cli.Case):
 
 class Interruption(cli.Case):
     def interrupt(self, number, times):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup
         cli.make_wav(self.folder / "long.wav", seconds=60)
         cli.make_wav(self.folder / "next.wav", seconds=0.1)
         with self.popen("separate", "--json", "--lanes=1", "--overlap=0.9", "long.wav",
@@ -269,7 +270,7 @@ class Interruption(cli.Case):
         return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
     def test_leaves_nothing_behind(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(signal=number):
                 code, events, err = self.interrupt(number, 1)
                 self.assertEqual((code, err), (130, ""))

@@ -270,8 +270,8 @@ class ModelTest(unittest.TestCase):
             ("models: [a]\nweights: [[1, 1, 1, 1], [1, 1, 1, 1]]", "networks"),
             ("models: [a]\nsegment: 0.01", "segments of 0.01 s"),
             ("models: [a]\nshifts: 2", "line 2: the key shifts"),
-            ("models: [a", "line 1"),
-            ("", "no models"),
+            ("models: [a", "this is not YAML"),
+            ("", "keys with their values"),
         ):
             self.assertIn(part, self.msaas("import", self.make_bag("x.yaml", text), code=1))
         self.make_published(made, "b.safetensors", klass="demucs.hdemucs.HDemucs")
@@ -356,6 +356,8 @@ class ModelTest(unittest.TestCase):
         self.check_same(made, self.models / "made.json")
         self.assertEqual({path.name for path in self.models.iterdir()},
                          {"made.json", "made.safetensors"})
+        self.assertEqual(json.loads((self.models / "made.json").read_text())["source"],
+                         f"0badcafe.th, SHA-256 {sha256(source.read_bytes())[:16]}")
         asked = len(server.firsts)
         self.msaas("pull", manifest, "--url", url)  # it is there already
         self.assertEqual(len(server.firsts), asked)

@@ -103,13 +103,13 @@ def track(number, samples, tables, handler=b"soun"):
     return box(b"trak", full(b"tkhd", be(0, 0, number, 0, samples), bytes(60)), media)
 
 
-def m4a(tracks, samples, size=1, chunks=1, padding=0):
+def m4a(tracks, samples, size=1, chunks=1, padding=0, where=None):
     """Every sample of one size, so that the table of sizes needs no entries: 68 KB that claim
-    gigabytes of index."""
+    gigabytes of index. where: the table of chunks."""
     tables = (full(b"stts", be(1, samples, 1024)),
               full(b"stsc", be(1, 1, max(1, samples // chunks), 1)),
               full(b"stsz", be(size, samples)),
-              full(b"stco", be(chunks, *[40 + n for n in range(chunks)])))
+              where or full(b"stco", be(chunks, *[40 + n for n in range(chunks)])))
     moov = box(b"moov", full(b"mvhd", be(0, 0, 1000, 1000), bytes(80)),
                *[track(n + 1, samples, tables) for n in range(tracks)])
     kind = box(b"ftyp", b"M4A ", be(0), b"M4A mp42isom")
@@ -231,6 +231,8 @@ BY_HAND = {
     "m4a_1_track.m4a": lambda: m4a(1, 0x7fffffff),
     "m4a_size_0.m4a": lambda: m4a(1, 8_000_000, size=0),
     "m4a_chunks.m4a": lambda: m4a(1, 2_000_000, chunks=500_000),
+    "m4a_far.m4a": lambda: m4a(1, 4, size=16, where=full(
+        b"co64", be(1, 0x7fffffff, 0xffffff00))),
     "m4a_boxes.m4a": lambda: (box(b"ftyp", b"M4A ", be(0)) + b"".join(
         be(0x7ffffff0) + b"moov" for _ in range(20_000))),
     "m4a_traks.m4a": lambda: box(b"ftyp", b"M4A ", be(0)) + box(b"moov", *[

@@ -3,6 +3,7 @@ msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics l
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
 msaas_unit_tests(audio confine stream decode)
+target_link_options(test_stream PRIVATE -Wl,--wrap=poll,--wrap=ms_monotonic_s)
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow)
 msaas_unit_tests(store s3 sigv4)

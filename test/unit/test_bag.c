@@ -54,14 +54,14 @@ static void what_is_refused(void **state) {
     static const struct {
         const char *text, *why;
     } cases[] = {
-        {"", "names no models"},
+        {"", "keys with their values"},
         {"models: []", "names no models"},
         {"models: a", "line 1: a list was expected"},
         {"models: {a: b}", "a list was expected"},
-        {"models: [a\n", "comma or its ']'"},
-        {"models: [a b]", "comma or its ']'"},
-        {"models: [a] b", "left margin"},
-        {"models: ['a]", "a name or number"},
+        {"models: [a\n", "line 2: this is not YAML"},
+        {"models: [a b]", "a name or number"},
+        {"models: [a] b", "line 1: this is not YAML"},
+        {"models: ['a]", "this is not YAML"},
         {"models: [a/b]", "characters other than"},
         {"models: [../b]", "characters other than"},
         {"models: [[a]]", "a name or number"},
@@ -70,9 +70,17 @@ static void what_is_refused(void **state) {
         {"models: [a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a]", "more than 16"},
         {"models: [a]\nmodels: [b]", "line 2: the key models"},
         {"models: [a]\nshifts: 1", "line 2: the key shifts"},
-        {"models:\n- a\n  b", "line 3"},
-        {"models:\n- a b", "more follows"},
-        {"models:\n  - a\n - b", "left margin"},
+        {"models:\n- a\n  b", "line 2: a name or number"},
+        {"models:\n- a b", "a name or number"},
+        {"models:\n  - a\n - b", "line 3: this is not YAML"},
+        {"models: [\"a\\e[2J\"]", "a name or number"},
+        {"models: [\"a\\0\"]", "a name or number"},
+        {"models: [\xff]", "line 1: this is not YAML"},
+        {"models: &a [*a]", "a name or number"},
+        {"models: &a [a]\nweights: *a", "line 2: a list was expected"},
+        {"? [models]\n: [a]", "a name or number"},
+        {"- models", "keys with their values"},
+        {"models: [a]\n---\nmodels: [b]", "line 2: keys with their values"},
         {"models: [a]\nweights: [1]", "a list was expected"},
         {"models: [a]\nweights: [[]]", "each stem"},
         {"models: [a, b]\nweights: [[1, 1], [1]]", "each stem"},
@@ -82,9 +90,8 @@ static void what_is_refused(void **state) {
         {"models: [a]\nweights: [[nan]]", "nan is not a number"},
         {"models: [a]\nweights: [[1]]\nweights: [[2]]", "line 3: the key weights"},
         {"models: [a]\nsegment: long", "long is not a number"},
-        {" models: [a]", "left margin"},
-        {"models", "a key and ':'"},
-        {"\tmodels: [a]", "left margin"},
+        {"models", "keys with their values"},
+        {"\tmodels: [a]", "this is not YAML"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -96,9 +103,23 @@ static void what_is_refused(void **state) {
     }
 }
 
+static void a_text_is_not_larger_than_any_bag(void **state) {
+    static char text[(64 << 10) + 2];
+    struct ms_manifest bag;
+    struct ms_error err = {0};
+    (void)state;
+    memset(text, '[', sizeof text - 1);
+    assert_int_equal(parse(text, &bag, &err), MS_EMODEL);
+    assert_non_null(strstr(err.text, "at most 64 KiB"));
+    text[sizeof text - 2] = '\0'; /* as deep as it can be */
+    assert_int_equal(parse(text, &bag, &err), MS_EMODEL);
+    assert_non_null(strstr(err.text, "keys with their values"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_styles),
+        cmocka_unit_test(a_text_is_not_larger_than_any_bag),
         cmocka_unit_test(what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

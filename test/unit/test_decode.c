@@ -3,6 +3,9 @@
 #include "../tools/peak.h"
 #include "audio_tools.h"
 
+#include <fcntl.h>
+#include <signal.h>
+
 #define FRAMES 60001 /* of no codec's block size */
 /* Its last packet lies beyond the end of an edit list that is rounded down to milliseconds. */
 #define EDGE_FRAMES (58 * 1024 + 9)
@@ -251,9 +254,8 @@ static void mono_is_doubled_at_full_level(void **state) {
     clip_free(&clip);
 }
 
-/* Full scale in every channel, or in one of them: never beyond full scale; left stays left. */
-/* ITU-R BS.775: the centre and the surrounds join the front at -3 dB, the front keeps its level. For
- * 9 to 15 channels no layout is known: they are averaged. */
+/* ITU-R BS.775: the centre and the surrounds join the front at -3 dB, the front keeps its level.
+ * For 9 to 15 channels no layout is known: they are averaged. */
 static void surround_is_mixed_with_the_front_at_its_own_level(void **state) {
     (void)state;
     for (int channels = 3; channels <= MS_AUDIO_MAX_CHANNELS; channels++) {
@@ -365,6 +367,33 @@ static void too_many_tags_are_refused(void **state) {
     write_tags("tags.id3", 250000);
     shell("cat tags.id3 one.mp3 > tags.mp3");
     refuse("tags.mp3", MS_EINPUT, "too many tags");
+}
+
+/* An upgrade that took a library away, say: no fault of the song's, and the linker's message is
+ * seen. */
+static void a_decoder_that_does_not_start_is_the_machines_fault(void **state) {
+    (void)state;
+    const int before = dup(STDERR_FILENO);
+    const int said = open("said", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(before >= 0 && dup2(said, STDERR_FILENO) >= 0);
+    write_file("libseccomp.so.2", "x", 1);
+    assert_int_equal(setenv("LD_LIBRARY_PATH", ".", 1), 0);
+    struct ms_error err = {0};
+    struct ms_decoder *decoder = NULL;
+    const int rc = ms_decoder_open("source.wav", RATE_HZ, &decoder, &err);
+    (void)unsetenv("LD_LIBRARY_PATH");
+    assert_int_equal(unlink("libseccomp.so.2"), 0);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+    (void)close(said);
+    assert_int_equal(rc, MS_EUNSUPPORTED);
+    assert_non_null(
+        strstr(err.text, "source.wav: the decoder does not start here (exit code 127)"));
+    size_t size;
+    char *text = read_file("said", &size);
+    text[size] = '\0';
+    assert_non_null(strstr(text, "libseccomp.so.2"));
+    free(text);
 }
 
 static void files_that_cannot_be_opened_are_refused(void **state) {
@@ -572,6 +601,9 @@ static void unicode_names_work(void **state) {
 }
 
 int main(int argc, char **argv) {
+    /* As whoever starts a program may have left them: all of this holds none the less. */
+    (void)signal(SIGCHLD, SIG_IGN);
+    (void)signal(SIGXCPU, SIG_IGN);
     ms_decoder_prepare(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_comes_through_bit_for_bit),
@@ -589,6 +621,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_format_that_changes_midway_is_followed),
         cmocka_unit_test(a_large_cover_does_not_hide_the_audio),
         cmocka_unit_test(too_many_tags_are_refused),
+        cmocka_unit_test(a_decoder_that_does_not_start_is_the_machines_fault),
         cmocka_unit_test(files_that_cannot_be_opened_are_refused),
         cmocka_unit_test(a_file_without_permission_is_refused),
         cmocka_unit_test(files_that_are_not_audio_are_refused),

@@ -343,6 +343,34 @@ static void tags_and_cover_are_carried_over(void **state) {
     }
 }
 
+/* ffmpeg writes no such tag: ID3's own frame for lyrics, with a language and a title. */
+static void lyrics_of_id3_are_carried_over(void **state) {
+    (void)state;
+    static const char frame[] = "USLT\0\0\0\x15\0\0\0engOld song\0La la la"; /* 21 bytes */
+    static const char *const tags[] = {"TAG:lyrics=La la la\n"};
+    static const enum ms_audio_format formats[] = {MS_FORMAT_MP3, MS_FORMAT_FLAC, MS_FORMAT_OPUS,
+                                                   MS_FORMAT_M4A};
+    const size_t size = sizeof frame - 1;
+    must_encode("plain.mp3", &(struct ms_encode_options){.format = MS_FORMAT_MP3}, NULL, &source);
+    FILE *file = fopen("uslt.id3", "wb");
+    assert_non_null(file);
+    (void)fprintf(file, "ID3%c%c%c%c%c%c%c", 3, 0, 0, 0, 0, 0, (int)size);
+    assert_int_equal(fwrite(frame, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    shell("cat uslt.id3 plain.mp3 > uslt.mp3");
+    struct ms_error err = {0};
+    struct ms_decoder *decoder = NULL;
+    assert_int_equal(ms_decoder_open("uslt.mp3", RATE_HZ, &decoder, &err), 0);
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        const struct ms_encode_options options = {.format = formats[i]};
+        char name[32];
+        (void)snprintf(name, sizeof name, "sung.%s", ms_audio_format_extension(formats[i]));
+        must_encode(name, &options, ms_decoder_tags(decoder), &source);
+        expect_tags(name, tags, 1);
+    }
+    ms_decoder_free(decoder);
+}
+
 /* Nothing under the final name before _publish, nothing at all when it never comes. */
 static void no_partial_file_is_seen(void **state) {
     (void)state;
@@ -489,6 +517,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_same_input_gives_the_same_bytes),
         cmocka_unit_test(the_default_preset_is_the_options_default),
         cmocka_unit_test(tags_and_cover_are_carried_over),
+        cmocka_unit_test(lyrics_of_id3_are_carried_over),
         cmocka_unit_test(no_partial_file_is_seen),
         cmocka_unit_test(the_mode_follows_the_umask),
         cmocka_unit_test(long_and_unicode_names_work),

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +19,28 @@
 #define RATE_HZ 44100
 
 static const uint32_t none;
+
+/* The linker puts these before the system's: every wait is in vain, and takes its whole time. */
+static double now_s, stopped_s; /* stopped_s: in the next wait, by Ctrl-Z */
+static int waits, waits_until_end;
+static int writer;
+
+double __wrap_ms_monotonic_s(void);
+int __wrap_poll(struct pollfd *files, nfds_t count, int timeout_ms);
+
+double __wrap_ms_monotonic_s(void) {
+    return now_s;
+}
+
+int __wrap_poll(struct pollfd *files, nfds_t count, int timeout_ms) {
+    (void)files, (void)count;
+    assert_true(timeout_ms > 0);
+    now_s += timeout_ms / 1000.0 + stopped_s;
+    stopped_s = 0;
+    if (++waits == waits_until_end)
+        assert_true(ms_message_send(writer, MS_MESSAGE_END, &none, sizeof none, NULL, 0));
+    return 0;
+}
 
 struct channel {
     int ends[2];
@@ -154,10 +177,39 @@ static void a_failure_is_told_without_control_characters(void **state) {
     assert_int_equal(receive(&channel, &err), MS_EINTERNAL);
     assert_string_equal(err.text, "a?[2Jb?c?");
     channel_close(&channel);
-    failure.code = MS_ECONFLICT; /* none of the decoder's */
+    /* none of the decoder's; its limit of memory is the file's affair */
+    const int32_t not_taken[] = {MS_ECONFLICT, MS_ENOMEM};
+    for (int i = 0; i < 2; i++) {
+        failure.code = not_taken[i];
+        open_ready(&channel);
+        send(&channel, MS_MESSAGE_FAILED, &failure, 8);
+        assert_int_equal(receive(&channel, &err), MS_EINPUT);
+        channel_close(&channel);
+    }
+}
+
+static void patience_has_an_end(void **state) {
+    (void)state;
+    struct ms_error err = {0};
+    struct channel channel;
     open_ready(&channel);
-    send(&channel, MS_MESSAGE_FAILED, &failure, 8);
-    assert_int_equal(receive(&channel, &err), MS_EINPUT);
+    waits = 0;
+    assert_int_equal(receive(&channel, &err), MS_EIO);
+    assert_non_null(strstr(err.text, "was waited for 100 s"));
+    channel_close(&channel);
+}
+
+static void time_in_which_both_were_stopped_does_not_count(void **state) {
+    (void)state;
+    struct channel channel;
+    open_ready(&channel);
+    waits = 0;
+    waits_until_end = 50;
+    writer = channel.ends[1];
+    stopped_s = 3600;
+    assert_int_equal(receive(&channel, NULL), 0);
+    assert_true(channel.stream.ended);
+    waits_until_end = 0;
     channel_close(&channel);
 }
 
@@ -192,6 +244,8 @@ int main(void) {
         cmocka_unit_test(each_tag_comes_once),
         cmocka_unit_test(samples_are_finite),
         cmocka_unit_test(a_failure_is_told_without_control_characters),
+        cmocka_unit_test(patience_has_an_end),
+        cmocka_unit_test(time_in_which_both_were_stopped_does_not_count),
         cmocka_unit_test(an_end_anywhere_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
