@@ -9,7 +9,7 @@ local CLAIM_MAX = 100
 local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
-local SWEEP_ITEMS_MAX = 200000
+local SWEEP_ITEMS_MAX = 100000
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -61,11 +61,11 @@ local function put_on_list(id, model, in_front)
     end
 end
 
--- count: as in LREM. 0: wherever it stands; -1: as often as we put it there, found at once where it
--- is among the next.
+-- count: as in LREM. 0: wherever others put it, too; -1: where we did, found at once where it is
+-- among the next. On the model's list it stands once.
 local function take_off_list(id, model, count)
     redis.call('LREM', 'toWorker', count, item_of(id))
-    redis.call('LREM', list_of(model), count, id)
+    redis.call('LREM', list_of(model), -1, id)
 end
 
 -- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
