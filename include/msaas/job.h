@@ -21,6 +21,9 @@
 #define MS_JOB_LABEL_MAX MS_STEM_LABEL_BYTES
 /* After so many crashes at a place where an attempt had been before: failed, code "poison". */
 #define MS_JOB_MAX_CRASHES 3
+/* So many workers may take a fault for their own and give the job back. More than one sick worker
+ * can before it gives up: then it is the song's. */
+#define MS_JOB_MAX_FAILURES 100
 #define MS_JOB_MAX_CALLBACK_URL 2048
 #define MS_JOB_MAX_CALLBACK_DATA 65536
 

@@ -76,7 +76,8 @@ enum ms_queue_change {
     /* -> failed, with job's error_code and error_message. */
     MS_CHANGE_FAIL,
     /* -> queued, failures + 1, with job's error, and the attempt is not counted: the worker is
-     * sick. In front, unless job->not_before_ms is still to come; not before that. */
+     * sick. In front, unless job->not_before_ms is still to come; not before that. The caller sees
+     * to it that failures stays below MS_JOB_MAX_FAILURES. */
     MS_CHANGE_RETRY,
     /* -> queued, in front, and nothing is counted: the worker was asked to stop. */
     MS_CHANGE_REQUEUE,
@@ -165,8 +166,8 @@ MS_MUST_CHECK int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms,
                                  int64_t (*wait_ms)(void *context,
                                                     const struct ms_job_callback *callback),
                                  void *context, struct ms_callback_due *out, struct ms_error *err);
-/* again_ms < 0: it was delivered or given up, and is forgotten; else it is due again after so long.
- */
+/* again_ms < 0: it was delivered or given up, and is forgotten; > 0: it failed and is due again after
+ * so long; 0: it was broken off, is due at once, and the attempt is not counted. */
 MS_MUST_CHECK int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due,
                                    int64_t again_ms, struct ms_error *err);
 

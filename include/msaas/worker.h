@@ -59,6 +59,6 @@ bool ms_worker_is_alive(void);
 /* Metrics of this worker. */
 extern struct ms_metric ms_worker_finished, ms_worker_in_flight, ms_worker_audio_seconds,
     ms_worker_work_seconds, ms_worker_speed, ms_worker_retries, ms_worker_reaped,
-    ms_worker_callbacks, ms_worker_junk;
+    ms_worker_callbacks, ms_worker_junk, ms_worker_unwell;
 
 #endif

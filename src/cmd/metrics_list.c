@@ -22,6 +22,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_api_disk_free,
     &ms_worker_finished,
     &ms_worker_in_flight,
+    &ms_worker_unwell,
     &ms_worker_audio_seconds,
     &ms_worker_work_seconds,
     &ms_worker_speed,

@@ -90,7 +90,7 @@ static int settle(struct ms_record *record, int64_t now_ms, void *context, struc
             ms_job_drop_callback(job, i);
         } else {
             callback->due_ms = now_ms + settlement->again_ms;
-            callback->attempt++;
+            callback->attempt += settlement->again_ms > 0;
         }
         break;
     }

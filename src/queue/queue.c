@@ -1,6 +1,6 @@
 /* The rules of the queue, the same on every backend: what becomes of a job when a song comes, when
- * its worker speaks, when a lease lapses. Each is a rule for ms_queue_update or one operation of
- * the backend. Owns the backend; one thread at a time. */
+ * its worker speaks, when it is erased. Each is a rule for ms_queue_update (record.c) or one
+ * operation of the backend. Owns the backend; one thread at a time. */
 #include "msaas/queue.h"
 
 #include <stdio.h>
@@ -16,8 +16,7 @@ struct ms_metric ms_queue_errors = {
     .kind = MS_METRIC_COUNTER,
 };
 
-#define REAP_BATCH 100
-#define TRIES 50 /* of an update; each loss is somebody else's success */
+#define TRIES 50 /* of a claim; each took off an item that was no job */
 
 int ms_queue_open(const char *url, struct ms_queue **out, struct ms_error *err) {
     *out = NULL;
@@ -50,101 +49,6 @@ int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error 
     return queue->ops->ping(queue, warning, err);
 }
 
-/* Makes due who waits for the job's end. */
-static void call(struct ms_job *job, int64_t now_ms) {
-    for (int i = 0; i < job->callback_count; i++)
-        if (job->callbacks[i].due_ms == 0)
-            job->callbacks[i].due_ms = now_ms;
-}
-
-/* 0: none is due. */
-static int64_t first_due(const struct ms_job *job) {
-    int64_t first_ms = 0;
-    for (int i = 0; i < job->callback_count; i++) {
-        const int64_t due_ms = job->callbacks[i].due_ms;
-        if (due_ms != 0 && (first_ms == 0 || due_ms < first_ms))
-            first_ms = due_ms;
-    }
-    return first_ms;
-}
-
-int ms_queue_update(struct ms_queue *queue, const char *id,
-                    int (*rule)(struct ms_record *record, int64_t now_ms, void *context,
-                                struct ms_error *err),
-                    void *context, struct ms_record *out, struct ms_error *err) {
-    if (!ms_job_id_is_valid(id))
-        return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
-    for (int i = 0; i < TRIES; i++) {
-        struct ms_record record;
-        int64_t now_ms = 0;
-        int rc = queue->ops->load(queue, id, &record, &now_ms, err);
-        if (rc == MS_ENOTFOUND || (rc == MS_ECORRUPT && record.unreadable))
-            rc = 0;
-        if (record.callback_due_ms != 0) /* those of an earlier release have no time of their own */
-            call(&record.job, record.callback_due_ms);
-        if (rc == 0)
-            rc = rule(&record, now_ms, context, err);
-        record.callback_due_ms = first_due(&record.job);
-        bool again = false;
-        if (rc == 0 && record.fate != MS_FATE_KEEP) {
-            rc = queue->ops->save(queue, &record, err);
-            again = rc == MS_ECONFLICT;
-        }
-        if (rc == 0 && out != NULL)
-            *out = record;
-        else
-            ms_record_fini(&record);
-        if (!again)
-            return rc;
-    }
-    return ms_error_set(
-        err, MS_ENET, "job %.12s... was changed by others %d times in a row: try again", id, TRIES);
-}
-
-/* ---- what becomes of a job ---- */
-
-static void end(struct ms_record *record, enum ms_job_state state, int64_t now_ms) {
-    struct ms_job *job = &record->job;
-    job->state = state;
-    job->finished_ms = now_ms;
-    job->eta_seconds = -1;
-    if (state == MS_JOB_SUCCEEDED)
-        job->progress = 1;
-    record->place = MS_PLACE_ENDED;
-    record->token[0] = '\0';
-    call(job, now_ms);
-}
-
-/* Answers a cancel that was asked. */
-static void cancel(struct ms_record *record, int64_t now_ms) {
-    end(record, MS_JOB_CANCELED, now_ms);
-    record->fate = record->flags & MS_RECORD_ERASE_ASKED ? MS_FATE_ERASE : MS_FATE_SAVE;
-}
-
-static void put_back(struct ms_record *record, enum ms_place place, bool in_front) {
-    struct ms_job *job = &record->job;
-    job->state = MS_JOB_QUEUED;
-    job->progress = 0;
-    job->eta_seconds = -1;
-    record->place = place;
-    record->in_front = in_front;
-    record->token[0] = '\0';
-}
-
-static void set_job_error(struct ms_job *job, const char *code, const char *message) {
-    (void)snprintf(job->error_code, sizeof job->error_code, "%s", code);
-    (void)snprintf(job->error_message, sizeof job->error_message, "%s", message);
-}
-
-void ms_record_give_up(struct ms_record *record, int64_t now_ms) {
-    ms_job_options_default("", &record->job.options);
-    if (record->job.created_ms == 0)
-        record->job.created_ms = now_ms;
-    set_job_error(&record->job, ms_code_name(MS_ECORRUPT), "the job's record could not be read");
-    end(record, MS_JOB_FAILED, now_ms);
-    record->fate = MS_FATE_SAVE;
-}
-
 /* ---- a song comes ---- */
 
 struct coming {
@@ -153,8 +57,8 @@ struct coming {
     bool created;
 };
 
-/* The job takes the place of what the record was, if it was anything. in_front: on the list it takes
- * that of an item. */
+/* The job takes the place of what the record was, if it was anything. in_front: it takes that of an
+ * item on the list. */
 static int begin(struct ms_record *record, const struct ms_job *job, bool in_front, int64_t now_ms,
                  struct ms_error *err) {
     struct ms_job fresh;
@@ -173,7 +77,7 @@ static int begin(struct ms_record *record, const struct ms_job *job, bool in_fro
     record->job = fresh;
     record->job.created_ms = now_ms;
     record->flags = 0;
-    put_back(record, MS_PLACE_WAITING, in_front);
+    ms_record_put_back(record, MS_PLACE_WAITING, in_front);
     record->fate = MS_FATE_SAVE;
     return 0;
 }
@@ -200,7 +104,7 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     record->fate = MS_FATE_SAVE;
     const int rc = ms_job_add_callback(&record->job, &job->callbacks[0], err);
     if (rc == 0 && ms_job_state_is_final(present->state))
-        call(&record->job, now_ms);
+        ms_record_call(&record->job, now_ms);
     return rc;
 }
 
@@ -307,33 +211,34 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         memcpy(job->stems, from->stems, sizeof job->stems);
         job->receipt = from->receipt;
         job->audio_seconds = from->audio_seconds;
-        set_job_error(job, "", "");
-        end(record, MS_JOB_SUCCEEDED, now_ms);
+        ms_record_set_error(job, "", "");
+        ms_record_end(record, MS_JOB_SUCCEEDED, now_ms);
         return 0;
     case MS_CHANGE_RETRY:
         job->failures++;
-        set_job_error(job, from->error_code, from->error_message);
+        ms_record_set_error(job, from->error_code, from->error_message);
         if (job->cancel_asked)
             break;
         job->attempts--;
         job->not_before_ms = from->not_before_ms;
-        put_back(record, job->not_before_ms > now_ms ? MS_PLACE_DELAYED : MS_PLACE_WAITING, true);
+        ms_record_put_back(record,
+                           job->not_before_ms > now_ms ? MS_PLACE_DELAYED : MS_PLACE_WAITING, true);
         return 0;
     case MS_CHANGE_FAIL:
-        set_job_error(job, from->error_code, from->error_message);
+        ms_record_set_error(job, from->error_code, from->error_message);
         if (record->flags & MS_RECORD_ERASE_ASKED)
             break;
-        end(record, MS_JOB_FAILED, now_ms);
+        ms_record_end(record, MS_JOB_FAILED, now_ms);
         return 0;
     case MS_CHANGE_REQUEUE:
         if (job->cancel_asked)
             break;
         job->attempts--;
-        put_back(record, MS_PLACE_WAITING, true);
+        ms_record_put_back(record, MS_PLACE_WAITING, true);
         return 0;
     case MS_CHANGE_CANCEL: break;
     }
-    cancel(record, now_ms);
+    ms_record_cancel(record, now_ms);
     return 0;
 }
 
@@ -354,106 +259,6 @@ int ms_queue_change(struct ms_queue *queue, enum ms_queue_change change, const s
                     const char *token, int64_t lease_ms, struct ms_error *err) {
     struct step step = {change, job, token, lease_ms};
     return ms_queue_update(queue, job->id, obey, &step, NULL, err);
-}
-
-/* A worker lost the job. A song that kills its workers does so at one place; a worker that was
- * killed by others says nothing about the song. */
-static void lapse(struct ms_record *record, int64_t now_ms) {
-    struct ms_job *job = &record->job;
-    job->crashes += job->progress <= job->reached;
-    job->reached = job->progress;
-    if (job->cancel_asked) {
-        cancel(record, now_ms);
-    } else if (job->crashes >= MS_JOB_MAX_CRASHES) {
-        char message[120];
-        (void)snprintf(message, sizeof message,
-                       "%d workers went away no farther into this song than the one before",
-                       job->crashes);
-        set_job_error(job, "poison", message);
-        end(record, MS_JOB_FAILED, now_ms);
-    } else {
-        put_back(record, MS_PLACE_WAITING, true);
-    }
-}
-
-/* A rule. What cannot be read is given up, so that it does not hold up the others. */
-static int reap(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
-    (void)context;
-    (void)err;
-    if (record->unreadable) {
-        ms_record_give_up(record, now_ms);
-    } else if (record->revision != 0 && record->place == MS_PLACE_LEASED &&
-               record->lease_until_ms <= now_ms) {
-        record->fate = MS_FATE_SAVE;
-        lapse(record, now_ms);
-    } else if (record->place == MS_PLACE_DELAYED && record->job.not_before_ms <= now_ms) {
-        record->fate = MS_FATE_SAVE;
-        put_back(record, MS_PLACE_WAITING, true);
-    }
-    return 0;
-}
-
-/* A rule; context: how long a job may wait for its model. */
-static int fail_unserved(struct ms_record *record, int64_t now_ms, void *context,
-                         struct ms_error *err) {
-    const int64_t *wait_ms = context;
-    struct ms_job *job = &record->job;
-    if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING ||
-        now_ms - job->created_ms < *wait_ms)
-        return reap(record, now_ms, NULL, err);
-    char message[160];
-    (void)snprintf(message, sizeof message, "no worker has had model %s for %.3g minutes",
-                   job->options.model, (double)*wait_ms / 60000);
-    set_job_error(job, ms_code_name(MS_EMODEL), message);
-    end(record, MS_JOB_FAILED, now_ms);
-    record->fate = MS_FATE_SAVE;
-    return 0;
-}
-
-/* A rule; of a job that is missing from the list. */
-static int restore(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
-    if (record->unreadable || record->revision == 0 || record->place != MS_PLACE_WAITING)
-        return reap(record, now_ms, context, err);
-    record->fate = MS_FATE_SAVE;
-    put_back(record, MS_PLACE_WAITING, true);
-    return 0;
-}
-
-static int reap_all(struct ms_queue *queue, struct ms_listing listing,
-                    int (*rule)(struct ms_record *, int64_t, void *, struct ms_error *), int *count,
-                    struct ms_error *err) {
-    char ids[REAP_BATCH][MS_JOB_ID_HEX], next[MS_CURSOR_MAX];
-    int found = 0;
-    *count = 0;
-    listing.max = REAP_BATCH;
-    int rc = queue->ops->list(queue, &listing, ids, &found, next, err);
-    for (int i = 0; rc == 0 && i < found; i++) {
-        struct ms_record record = {0};
-        rc = ms_queue_update(queue, ids[i], rule, &listing.wait_ms, &record, err);
-        *count += rc == 0 && record.fate != MS_FATE_KEEP;
-        ms_record_fini(&record);
-        if (rc == MS_ENOTFOUND) /* no id: a stranger's */
-            rc = 0;
-    }
-    return rc;
-}
-
-int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_ms,
-                  struct ms_reaped *out, struct ms_error *err) {
-    const struct ms_listing unserved = {
-        .order = MS_ORDER_UNSERVED, .model = model, .wait_ms = model_wait_ms};
-    int retries;
-    *out = (struct ms_reaped){0};
-    int rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_DELAYED}, reap, &retries, err);
-    if (rc == 0)
-        rc =
-            reap_all(queue, (struct ms_listing){.order = MS_ORDER_LAPSED}, reap, &out->lapsed, err);
-    if (rc == 0)
-        rc = reap_all(queue, (struct ms_listing){.order = MS_ORDER_MISSING}, restore, &out->taken,
-                      err);
-    if (rc == 0)
-        rc = reap_all(queue, unserved, fail_unserved, &out->unserved, err);
-    return rc;
 }
 
 /* ---- looking ---- */

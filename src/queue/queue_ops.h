@@ -1,6 +1,6 @@
-/* The seam: what a backend of the queue implements. queue.c and outbox.c hold the rules of jobs
- * (states, tokens, leases, retries), the same for all; a backend keeps records, changes each in one
- * atomic step, and keeps them in order. */
+/* The seam: what a backend of the queue implements. queue.c, sweep.c and outbox.c hold the rules of
+ * jobs (states, tokens, leases, retries), the same for all; a backend keeps records, changes each
+ * in one atomic step, and keeps them in order. */
 #ifndef MSAAS_QUEUE_OPS_H
 #define MSAAS_QUEUE_OPS_H
 
@@ -51,7 +51,6 @@ struct ms_record {
     int flags;
     /* The first of its callbacks; 0: none is due. ms_queue_update sets it. */
     int64_t callback_due_ms;
-    int callback_attempt;
 };
 
 /* The orders in which ids are listed. Only the first two have a cursor. The next four give those
@@ -99,10 +98,10 @@ struct ms_queue_ops {
     int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
     /* Leases the next job that waits for `model` or for none, as one step: it leaves the list,
      * becomes RUNNING and LEASED under the token, with attempts + 1. Waits up to wait_ms for one.
-     * Jobs for other models cost nothing, however many wait. Items that can be no jobs leave the
-     * list (ms_queue_tell_junk). MS_ENOTFOUND: none. MS_EINPUT: nothing is leased; next is out->item,
-     * which may be a job. MS_ECORRUPT: leased, but unreadable. The record is the caller's in all
-     * cases. */
+     * Jobs for other models cost little, however many wait. Items that can be no jobs leave the
+     * list (ms_queue_tell_junk). MS_ENOTFOUND: none. MS_EINPUT: nothing is leased; next is
+     * out->item, which may be a job. MS_ECORRUPT: leased, but unreadable. The record is the
+     * caller's in all cases. */
     int (*claim)(struct ms_queue *queue, const char *model, const char token[MS_TOKEN_HEX],
                  int64_t lease_ms, int64_t wait_ms, struct ms_record *out, struct ms_error *err);
     /* Ids in order, without a look at their records. next: "" at the end. MS_EUSAGE: the cursor. */
@@ -151,10 +150,19 @@ void ms_queue_add_waiting(struct ms_queue_stats *stats, const char *model, int64
 /* Tells of an item that was taken off the list because it is no job. */
 void ms_queue_tell_junk(const struct ms_queue *queue, const char *item, size_t size);
 
-/* ---- shared by the rules (queue.c) ---- */
+/* ---- shared by the rules: one record (record.c) ---- */
 
-/* What becomes of an unreadable record: a failed job, error "corrupt". */
+/* Each sets job and place; what else they set is said. */
+void ms_record_end(struct ms_record *record, enum ms_job_state state, int64_t now_ms);
+/* Answers a cancel that was asked. Sets the fate. */
+void ms_record_cancel(struct ms_record *record, int64_t now_ms);
+/* Queued again. */
+void ms_record_put_back(struct ms_record *record, enum ms_place place, bool in_front);
+/* What becomes of an unreadable record: a failed job, error "corrupt". Sets the fate. */
 void ms_record_give_up(struct ms_record *record, int64_t now_ms);
+void ms_record_set_error(struct ms_job *job, const char *code, const char *message);
+/* Makes due who waits for the job's end. */
+void ms_record_call(struct ms_job *job, int64_t now_ms);
 
 /* Changes one record by a rule: load, rule, save, and again if somebody else saved meanwhile. The
  * rule sees the record as stored (revision 0, not unreadable: there is none), changes it and sets

@@ -130,7 +130,6 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
         LEASE_UNTIL,
         FLAGS,
         DUE,
-        ATTEMPT,
         COUNT
     };
     redisReply *const *field = reply->element;
@@ -153,7 +152,6 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
     out->lease_until_ms = to_int(field[LEASE_UNTIL]);
     out->flags = (int)to_int(field[FLAGS]);
     out->callback_due_ms = to_int(field[DUE]);
-    out->callback_attempt = (int)to_int(field[ATTEMPT]);
     if (ms_job_state_parse(text_of(field[STATE]), &out->job.state, NULL) != 0) {
         out->unreadable = true;
         return ms_error_set(err, MS_ECORRUPT, "the record of job %.12s... has no state",
@@ -211,7 +209,6 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
     const struct number started = to_text(job->started_ms);
     const struct number attempts = to_text(job->attempts);
     const struct number flags = to_text(record->flags);
-    const struct number attempt = to_text(record->callback_attempt);
     const char *const argv[] = {
         "save",
         job->id,
@@ -238,8 +235,6 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         record->token,
         "flags",
         flags.text,
-        "attempt",
-        attempt.text,
     };
     redisReply *reply = NULL;
     rc = ms_redis_script(r->connection, MS_REDIS_ONCE, (int)(sizeof argv / sizeof *argv), argv,

@@ -12,6 +12,7 @@
 
 #define BUSY_MS 5000
 #define POLL_MS 25
+#define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
 
 struct sqlite {
     struct ms_queue queue;
@@ -204,7 +205,6 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
     out->lease_until_ms = sqlite3_column_int64(statement, 9);
     out->flags = sqlite3_column_int(statement, 10);
     out->callback_due_ms = sqlite3_column_int64(statement, 11);
-    out->callback_attempt = sqlite3_column_int(statement, 12);
     const unsigned char *doc = sqlite3_column_text(statement, 1);
     return ms_record_read(out, doc != NULL ? (const char *)doc : "",
                           (size_t)sqlite3_column_bytes(statement, 1), err);
@@ -302,11 +302,10 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
         put_int(statement, 10, record->flags);
         put_int(statement, 11, record->callback_due_ms);
         put_int(statement, 12, record->in_front);
-        put_int(statement, 13, record->callback_attempt);
-        put_int(statement, 14, record->revision);
-        put_int(statement, 15, record->job.started_ms);
-        put_int(statement, 16, record->job.attempts);
-        put_text(statement, 17, record->job.options.model);
+        put_int(statement, 13, record->revision);
+        put_int(statement, 14, record->job.started_ms);
+        put_int(statement, 15, record->job.attempts);
+        put_text(statement, 16, record->job.options.model);
         rc = run(s, statement, changes, err);
     }
     free(doc);
@@ -415,7 +414,7 @@ static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
     const int64_t now_ms = ms_unix_ms();
     put_text(statement, 1, listing->model);
     put_int(statement, 2, now_ms);
-    put_int(statement, 3, listing->wait_ms / 4);
+    put_int(statement, 3, listing->wait_ms / 4 < SEEN_MS ? listing->wait_ms / 4 : SEEN_MS);
     rc = run(s, statement, NULL, err);
     return rc != 0
                ? rc

@@ -6,7 +6,7 @@ const char ms_sqlite_schema[] =
     "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL,"
     " state INTEGER NOT NULL, place INTEGER NOT NULL, seq INTEGER NOT NULL, token TEXT NOT NULL,"
     " created INTEGER NOT NULL, lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL,"
-    " flags INTEGER NOT NULL, due INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " flags INTEGER NOT NULL, due INTEGER NOT NULL,"
     " started INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
     " model TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
@@ -18,7 +18,7 @@ const char ms_sqlite_schema[] =
     "CREATE INDEX jobs_state ON jobs (state, created, id);"
     "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
-    "PRAGMA user_version = 3;";
+    "PRAGMA user_version = 4;";
 
 const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
     /* Where the new columns are 0, the document rules. */
@@ -31,6 +31,8 @@ const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
           "CREATE INDEX jobs_waiting_for ON jobs (model, seq) WHERE place = 0;"
           "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
           "PRAGMA user_version = 3;",
+    [3] = "ALTER TABLE jobs DROP COLUMN attempt;"
+          "PRAGMA user_version = 4;",
 };
 
 /* A row by each table and index, so that a damaged file shows. */
@@ -47,8 +49,7 @@ const char ms_sqlite_touch[] =
 
 /* A record as read_record of sqlite.c takes it. */
 #define RECORD                                                                                     \
-    "id, doc, revision, place, state, created, started, attempts, token, lease_until, flags, due," \
-    " attempt"
+    "id, doc, revision, place, state, created, started, attempts, token, lease_until, flags, due"
 
 /* The next job for one model. */
 #define NEXT_FOR(model)                                                                            \
@@ -65,15 +66,15 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
     [LOAD] = "SELECT " RECORD " FROM jobs WHERE id = ?1",
     [EXISTS] = "SELECT 1 FROM jobs WHERE id = ?1",
     [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until,"
-               " not_before, flags, due, attempt, seq, started, attempts, model)"
-               " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?13, " SEQ ", ?15, ?16, ?17"
-               " WHERE ?14 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
+               " not_before, flags, due, seq, started, attempts, model)"
+               " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, " SEQ ", ?14, ?15, ?16"
+               " WHERE ?13 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
     [UPDATE] =
         "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4,"
         " seq = CASE WHEN place = 0 AND ?5 = 0 AND NOT ?12 THEN seq ELSE " SEQ " END,"
         " place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9, flags = ?10,"
-        " due = ?11, attempt = ?13, started = ?15, attempts = ?16, model = ?17"
-        " WHERE id = ?1 AND revision = ?14",
+        " due = ?11, started = ?14, attempts = ?15, model = ?16"
+        " WHERE id = ?1 AND revision = ?13",
     [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
     [WAITS] = "SELECT 1 FROM jobs WHERE place = 0 AND model IN (?1, '') LIMIT 1",
     /* State 1: running; place 2: leased. */

@@ -2,7 +2,7 @@
 #ifndef MSAAS_QUEUE_SQLITE_SQL_H
 #define MSAAS_QUEUE_SQLITE_SQL_H
 
-#define MS_SQLITE_VERSION 3 /* of the schema */
+#define MS_SQLITE_VERSION 4 /* of the schema */
 
 enum ms_sqlite_statement {
     LOAD,

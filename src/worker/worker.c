@@ -37,6 +37,11 @@ struct ms_metric ms_worker_in_flight = {
     .help = "Jobs running in this process.",
     .kind = MS_METRIC_GAUGE,
 };
+struct ms_metric ms_worker_unwell = {
+    .name = "msaas_worker_unwell",
+    .help = "1 while this worker takes no job because something that it needs fails, else 0.",
+    .kind = MS_METRIC_GAUGE,
+};
 struct ms_metric ms_worker_audio_seconds = {
     .name = "msaas_audio_seconds_total",
     .help = "Seconds of music separated.",
@@ -148,6 +153,7 @@ static void set_unready(struct worker *worker, const char *why) {
     (void)snprintf(worker->unready, sizeof worker->unready, "%.*s", (int)sizeof worker->unready - 1,
                    why);
     (void)pthread_mutex_unlock(&alive_lock);
+    ms_metric_set(&ms_worker_unwell, why[0] != '\0', NULL);
 }
 
 /* ---- waiting ---- */
@@ -394,7 +400,9 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
         if (code == MS_ECANCELED)
             rc = end_stopped(worker, &err);
         else if (code != 0)
-            rc = outcome->unwell ? give_back(worker, &err) : end_failed(worker, outcome, &err);
+            rc = outcome->unwell && worker->job.failures < MS_JOB_MAX_FAILURES - 1
+                     ? give_back(worker, &err)
+                     : end_failed(worker, outcome, &err);
         break;
     }
     if (ms_lease_why(worker->lease) == MS_LEASE_LOST)

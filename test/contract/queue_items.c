@@ -114,6 +114,35 @@ void what_is_no_job_is_told_of(void **state) {
     ms_queue_on_junk(queue, NULL, NULL);
 }
 
+/* Behind jobs that wait for another model, too: whoever is free takes it. */
+void what_any_worker_may_do_waits_for_no_model(void **state) {
+    enum { OTHERS = 3 };
+    struct ms_job job;
+    char ids[OTHERS][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    (void)state;
+    for (int i = 0; i < OTHERS; i++)
+        put(560 + i, ids[i]); /* for htdemucs */
+    push(HASH_A);
+    push("no job");
+    push("{\"hash\": \"" HASH_B "\"}");
+    for (int i = 0; i < 2; i++) {
+        OK(ms_queue_reserve(queue, "another", LEASE_MS, 0, &job, token, &err));
+        assert_string_equal(job.id, i == 0 ? HASH_A : HASH_B);
+        end(&job, token);
+        erase(i == 0 ? HASH_A : HASH_B);
+    }
+    assert_int_equal(ms_queue_reserve(queue, "another", LEASE_MS, 0, &job, token, &err),
+                     MS_ENOTFOUND);
+    expect_list("redis.call('LLEN', 'toWorker') == 3", "");
+    for (int i = 0; i < OTHERS; i++) {
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[i]);
+        end(&job, token);
+        erase(ids[i]);
+    }
+    expect_none();
+}
+
 /* The list holds what the course's workers read, and for our own nothing is different. */
 void the_list_may_hold_json(void **state) {
     struct ms_job job;

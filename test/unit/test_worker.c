@@ -225,6 +225,23 @@ static void gives_the_job_back_when_the_model_cannot_be_loaded(void **state) {
     expect_success_uncharged(world);
 }
 
+/* Given back for ever, it would make one worker after the other unwell. */
+static void fails_what_was_given_back_too_often(void **state) {
+    struct world *world = *state;
+    world_open(world);
+    world->model.fail_open = 2;
+    world->precision = MS_PRECISION_BF16;
+    world->failures = MS_JOB_MAX_FAILURES - 1;
+    world_submit(world, SHORT_SONG);
+    world_start(world);
+    struct ms_job job;
+    world_wait(world, MS_JOB_FAILED, &job);
+    assert_string_equal(job.error_code, "model");
+    ms_job_fini(&job);
+    world_wait_until(world, world_was_called_back, "the callback");
+    world_wait_until(world, is_ready, "the worker to be ready");
+}
+
 static char lost_folder[160];
 
 /* The song's folder goes away in the middle of the job. */
@@ -547,6 +564,7 @@ int main(int argc, char **argv) {
         TEST(fails_when_the_song_is_gone),
         TEST(leaves_jobs_for_other_models_alone),
         TEST(gives_the_job_back_when_the_model_cannot_be_loaded),
+        TEST(fails_what_was_given_back_too_often),
         TEST(waits_until_the_store_works),
         TEST(gives_up_when_it_stays_unwell),
         TEST(breaks_off_what_is_canceled),

@@ -187,6 +187,7 @@ void world_submit_bytes(struct world *world, const void *bytes, size_t size, con
     job.callbacks[0].url = strdup(url);
     job.callbacks[0].data = ms_strdupf("\"%s\"", job.id);
     job.input_bytes = (int64_t)size;
+    job.failures = world->failures;
     strcpy(world->job_id, job.id);
     bool created = false;
     if (ms_store_put(world->store, MS_BUCKET_SONGS, job.id, &source, NULL, &err) != 0 ||

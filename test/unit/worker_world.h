@@ -34,6 +34,7 @@ struct world {
     char model_path[128];
     struct ms_engine_options engine;
     enum ms_precision precision; /* of the jobs that are submitted */
+    int failures;                /* so often they were given back before */
     atomic_bool stop;
     struct ms_worker_options options;
     pthread_t thread;

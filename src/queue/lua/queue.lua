@@ -2,13 +2,14 @@
 -- redis.c describes the keys.
 local operation = table.remove(ARGV, 1)
 
--- A claim looks at so many items at most, so that nobody else waits long for a list full of junk.
+-- A claim looks at so many items at most, so that nobody else waits long for a list full of junk or
+-- of jobs for others.
 local CLAIM_MAX = 100
 -- So much is told of an item that is no job.
 local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
-local SWEEP_ITEMS_MAX = 200000
+local SWEEP_ITEMS_MAX = 100000
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -60,19 +61,21 @@ local function put_on_list(id, model, in_front)
     end
 end
 
-local function take_off_list(id, model)
-    redis.call('LREM', 'toWorker', 0, item_of(id))
-    redis.call('LREM', list_of(model), 0, id)
+-- count: as in LREM. 0: wherever others put it, too; -1: where we did, found at once where it is
+-- among the next. On the model's list it stands once.
+local function take_off_list(id, model, count)
+    redis.call('LREM', 'toWorker', count, item_of(id))
+    redis.call('LREM', list_of(model), -1, id)
 end
 
 -- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
 local function read(id, max)
     local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state',
-        'created', 'started', 'attempts', 'token', 'lease_until', 'flags', 'due', 'attempt')
+        'created', 'started', 'attempts', 'token', 'lease_until', 'flags', 'due')
     if fields.err then
         return fields
     end
-    return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 12)}
+    return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 11)}
 end
 
 local operations = {}
@@ -109,7 +112,7 @@ function operations.save(id, expected, erase, place, in_front, item, stranger, m
     -- out of its old place
     local stays = old[2] == 'waiting' and place == 'waiting' and in_front ~= '1' and erase ~= '1'
     if old[2] == 'waiting' and not stays then
-        take_off_list(id, old[4] or '')
+        take_off_list(id, old[4] or '', erase == '1' and 0 or -1)
     elseif old[2] == 'delayed' then
         redis.call('ZREM', 'msaas:delayed', id)
     elseif old[2] == 'leased' then
@@ -177,24 +180,33 @@ local function lease(id, old, token, lease_ms)
     redis.call('HSET', record_key(id), 'revision', (tonumber(old[1]) or 0) + 1,
         'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
         'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
-    -- last: if a step above fails, the job stays where it is
-    redis.call('LREM', 'toWorker', -1, item_of(id))
-    redis.call('LREM', list_of(old[5] or ''), -1, id)
     return read(id, 0)
 end
 
--- Leases the next job for the model, or for none. An id without a record is a stranger's job: it is
--- for any model, and gets a record without a document. An item that may be JSON and has no more than
--- item_max bytes stays, for C to judge. What is not of a job that waits is only taken off the list.
+-- The next job on the model's own list, leased; 1: a stranger took it, call again; 2: there is
+-- none. Its place on toWorker may be far behind, and is looked for once.
+local function lease_own(model, token, lease_ms)
+    local id = redis.call('RPOP', list_of(model))
+    local old = id and waiting_record(id)
+    if old and redis.call('LREM', 'toWorker', -1, item_of(id)) == 1 then
+        return lease(id, old, token, lease_ms)
+    end
+    return id and 1 or 2
+end
+
+-- Leases the next job for the model, or for none. An id without a record is a stranger's job: it
+-- is for any model, and gets a record without a document. An item that may be JSON and has no more
+-- than item_max bytes stays, for C to judge. What is not of a job that waits is only taken off the
+-- list. Behind CLAIM_MAX jobs for other models, only the model's own are found.
 -- Returns what is next, and the beginnings of items that were taken off because they are no jobs.
--- What is next: the record; the item to be judged; or 0: the list is empty; 1: CLAIM_MAX items were
--- no jobs, call again; 2: only jobs for other models wait.
+-- What is next: the record; the item to be judged; or 0: the list is empty; 1: items were taken
+-- off, call again; 2: only jobs for other models wait.
 function operations.claim(model, token, lease_ms, item_max)
-    local junk = {}
+    local junk, others, removed = {}, 0, 0
     for _ = 1, CLAIM_MAX do
-        local item = redis.pcall('LINDEX', 'toWorker', -1)
+        local item = redis.pcall('LINDEX', 'toWorker', -1 - others)
         if not item then
-            return {0, junk}
+            return {others > 0 and 2 or 0, junk}
         elseif type(item) == 'table' then
             return item -- the error: no list
         end
@@ -204,24 +216,22 @@ function operations.claim(model, token, lease_ms, item_max)
         if not id and item:find('^%s*[{"]') and #item <= tonumber(item_max) then
             return {item, junk}
         elseif not old then
-            redis.call('RPOP', 'toWorker')
+            removed = removed + redis.call('LREM', 'toWorker', -1, item)
             if not id then
                 table.insert(junk, item:sub(1, JUNK_BYTES))
             end
         elseif wanted == '' or wanted == model then
-            return {lease(id, old, token, lease_ms), junk}
+            local leased = lease(id, old, token, lease_ms)
+            -- last: if a step above fails, the job stays where it is
+            redis.call('LREM', 'toWorker', -1, item)
+            redis.call('LREM', list_of(wanted), -1, id)
+            return {leased, junk}
         else
-            id = redis.call('LINDEX', list_of(model), -1)
-            old = id and waiting_record(id)
-            if not id then
-                return {2, junk}
-            elseif old and redis.call('LPOS', 'toWorker', item_of(id), 'RANK', -1) then
-                return {lease(id, old, token, lease_ms), junk}
-            end
-            redis.call('RPOP', list_of(model)) -- a stranger took it
+            others = others + 1
         end
     end
-    return {1, junk}
+    local own = lease_own(model, token, lease_ms)
+    return {own == 2 and removed > 0 and 1 or own, junk}
 end
 
 -- At most `max` ids in a set ordered by time, of those whose time has come; order: 'first' or
