@@ -138,13 +138,14 @@ static void breaks_off_what_fails(void **state) {
     wait_until_equal(&closes, atomic_load(&opens));
 }
 
-/* What was taken from the stream and has not come yet lies somewhere: in the kernel's buffers, at
- * most 16 MiB, and in the server's, hardly anything. */
+/* What was taken from the stream and has not come yet lies somewhere: in the kernel's buffers, of
+ * which the client's would grow to tens of MiB, and in the server's, hardly anything. */
 static void streams_to_slow_readers_in_little_memory(void **state) {
     static char buffer[65536];
     const int64_t size = 128 << 20;
-    const int fd = dial(shared.port);
+    const int fd = dial(shared.port), own = MIB;
     (void)state;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &own, sizeof own), 0);
     atomic_store(&given, 0);
     assert_true(say_text(fd, GET("/stream/-1/134217728")));
     free(hear_until(fd, "\r\n\r\n"));
