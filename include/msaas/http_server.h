@@ -91,8 +91,8 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
  * rest must be given again, by the next pass(). */
 MS_MUST_CHECK size_t ms_http_outlet_write(struct ms_http_outlet *outlet, const void *bytes,
                                           size_t size);
-/* The same for `count` bytes of a file from `first` on; *taken: how many the client took. MS_ECORRUPT:
- * the file ends before them; MS_EIO. */
+/* The same for `count` bytes of a file from `first` on; *taken: how many the client took.
+ * MS_ECORRUPT: the file ends before them; MS_EIO. */
 MS_MUST_CHECK int ms_http_outlet_file(struct ms_http_outlet *outlet, int fd, int64_t first,
                                       int64_t count, int64_t *taken, struct ms_error *err);
 /* The client will take nothing any more. */
@@ -155,7 +155,8 @@ struct ms_http_server_options {
     /* how long nothing may be asked on a connection; 0: 60 s */
     int idle_ms;
     /* Makes the body of an error of the server itself (400, 403, 404, 405, 408, 413, 414, 417, 421,
-     * 429, 431, 500, 503, 505), in the form of the API that the path belongs to. NULL: {"reason":"..."}. */
+     * 429, 431, 500, 503, 505), in the form of the API that the path belongs to. NULL:
+     * {"reason":"..."}. */
     void (*error_body)(void *context, const char *path, int status, const char *reason, char *body,
                        size_t capacity, const char **content_type);
     /* Called after each answer, on the loop, for the access log and metrics. route: the pattern, ""

@@ -18,8 +18,8 @@ void ms_log_init(const char *role, enum ms_log_level least, bool json);
  * ms_url_public. */
 void ms_log(enum ms_log_level level, const char *fmt, ...) MS_PRINTF(2, 3);
 /* With fields: pairs of "key", "value", ended by NULL. They are members of the JSON; plain lines
- * end in key=value (logfmt): a value that is empty or holds a blank, '"' or '=' is quoted, and so is
- * a text that holds '='. Values are cut to 639 bytes. */
+ * end in key=value (logfmt): a value that is empty or holds a blank, '"' or '=' is quoted, and so
+ * is a text that holds '='. Values are cut to 639 bytes. */
 void ms_log_fields(enum ms_log_level level, const char *text, ...) __attribute__((sentinel));
 /* ship gets every line and must not block. NULL: none. */
 void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *context);

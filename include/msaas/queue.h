@@ -50,8 +50,8 @@ MS_MUST_CHECK int ms_queue_ping(struct ms_queue *queue, const char **warning, st
  *
  * A job that is queued, running, or succeeded with all its stems stays as it is. The callback that
  * the new one brings waits for the job's end with those that are there (MS_ETOOLARGE: too many), or
- * is due at once. A job that failed, was canceled, expired, or lost a stem is queued anew. MS_ECONFLICT: it
- * runs and is being canceled; send it again later.
+ * is due at once. A job that failed, was canceled, expired, or lost a stem is queued anew.
+ * MS_ECONFLICT: it runs and is being canceled; send it again later.
  *
  * now (may be NULL) gets the job as it is afterwards, with its position. */
 MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
@@ -59,8 +59,8 @@ MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *
 
 /* Leases the oldest job that may run and asks for `model`, or for none; waits up to wait_ms for one
  * (a job that arrives ends the wait). What another program put on the list toWorker becomes a job
- * when it is next, as if it were sent again, and leaves the list if it is none. *out is the caller's
- * (ms_job_fini). MS_ENOTFOUND: none. */
+ * when it is next, as if it were sent again, and leaves the list if it is none. *out is the
+ * caller's (ms_job_fini). MS_ENOTFOUND: none. */
 MS_MUST_CHECK int ms_queue_reserve(struct ms_queue *queue, const char *model, int64_t lease_ms,
                                    int64_t wait_ms, struct ms_job *out, char token[MS_TOKEN_HEX],
                                    struct ms_error *err);
@@ -166,8 +166,8 @@ MS_MUST_CHECK int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms,
                                  int64_t (*wait_ms)(void *context,
                                                     const struct ms_job_callback *callback),
                                  void *context, struct ms_callback_due *out, struct ms_error *err);
-/* again_ms < 0: it was delivered or given up, and is forgotten; > 0: it failed and is due again after
- * so long; 0: it was broken off, is due at once, and the attempt is not counted. */
+/* again_ms < 0: it was delivered or given up, and is forgotten; > 0: it failed and is due again
+ * after so long; 0: it was broken off, is due at once, and the attempt is not counted. */
 MS_MUST_CHECK int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due,
                                    int64_t again_ms, struct ms_error *err);
 

@@ -35,7 +35,8 @@ struct ms_worker_options {
     int64_t give_up_ms;         /* see ms_worker_run */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
-    /* hosts and CIDRs, by commas, that callbacks may reach though they are not public; NULL: none */
+    /* hosts and CIDRs, by commas, that callbacks may reach though they are not public; NULL: none
+     * */
     const char *callback_allow;
     const atomic_bool *stop; /* SIGTERM */
 };

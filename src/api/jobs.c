@@ -26,14 +26,18 @@ static bool unknown_model(const struct ms_api *api, const char *name, struct ms_
                           name, known);
 }
 
+/* name "": the default. NULL: it is not on offer. */
+static const struct ms_api_model *find_model(const struct ms_api *api, const char *name) {
+    for (int i = 0; i < api->options.model_count; i++)
+        if (name[0] == '\0' || strcmp(api->options.models[i].name, name) == 0)
+            return &api->options.models[i];
+    return NULL;
+}
+
 static bool check_options(const struct ms_api *api, struct ms_song_request *request,
                           int *label_count, struct ms_problem *problem) {
-    const struct ms_api_model *model = NULL;
+    const struct ms_api_model *model = find_model(api, request->options.model);
     struct ms_error err = {0};
-    for (int i = 0; model == NULL && i < api->options.model_count; i++)
-        if (request->options.model[0] == '\0' ||
-            strcmp(api->options.models[i].name, request->options.model) == 0)
-            model = &api->options.models[i];
     if (model == NULL)
         return unknown_model(api, request->options.model, problem);
     if (ms_job_options_check(&request->options, &err) != 0)
@@ -167,9 +171,9 @@ static bool check_cost(const struct ms_api *api, const struct ms_song_request *r
     const size_t head =
         request->song_bytes < MS_SONG_HEAD_BYTES ? request->song_bytes : MS_SONG_HEAD_BYTES;
     struct ms_error err = {0};
-    for (int i = 0; i < api->options.model_count; i++)
-        if (strcmp(api->options.models[i].name, job->options.model) == 0)
-            job->networks = api->options.models[i].networks;
+    const struct ms_api_model *model = find_model(api, job->options.model);
+    if (model != NULL)
+        job->networks = model->networks;
     job->audio_seconds = ms_song_seconds(request->song, head, (int64_t)request->song_bytes);
     return ms_job_check_cost(job, api->options.max_cost, &err) == 0 ||
            ms_problem_set(problem, 422, "too_costly", "%.390s", err.text);

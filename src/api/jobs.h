@@ -11,8 +11,8 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
 /* 404 also if id is not a valid id. *job is owned by the caller. */
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
                  struct ms_problem *problem);
-/* As ms_api_find. Where the queue does not know the job, but the store has its stem as MP3, *job has
- * that stem alone: a queue that lost its records loses no stems. */
+/* As ms_api_find. Where the queue does not know the job, but the store has its stem as MP3, *job
+ * has that stem alone: a queue that lost its records loses no stems. */
 bool ms_api_find_track(struct ms_api *api, const char *id, const char *stem, struct ms_job *job,
                        struct ms_problem *problem);
 /* Removes a job, or one stem of it (NULL: all), with its objects; a stem also where only the store

@@ -43,7 +43,7 @@ bool ms_http_file_write(int fd, const char *bytes, size_t size);
 
 /* On the disk's pool: moves what has come, without waiting for more, from the exchange's socket
  * into the file. Takes a limited amount at once, so that other connections get their turn. */
-void ms_body_take(void *exchange);
+void ms_body_take(void *user);
 /* The file does not count any more, because it is about to be closed. */
 void ms_body_forget(struct ms_http_server *server, struct ms_body *body);
 /* Closes the file. May block for as long as the disk needs to free it. */

@@ -32,14 +32,12 @@ struct ms_connection {
     struct ms_connection *previous, *next;
     /* -1: closed, and waits to be freed */
     int fd;
+    enum ms_connection_state state;
     /* address of the peer */
     uint8_t ip[16];
     /* whose connection it is; NULL: a trusted proxy's, whose requests are counted instead */
     struct ms_client *client;
-    /* nothing is asked on it: it is in the server's list of those and in its client's */
-    bool is_idle;
     TAILQ_ENTRY(ms_connection) idle, idle_of_client;
-    enum ms_connection_state state;
     struct event *readable, *writable;
     /* the deadline of the state */
     struct event *timer;
@@ -47,17 +45,12 @@ struct ms_connection {
     struct event *again;
     char *in;
     size_t in_bytes, in_capacity, scanned;
-    bool blank_skipped; /* one empty line before a request is allowed */
     /* when the first byte of the request came */
     double begun_s;
-    bool eof; /* the client sends no more */
     /* all that the client ever sent */
     int64_t received_bytes;
     /* of what it is measured by, see ms_connection_pace, that many at the last look */
     int64_t paced_bytes;
-    bool keep_alive;
-    /* reads on after the answer, see LINGER */
-    bool linger;
     int64_t lingered_bytes;
 
     struct ms_exchange *exchange; /* NULL in HEAD and LINGER */
@@ -67,11 +60,18 @@ struct ms_connection {
     double body_seen_s, body_rate;
 
     struct evbuffer *out;
-    bool complete; /* all of the answer is in `out` */
     /* all that was ever put into `out`, to see whether the client reads */
     int64_t queued_bytes;
     /* queued_bytes at the last look at its pace */
     int64_t owed_bytes;
+
+    /* nothing is asked on it: it is in the server's list of those and in its client's */
+    bool is_idle;
+    bool blank_skipped; /* one empty line before a request is allowed */
+    bool eof;           /* the client sends no more */
+    bool keep_alive;
+    bool linger;   /* reads on after the answer, see LINGER */
+    bool complete; /* all of the answer is in `out` */
 };
 
 struct ms_connection_events {

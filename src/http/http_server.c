@@ -1,7 +1,8 @@
-/* The HTTP server as a whole: starts its parts, continues what comes back from the pools, drains. The loop is the thread that calls ms_http_server_run. Handlers run on the
- * pools; those that never block may run on the loop. The files call each other in one direction
- * only: http_server -> accept -> request -> answer -> connection -> exchange -> server, clients;
- * request -> parse, router, forwarded, origin. */
+/* The HTTP server as a whole: starts its parts, continues what comes back from the pools, drains.
+ * The loop is the thread that calls ms_http_server_run. Handlers run on the pools; those that never
+ * block may run on the loop. The files call each other in one direction only: http_server -> accept
+ * -> request -> answer -> connection -> exchange -> server, clients; request -> parse, router,
+ * forwarded, origin. */
 #include "connection.h"
 
 #include <errno.h>

@@ -398,7 +398,7 @@ static void on_timer(evutil_socket_t fd, short what, void *user) {
         return;
     if (c->exchange != NULL && ms_exchange_has_socket(c->exchange)) /* bytes move just now */
         ms_connection_set_timer(c, AGAIN_MS);
-    else if (c->state == ANSWER && c->exchange->head_queued)
+    else if (c->state == ANSWER && c->exchange != NULL && c->exchange->head_queued)
         ms_answer_check_pace(c);
     else if (c->is_idle || c->state == LINGER)
         ms_connection_close(c);

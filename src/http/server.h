@@ -66,7 +66,8 @@ struct ms_http_server {
 
 /* Wakes the loop. Any thread, or a signal handler. */
 void ms_server_wake(struct ms_http_server *server);
-/* Has `run` called on the pool of the exchange's task and route. False: too many tasks wait there. */
+/* Has `run` called on the pool of the exchange's task and route. False: too many tasks wait there.
+ * */
 bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange));
 /* On the pool: how long the exchange waited for a thread, in units of options.max_wait_ms. */
 double ms_server_waited(const struct ms_exchange *exchange);

@@ -1,5 +1,5 @@
-/* What the backends of the queue share: reading of URLs, of stored documents and of cursors, counts.
- * Owns nothing; any thread. */
+/* What the backends of the queue share: reading of URLs, of stored documents and of cursors,
+ * counts. Owns nothing; any thread. */
 #include "queue_ops.h"
 
 #include <errno.h>

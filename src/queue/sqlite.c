@@ -8,131 +8,19 @@
 
 #include "msaas/sys.h"
 #include "queue_ops.h"
-#include "sqlite_sql.h"
+#include "sqlite_file.h"
 
-#define BUSY_MS 5000
 #define POLL_MS 25
 #define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
-
-struct sqlite {
-    struct ms_queue queue;
-    sqlite3 *db;
-    char path[1024];
-    /* See on_busy. */
-    double busy_until_s;
-    sqlite3_stmt *statements[MS_SQLITE_STATEMENTS];
-};
-
-static int failed(struct sqlite *s, struct ms_error *err) {
-    const int code = s->db != NULL ? sqlite3_errcode(s->db) & 255 : SQLITE_NOMEM;
-    const char *text = s->db != NULL ? sqlite3_errmsg(s->db) : "no memory";
-    const bool busy = code == SQLITE_BUSY || code == SQLITE_LOCKED;
-    const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-    return ms_error_set(err,
-                        busy      ? MS_ENET
-                        : corrupt ? MS_ECORRUPT
-                                  : MS_EIO,
-                        "queue %s: %s", s->path, text);
-}
-
-/* Another connection writes. SQLite's own pauses grow to a tenth of a second, but a write here
- * takes a millisecond. */
-static int on_busy(void *context, int times) {
-    const struct timespec pause = {.tv_nsec = (1 + times % 2) * 500000L};
-    struct sqlite *s = context;
-    if (times == 0)
-        s->busy_until_s = ms_monotonic_s() + BUSY_MS / 1000.0;
-    (void)nanosleep(&pause, NULL);
-    return ms_monotonic_s() < s->busy_until_s;
-}
-
-static void disconnect(struct sqlite *s) {
-    for (size_t i = 0; i < sizeof s->statements / sizeof *s->statements; i++) {
-        (void)sqlite3_finalize(s->statements[i]);
-        s->statements[i] = NULL;
-    }
-    (void)sqlite3_close(s->db);
-    s->db = NULL;
-}
-
-static int execute(struct sqlite *s, const char *sql, struct ms_error *err) {
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(s, err);
-}
-
-static int read_version(struct sqlite *s, int *version, struct ms_error *err) {
-    sqlite3_stmt *statement = NULL;
-    int rc = 0;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW)
-        rc = failed(s, err);
-    else
-        *version = sqlite3_column_int(statement, 0);
-    (void)sqlite3_finalize(statement);
-    return rc;
-}
-
-/* Of several processes that open a new or old file at once, one makes the tables. */
-static int make_tables(struct sqlite *s, struct ms_error *err) {
-    int version = 0;
-    int rc = execute(s, "BEGIN IMMEDIATE", err);
-    if (rc != 0)
-        return rc;
-    rc = read_version(s, &version, err);
-    if (rc == 0 && version == 0)
-        rc = execute(s, ms_sqlite_schema, err);
-    else if (rc == 0 && (version < 0 || version > MS_SQLITE_VERSION))
-        rc = ms_error_set(err, MS_EUNSUPPORTED,
-                          "queue %s was written by another release of msaas (version %d, not %d)",
-                          s->path, version, MS_SQLITE_VERSION);
-    else
-        for (; rc == 0 && version < MS_SQLITE_VERSION; version++)
-            rc = execute(s, ms_sqlite_upgrades[version], err);
-    if (rc == 0)
-        return execute(s, "COMMIT", err);
-    (void)execute(s, "ROLLBACK", NULL);
-    return rc;
-}
-
-/* When two open a new file at once, one is told at once that it is busy: SQLite does not ask the
- * busy handler where waiting might be a deadlock. */
-static int use_write_ahead_log(struct sqlite *s, struct ms_error *err) {
-    int times = 0;
-    int rc;
-    do
-        rc = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
-    while (rc == MS_ENET && on_busy(s, times++) != 0);
-    return rc;
-}
-
-static int connect_to(struct sqlite *s, struct ms_error *err) {
-    if (s->db != NULL)
-        return 0;
-    int version = 0;
-    int rc = 0;
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
-        rc = failed(s, err);
-    if (rc == 0 && sqlite3_busy_handler(s->db, on_busy, s) != SQLITE_OK)
-        rc = failed(s, err);
-    if (rc == 0)
-        rc = use_write_ahead_log(s, err);
-    if (rc == 0)
-        rc = read_version(s, &version, err);
-    if (rc == 0 && version != MS_SQLITE_VERSION)
-        rc = make_tables(s, err);
-    if (rc != 0)
-        disconnect(s);
-    return rc;
-}
 
 /* The statement, ready to be bound. The caller resets it. */
 static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
                    struct ms_error *err) {
-    int rc = connect_to(s, err);
+    int rc = ms_sqlite_connect(s, err);
     if (rc == 0 && s->statements[which] == NULL &&
         sqlite3_prepare_v3(s->db, ms_sqlite_text[which], -1, SQLITE_PREPARE_PERSISTENT,
                            &s->statements[which], NULL) != SQLITE_OK)
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     *out = s->statements[which];
     return rc;
 }
@@ -140,7 +28,7 @@ static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stm
 /* Runs a bound statement that gives no rows. */
 static int run(struct sqlite *s, sqlite3_stmt *statement, int *changes, struct ms_error *err) {
     const int step = sqlite3_step(statement);
-    int rc = step == SQLITE_DONE ? 0 : failed(s, err);
+    int rc = step == SQLITE_DONE ? 0 : ms_sqlite_failed(s, err);
     if (changes != NULL)
         *changes = sqlite3_changes(s->db);
     (void)sqlite3_reset(statement);
@@ -169,18 +57,18 @@ static void wait_a_little(void) {
 /* ---- operations ---- */
 
 static void sqlite_close(struct ms_queue *queue) {
-    disconnect((struct sqlite *)queue);
+    ms_sqlite_disconnect((struct sqlite *)queue);
     free(queue);
 }
 
 static int sqlite_ping(struct ms_queue *queue, const char **warning, struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
     (void)warning;
-    int rc = connect_to(s, err);
+    int rc = ms_sqlite_connect(s, err);
     if (rc == 0)
-        rc = execute(s, "BEGIN IMMEDIATE; ROLLBACK", err);
+        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE; ROLLBACK", err);
     if (rc == 0)
-        rc = execute(s, ms_sqlite_touch, err);
+        rc = ms_sqlite_execute(s, ms_sqlite_touch, err);
     return rc;
 }
 
@@ -222,7 +110,7 @@ static int find_position(struct sqlite *s, struct ms_job *job, struct ms_error *
     if (step == SQLITE_ROW && sqlite3_column_int64(statement, 0) < MS_POSITION_MAX)
         job->position = sqlite3_column_int64(statement, 0);
     if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }
@@ -243,7 +131,7 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     else if (step == SQLITE_DONE)
         rc = ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
     else
-        rc = of_the_file(failed(s, err), err);
+        rc = of_the_file(ms_sqlite_failed(s, err), err);
     (void)sqlite3_reset(statement);
     if (rc == 0 && out->place == MS_PLACE_WAITING)
         rc = of_the_file(find_position(s, &out->job, err), err);
@@ -262,7 +150,7 @@ static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char 
     const int step = sqlite3_step(statement);
     *found = step == SQLITE_ROW;
     if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }
@@ -354,7 +242,7 @@ static int claim_next(struct sqlite *s, const char *model, const char *token, in
     }
     if (step != SQLITE_DONE) {
         ms_record_fini(out);
-        rc = of_the_file(failed(s, err), err);
+        rc = of_the_file(ms_sqlite_failed(s, err), err);
     }
     (void)sqlite3_reset(statement);
     return rc;
@@ -388,7 +276,7 @@ static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB
         if (order != NULL)
             *order = sqlite3_column_int64(statement, 1);
     }
-    int rc = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : failed(s, err);
+    int rc = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }
@@ -498,7 +386,7 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
             out->jobs[state] = sqlite3_column_int64(statement, 1);
     }
     if (step != SQLITE_DONE)
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     if (rc == 0)
         rc = prepare(s, DUES, &statement, err);
@@ -510,7 +398,7 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
         out->callbacks_due = sqlite3_column_int64(statement, 0);
         out->oldest_waiting_ms = oldest_ms > 0 && oldest_ms < now_ms ? now_ms - oldest_ms : 0;
     } else {
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)
@@ -521,7 +409,7 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
         ms_queue_add_waiting(out, (const char *)sqlite3_column_text(statement, 0),
                              sqlite3_column_int64(statement, 1));
     if (step != SQLITE_DONE)
-        rc = failed(s, err);
+        rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     return rc;
 }
@@ -559,7 +447,8 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
         *line = strdup(text != NULL ? (const char *)text : "");
         rc = *line != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a line of the log");
     } else {
-        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no line") : failed(s, err);
+        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no line")
+                                 : ms_sqlite_failed(s, err);
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)

@@ -1,5 +1,5 @@
-/* Uploads that a killed process began: listed page by page, and aborted where they are old. Owns one
- * page in memory; runs on the caller's thread. */
+/* Uploads that a killed process began: listed page by page, and aborted where they are old. Owns
+ * one page in memory; runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -56,8 +56,8 @@ struct ms_store_ops {
      * what the sink returns. */
     int (*get)(struct ms_store *store, const char *bucket, const char *key, int64_t first,
                int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
-    /* Opens the file that is the object, and describes it in *info. MS_ENOTFOUND. NULL where objects
-     * are no local files. */
+    /* Opens the file that is the object, and describes it in *info. MS_ENOTFOUND. NULL where
+     * objects are no local files. */
     int (*file)(struct ms_store *store, const char *bucket, const char *key, int *fd,
                 struct ms_object_info *info, struct ms_error *err);
     /* Removes an object; 0 also where there is none. */

@@ -234,24 +234,3 @@ int ms_manifest_check_source(const struct ms_manifest *manifest, int network, co
         ms_error_prefix(err, "%s", path);
     return rc;
 }
-
-int ms_manifest_check_model(const struct ms_manifest *manifest, const char *path,
-                            struct ms_error *err) {
-    struct ms_model_json json;
-    int rc = ms_model_verify(path, NULL, err);
-    if (rc == 0)
-        rc = ms_model_json_read(path, &json, err);
-    if (rc != 0)
-        return rc;
-    if (json.info.member_count != manifest->info.member_count)
-        return ms_error_about(err, MS_ECORRUPT, path,
-                              "is not the published %s: it has another number of networks",
-                              manifest->info.name);
-    for (int i = 0; i < json.info.member_count; i++)
-        if (manifest->networks[i].sha256[0] != '\0' &&
-            strcmp(manifest->networks[i].sha256, json.networks[i].sha256) != 0)
-            return ms_error_about(err, MS_ECORRUPT, path,
-                                  "is not the published %s: its weights are others",
-                                  manifest->info.name);
-    return 0;
-}

@@ -1,5 +1,5 @@
-/* The reaper and the deliveries of callbacks. Owns the reaper's thread; both have a queue connection
- * of their own, so that none waits for the other, and none holds up a job. */
+/* The reaper and the deliveries of callbacks. Owns the reaper's thread; both have a queue
+ * connection of their own, so that none waits for the other, and none holds up a job. */
 #include "chores.h"
 
 #include <pthread.h>

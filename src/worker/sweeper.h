@@ -1,6 +1,6 @@
-/* What every worker does once an hour, on a thread of its own: it removes what killed processes left
- * in the store of objects that they did not finish. Several workers that do it at once harm nobody:
- * each thing is removed once. */
+/* What every worker does once an hour, on a thread of its own: it removes what killed processes
+ * left in the store of objects that they did not finish. Several workers that do it at once harm
+ * nobody: each thing is removed once. */
 #ifndef MSAAS_WORKER_SWEEPER_H
 #define MSAAS_WORKER_SWEEPER_H
 

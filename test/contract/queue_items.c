@@ -1,5 +1,5 @@
-/* Tests of Redis alone: items of the list toWorker as the course's programs write and read them. See
- * queue_contract.h. */
+/* Tests of Redis alone: items of the list toWorker as the course's programs write and read them.
+ * See queue_contract.h. */
 #include "queue_contract.h"
 
 #define HASH_A "0123456789abcdef0123456789abcdef0123456789abcdef01234567"

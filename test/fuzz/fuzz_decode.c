@@ -1,6 +1,6 @@
 /* Any bytes as an audio file, decoded to the end, twice: what runs in the decoder's process, here
- * without its walls. The input goes through a file in memory. Checked beyond the absence of crashes:
- * both passes give as many frames, a refusal has a text and one of the stated codes. */
+ * without its walls. The input goes through a file in memory. Checked beyond the absence of
+ * crashes: both passes give as many frames, a refusal has a text and one of the stated codes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* storm_decode ROUNDS SEED FILE|FOLDER...: mutated songs through the whole decoder, each in a process
- * behind its walls. After every round the decoder has ended, and its process has kept within 10 s
- * of processor time and 512 MiB. Rounds are the same for the same seed and files.
+/* storm_decode ROUNDS SEED FILE|FOLDER...: mutated songs through the whole decoder, each in a
+ * process behind its walls. After every round the decoder has ended, and its process has kept
+ * within 10 s of processor time and 512 MiB. Rounds are the same for the same seed and files.
  *
  * To be fast the process is forked from this small program instead of started anew. */
 #include <dirent.h>

@@ -27,7 +27,7 @@
 static char folder[200];
 
 /* Every test runs with the folder as its working directory; the files have plain names. */
-static int enter_folder(void **state) {
+static inline int enter_folder(void **state) {
     (void)state;
     const char *base = getenv("TMPDIR");
     (void)snprintf(folder, sizeof folder, "%s/msaas-audio-XXXXXX", base != NULL ? base : "/tmp");
@@ -52,21 +52,21 @@ __attribute__((format(printf, 1, 2))) static void shell(const char *fmt, ...) {
         fail_msg("failed: %s", command);
 }
 
-static int leave_folder(void **state) {
+static inline int leave_folder(void **state) {
     (void)state;
     (void)!chdir("/");
     shell("rm -rf '%s'", folder);
     return 0;
 }
 
-static void write_file(const char *name, const void *bytes, size_t size) {
+static inline void write_file(const char *name, const void *bytes, size_t size) {
     FILE *file = fopen(name, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
 }
 
-static void *read_file(const char *name, size_t *size) {
+static inline void *read_file(const char *name, size_t *size) {
     struct stat status;
     assert_int_equal(stat(name, &status), 0);
     *size = (size_t)status.st_size;
@@ -84,14 +84,14 @@ struct clip {
     bool damaged;
 };
 
-static void clip_alloc(struct clip *clip, int64_t frames) {
+static inline void clip_alloc(struct clip *clip, int64_t frames) {
     memset(clip, 0, sizeof *clip);
     clip->frames = frames;
     for (int c = 0; c < 2; c++)
         assert_non_null(clip->planes[c] = calloc((size_t)frames + 1, sizeof(float)));
 }
 
-static void clip_free(struct clip *clip) {
+static inline void clip_free(struct clip *clip) {
     free(clip->planes[0]);
     free(clip->planes[1]);
     memset(clip, 0, sizeof *clip);
@@ -99,7 +99,7 @@ static void clip_free(struct clip *clip) {
 
 /* Two partials a channel, different left and right, fading in and out (so that no edge is a click);
  * peak below 0.5. */
-static void clip_signal(struct clip *clip, int64_t frames, int rate_hz) {
+static inline void clip_signal(struct clip *clip, int64_t frames, int rate_hz) {
     clip_alloc(clip, frames);
     for (int64_t i = 0; i < frames; i++) {
         double t = (double)i / rate_hz;
@@ -111,14 +111,14 @@ static void clip_signal(struct clip *clip, int64_t frames, int rate_hz) {
     }
 }
 
-static void put32(uint8_t *at, uint32_t value) {
+static inline void put32(uint8_t *at, uint32_t value) {
     for (int i = 0; i < 4; i++)
         at[i] = (uint8_t)(value >> (8 * i));
 }
 
 /* A WAV header of 44 bytes; whatever it claims. format: 1 integer, 3 float. */
-static void wav_header(uint8_t head[44], int format, int channels, uint32_t rate_hz, int bits,
-                       uint32_t data_bytes) {
+static inline void wav_header(uint8_t head[44], int format, int channels, uint32_t rate_hz,
+                              int bits, uint32_t data_bytes) {
     memcpy(head, "RIFF....WAVEfmt ", 16);
     put32(head + 4, data_bytes > UINT32_MAX - 36 ? UINT32_MAX : data_bytes + 36);
     put32(head + 16, 16);
@@ -132,8 +132,8 @@ static void wav_header(uint8_t head[44], int format, int channels, uint32_t rate
 }
 
 /* Interleaved bytes behind such a header. */
-static void write_wav(const char *name, int format, int channels, uint32_t rate_hz, int bits,
-                      const void *data, size_t data_bytes) {
+static inline void write_wav(const char *name, int format, int channels, uint32_t rate_hz, int bits,
+                             const void *data, size_t data_bytes) {
     uint8_t *bytes = malloc(44 + data_bytes);
     assert_non_null(bytes);
     wav_header(bytes, format, channels, rate_hz, bits, (uint32_t)data_bytes);
@@ -154,7 +154,7 @@ static inline void write_float_wav(const char *name, const struct clip *clip, ui
 }
 
 /* Reads in blocks of an odd size, so that no block boundary is where FFmpeg has one. */
-static int read_all(struct ms_decoder *decoder, struct clip *clip, struct ms_error *err) {
+static inline int read_all(struct ms_decoder *decoder, struct clip *clip, struct ms_error *err) {
     int64_t capacity = 1 << 16;
     clip_alloc(clip, capacity);
     clip->frames = 0;
@@ -193,7 +193,8 @@ static inline void write_tags(const char *name, int count) {
     assert_int_equal(fclose(file), 0);
 }
 
-static int decode_at(const char *name, int rate_hz, struct clip *clip, struct ms_error *err) {
+static inline int decode_at(const char *name, int rate_hz, struct clip *clip,
+                            struct ms_error *err) {
     memset(clip, 0, sizeof *clip);
     struct ms_decoder *decoder = NULL;
     int rc = ms_decoder_open(name, rate_hz, &decoder, err);
@@ -203,14 +204,14 @@ static int decode_at(const char *name, int rate_hz, struct clip *clip, struct ms
     return rc;
 }
 
-static void must_decode(const char *name, struct clip *clip) {
+static inline void must_decode(const char *name, struct clip *clip) {
     struct ms_error err = {0};
     if (decode_at(name, RATE_HZ, clip, &err) != 0)
         fail_msg("%s", err.text);
 }
 
 /* Of `heard` against `meant`, over the first frames of both channels, in dB. */
-static double snr_db(const struct clip *meant, const struct clip *heard, int64_t frames) {
+static inline double snr_db(const struct clip *meant, const struct clip *heard, int64_t frames) {
     double signal = 0, noise = 1e-30;
     for (int c = 0; c < 2; c++) {
         for (int64_t i = 0; i < frames; i++) {
@@ -223,7 +224,7 @@ static double snr_db(const struct clip *meant, const struct clip *heard, int64_t
     return 10 * log10(signal / noise);
 }
 
-static void assert_same_samples(const struct clip *a, const struct clip *b) {
+static inline void assert_same_samples(const struct clip *a, const struct clip *b) {
     assert_int_equal(a->frames, b->frames);
     for (int c = 0; c < 2; c++)
         assert_memory_equal(a->planes[c], b->planes[c], (size_t)a->frames * sizeof(float));

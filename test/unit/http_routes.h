@@ -148,13 +148,13 @@ static inline void pass(const struct ms_http_call *call) {
 }
 
 /* A file of MiBs, each byte of which is the number of its MiB. */
-static FILE *served_file;
+static int served_fd = -1;
 
 static inline int file_pass(void *context, struct ms_http_outlet *outlet, struct ms_error *err) {
     struct source *source = context;
     int64_t taken = 0;
-    const int rc = ms_http_outlet_file(outlet, fileno(served_file), source->fails_at, source->left,
-                                       &taken, err);
+    const int rc =
+        ms_http_outlet_file(outlet, served_fd, source->fails_at, source->left, &taken, err);
     source->fails_at += taken;
     source->left -= taken;
     return rc;

@@ -2,7 +2,7 @@
 msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
-msaas_unit_tests(audio confine stream decode)
+msaas_unit_tests(audio confine stream decode decode_refusals)
 target_link_options(test_stream PRIVATE -Wl,--wrap=poll,--wrap=ms_monotonic_s)
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow)
@@ -24,7 +24,7 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_gone api_refusals sniff song_length waiting)
+msaas_unit_tests(api song_request api api_gone api_health api_refusals sniff song_length waiting)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 

@@ -188,7 +188,7 @@ static void bench_run(struct bench *bench) {
 
 static int entries_out(void) {
     char *out = path_in("out");
-    int entries = empty_folder(out);
+    const int entries = empty_folder(out);
     free(out);
     return entries;
 }
@@ -528,7 +528,6 @@ static void cancel_after_last(void *context, const struct ms_separate_progress *
 /* The linker puts this before the spool's own. */
 static atomic_bool *cancel_at_spool_read; /* NULL: none */
 static atomic_int spool_reads;
-
 int __real_ms_spool_read(struct ms_spool *spool, float *planes[MS_AUDIO_CHANNELS], size_t *frames,
                          struct ms_error *err);
 

@@ -90,8 +90,8 @@ end
 -- the list, when it is put there; '': what did so before. stranger: an item that leaves the list
 -- with the save; '': none. created: '0': now. ...: the hash's other fields, name and value in turn.
 -- Returns the position and the time of creation; nil: another revision is stored.
-function operations.save(id, expected, erase, place, in_front, item, stranger, model, state, created,
-                         not_before, lease_until, due, max, ...)
+function operations.save(id, expected, erase, place, in_front, item, stranger, model, state,
+                         created, not_before, lease_until, due, max, ...)
     local key = record_key(id)
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value: its place is not known
