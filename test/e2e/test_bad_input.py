@@ -172,8 +172,9 @@ def test_too_large(site):
     for path, v2 in (("/apiv1/separate", False), ("/apiv2/jobs", True)):
         kind = "audio/wav" if v2 else "application/json"
         status, head, body = raw(site,
-                                 f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
-                                       f"Content-Length: 999999999999\r\n\r\n".encode())
+                                 f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
+                                 f"Content-Type: {kind}\r\n"
+                                 "Content-Length: 999999999999\r\n\r\n".encode())
         assert status == 413, head
         said = json.loads(body)
         assert said["code"] if v2 else said["reason"]
@@ -203,7 +204,8 @@ FRAMING = {
 
 @pytest.mark.parametrize("rest", FRAMING.values(), ids=FRAMING.keys())
 def test_ambiguous_framing_is_answered_and_closed(site, rest):
-    status, head, _ = raw(site, f"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\n{rest}".encode("latin-1"))
+    request = f"GET /apiv1/queue HTTP/1.1\r\nHost: localhost\r\n{rest}"
+    status, head, _ = raw(site, request.encode("latin-1"))
     assert status in (400, 413, 501), head
     assert "connection: close" in head
 
