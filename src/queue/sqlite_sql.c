@@ -1,6 +1,9 @@
 /* The tables of the queue in a file, and all that is asked of them. For sqlite.c. */
 #include "sqlite_sql.h"
 
+/* With place, those that wait are counted without a look at the table. */
+#define WAITING_FOR "CREATE INDEX jobs_waiting_for ON jobs (model, seq, place) WHERE place = 0;"
+
 /* seq orders the waiting ones: the smallest is served next. */
 const char ms_sqlite_schema[] =
     "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL,"
@@ -9,8 +12,7 @@ const char ms_sqlite_schema[] =
     " flags INTEGER NOT NULL, due INTEGER NOT NULL,"
     " started INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
     " model TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
-    "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;"
-    "CREATE INDEX jobs_waiting_for ON jobs (model, seq) WHERE place = 0;"
+    "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;" WAITING_FOR
     "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
     "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
     "CREATE INDEX jobs_due ON jobs (due) WHERE due > 0;"
@@ -32,7 +34,7 @@ const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
           "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
           "PRAGMA user_version = 3;",
     [3] = "ALTER TABLE jobs DROP COLUMN attempt;"
-          "PRAGMA user_version = 4;",
+          "DROP INDEX jobs_waiting_for;" WAITING_FOR "PRAGMA user_version = 4;",
 };
 
 /* A row by each table and index, so that a damaged file shows. */
@@ -111,7 +113,7 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
         " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
     [COUNTS] = "SELECT state, count(*) FROM jobs GROUP BY state",
     [DUES] = "SELECT (SELECT count(*) FROM jobs WHERE due > 0),"
-             " (SELECT min(created) FROM jobs WHERE place = 0)",
+             " (SELECT min(created) FROM jobs WHERE state = 0)", /* queued: its index has it */
     [WAITING_BY_MODEL] = "SELECT model, count(*) FROM jobs WHERE place = 0 AND model <> ''"
                          " GROUP BY model",
     [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",

@@ -42,13 +42,14 @@ def test_a_sick_worker_harms_only_itself(site, tmp_path):
     scratch = tmp_path / "lost"
     sick = worker_at(site, "--scratch", scratch, "--give-up", 3 / 60)
     shutil.rmtree(scratch)
-    idents = [site.separate(wav(0.5, tag=number)) for number in range(count)]
+    idents = [site.separate(wav(0.5))]
 
     def reason():
         answer = HTTP.get(sick.url + "/readyz", timeout=DEADLINE_S)
         return answer.status_code == 503 and answer.text
 
     assert str(scratch) in wait_for("the sick worker to be unready", reason)
+    idents += [site.separate(wav(0.5, tag=number)) for number in range(1, count)]
     for _ in range(2):
         site.work()
     assert sick.wait() == UNFIT
