@@ -113,7 +113,7 @@ static void a_long_list_is_shared(void **state) {
         command, sizeof command,
         "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
         "[db.execute(\"INSERT INTO jobs SELECT ?, revision, replace(doc, id, ?), state, place, "
-        "seq + ?, token, created + ?, lease_until, not_before, flags, due, attempt, started, "
+        "seq + ?, token, created + ?, lease_until, not_before, flags, due, started, "
         "attempts, model FROM jobs WHERE seq = 1\", (\"%%056x\" %% n, \"%%056x\" %% n, n + 9, n)) "
         "for n in range(%d)]; db.commit()'",
         folder, MANY - 2);
