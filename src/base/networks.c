@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/text.h"
+
 #define MAX_NETWORKS 256
 
 struct ms_networks {
@@ -102,8 +104,8 @@ int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_erro
     *out = NULL;
     if (networks == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of networks");
-    for (const char *at = text != NULL ? text : ""; *(at += strspn(at, ", \t")) != '\0';) {
-        const size_t length = strcspn(at, ", \t");
+    size_t length;
+    for (const char *at = text; (at = ms_text_word(at, &length)) != NULL; at += length) {
         char word[64];
         (void)snprintf(word, sizeof word, "%.*s",
                        (int)(length < sizeof word ? length : sizeof word), at);
@@ -116,7 +118,6 @@ int ms_networks_parse(const char *text, struct ms_networks **out, struct ms_erro
                                 word, MAX_NETWORKS);
         }
         networks->count++;
-        at += length;
     }
     *out = networks;
     return 0;

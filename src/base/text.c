@@ -55,3 +55,13 @@ void ms_text_flatten(char *text) {
     }
     *text = '\0';
 }
+
+const char *ms_text_word(const char *at, size_t *length) {
+    static const char separators[] = ", \t";
+    *length = 0;
+    if (at == NULL)
+        return NULL;
+    at += strspn(at, separators);
+    *length = strcspn(at, separators);
+    return *length > 0 ? at : NULL;
+}

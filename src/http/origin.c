@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "msaas/networks.h"
+#include "msaas/text.h"
 
 /* The parts of "host:port" and "[address]:port". */
 struct authority {
@@ -42,13 +43,11 @@ static bool is_loopback(const struct authority *authority) {
 }
 
 static bool is_allowed(const struct authority *authority, const char *names) {
-    for (const char *at = names != NULL ? names : ""; *(at += strspn(at, ", \t")) != '\0';) {
-        const size_t size = strcspn(at, ", \t");
+    size_t size;
+    for (const char *at = names; (at = ms_text_word(at, &size)) != NULL; at += size)
         if ((size == 1 && *at == '*') ||
             (size == authority->host_size && strncasecmp(at, authority->host, size) == 0))
             return true;
-        at += size;
-    }
     return false;
 }
 

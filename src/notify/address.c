@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "msaas/networks.h"
+#include "msaas/text.h"
 
 #define MAX_NAMES 256
 #define HOST_BYTES 256
@@ -118,8 +119,8 @@ int ms_allowed_parse(const char *text, struct ms_allowed **out, struct ms_error 
     *out = NULL;
     if (allowed == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of networks");
-    for (const char *at = text != NULL ? text : ""; *(at += strspn(at, ", \t")) != '\0';) {
-        const size_t length = strcspn(at, ", \t");
+    size_t length;
+    for (const char *at = text; (at = ms_text_word(at, &length)) != NULL; at += length) {
         char word[HOST_BYTES];
         (void)snprintf(word, sizeof word, "%.*s",
                        (int)(length < sizeof word ? length : sizeof word), at);
@@ -133,7 +134,6 @@ int ms_allowed_parse(const char *text, struct ms_allowed **out, struct ms_error 
                                 word, MAX_NAMES);
         }
         allowed->count++;
-        at += length;
     }
     *out = allowed;
     return 0;

@@ -73,10 +73,28 @@ static void flattens_what_steers(void **state) {
     }
 }
 
+static void words_of_a_list(void **state) {
+    (void)state;
+    size_t length;
+    assert_null(ms_text_word(NULL, &length));
+    assert_null(ms_text_word("", &length));
+    assert_null(ms_text_word(" ,\t,", &length));
+    const char *at = ms_text_word(", a.b,\tc ", &length);
+    assert_non_null(at);
+    assert_int_equal(length, 3);
+    assert_memory_equal(at, "a.b", 3);
+    at = ms_text_word(at + length, &length);
+    assert_non_null(at);
+    assert_int_equal(length, 1);
+    assert_int_equal(*at, 'c');
+    assert_null(ms_text_word(at + length, &length));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_utf8_as_it_must_be),
         cmocka_unit_test(flattens_what_steers),
+        cmocka_unit_test(words_of_a_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
