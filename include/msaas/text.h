@@ -17,8 +17,8 @@ bool ms_char_is_plain(uint32_t code);
 /* Changes the text in place: newline and tab become a blank; other characters that are not plain,
  * and bytes that are not UTF-8, become '?'. */
 void ms_text_flatten(char *text);
-/* The first word at or behind `at` of a list by commas and blanks, as operators write them; *length:
- * its bytes. NULL: there is none. at NULL: no list. */
+/* The first word at or behind `at` of a list by commas and blanks, as operators write them;
+ * *length: its bytes. NULL: there is none. at NULL: no list. */
 const char *ms_text_word(const char *at, size_t *length);
 
 #endif
