@@ -22,6 +22,7 @@
 #define ACCEPT_AGAIN_MS 100
 #define LOG_S 60 /* between two lines about connections that are refused */
 #define DROPS 16 /* reads of what a client sent that is turned away: it may send for ever */
+#define LOOKS 8  /* for one that is idle, at each new connection */
 
 /* ---- limits ---- */
 
@@ -45,11 +46,22 @@ static void turn_away(struct ms_http_server *server, int fd, int status, const c
     ms_log_fields(MS_LOG_WARN, "connections are refused", "limit", limit, NULL);
 }
 
+/* What it asks may have come, and waits in the kernel for its turn on the loop. */
+static bool has_unread_bytes(const struct ms_connection *c) {
+    return recv(c->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static bool close_longest_idle(const struct ms_idle_list *list) {
-    if (TAILQ_EMPTY(list))
-        return false;
-    ms_connection_close(TAILQ_FIRST(list));
-    return true;
+    for (int i = 0; i < LOOKS && !TAILQ_EMPTY(list); i++) {
+        struct ms_connection *c = TAILQ_FIRST(list);
+        if (!has_unread_bytes(c)) {
+            ms_connection_close(c);
+            return true;
+        }
+        ms_connection_wake(c);
+        ms_connection_fall_asleep(c);
+    }
+    return false;
 }
 
 /* The kernel gives out the lowest free descriptor, so one above highest_fd says that few are left.

@@ -60,7 +60,7 @@ bool ms_connection_is_slow(struct ms_connection *c, int64_t moved) {
     return slow;
 }
 
-static void fall_asleep(struct ms_connection *c) {
+void ms_connection_fall_asleep(struct ms_connection *c) {
     c->is_idle = true;
     TAILQ_INSERT_TAIL(&c->server->idle, c, idle);
     if (c->client != NULL)
@@ -189,7 +189,7 @@ static void begin_request(struct ms_connection *c) {
     c->complete = false;
     if (c->in_bytes == 0) {
         ms_connection_fit_in(c);
-        fall_asleep(c);
+        ms_connection_fall_asleep(c);
     } else {
         c->begun_s = ms_monotonic_s();
         ms_connection_pace(c, c->received_bytes);
@@ -250,6 +250,6 @@ void ms_connection_open(struct ms_http_server *server, int fd, const uint8_t ip[
     server->connections = c;
     server->connection_count++;
     ms_metric_add(&ms_http_connections, 1, NULL, NULL);
-    fall_asleep(c);
+    ms_connection_fall_asleep(c);
     ms_connection_want_to_read(c, true);
 }

@@ -90,6 +90,8 @@ void ms_connection_open(struct ms_http_server *server, int fd, const uint8_t ip[
 void ms_connection_close(struct ms_connection *c);
 /* Closes those on which no request has begun. */
 void ms_connection_close_idle(struct ms_http_server *server);
+/* Nothing is asked on it from now on: it is the last of those. */
+void ms_connection_fall_asleep(struct ms_connection *c);
 /* Its first bytes came: it is not idle any more. */
 void ms_connection_wake(struct ms_connection *c);
 /* Frees those that are closed. */

@@ -196,6 +196,7 @@ static const struct ms_http_route routes[] = {
     {"GET", "/file/{}/{}", file, MS_HTTP_SLOW, 0},
     {"POST", "/large", hello, MS_HTTP_POOL, 64 << 20},
     {"GET", "/slow", wait_for_gate, MS_HTTP_SLOW, 0},
+    {"GET", "/loop", wait_for_gate, MS_HTTP_LOOP, 0},
     {"GET", "/twice", twice, MS_HTTP_POOL, 0},
     {0},
 };

@@ -87,6 +87,40 @@ static void closes_idle_ones_first(void **state) {
     peer_stop(&peer, 0);
 }
 
+/* Requests that came while the loop was at something else are not read yet when room is made. */
+static void spares_one_whose_request_has_come(void **state) {
+    struct peer peer;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct ms_http_server_options options = options_of();
+        options.max_connections = i == 0 ? 3 : 100;
+        options.max_client_connections = i == 0 ? 100 : 3;
+        peer_start(&peer, &options);
+        const int asks = idle_from("127.0.0.1", peer.port);
+        const int idle = idle_from("127.0.0.1", peer.port);
+        const int loop = dial_from("127.0.0.1", peer.port);
+        assert_true(say_text(loop, GET("/loop")));
+        sem_wait(&entered);
+        int fds[] = {asks, dial_from("127.0.0.1", peer.port), dial_from("127.0.0.1", peer.port)};
+        const int last = dial_from("127.0.0.1", peer.port);
+        for (int k = 0; k < 3; k++)
+            assert_true(say_text(fds[k], HELLO "\r\n"));
+        sem_post(&gate);
+        for (int k = 0; k < 3; k++) { /* in the places of the idle one, and of the loop's */
+            free(hear_until(fds[k], "hello"));
+            close(fds[k]);
+        }
+        assert_false(is_open(idle));
+        char *answer = hear_all(last, NULL, NULL);
+        assert_int_equal(status_of(answer), i == 0 ? 503 : 429);
+        free(answer);
+        close(idle);
+        close(loop);
+        close(last);
+        peer_stop(&peer, 0);
+    }
+}
+
 static void counts_the_connections_of_an_address(void **state) {
     struct ms_http_server_options options = options_of();
     struct peer peer;
@@ -254,6 +288,7 @@ static void leaves_descriptors_for_everything_else(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes_idle_ones_first),
+        cmocka_unit_test(spares_one_whose_request_has_come),
         cmocka_unit_test(counts_the_connections_of_an_address),
         cmocka_unit_test(counts_the_requests_of_clients_of_a_proxy),
         cmocka_unit_test(counts_those_that_left),
