@@ -1,5 +1,5 @@
 /* Ships log lines into the queue's list `logging`, from which `msaas logs` and the course's readers
- * take them. */
+ * take them, ten times a second at most. */
 #ifndef MSAAS_LOGSHIP_H
 #define MSAAS_LOGSHIP_H
 

@@ -174,7 +174,9 @@ MS_MUST_CHECK int ms_outbox_settle(struct ms_queue *queue, const struct ms_callb
 /* ---- the course's list `logging` ---- */
 
 #define MS_LOG_LIST_MAX 10000 /* lines kept; older ones are dropped */
-MS_MUST_CHECK int ms_loglist_push(struct ms_queue *queue, const char *line, struct ms_error *err);
+/* Appends lines, the oldest first, in one step. */
+MS_MUST_CHECK int ms_loglist_push(struct ms_queue *queue, const char *const *lines, int count,
+                                  struct ms_error *err);
 /* The oldest line; waits up to wait_ms. MS_ENOTFOUND: none. *line is the caller's to free. */
 MS_MUST_CHECK int ms_loglist_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
                                  struct ms_error *err);

@@ -406,8 +406,9 @@ int ms_queue_expire(struct ms_queue *queue, const struct ms_job *job, struct ms_
 
 /* ---- the log ---- */
 
-int ms_loglist_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
-    return queue->ops->log_push(queue, line, err);
+int ms_loglist_push(struct ms_queue *queue, const char *const *lines, int count,
+                    struct ms_error *err) {
+    return count > 0 ? queue->ops->log_push(queue, lines, count, err) : 0;
 }
 
 int ms_loglist_pop(struct ms_queue *queue, int64_t wait_ms, char **line, struct ms_error *err) {

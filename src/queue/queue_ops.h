@@ -111,7 +111,8 @@ struct ms_queue_ops {
     /* As ms_queue_stats; *out is zeroed before. */
     int (*stats)(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err);
     /* As ms_loglist_push. */
-    int (*log_push)(struct ms_queue *queue, const char *line, struct ms_error *err);
+    int (*log_push)(struct ms_queue *queue, const char *const *lines, int count,
+                    struct ms_error *err);
     /* As ms_loglist_pop; *line is NULL before. */
     int (*log_pop)(struct ms_queue *queue, int64_t wait_ms, char **line, struct ms_error *err);
 };

@@ -482,11 +482,18 @@ static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struc
 
 /* ---- the list `logging` ---- */
 
-static int redis_log_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
+static int redis_log_push(struct ms_queue *queue, const char *const *lines, int count,
+                          struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     redisReply *reply = NULL;
-    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 3,
-                           (const char *[]){"LPUSH", "logging", line}, NULL, 0, &reply, err);
+    const char **words = malloc(((size_t)count + 2) * sizeof *words);
+    if (words == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for lines of the log");
+    words[0] = "LPUSH";
+    words[1] = "logging";
+    memcpy(words + 2, lines, (size_t)count * sizeof *words);
+    int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, count + 2, words, NULL, 0, &reply, err);
+    free(words);
     const bool trim = rc == 0 && to_int(reply) > MS_LOG_LIST_MAX;
     freeReplyObject(reply);
     if (!trim)

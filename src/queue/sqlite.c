@@ -12,6 +12,7 @@
 
 #define POLL_MS 25
 #define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
+#define TRIM_LINES 64 /* of the log, between two looks at its length */
 
 /* The statement, ready to be bound. The caller resets it. */
 static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
@@ -414,22 +415,41 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
     return rc;
 }
 
-static int sqlite_log_push(struct ms_queue *queue, const char *line, struct ms_error *err) {
-    struct sqlite *s = (struct sqlite *)queue;
+static int push_line(struct sqlite *s, const char *line, struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = prepare(s, LOG_PUSH, &statement, err);
     if (rc != 0)
         return rc;
     put_text(statement, 1, line);
-    rc = run(s, statement, NULL, err);
-    if (rc == 0 && sqlite3_last_insert_rowid(s->db) % 64 == 0)
-        rc = prepare(s, LOG_TRIM, &statement, err);
-    else
-        return rc;
+    return run(s, statement, NULL, err);
+}
+
+static int trim_log(struct sqlite *s, struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, LOG_TRIM, &statement, err);
     if (rc != 0)
         return rc;
     put_int(statement, 1, MS_LOG_LIST_MAX);
     return run(s, statement, NULL, err);
+}
+
+static int sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
+                           struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    int rc = ms_sqlite_connect(s, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+    if (rc != 0)
+        return rc;
+    for (int i = 0; rc == 0 && i < count; i++)
+        rc = push_line(s, lines[i], err);
+    if (rc == 0 && sqlite3_last_insert_rowid(s->db) % TRIM_LINES < count)
+        rc = trim_log(s, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "COMMIT", err);
+    if (rc != 0)
+        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
+    return rc;
 }
 
 /* Of several readers, each line goes to the one that erases it. */

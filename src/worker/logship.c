@@ -13,6 +13,9 @@
 #include "outage.h"
 
 #define LAST_WORDS_S 2.0
+/* Between two pushes: what comes meanwhile goes together. A queue in a file has one lock for all
+ * who write, and each push waits for the disk with it. */
+#define PAUSE_S 0.1
 
 struct ms_logship {
     struct ms_queue *queue;
@@ -37,25 +40,26 @@ void ms_logship_line(void *context, const char *line) {
     }
     if (copy != NULL)
         ship->lines[(ship->first + ship->count++) % MS_LOGSHIP_LINES] = copy;
-    (void)pthread_cond_signal(&ship->wake);
+    if (ship->count == 1)
+        (void)pthread_cond_signal(&ship->wake);
     (void)pthread_mutex_unlock(&ship->lock);
 }
 
-/* With the lock: waits for a line and hands the oldest to the caller. NULL: the end. */
-static char *take(struct ms_logship *ship) {
+/* With the lock: waits for lines and hands all to the caller. 0: the end. */
+static int take(struct ms_logship *ship, char *lines[MS_LOGSHIP_LINES]) {
     while (ship->count == 0 && !ship->ending)
         (void)pthread_cond_wait(&ship->wake, &ship->lock);
-    if (ship->count == 0)
-        return NULL;
-    char *line = ship->lines[ship->first];
-    ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
-    ship->count--;
-    return line;
+    const int count = ship->count;
+    for (; ship->count > 0; ship->count--) {
+        lines[count - ship->count] = ship->lines[ship->first];
+        ship->first = (ship->first + 1) % MS_LOGSHIP_LINES;
+    }
+    return count;
 }
 
-/* With the lock: waits for the next attempt. False: the end. */
-static bool wait_to_retry(struct ms_logship *ship, int failures) {
-    const double until_s = ms_monotonic_s() + (double)ms_outage_pause_ms(failures) / 1000;
+/* With the lock. False: the end. */
+static bool pause_for(struct ms_logship *ship, double seconds) {
+    const double until_s = ms_monotonic_s() + seconds;
     while (!ship->ending)
         if (!ms_cond_wait_until(&ship->wake, &ship->lock, until_s))
             break;
@@ -64,20 +68,24 @@ static bool wait_to_retry(struct ms_logship *ship, int failures) {
 
 static void *run(void *user) {
     struct ms_logship *ship = user;
+    char *lines[MS_LOGSHIP_LINES];
+    int count;
     (void)pthread_mutex_lock(&ship->lock);
-    char *line;
-    while ((line = take(ship)) != NULL) {
+    while ((count = take(ship, lines)) > 0) {
         bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
         for (int failures = 0; !lost; failures++) {
             (void)pthread_mutex_unlock(&ship->lock);
-            const int rc = ms_loglist_push(ship->queue, line, NULL);
+            const int rc = ms_loglist_push(ship->queue, (const char *const *)lines, count, NULL);
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
-            /* A line that the queue refuses is not sent again. */
-            lost = !ms_code_is_transient(rc) || !wait_to_retry(ship, failures);
+            /* Lines that the queue refuses are not sent again. */
+            lost = !ms_code_is_transient(rc) ||
+                   !pause_for(ship, (double)ms_outage_pause_ms(failures) / 1000);
         }
-        free(line);
+        for (int i = 0; i < count; i++)
+            free(lines[i]);
+        (void)pause_for(ship, PAUSE_S);
     }
     (void)pthread_mutex_unlock(&ship->lock);
     return NULL;

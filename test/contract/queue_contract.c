@@ -454,14 +454,21 @@ static void cancel_is_answered_by_the_worker(void **state) {
 }
 
 static void the_log_comes_in_order_and_has_an_end(void **state) {
-    char *line = NULL, text[40];
+    enum { MOST = 100 };
+    char *line = NULL, text[MOST][40];
+    const char *lines[MOST];
     (void)state;
     assert_int_equal(ms_loglist_pop(queue, 0, &line, &err), MS_ENOTFOUND);
-    if (redis) /* so many lines one by one, each on disk, take a minute */
+    if (redis) /* so many lines, each on disk, take a minute */
         ask_server("config set appendfsync everysec");
-    for (int i = 0; i < MS_LOG_LIST_MAX + 100; i++) {
-        (void)snprintf(text, sizeof text, "host.rest.info:line %d", i);
-        OK(ms_loglist_push(queue, text, &err));
+    OK(ms_loglist_push(queue, NULL, 0, &err));
+    for (int first = 0, together = 1; first < MS_LOG_LIST_MAX + 100; first += together) {
+        together = first % MOST == 0 ? 1 : MOST - first % MOST;
+        for (int i = 0; i < together; i++) {
+            (void)snprintf(text[i], sizeof text[i], "host.rest.info:line %d", first + i);
+            lines[i] = text[i];
+        }
+        OK(ms_loglist_push(queue, lines, together, &err));
     }
     int last = -1, count = 0;
     while (ms_loglist_pop(queue, 0, &line, &err) == 0) {
@@ -475,7 +482,7 @@ static void the_log_comes_in_order_and_has_an_end(void **state) {
         ask_server("config set appendfsync always");
     assert_int_equal(last, MS_LOG_LIST_MAX + 99);
     assert_true(count >= MS_LOG_LIST_MAX && count < MS_LOG_LIST_MAX + 100);
-    OK(ms_loglist_push(queue, "waited for", &err));
+    OK(ms_loglist_push(queue, (const char *[]){"waited for"}, 1, &err));
     OK(ms_loglist_pop(queue, 2000, &line, &err));
     assert_string_equal(line, "waited for");
     free(line);

@@ -42,7 +42,7 @@ void a_restart_costs_no_connection_a_call(void **state) {
     assert_int_equal(count, 1);
     ms_job_fini(&taken);
     OK(ms_queue_stats(pool[5], &stats, &err));
-    OK(ms_loglist_push(pool[6], "a line", &err));
+    OK(ms_loglist_push(pool[6], (const char *[]){"a line"}, 1, &err));
     OK(ms_loglist_pop(pool[7], 0, &line, &err));
     free(line);
     OK(ms_queue_ping(pool[8], &warning, &err));
@@ -91,7 +91,7 @@ void only_what_harms_nobody_is_sent_again(void **state) {
     assert_false(created);
 
     lose_answer(&forwarder, "LPUSH"); /* the line would come twice */
-    assert_int_equal(ms_loglist_push(far, "once", &err), MS_ENET);
+    assert_int_equal(ms_loglist_push(far, (const char *[]){"once"}, 1, &err), MS_ENET);
     OK(ms_loglist_pop(far, 0, &line, &err));
     free(line);
     assert_int_equal(ms_loglist_pop(far, 0, &line, &err), MS_ENOTFOUND);
