@@ -164,3 +164,16 @@ void ms_url_public(const char *text, char *out, size_t capacity) {
 void ms_url_origin(const char *text, char *out, size_t capacity) {
     show(text, false, out, capacity);
 }
+
+void ms_url_host(const char *text, char out[MS_URL_HOST_BYTES]) {
+    struct ms_url url;
+    out[0] = '\0';
+    if (ms_url_parse(text, &url, NULL) != 0)
+        return;
+    size_t size = strlen(url.host);
+    if (size > 0 && url.host[size - 1] == '.')
+        size--;
+    for (size_t i = 0; i < size; i++)
+        out[i] = (char)tolower((unsigned char)url.host[i]);
+    out[size] = '\0';
+}

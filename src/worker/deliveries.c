@@ -32,7 +32,7 @@ struct delivery {
     bool busy;
     atomic_bool ended; /* its thread has nothing more to do */
     struct ms_callback_due due;
-    char origin[300];
+    char origin[300], host[MS_URL_HOST_BYTES];
     pthread_t thread;
     bool has_thread;
     /* What came of it: */
@@ -78,7 +78,8 @@ static void *deliver(void *user) {
 static void begin(struct delivery *d) {
     const struct ms_job_callback *callback = &d->due.job.callbacks[d->due.index];
     ms_url_origin(callback->url, d->origin, sizeof d->origin);
-    ms_turns_begin(d->all->turns, d->origin, ms_monotonic_s());
+    ms_url_host(callback->url, d->host);
+    ms_turns_begin(d->all->turns, d->host, ms_monotonic_s());
     d->give_up = false;
     d->err = (struct ms_error){0};
     d->busy = true;
@@ -141,7 +142,7 @@ static void end(struct delivery *d) {
     struct ms_deliveries *all = d->all;
     if (d->has_thread)
         (void)pthread_join(d->thread, NULL);
-    ms_turns_end(all->turns, d->origin, ms_monotonic_s());
+    ms_turns_end(all->turns, d->host, ms_monotonic_s());
     const struct ms_job_callback *callback = &d->due.job.callbacks[d->due.index];
     int64_t again_ms = -1;
     if (d->rc == MS_ECANCELED)
@@ -172,10 +173,10 @@ static struct delivery *tidy(struct ms_deliveries *all) {
 
 static int64_t wait_ms(void *context, const struct ms_job_callback *callback) {
     struct ms_deliveries *all = context;
-    char origin[sizeof all->items[0].origin];
+    char host[MS_URL_HOST_BYTES];
     const double now_s = ms_monotonic_s();
-    ms_url_origin(callback->url, origin, sizeof origin);
-    const int64_t ms = ms_turns_wait_ms(all->turns, origin, now_s);
+    ms_url_host(callback->url, host);
+    const int64_t ms = ms_turns_wait_ms(all->turns, host, now_s);
     if (ms > 0)
         all->put_off_s = fmin(all->put_off_s, now_s + (double)ms / 1000);
     return ms;

@@ -78,19 +78,23 @@ class Listener:
 
 
 class Tricklers:
-    """Receivers that take a request and answer a byte in half a second, for ever."""
+    """Receivers that take a request and answer a byte in half a second, for ever. Each is a host of
+    its own, an address of loopback; one_host: all are ports of one."""
 
-    def __init__(self, count):
+    def __init__(self, count, one_host=False):
         self.urls, self.begun, self.ended, self.tasks = [], [], [], []
+        self.one_host = one_host
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(self.open(count), self.loop).result()
 
     async def open(self, count):
         for number in range(count):
+            last = 0 if self.one_host else number
             server = await asyncio.start_server(
-                lambda reader, writer, number=number: self.trickle(number, writer), "127.0.0.1", 0)
-            self.urls.append("http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1])
+                lambda reader, writer, number=number: self.trickle(number, writer),
+                f"127.1.{last // 250}.{last % 250 + 1}", 0)
+            self.urls.append("http://%s:%d/" % server.sockets[0].getsockname())
 
     async def trickle(self, number, writer):
         self.begun.append(number)
@@ -171,7 +175,7 @@ def taken(site, version, song, url):
 def test_tricklers_delay_their_own_only(site):
     count = 300 if FULL else 48
     tricklers, hook = Tricklers(count), Hook()
-    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.1"
+    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.0/8"
     site.serve()
     try:
         worker = site.work()
@@ -200,11 +204,32 @@ def test_tricklers_delay_their_own_only(site):
         hook.close()
 
 
+def test_a_host_with_many_ports_is_one_host(site):
+    count = 64  # as many as are delivered side by side
+    tricklers, hook = Tricklers(count, one_host=True), Hook()
+    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.0/8"
+    site.serve()
+    try:
+        for first in range(0, count, PER_JOB):
+            enqueue(site, 1, wav(tag=f"ports {first}"), tricklers.urls[first:first + PER_JOB])
+        worker = site.work()
+        job = site.finished(enqueue(site, 2, wav(tag="good"), [hook.url + "/good"]))
+        wait_for("the good one", lambda: any(path == "/good" for path, _, _ in hook.got))
+        at_once = len(tricklers.begun) - len(tricklers.ended)
+        say(f"one host with {count} ports that trickle: {at_once} called at the same time")
+        assert job["state"] == "succeeded"
+        assert at_once <= 1
+        worker.kill()
+    finally:
+        tricklers.close()
+        hook.close()
+
+
 def test_a_full_outbox_of_a_dead_host_delays_its_own_only(make_embedded):
     """Records made in the file itself, all due before the good one."""
     count = 10000 if FULL else 300
     site, tricklers, hook = make_embedded(), Tricklers(1), Hook()
-    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.1"
+    site.env["MSAAS_CALLBACK_ALLOW"] = "127.0.0.0/8"
     site.serve()
     try:
         first = site.work()

@@ -44,6 +44,25 @@ static void urls_are_taken_apart(void **state) {
     }
 }
 
+static void hosts_are_told_apart_by_name(void **state) {
+    static const struct {
+        const char *text, *host;
+    } cases[] = {
+        {"http://h.example/a", "h.example"},
+        {"https://H.Example:8443/b", "h.example"},
+        {"http://u:p@h.example.:81", "h.example"},
+        {"http://[2001:DB8::1]:80/", "2001:db8::1"},
+        {"sqlite:q.db", ""},
+        {"no URL", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char host[MS_URL_HOST_BYTES];
+        ms_url_host(cases[i].text, host);
+        assert_string_equal(host, cases[i].host);
+    }
+}
+
 static void others_are_refused(void **state) {
     static const char *const bad[] = {"",
                                       "redis",
@@ -98,6 +117,7 @@ static void percent_encoding_goes_both_ways(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_taken_apart),
+        cmocka_unit_test(hosts_are_told_apart_by_name),
         cmocka_unit_test(others_are_refused),
         cmocka_unit_test(percent_encoding_goes_both_ways),
     };

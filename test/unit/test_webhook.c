@@ -241,36 +241,36 @@ static void allows_what_it_is_told(void **state) {
 
 /* ---- turns ---- */
 
-static void each_origin_is_called_by_one_at_a_time(void **state) {
+static void each_host_is_called_by_one_at_a_time(void **state) {
     struct ms_turns *turns = ms_turns_new(2);
     (void)state;
     assert_non_null(turns);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 100), 0);
-    ms_turns_begin(turns, "http://a", 100);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://b", 100), 0); /* another's business */
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 100), 0);
+    ms_turns_begin(turns, "a.example", 100);
+    assert_int_equal(ms_turns_wait_ms(turns, "b.example", 100), 0); /* another's business */
     /* Those that come meanwhile come again one after the other. */
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 100), 20);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 100), 40);
-    ms_turns_end(turns, "http://a", 110); /* it took 10 s */
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 110), 0);
-    ms_turns_begin(turns, "http://a", 110);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 110), 10000);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 112), 18000);
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 100), 20);
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 100), 40);
+    ms_turns_end(turns, "a.example", 110); /* it took 10 s */
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 110), 0);
+    ms_turns_begin(turns, "a.example", 110);
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 110), 10000);
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 112), 18000);
     for (int i = 0; i < 1000; i++)
-        assert_in_range(ms_turns_wait_ms(turns, "http://a", 112), 1, 60000);
+        assert_in_range(ms_turns_wait_ms(turns, "a.example", 112), 1, 60000);
     /* A pace that has become good again counts at once. */
-    ms_turns_end(turns, "http://a", 110.001);
-    ms_turns_begin(turns, "http://a", 300);
-    assert_int_equal(ms_turns_wait_ms(turns, "http://a", 300), 20);
+    ms_turns_end(turns, "a.example", 110.001);
+    ms_turns_begin(turns, "a.example", 300);
+    assert_int_equal(ms_turns_wait_ms(turns, "a.example", 300), 20);
     /* What others do does not make it forget who is being called. */
     for (int i = 0; i < 1000; i++) {
-        char origin[64];
-        (void)snprintf(origin, sizeof origin, "http://other-%d", i);
-        ms_turns_begin(turns, origin, 300 + i);
-        assert_in_range(ms_turns_wait_ms(turns, origin, 300 + i), 1, 60000);
-        ms_turns_end(turns, origin, 301 + i);
+        char host[64];
+        (void)snprintf(host, sizeof host, "other-%d.example", i);
+        ms_turns_begin(turns, host, 300 + i);
+        assert_in_range(ms_turns_wait_ms(turns, host, 300 + i), 1, 60000);
+        ms_turns_end(turns, host, 301 + i);
     }
-    assert_in_range(ms_turns_wait_ms(turns, "http://a", 1400), 1, 60000);
+    assert_in_range(ms_turns_wait_ms(turns, "a.example", 1400), 1, 60000);
     ms_turns_free(turns);
     ms_turns_free(NULL);
 }
@@ -555,7 +555,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_public_addresses_from_others),
         cmocka_unit_test(allows_what_it_is_told),
-        cmocka_unit_test(each_origin_is_called_by_one_at_a_time),
+        cmocka_unit_test(each_host_is_called_by_one_at_a_time),
         cmocka_unit_test(signs_as_the_standard_says),
         cmocka_unit_test(version_1_sends_the_data_alone),
         cmocka_unit_test(version_2_sends_the_job_signed),
