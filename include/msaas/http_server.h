@@ -140,7 +140,7 @@ struct ms_http_server_options {
     /* Those that say whom they ask for (Forwarded, X-Forwarded-For, X-Forwarded-Host). Their
      * connections count in all only. Borrowed; NULL: none */
     const struct ms_networks *trusted_proxies;
-    /* names that Host may have on loopback, see src/http/origin.h. Borrowed; NULL: none */
+    /* names that Host may have, see src/http/origin.h. Borrowed; NULL: none are given */
     const char *allowed_hosts;
     /* where bodies grow, as files without names; NULL: "/tmp" */
     const char *scratch_dir;

@@ -118,8 +118,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "do not."},
     [MS_OPTION_ALLOWED_HOSTS] =
         {"allowed-hosts", 0, STRING, "NAME,...", "MSAAS_ALLOWED_HOSTS", NULL, 0, 0,
-         "Names that Host may have besides localhost, where --host is an address of loopback; *: "
-         "any."},
+         "Names that Host may have besides localhost; *: any. On an address of loopback others are "
+         "refused in any case, elsewhere only if this is given."},
     [MS_OPTION_TRUSTED_PROXIES] =
         {"trusted-proxies", 0, STRING, "CIDR,...", "MSAAS_TRUSTED_PROXIES", NULL, 0, 0,
          "Reverse proxies whose Forwarded, X-Forwarded-For and X-Forwarded-Host are believed."},

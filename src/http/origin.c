@@ -28,18 +28,23 @@ static bool split(const char *text, struct authority *out) {
     return text[host] == ':' && out->port[strspn(out->port, "0123456789")] == '\0';
 }
 
-static bool is_loopback(const struct authority *authority) {
+static bool read_address(const struct authority *authority, uint8_t ip[16]) {
     char text[MS_IP_TEXT_BYTES];
     const bool brackets = *authority->host == '[';
     const size_t size = authority->host_size - (brackets ? 2 : 0);
-    uint8_t ip[16];
-    if (authority->host_size == 9 && strncasecmp(authority->host, "localhost", 9) == 0)
-        return true;
     if (size >= sizeof text)
         return false;
     memcpy(text, authority->host + (brackets ? 1 : 0), size);
     text[size] = '\0';
-    return ms_ip_parse(text, ip) && ms_ip_is_loopback(ip);
+    return ms_ip_parse(text, ip);
+}
+
+/* Nobody can point an address, or localhost, at this server. */
+static bool is_fixed(const struct authority *authority, bool loopback) {
+    uint8_t ip[16];
+    if (authority->host_size == 9 && strncasecmp(authority->host, "localhost", 9) == 0)
+        return true;
+    return read_address(authority, ip) && (!loopback || ms_ip_is_loopback(ip));
 }
 
 static bool is_allowed(const struct authority *authority, const char *names) {
@@ -82,11 +87,12 @@ int ms_origin_judge(const struct ms_http_head *head, const struct ms_origin_rule
                     bool proxied, const char **reason) {
     const char *host = ms_http_head_field(head, "Host");
     struct authority authority;
-    if (rules->loopback && host != NULL &&
-        (!split(host, &authority) ||
-         !(is_loopback(&authority) || is_allowed(&authority, rules->allowed_hosts)))) {
-        *reason = "this server is for its own machine and does not go by the name in Host; "
-                  "--allowed-hosts (MSAAS_ALLOWED_HOSTS) adds names";
+    const bool has_names = rules->allowed_hosts != NULL && *rules->allowed_hosts != '\0';
+    if ((rules->loopback || has_names) && host != NULL &&
+        (!split(host, &authority) || !(is_fixed(&authority, rules->loopback) ||
+                                       is_allowed(&authority, rules->allowed_hosts)))) {
+        *reason = "this server does not go by the name in Host; --allowed-hosts "
+                  "(MSAAS_ALLOWED_HOSTS) adds names";
         return 421;
     }
     for (int i = 0; i < head->field_count; i++) {

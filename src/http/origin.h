@@ -9,9 +9,10 @@
 
 struct ms_origin_rules {
     /* The server listens on loopback: then Host must be localhost or an address of loopback, with
-     * any port. A name that a page's owner points at 127.0.0.1 is none. */
+     * any port, or one of allowed_hosts. A name that a page's owner points at 127.0.0.1 is none. */
     bool loopback;
-    /* "a.example,b.example": names that Host may be then, too; "*": any. NULL: none. */
+    /* "a.example,b.example"; "*": any name. Elsewhere than on loopback Host is judged only where
+     * this is given, and may be any address, too. NULL: none is given. */
     const char *allowed_hosts;
 };
 

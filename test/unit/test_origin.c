@@ -159,39 +159,40 @@ static void lets_only_its_own_pages_ask(void **state) {
     }
 }
 
-static void goes_by_no_strange_name_on_loopback(void **state) {
+static void goes_by_no_strange_name(void **state) {
     static const struct {
         const char *host;
         int status; /* without names that are allowed */
         int allowed;
+        int elsewhere; /* than on loopback, with names that are allowed */
     } cases[] = {
-        {"localhost", 0, 0},
-        {"LocalHost:5000", 0, 0},
-        {"127.0.0.1:1", 0, 0},
-        {"127.255.1.2", 0, 0},
-        {"[::1]:5000", 0, 0},
-        {"[::ffff:127.0.0.1]", 0, 0},
-        {"music.example", 421, 0},
-        {"MUSIC.example:5000", 421, 0},
-        {"other", 421, 0},
-        {"evil.example", 421, 421},
-        {"evil.example:5000", 421, 421},
-        {"localhost.evil.example", 421, 421},
-        {"evil.localhost", 421, 421},
-        {"127.0.0.1.evil.example", 421, 421},
-        {"music.example.evil.example", 421, 421},
-        {"127.1", 421, 421},
-        {"2130706433", 421, 421},
-        {"0.0.0.0:5000", 421, 421},
-        {"10.0.0.1", 421, 421},
-        {"[::]", 421, 421},
-        {"[::1", 421, 421},
-        {"[::1]x", 421, 421},
-        {"::1", 421, 421},
-        {"localhost:port", 421, 421},
-        {"localhost:5000:1", 421, 421},
-        {":5000", 421, 421},
-        {"", 421, 421},
+        {"localhost", 0, 0, 0},
+        {"LocalHost:5000", 0, 0, 0},
+        {"127.0.0.1:1", 0, 0, 0},
+        {"127.255.1.2", 0, 0, 0},
+        {"[::1]:5000", 0, 0, 0},
+        {"[::ffff:127.0.0.1]", 0, 0, 0},
+        {"music.example", 421, 0, 0},
+        {"MUSIC.example:5000", 421, 0, 0},
+        {"other", 421, 0, 0},
+        {"evil.example", 421, 421, 421},
+        {"evil.example:5000", 421, 421, 421},
+        {"localhost.evil.example", 421, 421, 421},
+        {"evil.localhost", 421, 421, 421},
+        {"127.0.0.1.evil.example", 421, 421, 421},
+        {"music.example.evil.example", 421, 421, 421},
+        {"127.1", 421, 421, 421},
+        {"2130706433", 421, 421, 421},
+        {"0.0.0.0:5000", 421, 421, 0},
+        {"10.0.0.1", 421, 421, 0},
+        {"[::]", 421, 421, 0},
+        {"[::1", 421, 421, 421},
+        {"[::1]x", 421, 421, 421},
+        {"::1", 421, 421, 421},
+        {"localhost:port", 421, 421, 421},
+        {"localhost:5000:1", 421, 421, 421},
+        {":5000", 421, 421, 421},
+        {"", 421, 421, 421},
     };
     struct ms_origin_rules rules = {0};
     struct ms_http_head head;
@@ -210,9 +211,15 @@ static void goes_by_no_strange_name_on_loopback(void **state) {
         if (ms_origin_judge(&head, &rules, false, &reason) != cases[i].allowed)
             fail_msg("%s is not judged %d where names are allowed", cases[i].host,
                      cases[i].allowed);
+        rules = (struct ms_origin_rules){false, "other,music.example"};
+        if (ms_origin_judge(&head, &rules, false, &reason) != cases[i].elsewhere)
+            fail_msg("%s is not judged %d elsewhere than on loopback", cases[i].host,
+                     cases[i].elsewhere);
     }
-    rules = (struct ms_origin_rules){true, "*"};
     parse(space, sizeof space, "Host: evil.example\r\n", &head);
+    rules = (struct ms_origin_rules){true, "*"};
+    assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
+    rules = (struct ms_origin_rules){false, "*"};
     assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
     char old[] = "GET / HTTP/1.0\r\n\r\n"; /* no browser */
     assert_int_equal(ms_http_parse_head(old, sizeof old - 1, &head), 0);
@@ -224,7 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(believes_trusted_proxies_only),
         cmocka_unit_test(lets_only_its_own_pages_ask),
-        cmocka_unit_test(goes_by_no_strange_name_on_loopback),
+        cmocka_unit_test(goes_by_no_strange_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
