@@ -24,6 +24,7 @@ struct redis {
     struct ms_queue queue;
     struct ms_redis *connection;
     redisReply *claimed; /* the last answer: the item that a claim lends lies there */
+    int64_t far;         /* where the next claim looks for what no model's list has */
     char warning[200];
 };
 
@@ -289,16 +290,18 @@ static int redis_claim(struct ms_queue *queue, const char *model, const char tok
     struct redis *r = (struct redis *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
     const struct number lease = to_text(lease_ms);
-    const char *const argv[] = {"claim", model, token, lease.text, ITEM_MAX};
     *out = (struct ms_record){0};
     for (;;) {
+        const struct number far = to_text(r->far);
+        const char *const argv[] = {"claim", model, token, lease.text, ITEM_MAX, far.text};
         freeReplyObject(r->claimed);
         r->claimed = NULL;
-        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 5, argv, &r->claimed, err);
-        if (rc == 0 && (r->claimed->type != REDIS_REPLY_ARRAY || r->claimed->elements != 2))
+        int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 6, argv, &r->claimed, err);
+        if (rc == 0 && (r->claimed->type != REDIS_REPLY_ARRAY || r->claimed->elements != 3))
             rc = unexpected(err);
         if (rc != 0)
             return rc;
+        r->far = to_int(r->claimed->element[2]);
         const redisReply *next = r->claimed->element[0], *junk = r->claimed->element[1];
         for (size_t i = 0; i < junk->elements; i++)
             ms_queue_tell_junk(queue, text_of(junk->element[i]), (size_t)junk->element[i]->len);

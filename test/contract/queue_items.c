@@ -143,6 +143,37 @@ void what_any_worker_may_do_waits_for_no_model(void **state) {
     expect_none();
 }
 
+/* More of them than a claim looks at, twice. */
+void what_any_worker_may_do_is_found_far_behind(void **state) {
+    enum { OTHERS = 2200 };
+    struct ms_job job;
+    char command[400], token[MS_TOKEN_HEX];
+    (void)state;
+    (void)snprintf(command, sizeof command,
+                   "eval \"for n = 1, %d do local id = string.format('%%056x', n) "
+                   "redis.call('HSET', 'msaas:job:' .. id, 'revision', 1, 'place', 'waiting', "
+                   "'model', 'htdemucs') redis.call('LPUSH', 'toWorker', id) end\" 0",
+                   OTHERS);
+    ask_server(command);
+    push(HASH_A);
+    push("no job");
+    push("{\"hash\": \"" HASH_B "\"}");
+    for (int i = 0; i < 2; i++) {
+        OK(ms_queue_reserve(queue, "another", LEASE_MS, 60000, &job, token, &err));
+        assert_string_equal(job.id, i == 0 ? HASH_A : HASH_B);
+        end(&job, token);
+        erase(i == 0 ? HASH_A : HASH_B);
+    }
+    assert_int_equal(ms_queue_reserve(queue, "another", LEASE_MS, 500, &job, token, &err),
+                     MS_ENOTFOUND);
+    (void)snprintf(command, sizeof command,
+                   "eval \"for n = 1, redis.call('LLEN', 'toWorker') do redis.call('DEL', "
+                   "'msaas:job:' .. redis.call('RPOP', 'toWorker')) end return %d\" 0",
+                   OTHERS);
+    ask_server(command);
+    expect_none();
+}
+
 /* The list holds what the course's workers read, and for our own nothing is different. */
 void the_list_may_hold_json(void **state) {
     struct ms_job job;

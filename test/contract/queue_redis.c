@@ -345,6 +345,7 @@ const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(json_of_other_programs_is_a_job),
     cmocka_unit_test(what_is_no_job_is_told_of),
     cmocka_unit_test(what_any_worker_may_do_waits_for_no_model),
+    cmocka_unit_test(what_any_worker_may_do_is_found_far_behind),
     cmocka_unit_test(the_list_may_hold_json),
     cmocka_unit_test(what_a_stranger_takes_is_put_back),
     cmocka_unit_test(those_who_wait_do_not_spin),

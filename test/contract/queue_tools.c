@@ -75,7 +75,7 @@ int stop(void **state) {
 }
 
 void ask_server(const char *command) {
-    char line[300];
+    char line[600];
     (void)snprintf(line, sizeof line,
                    "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning -n 3 %s >/dev/null",
                    port, command);

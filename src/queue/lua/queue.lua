@@ -5,6 +5,8 @@ local operation = table.remove(ARGV, 1)
 -- A claim looks at so many items at most, so that nobody else waits long for a list full of junk or
 -- of jobs for others.
 local CLAIM_MAX = 100
+-- And at so many that no model's list has.
+local FAR_MAX = 1000
 -- So much is told of an item that is no job.
 local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
@@ -194,44 +196,93 @@ local function lease_own(model, token, lease_ms)
     return id and 1 or 2
 end
 
--- Leases the next job for the model, or for none. An id without a record is a stranger's job: it
--- is for any model, and gets a record without a document. An item that may be JSON and has no more
--- than item_max bytes stays, for C to judge. What is not of a job that waits is only taken off the
--- list. Behind CLAIM_MAX jobs for other models, only the model's own are found.
--- Returns what is next, and the beginnings of items that were taken off because they are no jobs.
--- What is next: the record; the item to be judged; or 0: the list is empty; 1: items were taken
--- off, call again; 2: only jobs for other models wait.
-function operations.claim(model, token, lease_ms, item_max)
-    local junk, others, removed = {}, 0, 0
+local GONE, OTHERS = 1, 2 -- of an item: it was taken off; it is a job for another model
+
+-- What comes of an item for a worker with this model: the record, leased; the item, if it may be
+-- JSON and has no more than item_max bytes, for C to judge; GONE; OTHERS. An id without a record is
+-- a stranger's job: it is for any model, and gets a record without a document. What is not of a job
+-- that waits is only taken off the list; if it is none at all, its beginning goes into junk.
+local function take(item, model, token, lease_ms, item_max, junk)
+    local id = id_of(item)
+    local old = id and waiting_record(id)
+    local wanted = old and old[5] or ''
+    if not id and item:find('^%s*[{"]') and #item <= tonumber(item_max) then
+        return item
+    elseif not old then
+        redis.call('LREM', 'toWorker', -1, item)
+        if not id then
+            table.insert(junk, item:sub(1, JUNK_BYTES))
+        end
+        return GONE
+    elseif wanted ~= '' and wanted ~= model then
+        return OTHERS
+    end
+    local leased = lease(id, old, token, lease_ms)
+    -- last: if a step above fails, the job stays where it is
+    redis.call('LREM', 'toWorker', -1, item)
+    redis.call('LREM', list_of(wanted), -1, id)
+    return leased
+end
+
+-- Whether toWorker holds more than the lists of the models do.
+local function has_strange()
+    local count = redis.call('LLEN', 'toWorker')
+    for _, model in ipairs(redis.call('HKEYS', 'msaas:models')) do
+        count = count - redis.call('LLEN', list_of(model))
+    end
+    return count > 0
+end
+
+-- Among FAR_MAX items behind the first `from`: the next that no record stands behind, as it is on
+-- no model's list; nil: there is none. And from where to look on; 0: the list ends.
+local function find_strange(from)
+    local items = redis.call('LRANGE', 'toWorker', -from - FAR_MAX, -from - 1)
+    local keys = {}
+    for i, item in ipairs(items) do
+        keys[i] = record_key(item:match('^{"songhash":"(%x+)"') or item)
+    end
+    if #keys > 0 and redis.call('EXISTS', unpack(keys)) < #keys then
+        for i = #keys, 1, -1 do
+            if redis.call('EXISTS', keys[i]) == 0 then
+                return items[i], from
+            end
+        end
+    end
+    return nil, #items == FAR_MAX and from + FAR_MAX or 0
+end
+
+-- Leases the next job for the model, or for none. Behind CLAIM_MAX jobs for other models the
+-- model's own are found, and those of strangers, who put them on no list of a model, when nothing
+-- else is to be done: far: where the last claim ended that looked for them.
+-- Returns what is next; the beginnings of items that were taken off because they are no jobs; and
+-- where the next claim looks for strangers' jobs. What is next: the record; the item to be judged;
+-- or 0: the list is empty; 1: items were taken off, call again; 2: only jobs for other models wait.
+function operations.claim(model, token, lease_ms, item_max, far)
+    local junk, others, gone = {}, 0, false
     for _ = 1, CLAIM_MAX do
         local item = redis.pcall('LINDEX', 'toWorker', -1 - others)
         if not item then
-            return {others > 0 and 2 or 0, junk}
+            return {others > 0 and 2 or 0, junk, 0}
         elseif type(item) == 'table' then
             return item -- the error: no list
         end
-        local id = id_of(item)
-        local old = id and waiting_record(id)
-        local wanted = old and old[5] or ''
-        if not id and item:find('^%s*[{"]') and #item <= tonumber(item_max) then
-            return {item, junk}
-        elseif not old then
-            removed = removed + redis.call('LREM', 'toWorker', -1, item)
-            if not id then
-                table.insert(junk, item:sub(1, JUNK_BYTES))
-            end
-        elseif wanted == '' or wanted == model then
-            local leased = lease(id, old, token, lease_ms)
-            -- last: if a step above fails, the job stays where it is
-            redis.call('LREM', 'toWorker', -1, item)
-            redis.call('LREM', list_of(wanted), -1, id)
-            return {leased, junk}
-        else
+        local taken = take(item, model, token, lease_ms, item_max, junk)
+        if taken == OTHERS then
             others = others + 1
+        elseif taken == GONE then
+            gone = true
+        else
+            return {taken, junk, far}
         end
     end
     local own = lease_own(model, token, lease_ms)
-    return {own == 2 and removed > 0 and 1 or own, junk}
+    if own ~= 2 or gone then
+        return {own == 2 and 1 or own, junk, far}
+    elseif not has_strange() then
+        return {2, junk, 0}
+    end
+    local strange, from = find_strange(math.max(far, CLAIM_MAX))
+    return {strange and take(strange, model, token, lease_ms, item_max, junk) or 2, junk, from}
 end
 
 -- At most `max` ids in a set ordered by time, of those whose time has come; order: 'first' or
