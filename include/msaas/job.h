@@ -151,6 +151,7 @@ bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABE
  * were asked for. */
 #define MS_BUCKET_SONGS "queue"
 #define MS_BUCKET_STEMS "output"
+#define MS_JOB_KEPT_FOLDER "kept/"
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
 /* Of the lossless stem, 24-bit FLAC. */

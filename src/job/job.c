@@ -245,7 +245,7 @@ void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB
 }
 
 void ms_job_kept_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]) {
-    (void)snprintf(key, MS_JOB_KEY_MAX, "kept/%s-%s.flac", job->id, stem);
+    (void)snprintf(key, MS_JOB_KEY_MAX, MS_JOB_KEPT_FOLDER "%s-%s.flac", job->id, stem);
 }
 
 bool ms_job_song_key(const struct ms_job *job, enum ms_job_song_name name,
