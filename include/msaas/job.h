@@ -53,10 +53,17 @@ struct ms_job_callback {
     int attempt; /* 0 at first */
 };
 
-struct ms_job_stem { /* one result; ms_job_stem_key names its object */
+struct ms_job_stem { /* one result, in the format that was asked for; its object: ms_job_stem_key */
     char name[MS_JOB_LABEL_MAX];
     int64_t bytes;
     char sha256[65];
+    /* The same stem without loss, of which every other format can be made; its object:
+     * ms_job_kept_key. It is the stem times kept_gain, 0 < gain <= 1, which keeps its peak below
+     * full scale. kept_sha256 "": made by an earlier release or another program, and nothing is
+     * kept. */
+    int64_t kept_bytes;
+    char kept_sha256[65];
+    double kept_gain;
 };
 
 struct ms_job_receipt { /* how the result was made */
@@ -104,8 +111,9 @@ struct ms_job {
 };
 
 /* Makes a queued job, created now. The options are checked; a model of "" becomes default_model.
- * The id is the SHA-224 of the song's bytes. With options that differ from the defaults for
- * default_model, it is the SHA-224 of that digest and the options in canonical form. */
+ * The id is the SHA-224 of the song's bytes. With options that change the separation and differ
+ * from the defaults for default_model, it is the SHA-224 of that digest and these options in
+ * canonical form. Format, bit rate and clip do not change it: they are made of what is kept. */
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
                               struct ms_error *err);
@@ -138,11 +146,16 @@ struct ms_callback_due { /* a callback to be delivered now; see queue.h */
 bool ms_job_id_is_valid(const char *text);    /* exactly 56 lower-case hex digits */
 bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABEL_MAX - 1 of them */
 
-/* Objects: bucket "queue" holds songs, bucket "output" holds ID-NAME.EXT. */
+/* Objects: bucket "queue" holds songs, bucket "output" holds ID-NAME.EXT, and what is kept of every
+ * stem as kept/ID-NAME.flac: who lists a job's stems, as the course's programs do, finds those that
+ * were asked for. */
 #define MS_BUCKET_SONGS "queue"
 #define MS_BUCKET_STEMS "output"
+#define MS_JOB_KEPT_FOLDER "kept/"
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
+/* Of the lossless stem, 24-bit FLAC. */
+void ms_job_kept_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
 /* The names under which the song may lie, in the order in which it is looked for. */
 enum ms_job_song_name {
     MS_JOB_SONG_NAMED,  /* job->song_key */

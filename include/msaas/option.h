@@ -78,6 +78,7 @@ enum ms_option_id {
     MS_OPTION_STALL,
     MS_OPTION_MODEL_WAIT,
     MS_OPTION_GIVE_UP,
+    MS_OPTION_KEEP,
     MS_OPTION_GRACE,
     MS_OPTION_SCRATCH,
     MS_OPTION_CACHE,
@@ -141,6 +142,7 @@ void ms_options_free(struct ms_options *options);
 const char *ms_options_string(const struct ms_options *options, enum ms_option_id id);
 int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id);
 double ms_options_double(const struct ms_options *options, enum ms_option_id id);
+double ms_options_time_s(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id);
 bool ms_options_has(const struct ms_options *options, enum ms_option_id id); /* of its command */
 bool ms_options_is_set(const struct ms_options *options,

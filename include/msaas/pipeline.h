@@ -29,11 +29,13 @@ struct ms_pipeline_options {
 struct ms_pipeline_output {
     char label[MS_STEM_LABEL_BYTES];
     char *path; /* the file's final name; its folder exists */
+    /* NULL, or the final name of the stem without loss, besides: 24-bit FLAC, scaled as
+     * MS_CLIP_RESCALE does it, whatever options.clip says of the other. */
+    char *kept_path;
 };
 #define MS_PIPELINE_MAX_OUTPUTS (MS_MODEL_MAX_STEMS)
 
-/* The labels that `options` gives for this model, in the order of the outputs. Paths are left NULL.
- */
+/* The labels that `options` gives for this model, in the order of the outputs. Paths are NULL. */
 MS_MUST_CHECK int ms_pipeline_labels(const struct ms_model_info *model,
                                      const struct ms_pipeline_options *options,
                                      struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS],
@@ -43,12 +45,14 @@ struct ms_pipeline_stats {
     int64_t frames; /* of the song at the model's rate */
     /* wall seconds on the caller's thread */
     double decode_s, separate_s, encode_s, total_s;
-    bool damaged; /* parts of the source could not be decoded */
+    bool damaged;                          /* parts of the source could not be decoded */
+    double gains[MS_PIPELINE_MAX_OUTPUTS]; /* by which what was rescaled was multiplied, <= 1 */
 };
 
 /* Either every output stands under its final name, or none does: each is written to a temporary
  * name and all are renamed at the end. spool_dir: where the float stems wait for their peak
- * (MS_CLIP_RESCALE); their space is claimed before work begins. MS_EIO: there is too little. */
+ * (MS_CLIP_RESCALE, kept_path); their space, and that of the files made of them, is claimed before
+ * work begins. MS_EIO: there is too little. */
 MS_MUST_CHECK int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *model,
                                   const char *input, const struct ms_pipeline_options *options,
                                   const struct ms_pipeline_output *outputs, int output_count,

@@ -142,6 +142,24 @@ MS_MUST_CHECK int ms_queue_erase(struct ms_queue *queue, const char *id, const c
 MS_MUST_CHECK int ms_queue_expire(struct ms_queue *queue, const struct ms_job *job,
                                   struct ms_error *err);
 
+/* ---- retention: jobs that ended long ago ----
+ *
+ * Whoever removes them removes their objects first, and then has the queue forget them. If their
+ * song comes again in between, they are not old any more, and stay. */
+
+/* The ids of jobs that came at least keep_ms ago, the oldest first, without the first `skip`; at
+ * most MS_OLD_MAX. Which of them are old, ms_queue_get_old says. */
+#define MS_OLD_MAX 100
+MS_MUST_CHECK int ms_queue_list_old(struct ms_queue *queue, int64_t keep_ms, int64_t skip,
+                                    char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err);
+/* As ms_queue_get, of a job that ended at least keep_ms ago. MS_ENOTFOUND: it did not. A record that
+ * cannot be read gives a job that is empty but for its id. */
+MS_MUST_CHECK int ms_queue_get_old(struct ms_queue *queue, const char *id, int64_t keep_ms,
+                                   struct ms_job *out, struct ms_error *err);
+/* Erases the record of a job that ended at least keep_ms ago. MS_ENOTFOUND: it did not. */
+MS_MUST_CHECK int ms_queue_forget(struct ms_queue *queue, const char *id, int64_t keep_ms,
+                                  struct ms_error *err);
+
 #define MS_QUEUE_MAX_MODELS 64 /* others are not shown */
 struct ms_queue_stats {
     int64_t jobs[MS_JOB_STATES];

@@ -93,6 +93,11 @@ MS_MUST_CHECK int ms_store_fetch(struct ms_store *store, const char *bucket, con
 /* 0 also where there is no such object. */
 MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
                                   struct ms_error *err);
+/* Removes all objects whose keys begin with `prefix`, which is a key itself: "folder/name-" means
+ * those of folder/ that are called name-... 0 also where there are none. On S3 it needs the
+ * permission to list the bucket. */
+MS_MUST_CHECK int ms_store_remove_all(struct ms_store *store, const char *bucket,
+                                      const char *prefix, struct ms_error *err);
 /* Removes what killed writers left of objects in the bucket that they did not finish, where they
  * began at least age_s ago: parts of uploads on S3, temporary files (of all buckets) in a folder.
  * *count: how many. Looks at 10,000 at most. 0 also where there is no such bucket. */

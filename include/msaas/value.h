@@ -15,6 +15,9 @@ MS_MUST_CHECK int ms_value_int(const char *text, int64_t least, int64_t most, in
 /* A decimal number with or without an exponent ("2.5e-1"); not hexadecimal, infinity or NaN. */
 MS_MUST_CHECK int ms_value_real(const char *text, double least, double most, double *out,
                                 struct ms_error *err);
+/* A time in seconds, written with its unit: "90s", "30m", "72h", "7d". */
+MS_MUST_CHECK int ms_value_time(const char *text, double least_s, double most_s, double *out_s,
+                                struct ms_error *err);
 /* *out: which of "a|b|c" the text is, from 0. */
 MS_MUST_CHECK int ms_value_choice(const char *text, const char *choices, int *out,
                                   struct ms_error *err);

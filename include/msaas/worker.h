@@ -33,6 +33,7 @@ struct ms_worker_options {
     double max_cost;            /* jobs that cost more fail with code "too_large"; 0: any */
     double max_song_s;          /* longer songs fail with code "input" */
     int64_t give_up_ms;         /* see ms_worker_run */
+    int64_t keep_ms;            /* jobs that ended so long ago are removed; 0: none are */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */
     const char *webhook_secret; /* of v2 callbacks; NULL: not signed */
     /* hosts and CIDRs, by commas, that callbacks may reach though they are not public; NULL: none

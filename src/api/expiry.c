@@ -22,13 +22,23 @@ bool ms_api_expire(struct ms_api_link *link, const struct ms_job *job, struct ms
                           "the stems are gone from the store: send the song again");
 }
 
+/* The stem as it was asked for, and what is kept of it. MS_ENOTFOUND: one of them is gone. */
+static int look_for(struct ms_api_link *link, const struct ms_job *job,
+                    const struct ms_job_stem *stem) {
+    struct ms_object_info info;
+    char key[MS_JOB_KEY_MAX];
+    ms_job_stem_key(job, stem->name, key);
+    const int rc = ms_store_head(link->store, MS_BUCKET_STEMS, key, &info, NULL);
+    if (rc != 0 || stem->kept_sha256[0] == '\0')
+        return rc;
+    ms_job_kept_key(job, stem->name, key);
+    return ms_store_head(link->store, MS_BUCKET_STEMS, key, &info, NULL);
+}
+
 bool ms_api_look_for_stems(struct ms_api_link *link, struct ms_job *job) {
     struct ms_problem unused;
     for (int i = 0; job->state == MS_JOB_SUCCEEDED && i < job->stem_count; i++) {
-        struct ms_object_info info;
-        char key[MS_JOB_KEY_MAX];
-        ms_job_stem_key(job, job->stems[i].name, key);
-        const int rc = ms_store_head(link->store, MS_BUCKET_STEMS, key, &info, NULL);
+        const int rc = look_for(link, job, &job->stems[i]);
         if (rc == MS_ENOTFOUND) {
             (void)ms_api_expire(link, job, &unused);
             job->state = MS_JOB_EXPIRED;

@@ -6,6 +6,7 @@
 #include "expiry.h"
 #include "jobs.h"
 #include "msaas/log.h"
+#include "msaas/objects.h"
 #include "msaas/sys.h"
 #include "reply.h"
 #include "sniff.h"
@@ -263,40 +264,29 @@ bool ms_api_find_track(struct ms_api *api, const char *id, const char *stem, str
 
 /* ---- removing ---- */
 
-static bool remove_song(struct ms_api_link *link, const struct ms_job *job,
-                        struct ms_problem *problem) {
+/* stem NULL: song and stems; else that stem, and with the last one the song. */
+static bool remove_objects(struct ms_api_link *link, const struct ms_job *job, const char *stem,
+                           struct ms_problem *problem) {
     struct ms_error err = {0};
-    char key[MS_JOB_SONG_KEY_BYTES];
-    for (int name = 0; name < MS_JOB_SONG_NAMES; name++)
-        if (ms_job_song_key(job, (enum ms_job_song_name)name, key) &&
-            ms_store_remove(link->store, MS_BUCKET_SONGS, key, &err) != 0 && err.code != MS_EUSAGE)
-            return ms_problem_of_store(problem, &err);
-    return true;
-}
-
-static bool remove_stem(struct ms_api_link *link, const struct ms_job *job, const char *name,
-                        struct ms_problem *problem) {
-    struct ms_error err = {0};
-    char key[MS_JOB_KEY_MAX];
-    ms_job_stem_key(job, name, key);
-    return ms_store_remove(link->store, MS_BUCKET_STEMS, key, &err) == 0 ||
-           ms_problem_of_store(problem, &err);
-}
-
-static bool remove_stems(struct ms_api_link *link, const struct ms_job *job,
-                         struct ms_problem *problem) {
-    for (int i = 0; i < job->stem_count; i++)
-        if (!remove_stem(link, job, job->stems[i].name, problem))
-            return false;
-    return true;
+    int rc = 0;
+    if (stem == NULL)
+        rc = ms_objects_remove(link->store, job, &err);
+    else if (job->stem_count <= 1)
+        rc = ms_objects_remove_song(link->store, job, &err);
+    if (rc == 0 && stem != NULL)
+        rc = ms_objects_remove_stem(link->store, job, stem, &err);
+    return rc == 0 || ms_problem_of_store(problem, &err);
 }
 
 /* The queue has no record of the job: its track may lie in the store all the same. */
 static bool erase_stored(struct ms_api_link *link, const char *id, const char *stem,
                          struct ms_problem *problem) {
     struct ms_job job;
-    if (!find_stored(link, id, stem, &job, problem) || !remove_stem(link, &job, stem, problem))
+    struct ms_error err = {0};
+    if (!find_stored(link, id, stem, &job, problem))
         return false;
+    if (ms_objects_remove_stem(link->store, &job, stem, &err) != 0)
+        return ms_problem_of_store(problem, &err);
     ms_log(MS_LOG_INFO, "job %s, track %s erased", id, stem);
     return true;
 }
@@ -315,16 +305,11 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
         (void)snprintf(job.id, sizeof job.id, "%s", id);
     else if (found != 0)
         return problem_of_finding(problem, found, &err);
-    bool ok = true;
     if (stem != NULL && ms_api_stem_of(&job, stem) == NULL) {
         ms_job_fini(&job);
         return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");
     }
-    if (stem == NULL)
-        ok = remove_song(link, &job, problem) && remove_stems(link, &job, problem);
-    else
-        ok = (job.stem_count > 1 || remove_song(link, &job, problem)) &&
-             remove_stem(link, &job, stem, problem);
+    bool ok = remove_objects(link, &job, stem, problem);
     if (ok) {
         const int rc = ms_queue_erase(link->queue, id, stem, gone, &was, &err);
         if (rc == MS_ENOTFOUND)
@@ -332,7 +317,7 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
         else if (rc != 0)
             ok = ms_problem_of_queue(problem, &err);
         else if (stem == NULL && was.stem_count > job.stem_count) /* it ended meanwhile */
-            ok = remove_stems(link, &was, problem);
+            ok = remove_objects(link, &was, NULL, problem);
         ms_job_fini(&was);
     }
     if (ok)

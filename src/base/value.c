@@ -43,6 +43,24 @@ int ms_value_real(const char *text, double least, double most, double *out, stru
     return 0;
 }
 
+int ms_value_time(const char *text, double least_s, double most_s, double *out_s,
+                  struct ms_error *err) {
+    static const char units[] = "smhd";
+    static const double seconds[] = {1, 60, 3600, 86400};
+    char *end = NULL;
+    const double number = strtod(text, &end);
+    const char *unit = *end != '\0' && end[1] == '\0' ? strchr(units, *end) : NULL;
+    if (end == text || unit == NULL || strspn(text, ".0123456789") != (size_t)(end - text))
+        return ms_error_set(err, MS_EUSAGE,
+                            "must be a time such as 90s, 30m, 72h or 7d, not \"" SHOWN "\"", text);
+    const double value_s = number * seconds[unit - units];
+    if (!(value_s >= least_s && value_s <= most_s))
+        return ms_error_set(err, MS_EUSAGE, "must be from %.16gs to %.16gd, not " SHOWN, least_s,
+                            most_s / 86400, text);
+    *out_s = value_s;
+    return 0;
+}
+
 /* The length of the choice at `at`; *next: where the next one begins, or the end. */
 static size_t choice_length(const char *at, const char **next) {
     const size_t length = strcspn(at, "|");

@@ -235,7 +235,27 @@ int ms_client_wait(struct ms_client *client, const char *id, struct ms_client_jo
     }
 }
 
-/* ---- terminal ---- */
+/* ---- command line and terminal ---- */
+
+int ms_client_format(const struct ms_options *options, const char **format, struct ms_error *err) {
+    static const struct {
+        enum ms_option_id id;
+        const char *name;
+    } formats[] = {
+        {MS_OPTION_WAV, "wav"},   {MS_OPTION_MP3, "mp3"}, {MS_OPTION_FLAC, "flac"},
+        {MS_OPTION_OPUS, "opus"}, {MS_OPTION_M4A, "m4a"},
+    };
+    *format = NULL;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (!ms_options_flag(options, formats[i].id))
+            continue;
+        if (*format != NULL)
+            return ms_error_set(err, MS_EUSAGE, "--%s and --%s exclude each other", *format,
+                                formats[i].name);
+        *format = formats[i].name;
+    }
+    return 0;
+}
 
 void ms_client_print_json(const struct ms_json *node) {
     char *text = ms_json_print(node);

@@ -61,6 +61,9 @@ MS_MUST_CHECK int ms_client_wait(struct ms_client *client, const char *id,
 /* The error of a job that ended without success. */
 int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err);
 
+/* Which of --wav, --mp3 and so on was given; NULL: none. MS_EUSAGE: more than one. */
+MS_MUST_CHECK int ms_client_format(const struct ms_options *options, const char **format,
+                                   struct ms_error *err);
 /* Prints one line of JSON on standard output and flushes it. */
 void ms_client_print_json(const struct ms_json *node);
 /* Checks that every argument is the ID of a job, and that there is one. */

@@ -23,8 +23,11 @@ static const char usage[] =
     "      separated/ID/{drums,bass,other,vocals}.mp3\n"
     "  msaas fetch --wait -o stems $ID\n"
     "      waits for the job; stems/drums.mp3 and so on\n"
+    "  msaas fetch --flac $ID\n"
+    "      separated/ID/drums.flac and so on, in whatever format the song was sent for\n"
     "\n"
-    "Every file is checked, and gets its name only when it is complete.\n"
+    "Every file is checked, and gets its name only when it is complete. Without a format the\n"
+    "stems come as the job has them.\n"
     "\n"
     "Exit code: 0 all files are there; 1 at least one is missing; 2 wrong usage; 130\n"
     "interrupted.\n";
@@ -156,17 +159,21 @@ static bool is_plain(const char *text, size_t max) {
                '\0';
 }
 
-static int read_stem(const struct ms_client_job *job, const struct ms_json *node, struct stem *stem,
-                     struct ms_error *err) {
+/* format: NULL: the job's own. What the job says of size and digest is true of its own. */
+static int read_stem(const struct ms_client_job *job, const struct ms_json *node,
+                     const char *format, struct stem *stem, struct ms_error *err) {
+    const char *own = ms_json_string(ms_json_get(ms_json_get(job->document, "options"), "format"));
     *stem = (struct stem){
         .name = ms_json_string(ms_json_get(node, "name")),
-        .sha256 = ms_json_string(ms_json_get(node, "sha256")),
-        .format = ms_json_string(ms_json_get(ms_json_get(job->document, "options"), "format")),
+        .format = format != NULL ? format : own,
         .bytes = -1,
     };
-    if (stem->sha256 != NULL && strlen(stem->sha256) != MS_SHA256_HEX - 1)
-        stem->sha256 = NULL;
-    (void)ms_json_int(ms_json_get(node, "bytes"), &stem->bytes);
+    if (own != NULL && strcmp(stem->format, own) == 0) {
+        stem->sha256 = ms_json_string(ms_json_get(node, "sha256"));
+        if (stem->sha256 != NULL && strlen(stem->sha256) != MS_SHA256_HEX - 1)
+            stem->sha256 = NULL;
+        (void)ms_json_int(ms_json_get(node, "bytes"), &stem->bytes);
+    }
     if (!is_plain(stem->name, 48) || !is_plain(stem->format, 8))
         return ms_error_set(err, MS_ECORRUPT,
                             "the server sent a stem whose name cannot be a file name");
@@ -176,12 +183,15 @@ static int read_stem(const struct ms_client_job *job, const struct ms_json *node
 static int fetch_stems(struct ms_client *client, const struct ms_client_job *job,
                        const char *folder, struct ms_json_writer *writer, struct ms_error *err) {
     const struct ms_json *stems = ms_json_get(job->document, "stems");
-    int rc = ms_make_dirs(folder, err);
+    const char *format;
+    int rc = ms_client_format(client->options, &format, err);
+    if (rc == 0)
+        rc = ms_make_dirs(folder, err);
     for (const struct ms_json *node = ms_json_first(stems); rc == 0 && node != NULL;
          node = ms_json_next(node)) {
         struct stem stem;
         char *path = NULL;
-        rc = read_stem(job, node, &stem, err);
+        rc = read_stem(job, node, format, &stem, err);
         if (rc == 0)
             rc = fetch_stem(client, job->id, &stem, folder, &path, err);
         ms_report_clear(&client->report);
@@ -244,7 +254,10 @@ static int run_fetch(const struct ms_call *call) {
     if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int count = ms_options_argument_count(client.options);
+    const char *format;
     int rc = ms_client_check_ids(&client, &err);
+    if (rc == 0)
+        rc = ms_client_format(client.options, &format, &err);
     if (rc == 0 && count > 1 && ms_options_is_set(client.options, MS_OPTION_FETCH_OUT))
         rc = ms_error_set(
             &err, MS_EUSAGE,
@@ -259,9 +272,10 @@ static int run_fetch(const struct ms_call *call) {
     return ms_client_end(&client, call->argv[0], rc, &err);
 }
 
-static const enum ms_option_id option_ids[] = {MS_OPTION_SERVER,    MS_OPTION_WAIT,
-                                               MS_OPTION_FETCH_OUT, MS_OPTION_JSON,
-                                               MS_OPTION_QUIET,     MS_OPTION_COUNT};
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_WAV,  MS_OPTION_MP3,    MS_OPTION_FLAC, MS_OPTION_OPUS,
+    MS_OPTION_M4A,  MS_OPTION_SERVER, MS_OPTION_WAIT, MS_OPTION_FETCH_OUT,
+    MS_OPTION_JSON, MS_OPTION_QUIET,  MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_fetch = {
     .name = "fetch",

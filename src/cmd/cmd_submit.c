@@ -22,12 +22,12 @@ static const char usage[] =
     "Examples:\n"
     "  msaas submit --wait song.mp3\n"
     "      prints the job's ID when it is done\n"
-    "  msaas fetch $(msaas submit --wait --flac --stems vocals song.mp3)\n"
+    "  msaas fetch --flac $(msaas submit --wait --flac --stems vocals song.mp3)\n"
     "      puts vocals.flac into separated/ID\n"
     "  msaas submit --two-stems vocals --server http://msaas.example:5000 *.mp3\n"
     "\n"
-    "The same song with the same options is one job, however often it is sent. Ctrl-C\n"
-    "ends the waiting only; \"msaas rm ID\" cancels the job.\n"
+    "The same song with the same options is one job, however often it is sent and in\n"
+    "whatever format. Ctrl-C ends the waiting only; \"msaas rm ID\" cancels the job.\n"
     "\n"
     "Exit code: 0 all done; 1 at least one song was refused, or, with --wait, not\n"
     "separated; 2 wrong usage; 130 interrupted.\n";
@@ -80,32 +80,15 @@ static int add(char **url, const char *name, const char *value, struct ms_error 
     return 0;
 }
 
-static int add_format(const struct ms_options *options, char **url, struct ms_error *err) {
-    static const struct {
-        enum ms_option_id id;
-        const char *name;
-    } formats[] = {
-        {MS_OPTION_WAV, "wav"},   {MS_OPTION_MP3, "mp3"}, {MS_OPTION_FLAC, "flac"},
-        {MS_OPTION_OPUS, "opus"}, {MS_OPTION_M4A, "m4a"},
-    };
-    const char *asked = NULL;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (!ms_options_flag(options, formats[i].id))
-            continue;
-        if (asked != NULL)
-            return ms_error_set(err, MS_EUSAGE, "--%s and --%s exclude each other", asked,
-                                formats[i].name);
-        asked = formats[i].name;
-    }
-    return asked != NULL ? add(url, "format", asked, err) : 0;
-}
-
 /* Adds the options of the job that were given; the server knows the defaults. */
 static int add_options(const struct ms_options *options, char **url, struct ms_error *err) {
     if (ms_options_is_set(options, MS_OPTION_STEMS) &&
         ms_options_is_set(options, MS_OPTION_TWO_STEMS))
         return ms_error_set(err, MS_EUSAGE, "--stems and --two-stems exclude each other");
-    int rc = add_format(options, url, err);
+    const char *format;
+    int rc = ms_client_format(options, &format, err);
+    if (rc == 0 && format != NULL)
+        rc = add(url, "format", format, err);
     for (int id = 0; rc == 0 && id < MS_OPTION_COUNT; id++) {
         struct ms_option_view view;
         if (ms_options_view(options, id, &view) && view.job_name != NULL &&

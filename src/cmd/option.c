@@ -73,6 +73,7 @@ static int set_value(struct value *value, const struct ms_option_row *row, const
         rc = ms_value_int(text, (int64_t)row->min, (int64_t)row->max, &value->integer, err);
         break;
     case MS_TYPE_REAL: rc = ms_value_real(text, row->min, row->max, &value->real, err); break;
+    case MS_TYPE_TIME: rc = ms_value_time(text, row->min, row->max, &value->real, err); break;
     }
     if (rc != 0 && err != NULL)
         (void)ms_error_prefix(err, "%s", origin);
@@ -473,6 +474,10 @@ int64_t ms_options_int(const struct ms_options *options, enum ms_option_id id) {
 
 double ms_options_double(const struct ms_options *options, enum ms_option_id id) {
     return value_of(options, id, MS_TYPE_REAL)->real;
+}
+
+double ms_options_time_s(const struct ms_options *options, enum ms_option_id id) {
+    return value_of(options, id, MS_TYPE_TIME)->real;
 }
 
 bool ms_options_flag(const struct ms_options *options, enum ms_option_id id) {

@@ -10,6 +10,7 @@
 #define CHOICE MS_TYPE_CHOICE
 #define INT MS_TYPE_INT
 #define REAL MS_TYPE_REAL
+#define TIME MS_TYPE_TIME
 #define SECRET MS_TYPE_SECRET
 
 /* An option of a job: see job_options.h. */
@@ -143,8 +144,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_MAX_SONG_MINUTES] = {"max-song-minutes", 0, REAL, "MIN", "MSAAS_MAX_SONG_MINUTES",
                                     "120", 0.01, 100000,
                                     "Fail songs longer than this. The scratch folder needs the "
-                                    "song's size, and 21 MB a minute "
-                                    "for each stem."},
+                                    "song's size, and 21 MB a minute for each stem (WAV: 32 "
+                                    "MB)."},
     [MS_OPTION_MAX_COST] =
         {"max-cost", 0, REAL, "MIN", "MSAAS_MAX_COST", "600", 0, 1e9,
          "Refuse jobs that cost more: minutes of the song x shifts x networks of "
@@ -175,6 +176,9 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_GIVE_UP] = {"give-up", 0, REAL, "MIN", "MSAAS_GIVE_UP", "60", 0, 100000,
                            "End a worker whose disk, memory, device, model or store has failed for "
                            "this long in all, with no job finished meanwhile."},
+    [MS_OPTION_KEEP] = {"keep", 0, TIME, "TIME", "MSAAS_KEEP", NULL, 1, 3650 * 86400.0,
+                        "Remove jobs with their songs and stems so long after they ended: 72h, "
+                        "30m, 7d; by default they stay until a client erases them."},
     [MS_OPTION_GRACE] = {"grace", 0, REAL, "SECONDS", "MSAAS_GRACE", "20", 0, 3600,
                          "Time to finish after SIGTERM; then a job goes back to the queue."},
     [MS_OPTION_SCRATCH] =

@@ -11,6 +11,7 @@ enum ms_option_type {
     MS_TYPE_CHOICE,
     MS_TYPE_INT,
     MS_TYPE_REAL,
+    MS_TYPE_TIME,  /* in seconds; the value has its unit: "72h" */
     MS_TYPE_SECRET /* in the environment, or in a file that the command line names */
 };
 
@@ -24,7 +25,7 @@ struct ms_option_row {
      * "redis://{REDIS_HOST}:{REDIS_PORT=6379}". NULL: none. */
     const char *env;
     const char *fallback; /* the default, as it would be written; NULL: none */
-    double min, max;      /* of INT and REAL, both included */
+    double min, max;      /* of INT, REAL and TIME (in seconds), both included */
     const char *help;
     /* NULL, or the option of a job from which everything but letter and env is taken. */
     const struct ms_job_option *job;

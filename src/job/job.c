@@ -73,9 +73,10 @@ static int compare_words(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-/* The same text for options that give the same result: the order of stems does not count, nor a
- * seed without shifts. It is part of ids that clients keep: it must not change. So what was not an
- * option from the first is named only where it is not the default. */
+/* The same text for options that give the same stems: the order of stems does not count, nor a seed
+ * without shifts. It is part of ids that clients keep: it must not change. So what was not an
+ * option from the first is named only where it is not the default, and what was one, but is made of
+ * the stems afterwards, always stands there as its default. */
 static void canonical_options(const struct ms_job_options *options, char text[CANONICAL_MAX]) {
     char stems[MS_JOB_MAX_STEMS][sizeof options->stems[0]];
     memcpy(stems, options->stems, sizeof stems);
@@ -86,11 +87,10 @@ static void canonical_options(const struct ms_job_options *options, char text[CA
             (size_t)snprintf(text + used, CANONICAL_MAX - used, "%s%s", i > 0 ? "," : "", stems[i]);
     used += (size_t)snprintf(
         text + used, CANONICAL_MAX - used,
-        "\ntwo_stems=%s\nformat=%s\nbitrate=%lld\nshifts=%lld\nseed=%lld\noverlap=%.6g\n"
-        "clip=%s\n",
-        options->two_stems, options->format, (long long)options->bitrate_kbps,
-        (long long)options->shifts, options->shifts > 0 ? (long long)options->seed : 0,
-        options->overlap, options->clip);
+        "\ntwo_stems=%s\nformat=mp3\nbitrate=0\nshifts=%lld\nseed=%lld\noverlap=%.6g\n"
+        "clip=rescale\n",
+        options->two_stems, (long long)options->shifts,
+        options->shifts > 0 ? (long long)options->seed : 0, options->overlap);
     if (options->precision != MS_PRECISION_AUTO)
         (void)snprintf(text + used, CANONICAL_MAX - used, "precision=%s\n",
                        ms_precision_name(options->precision));
@@ -242,6 +242,10 @@ int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *e
 
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]) {
     (void)snprintf(key, MS_JOB_KEY_MAX, "%s-%s.%s", job->id, stem, job->options.format);
+}
+
+void ms_job_kept_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]) {
+    (void)snprintf(key, MS_JOB_KEY_MAX, MS_JOB_KEPT_FOLDER "%s-%s.flac", job->id, stem);
 }
 
 bool ms_job_song_key(const struct ms_job *job, enum ms_job_song_name name,

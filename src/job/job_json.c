@@ -87,6 +87,21 @@ static void put_if(struct ms_json_writer *w, const char *name, bool known, doubl
         ms_json_put_null(w, name);
 }
 
+static void put_stem(struct ms_json_writer *w, const struct ms_job_stem *stem) {
+    ms_json_begin_object(w, NULL);
+    ms_json_put_string(w, "name", stem->name);
+    ms_json_put_int(w, "bytes", stem->bytes);
+    ms_json_put_string(w, "sha256", stem->sha256);
+    if (stem->kept_sha256[0] != '\0') {
+        ms_json_begin_object(w, "kept");
+        ms_json_put_int(w, "bytes", stem->kept_bytes);
+        ms_json_put_string(w, "sha256", stem->kept_sha256);
+        ms_json_put_double(w, "gain", stem->kept_gain);
+        ms_json_end_object(w);
+    }
+    ms_json_end_object(w);
+}
+
 int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     struct ms_json_writer *w = ms_json_writer_new();
     *out = NULL;
@@ -117,13 +132,8 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     put_if(w, "eta_seconds", job->eta_seconds >= 0, job->eta_seconds);
     ms_json_put_bool(w, "cancel_asked", job->cancel_asked);
     ms_json_begin_array(w, "stems");
-    for (int i = 0; i < job->stem_count; i++) {
-        ms_json_begin_object(w, NULL);
-        ms_json_put_string(w, "name", job->stems[i].name);
-        ms_json_put_int(w, "bytes", job->stems[i].bytes);
-        ms_json_put_string(w, "sha256", job->stems[i].sha256);
-        ms_json_end_object(w);
-    }
+    for (int i = 0; i < job->stem_count; i++)
+        put_stem(w, &job->stems[i]);
     ms_json_end_array(w);
     put_error(w, job);
     put_receipt(w, &job->receipt);
@@ -311,6 +321,17 @@ static void take_callbacks(struct reader *r, const struct ms_json *first,
     }
 }
 
+/* Jobs of earlier releases have none. */
+static void take_kept(struct reader *r, const struct ms_json *kept, struct ms_job_stem *stem) {
+    if (kept == NULL)
+        return;
+    stem->kept_bytes = take_int(r, kept, "bytes", MAX_INTEGER);
+    stem->kept_gain = take_double(r, kept, "gain", 1);
+    take_digest(r, kept, "sha256", stem->kept_sha256);
+    if (stem->kept_sha256[0] == '\0' || !(stem->kept_gain > 0))
+        refuse(r, "stems.kept");
+}
+
 static void take_stems(struct reader *r, const struct ms_json *array, struct ms_job *job) {
     if (!ms_json_is_array(array) || ms_json_count(array) > MS_JOB_MAX_STEMS) {
         refuse(r, "stems");
@@ -321,6 +342,7 @@ static void take_stems(struct reader *r, const struct ms_json *array, struct ms_
         take_string(r, at, "name", false, stem->name, sizeof stem->name);
         stem->bytes = take_int(r, at, "bytes", MAX_INTEGER);
         take_digest(r, at, "sha256", stem->sha256);
+        take_kept(r, ms_json_get(at, "kept"), stem);
         if (!ms_job_label_is_valid(stem->name))
             refuse(r, "stems.name");
     }

@@ -54,7 +54,7 @@ struct ms_record {
 };
 
 /* The orders in which ids are listed. Only the first two have a cursor. The next four give those
- * whose time has come by the server's clock. */
+ * whose time has come by the server's clock, which also says what is the OLDEST. */
 enum ms_order {
     MS_ORDER_NEWEST,    /* of one state, or of all */
     MS_ORDER_WAITING,   /* next to be served first */
@@ -67,6 +67,8 @@ enum ms_order {
     /* Of the oldest that wait, those that a stranger took off the list; the youngest first: each is
      * put in front of all. Where nobody else has access to the list, there are none. */
     MS_ORDER_MISSING,
+    /* All that came at least wait_ms ago; the oldest first, without the first `skip`. */
+    MS_ORDER_OLDEST,
 };
 
 struct ms_listing {
@@ -76,6 +78,7 @@ struct ms_listing {
     const char *cursor;
     const char *model;
     int64_t wait_ms;
+    int64_t skip;
 };
 
 /* All block for at most 5 s and the wait they are given, and return 0 or MS_E... After MS_ENET the

@@ -439,7 +439,7 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
                       struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
-    const struct number wait = to_text(listing->wait_ms);
+    const struct number wait = to_text(listing->wait_ms), skip = to_text(listing->skip);
     *count = 0;
     next[0] = '\0';
     const char *script[3] = {"due", "msaas:leases", "first"};
@@ -458,6 +458,11 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
         script[2] = wait.text;
         break;
     case MS_ORDER_MISSING: script[0] = "missing"; break;
+    case MS_ORDER_OLDEST:
+        script[0] = "oldest";
+        script[1] = wait.text;
+        script[2] = skip.text;
+        break;
     }
     return list_due(r, script, listing->max, ids, count, err);
 }

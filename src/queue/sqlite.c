@@ -310,6 +310,16 @@ static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
                : list_due(s, UNSERVED, now_ms - listing->wait_ms, listing->max, ids, count, err);
 }
 
+static int list_oldest(struct sqlite *s, const struct ms_listing *listing,
+                       char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, OLDEST, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_int(statement, 3, listing->skip);
+    return list_due(s, OLDEST, ms_unix_ms() - listing->wait_ms, listing->max, ids, count, err);
+}
+
 /* Cursors: "CREATED:ID". */
 static int list_newest(struct sqlite *s, const struct ms_listing *listing,
                        char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
@@ -370,6 +380,7 @@ static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
         return list_due(s, DUE_CALLBACKS, ms_unix_ms(), listing->max, ids, count, err);
     case MS_ORDER_UNSERVED: return list_unserved(s, listing, ids, count, err);
     case MS_ORDER_MISSING: return 0;
+    case MS_ORDER_OLDEST: return list_oldest(s, listing, ids, count, err);
     }
     return ms_error_set(err, MS_EINTERNAL, "no such order");
 }

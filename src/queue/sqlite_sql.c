@@ -103,6 +103,7 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
                  " SELECT id FROM wanted CROSS JOIN jobs ON model = name"
                  " WHERE place = 0 AND name NOT IN (SELECT name FROM models WHERE seen > ?1)"
                  " LIMIT ?2",
+    [OLDEST] = "SELECT id FROM jobs WHERE created <= ?1 ORDER BY created, id LIMIT ?2 OFFSET ?3",
     [LIST_WAITING] = "SELECT id, seq FROM jobs WHERE place = 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
     [LIST_ALL] = "SELECT id, created FROM jobs WHERE (created, id) < (?1, ?2)"
                  " ORDER BY created DESC, id DESC LIMIT ?3",

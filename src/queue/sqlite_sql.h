@@ -17,6 +17,7 @@ enum ms_sqlite_statement {
     DUE_CALLBACKS,
     HAVE_MODEL,
     UNSERVED,
+    OLDEST,
     LIST_WAITING,
     LIST_ALL,
     LIST_STATE,

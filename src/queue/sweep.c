@@ -1,6 +1,6 @@
 /* What the workers look for every few seconds: leases that lapsed, retries whose time has come,
- * jobs that a stranger took off the list, jobs for whose model there is no worker. The rules, as in
- * queue.c. */
+ * jobs that a stranger took off the list, jobs for whose model there is no worker; and less often:
+ * jobs that ended long ago. The rules, as in queue.c. */
 #include <stdio.h>
 
 #include "queue_ops.h"
@@ -105,4 +105,48 @@ int ms_queue_reap(struct ms_queue *queue, const char *model, int64_t model_wait_
     if (rc == 0)
         rc = reap_all(queue, unserved, fail_unserved, &out->unserved, err);
     return rc;
+}
+
+/* ---- retention ---- */
+
+/* A record that cannot be read does not say when its job ended. */
+static int check_old(const struct ms_record *record, int64_t now_ms, int64_t keep_ms,
+                     struct ms_error *err) {
+    const bool old = (record->revision != 0 || record->unreadable) &&
+                     record->place == MS_PLACE_ENDED &&
+                     (record->unreadable || now_ms - record->job.finished_ms >= keep_ms);
+    return old ? 0 : ms_error_set(err, MS_ENOTFOUND, "no job with this id ended so long ago");
+}
+
+int ms_queue_list_old(struct ms_queue *queue, int64_t keep_ms, int64_t skip,
+                      char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
+    const struct ms_listing listing = {
+        .order = MS_ORDER_OLDEST, .max = MS_OLD_MAX, .wait_ms = keep_ms, .skip = skip};
+    char next[MS_CURSOR_MAX];
+    return queue->ops->list(queue, &listing, ids, count, next, err);
+}
+
+int ms_queue_get_old(struct ms_queue *queue, const char *id, int64_t keep_ms, struct ms_job *out,
+                     struct ms_error *err) {
+    struct ms_record record;
+    int64_t now_ms = 0;
+    int rc = queue->ops->load(queue, id, &record, &now_ms, err);
+    if (rc == 0 || (rc == MS_ECORRUPT && record.unreadable))
+        rc = check_old(&record, now_ms, keep_ms, err);
+    if (rc == 0)
+        *out = record.job;
+    else
+        ms_record_fini(&record);
+    return rc;
+}
+
+/* A rule; context: how long it stays. */
+static int forget(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
+    const int64_t *keep_ms = context;
+    record->fate = MS_FATE_ERASE;
+    return check_old(record, now_ms, *keep_ms, err);
+}
+
+int ms_queue_forget(struct ms_queue *queue, const char *id, int64_t keep_ms, struct ms_error *err) {
+    return ms_queue_update(queue, id, forget, &keep_ms, NULL, err);
 }

@@ -2,9 +2,10 @@
  * one run.
  *
  * Blocks of stems arrive on the caller's thread while the lanes work on the next segments. Where
- * the peak must be known first (MS_CLIP_RESCALE) they are spooled; the encoders then run on as many
- * threads as there are lanes, which are idle by then. Every output is complete under a temporary
- * name before the first gets its own. */
+ * the peak must be known first (MS_CLIP_RESCALE, kept_path) they are spooled; the encoders then run
+ * on as many threads as there are lanes, which are idle by then. What is asked for and what is kept
+ * of a stem are made of the same spool, in one pass. Every output is complete under a temporary name
+ * before the first gets its own. */
 #include "msaas/pipeline.h"
 
 #include <math.h>
@@ -66,7 +67,7 @@ int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeli
     if (rc != 0)
         return rc;
     for (int i = 0; i < plan.count; i++) {
-        outputs[i].path = NULL;
+        outputs[i].path = outputs[i].kept_path = NULL;
         ms_stem_label(plan.outputs[i].part, model->stems[plan.outputs[i].stem], outputs[i].label);
     }
     *count = plan.count;
@@ -77,9 +78,10 @@ int ms_pipeline_labels(const struct ms_model_info *model, const struct ms_pipeli
 
 struct output {
     struct ms_encoder *encoder;
-    struct ms_spool *spool; /* NULL where blocks go straight to the encoder */
-    bool published;
-    struct ms_error err; /* why it failed; code 0: it did not */
+    struct ms_encoder *keeper; /* NULL: the stem is not kept */
+    struct ms_spool *spool;    /* NULL where all blocks go straight to the encoder */
+    int published;             /* of encoder and keeper, in this order */
+    struct ms_error err;       /* why it failed; code 0: it did not */
 };
 
 struct run {
@@ -120,6 +122,20 @@ static int read_mix(void *context, float *const planes[MS_MIX_CHANNELS], size_t 
     return 0;
 }
 
+/* At most, of each frame in the files that are made of the spool. Those of the lossy formats are
+ * far smaller than their spool, and FLAC is at its longest as long as WAV. */
+static int made_bytes(const struct run *run, int number) {
+    const struct ms_encode_options *encode = &run->options->encode;
+    const bool lossless = encode->format == MS_FORMAT_WAV || encode->format == MS_FORMAT_FLAC;
+    const int sample_bytes = encode->sample_type == MS_SAMPLE_INT16   ? 2
+                             : encode->sample_type == MS_SAMPLE_INT24 ? 3
+                                                                      : 4;
+    int bytes = lossless && run->options->clip == MS_CLIP_RESCALE ? sample_bytes : 0;
+    if (run->outputs[number].keeper != NULL)
+        bytes += 3;
+    return bytes * MS_AUDIO_CHANNELS;
+}
+
 /* Between the two passes: the song's length is known now. */
 static int rewind_mix(void *context, struct ms_error *err) {
     struct run *run = context;
@@ -131,7 +147,7 @@ static int rewind_mix(void *context, struct ms_error *err) {
         rc = run->options->admit(run->options->admit_context, frames, err);
     for (int i = 0; rc == 0 && i < run->plan.count; i++)
         if (run->outputs[i].spool != NULL)
-            rc = ms_spool_reserve(run->outputs[i].spool, frames, err);
+            rc = ms_spool_reserve(run->outputs[i].spool, frames, made_bytes(run, i), err);
     return rc;
 }
 
@@ -176,11 +192,13 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
     for (int i = 0; rc == 0 && i < run->plan.count; i++) {
         const float *planes[MS_MIX_CHANNELS];
         make_content(run, i, stems, mix, frames, planes);
+        if (run->outputs[i].spool != NULL)
+            rc = ms_spool_write(run->outputs[i].spool, planes, frames, err);
+        if (rc != 0 || run->options->clip == MS_CLIP_RESCALE)
+            continue;
         if (run->options->clip == MS_CLIP_CLAMP)
             clamp(run, planes, frames);
-        rc = run->outputs[i].spool != NULL
-                 ? ms_spool_write(run->outputs[i].spool, planes, frames, err)
-                 : ms_encoder_write(run->outputs[i].encoder, planes, frames, err);
+        rc = ms_encoder_write(run->outputs[i].encoder, planes, frames, err);
     }
     run->stats.frames += (int64_t)frames;
     run->stats.encode_s += ms_monotonic_s() - begin_s;
@@ -194,6 +212,7 @@ static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
     int rc = ms_spool_rewind(output->spool, err);
+    run->stats.gains[number] = 1 / (double)divisor;
     while (rc == 0) {
         if (is_canceled(run) || atomic_load(&run->faulted) < number)
             return ms_error_set(err, MS_ECANCELED, "canceled");
@@ -206,7 +225,10 @@ static int encode_spooled(struct run *run, int number, struct ms_error *err) {
             for (size_t i = 0; i < frames; i++)
                 planes[c][i] /= divisor;
         const float *const scaled[MS_AUDIO_CHANNELS] = {planes[0], planes[1]};
-        rc = ms_encoder_write(output->encoder, scaled, frames, err);
+        if (run->options->clip == MS_CLIP_RESCALE)
+            rc = ms_encoder_write(output->encoder, scaled, frames, err);
+        if (rc == 0 && output->keeper != NULL)
+            rc = ms_encoder_write(output->keeper, scaled, frames, err);
     }
     return rc;
 }
@@ -228,6 +250,8 @@ static void *finish_outputs(void *context) {
         int rc = output->spool != NULL ? encode_spooled(run, i, &output->err) : 0;
         if (rc == 0)
             rc = ms_encoder_finish(output->encoder, &output->err);
+        if (rc == 0 && output->keeper != NULL)
+            rc = ms_encoder_finish(output->keeper, &output->err);
         if (rc != 0)
             note_fault(run, i);
         ms_spool_free(output->spool); /* frees the disk's space as early as possible */
@@ -258,33 +282,51 @@ static int publish_all(struct run *run, const struct ms_pipeline_output *outputs
                        struct ms_error *err) {
     int rc = 0;
     for (int i = 0; rc == 0 && i < run->plan.count; i++) {
-        rc = ms_encoder_publish(run->outputs[i].encoder, err);
-        run->outputs[i].published = rc == 0;
+        struct output *output = &run->outputs[i];
+        rc = ms_encoder_publish(output->encoder, err);
+        output->published += rc == 0;
+        if (rc == 0 && output->keeper != NULL) {
+            rc = ms_encoder_publish(output->keeper, err);
+            output->published += rc == 0;
+        }
     }
-    for (int i = 0; rc != 0 && i < run->plan.count; i++)
-        if (run->outputs[i].published)
+    for (int i = 0; rc != 0 && i < run->plan.count; i++) {
+        if (run->outputs[i].published > 0)
             (void)unlink(outputs[i].path);
+        if (run->outputs[i].published > 1)
+            (void)unlink(outputs[i].kept_path);
+    }
     return rc;
 }
 
 /* ---- the whole way ---- */
 
+static int open_output(struct run *run, const struct ms_pipeline_output *to, const char *spool_dir,
+                       struct output *output, struct ms_error *err) {
+    static const struct ms_encode_options kept = {.format = MS_FORMAT_FLAC,
+                                                  .sample_type = MS_SAMPLE_INT24};
+    const int rate_hz = run->model->sample_rate_hz;
+    const struct ms_audio_tags *tags = ms_decoder_tags(run->decoder);
+    int rc = ms_encoder_open(to->path, rate_hz, &run->options->encode, tags, &output->encoder, err);
+    if (rc == 0 && to->kept_path != NULL)
+        rc = ms_encoder_open(to->kept_path, rate_hz, &kept, tags, &output->keeper, err);
+    if (rc == 0 && (output->keeper != NULL || run->options->clip == MS_CLIP_RESCALE))
+        rc = ms_spool_new(spool_dir, &output->spool, err);
+    return rc;
+}
+
 /* Opens the encoders before the separation, so that a folder that cannot be written to is found at
  * once. */
 static int open_all(struct run *run, const char *input, const struct ms_pipeline_output *outputs,
                     const char *spool_dir, struct ms_error *err) {
-    int rate_hz = run->model->sample_rate_hz;
-    int rc = ms_decoder_open(input, rate_hz, &run->decoder, err);
+    int rc = ms_decoder_open(input, run->model->sample_rate_hz, &run->decoder, err);
     for (int i = 0; rc == 0 && i < run->plan.count; i++) {
         for (int k = 0; k < i; k++)
             if (strcmp(outputs[i].path, outputs[k].path) == 0)
                 return ms_error_about(err, MS_EUSAGE, outputs[i].path,
                                       "both %s and %s would be written there", outputs[k].label,
                                       outputs[i].label);
-        rc = ms_encoder_open(outputs[i].path, rate_hz, &run->options->encode,
-                             ms_decoder_tags(run->decoder), &run->outputs[i].encoder, err);
-        if (rc == 0 && run->options->clip == MS_CLIP_RESCALE)
-            rc = ms_spool_new(spool_dir, &run->outputs[i].spool, err);
+        rc = open_output(run, &outputs[i], spool_dir, &run->outputs[i], err);
     }
     return rc;
 }
@@ -350,6 +392,7 @@ int ms_pipeline_run(struct ms_separator *separator, const struct ms_model_info *
 out:
     for (int i = 0; i < run.plan.count; i++) {
         ms_encoder_free(run.outputs[i].encoder);
+        ms_encoder_free(run.outputs[i].keeper);
         ms_spool_free(run.outputs[i].spool);
     }
     ms_decoder_free(run.decoder);

@@ -73,8 +73,10 @@ float ms_spool_peak(const struct ms_spool *spool) {
     return spool->peak;
 }
 
-int ms_spool_reserve(struct ms_spool *spool, int64_t frames, struct ms_error *err) {
-    const off_t bytes = (off_t)frames * MS_AUDIO_CHANNELS * (off_t)sizeof(float);
+int ms_spool_reserve(struct ms_spool *spool, int64_t frames, int frame_bytes,
+                     struct ms_error *err) {
+    const int own_bytes = MS_AUDIO_CHANNELS * (int)sizeof(float);
+    const off_t bytes = (off_t)frames * (frame_bytes > own_bytes ? frame_bytes : own_bytes);
     int rc;
     do
         rc = fallocate(spool->file, 0, 0, bytes);
@@ -128,6 +130,8 @@ int ms_spool_write(struct ms_spool *spool, const float *const planes[MS_AUDIO_CH
 
 int ms_spool_rewind(struct ms_spool *spool, struct ms_error *err) {
     int rc = put_block(spool, err);
+    if (rc == 0 && ftruncate(spool->file, spool->at) != 0)
+        rc = fail(spool, errno, err);
     spool->left = spool->frames;
     spool->at = 0;
     return rc;

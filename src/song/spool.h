@@ -11,9 +11,11 @@ struct ms_spool;
 MS_MUST_CHECK int ms_spool_new(const char *folder, struct ms_spool **out, struct ms_error *err);
 void ms_spool_free(struct ms_spool *spool);
 
-/* Claims the disk's space for so many frames, before the first is written. MS_EIO: there is not
- * enough. */
-MS_MUST_CHECK int ms_spool_reserve(struct ms_spool *spool, int64_t frames, struct ms_error *err);
+/* Claims the disk's space for so many frames, before the first is written, and for as much more
+ * when a frame is to take more bytes in the files made of them than in the spool: that is given
+ * back when writing ends. MS_EIO: there is not enough. */
+MS_MUST_CHECK int ms_spool_reserve(struct ms_spool *spool, int64_t frames, int frame_bytes,
+                                   struct ms_error *err);
 MS_MUST_CHECK int ms_spool_write(struct ms_spool *spool,
                                  const float *const planes[MS_AUDIO_CHANNELS], size_t frames,
                                  struct ms_error *err);

@@ -294,6 +294,38 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
     return rc;
 }
 
+static int fs_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
+                         struct ms_error *err) {
+    struct fs *fs = (struct fs *)store;
+    const char *name;
+    const int folder = open_folder(fs, bucket, prefix, false, &name);
+    if (folder < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : disk_error(fs, bucket, prefix, err);
+    DIR *entries = fdopendir(folder);
+    int rc = 0;
+    if (entries == NULL) {
+        rc = disk_error(fs, bucket, prefix, err);
+        (void)close(folder);
+        return rc;
+    }
+    bool removed = false;
+    const struct dirent *entry;
+    while (rc == 0 && (entry = readdir(entries)) != NULL) { // NOLINT(concurrency-mt-unsafe)
+        if (strncmp(entry->d_name, name, strlen(name)) != 0)
+            continue;
+        if (ms_store_canceled(store))
+            rc = ms_error_set(err, MS_ECANCELED, "canceled");
+        else if (unlinkat(folder, entry->d_name, 0) == 0)
+            removed = true;
+        else if (errno != ENOENT && errno != EISDIR)
+            rc = disk_error(fs, bucket, entry->d_name, err);
+    }
+    if (removed && fsync(folder) != 0 && rc == 0)
+        rc = disk_error(fs, bucket, prefix, err);
+    (void)closedir(entries);
+    return rc;
+}
+
 static int fs_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                     struct ms_error *err) {
     const struct fs *fs = (struct fs *)store;
@@ -351,6 +383,7 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .get = fs_get,
         .file = fs_file,
         .remove = fs_remove,
+        .remove_all = fs_remove_all,
         .sweep = fs_sweep,
     };
     const char *path = ms_store_folder(options->url);

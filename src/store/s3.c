@@ -20,13 +20,6 @@ static int s3_ping(struct ms_store *store, struct ms_error *err) {
     return ms_s3_status(&call, err);
 }
 
-static int s3_remove(struct ms_store *store, const char *bucket, const char *key,
-                     struct ms_error *err) {
-    struct ms_s3_call call = {.method = "DELETE", .bucket = bucket, .key = key};
-    const int rc = ms_s3_do((struct ms_s3 *)store, &call, err);
-    return rc == MS_ENOTFOUND ? 0 : rc;
-}
-
 static int s3_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
                       char **url, struct ms_error *err) {
     const struct ms_s3 *s3 = (const struct ms_s3 *)store;
@@ -157,7 +150,8 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
         .put = ms_s3_put,
         .head = ms_s3_head,
         .get = ms_s3_get,
-        .remove = s3_remove,
+        .remove = ms_s3_remove,
+        .remove_all = ms_s3_remove_all,
         .sweep = ms_s3_sweep,
         .presign = s3_presign,
     };

@@ -1,6 +1,5 @@
 /* What the files of the S3 backend share. s3_call.c sends one signed request, s3_get.c reads
- * objects, s3_put.c stores them, s3_sweep.c removes what a killed s3_put.c left, s3.c does the
- * rest. */
+ * objects, s3_put.c stores them, s3_remove.c removes them, s3.c does the rest. */
 #ifndef MSAAS_STORE_S3_H
 #define MSAAS_STORE_S3_H
 
@@ -85,6 +84,10 @@ MS_MUST_CHECK int ms_s3_head(struct ms_store *store, const char *bucket, const c
 MS_MUST_CHECK int ms_s3_get(struct ms_store *store, const char *bucket, const char *key,
                             int64_t first, int64_t last, const struct ms_store_sink *sink,
                             struct ms_error *err);
+MS_MUST_CHECK int ms_s3_remove(struct ms_store *store, const char *bucket, const char *key,
+                               struct ms_error *err);
+MS_MUST_CHECK int ms_s3_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
+                                   struct ms_error *err);
 MS_MUST_CHECK int ms_s3_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                               struct ms_error *err);
 MS_MUST_CHECK int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,

@@ -1,7 +1,7 @@
 /* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is
  * signed with each request, and that of the whole object is kept with it. A broken upload is
  * aborted: nothing of it is ever seen. An upload that a killed process began is not seen either,
- * but takes space until it is swept (s3_sweep.c). Runs on the caller's thread. */
+ * but takes space until it is swept (s3_remove.c). Runs on the caller's thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

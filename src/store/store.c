@@ -185,6 +185,13 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
 }
 
+int ms_store_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
+                        struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    const int rc = check_names(store, bucket, prefix, full, err);
+    return rc != 0 ? rc : store->ops->remove_all(store, full, prefix, err);
+}
+
 int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                    struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];

@@ -63,6 +63,9 @@ struct ms_store_ops {
     /* Removes an object; 0 also where there is none. */
     int (*remove)(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_error *err);
+    /* As ms_store_remove_all. */
+    int (*remove_all)(struct ms_store *store, const char *bucket, const char *prefix,
+                      struct ms_error *err);
     /* As ms_store_sweep; *count is 0 before. */
     int (*sweep)(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                  struct ms_error *err);

@@ -1,4 +1,5 @@
-/* One job: song from the store -> decode, separate, encode (pipeline.c) -> stems into the store.
+/* One job: song from the store -> decode, separate, encode (pipeline.c) -> stems into the store, in
+ * the format that was asked for and without loss.
  * Owns the files in the worker's folder. Worker's thread. What happens to the job afterwards,
  * worker.c decides from the code. */
 #include "job_run.h"
@@ -27,6 +28,8 @@
 #define DECODE_SPEED 20 /* seconds of music decoded in a second */
 #define TRANSFER_BYTES_PER_S 100e3
 #define MODEL_S 90 /* from a slow disk */
+/* Before the names of the files that are kept; no label of a stem begins so. */
+#define KEPT "kept."
 
 struct run {
     const struct ms_job_work *work;
@@ -192,7 +195,9 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
     for (int i = 0; i < run->output_count; i++) {
         run->outputs[i].path = ms_strdupf("%s/%s.%s", work->folder, run->outputs[i].label,
                                           ms_audio_format_extension(run->options.encode.format));
-        if (run->outputs[i].path == NULL)
+        run->outputs[i].kept_path =
+            ms_strdupf("%s/" KEPT "%s.flac", work->folder, run->outputs[i].label);
+        if (run->outputs[i].path == NULL || run->outputs[i].kept_path == NULL)
             return ms_error_set(err, MS_ENOMEM, "no memory for a path");
     }
     double decode_s = (double)run->job->input_bytes / DECODE_BYTES_PER_S;
@@ -208,32 +213,45 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
                         run->outputs, run->output_count, work->folder, &hooks, &stats, err);
     if (rc == 0)
         run->job->audio_seconds = (double)stats.frames / run->model->sample_rate_hz;
+    for (int i = 0; i < run->output_count; i++)
+        run->job->stems[i].kept_gain = stats.gains[i];
     run->job->receipt.damaged = stats.damaged;
     return rc;
 }
 
-static int upload(struct run *run, int number, struct ms_error *err) {
+static int upload_file(struct run *run, const char *path, const char *key, const char *mime,
+                       int64_t *bytes, char sha256[MS_SHA256_HEX], struct ms_error *err) {
     const struct ms_job_work *work = run->work;
-    const struct ms_pipeline_output *output = &run->outputs[number];
-    struct ms_job_stem *stem = &run->job->stems[number];
-    struct ms_object_source source = {.path = output->path, .sha256 = stem->sha256};
-    int rc = ms_sha256_of_file(output->path, stem->sha256, err);
+    const struct ms_object_source source = {.path = path, .content_type = mime, .sha256 = sha256};
+    int rc = ms_sha256_of_file(path, sha256, err);
     if (rc != 0)
         return rc;
     struct stat status;
-    if (stat(output->path, &status) != 0)
-        return ms_error_about(err, MS_EIO, output->path, "%s", strerror(errno));
-    (void)snprintf(stem->name, sizeof stem->name, "%s", output->label);
-    stem->bytes = source.size = (int64_t)status.st_size;
-    source.content_type = ms_job_mime(run->job->options.format);
-    char key[MS_JOB_KEY_MAX];
-    ms_job_stem_key(run->job, stem->name, key);
+    if (stat(path, &status) != 0)
+        return ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
+    *bytes = (int64_t)status.st_size;
     rc = work->confirm(work->context, err);
     if (rc != 0)
         return rc;
-    work->moved(work->context, (double)stem->bytes / TRANSFER_BYTES_PER_S);
+    work->moved(work->context, (double)*bytes / TRANSFER_BYTES_PER_S);
     rc = of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, &source, NULL, err), err);
     run->outcome->unwell |= rc == MS_ENOTFOUND; /* the bucket */
+    return rc;
+}
+
+static int upload(struct run *run, int number, struct ms_error *err) {
+    const struct ms_pipeline_output *output = &run->outputs[number];
+    struct ms_job *job = run->job;
+    struct ms_job_stem *stem = &job->stems[number];
+    char key[MS_JOB_KEY_MAX];
+    (void)snprintf(stem->name, sizeof stem->name, "%s", output->label);
+    ms_job_stem_key(job, stem->name, key);
+    int rc = upload_file(run, output->path, key, ms_job_mime(job->options.format), &stem->bytes,
+                         stem->sha256, err);
+    ms_job_kept_key(job, stem->name, key);
+    if (rc == 0)
+        rc = upload_file(run, output->kept_path, key, ms_job_mime("flac"), &stem->kept_bytes,
+                         stem->kept_sha256, err);
     return rc;
 }
 
@@ -243,10 +261,10 @@ static int upload_all(struct run *run, struct ms_error *err) {
         if (i == 1)
             ms_fault_point("between-uploads");
         tell_progress(run, SEPARATE_TO + (1 - SEPARATE_TO) * (i + 1) / (run->output_count + 2), 0);
+        run->outcome->uploads = true;
         rc = upload(run, i, err);
-        run->outcome->uploaded += rc == 0;
+        run->job->stem_count += rc == 0;
     }
-    run->job->stem_count = run->outcome->uploaded;
     return rc;
 }
 
@@ -303,20 +321,10 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
         write_receipt(work, outcome->seconds, &job->receipt);
     else
         tell_clients(&run, err);
-    for (int i = 0; i < run.output_count; i++)
+    for (int i = 0; i < run.output_count; i++) {
         free(run.outputs[i].path);
+        free(run.outputs[i].kept_path);
+    }
     free(song);
     return rc;
-}
-
-void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song) {
-    char key[MS_JOB_KEY_MAX];
-    for (int i = 0; i < stems; i++) {
-        ms_job_stem_key(job, job->stems[i].name, key);
-        (void)!ms_store_remove(store, MS_BUCKET_STEMS, key, NULL);
-    }
-    char song_key[MS_JOB_SONG_KEY_BYTES];
-    for (int name = 0; song && name < MS_JOB_SONG_NAMES; name++)
-        if (ms_job_song_key(job, (enum ms_job_song_name)name, song_key))
-            (void)!ms_store_remove(store, MS_BUCKET_SONGS, song_key, NULL);
 }

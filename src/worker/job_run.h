@@ -26,7 +26,7 @@ struct ms_job_work {
 };
 
 struct ms_job_outcome {
-    int uploaded; /* stems uploaded so far, also after a failure */
+    bool uploads; /* stems, or parts of them, may lie in the store, also after a failure */
     bool unwell;  /* it failed for a fault of the worker or of what it has, not of the job */
     double seconds;
 };
@@ -36,7 +36,4 @@ struct ms_job_outcome {
  * only after the caller has told the queue that the job succeeded. */
 MS_MUST_CHECK int ms_job_run(const struct ms_job_work *work, struct ms_job *job,
                              struct ms_job_outcome *outcome, struct ms_error *err);
-/* Removes the job's first `stems` stems, and its song where `song` is true. Ignores errors. */
-void ms_job_discard(struct ms_store *store, const struct ms_job *job, int stems, bool song);
-
 #endif

@@ -19,6 +19,7 @@
 #include "msaas/fault.h"
 #include "msaas/log.h"
 #include "msaas/metrics.h"
+#include "msaas/objects.h"
 #include "msaas/queue.h"
 #include "msaas/sys.h"
 #include "outage.h"
@@ -293,7 +294,7 @@ static int64_t retry_at_ms(const struct ms_job *job) {
  * objects are that worker's and stay. */
 static void discard(struct worker *worker, const struct ms_job_outcome *outcome, bool song) {
     struct ms_store_options options = worker->options->store;
-    if (outcome->uploaded == 0 && !song)
+    if (!outcome->uploads && !song)
         return;
     const int rc = ms_queue_change(worker->queue, MS_CHANGE_RENEW, &worker->job, worker->token,
                                    worker->options->lease_ms, NULL);
@@ -303,7 +304,10 @@ static void discard(struct worker *worker, const struct ms_job_outcome *outcome,
     options.cancel = worker->options->stop;
     if (worker->cleaner == NULL && ms_store_open(&options, &worker->cleaner, NULL) != 0)
         return;
-    ms_job_discard(worker->cleaner, &worker->job, outcome->uploaded, song);
+    if (song)
+        (void)!ms_objects_remove(worker->cleaner, &worker->job, NULL);
+    else
+        (void)!ms_objects_remove_stems(worker->cleaner, &worker->job, NULL);
 }
 
 static void ended(const char *state) {
@@ -553,6 +557,8 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
         .callback_allow = options->callback_allow,
         .outage = &worker.queue_outage,
     };
+    const struct ms_sweeper_options sweeper = {
+        .store = options->store, .queue_url = options->queue_url, .keep_ms = options->keep_ms};
     struct ms_error fault = {0};
     *unfit = false;
     set_unready(&worker, "the worker has not begun yet");
@@ -568,7 +574,7 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     }
     rc = ms_chores_new(&chores, &worker.chores, err);
     if (rc == 0)
-        rc = ms_sweeper_new(&options->store, &worker.sweeper, err);
+        rc = ms_sweeper_new(&sweeper, &worker.sweeper, err);
     if (rc != 0)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",

@@ -121,30 +121,6 @@ static void of_many_at_once_one_creates(void **state) {
     ms_job_fini(&job);
 }
 
-/* Spoils a record: it cannot be read, is another job's, and in Redis is no hash at all. */
-static void spoil(const char *id, int how) {
-    char command[500], other[MS_JOB_ID_HEX];
-    memset(other, 'a', sizeof other - 1);
-    other[sizeof other - 1] = '\0';
-    if (redis && how == 2) {
-        (void)snprintf(command, sizeof command, "set msaas:job:%s garbage", id);
-        ask_server(command);
-    } else if (redis) {
-        (void)snprintf(command, sizeof command,
-                       how == 0 ? "hset msaas:job:%s doc garbage"
-                                : "hset msaas:job:%s doc '{\"id\":\"%s\",\"state\":\"queued\"}'",
-                       id, other);
-        ask_server(command);
-    } else {
-        (void)snprintf(
-            command, sizeof command,
-            "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
-            "db.execute(\"UPDATE jobs SET doc = ? WHERE id = ?\", (\"%s\", \"%s\")); db.commit()'",
-            folder, how == 1 ? "{}" : "garbage", id);
-        assert_int_equal(system(command), 0);
-    }
-}
-
 static void a_spoilt_record_harms_no_other(void **state) {
     char bad[MS_JOB_ID_HEX], good[MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
     struct ms_queue_filter filter = {.state = -1, .limit = 10};
@@ -569,6 +545,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_spoilt_record_harms_no_other),
         cmocka_unit_test(a_song_that_comes_again),
         cmocka_unit_test(a_job_whose_stems_are_gone_expires),
+        cmocka_unit_test(what_ended_long_ago_is_forgotten),
+        cmocka_unit_test(a_record_of_an_earlier_release_is_read),
         cmocka_unit_test(a_lapsed_lease_goes_back),
         cmocka_unit_test(a_renewed_lease_holds),
         cmocka_unit_test(failures_that_pass_are_tried_again),

@@ -47,6 +47,8 @@ void kill_server(void);
 int start(void **state);
 int stop(void **state);
 void ask_server(const char *command);
+/* Spoils a record: it cannot be read, is another job's, and in Redis is no hash at all. */
+void spoil(const char *id, int how);
 void make_job(int number, struct ms_job *job);
 void put(int number, char id[MS_JOB_ID_HEX]);
 enum ms_job_state state_of(const char *id);
@@ -71,6 +73,10 @@ void callbacks_wait_in_the_outbox(void **state);
 /* queue_lists.c */
 void many_may_wait(void **state);
 void lists_go_back_in_time(void **state);
+
+/* queue_old.c */
+void what_ended_long_ago_is_forgotten(void **state);
+void a_record_of_an_earlier_release_is_read(void **state);
 
 /* queue_items.c: of Redis alone */
 void json_of_other_programs_is_a_job(void **state);

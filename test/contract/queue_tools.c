@@ -82,6 +82,29 @@ void ask_server(const char *command) {
     assert_int_equal(system(line), 0);
 }
 
+void spoil(const char *id, int how) {
+    char command[500], other[MS_JOB_ID_HEX];
+    memset(other, 'a', sizeof other - 1);
+    other[sizeof other - 1] = '\0';
+    if (redis && how == 2) {
+        (void)snprintf(command, sizeof command, "set msaas:job:%s garbage", id);
+        ask_server(command);
+    } else if (redis) {
+        (void)snprintf(command, sizeof command,
+                       how == 0 ? "hset msaas:job:%s doc garbage"
+                                : "hset msaas:job:%s doc '{\"id\":\"%s\",\"state\":\"queued\"}'",
+                       id, other);
+        ask_server(command);
+    } else {
+        (void)snprintf(
+            command, sizeof command,
+            "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
+            "db.execute(\"UPDATE jobs SET doc = ? WHERE id = ?\", (\"%s\", \"%s\")); db.commit()'",
+            folder, how == 1 ? "{}" : "garbage", id);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 /* ---- jobs ---- */
 
 void make_job(int number, struct ms_job *job) {

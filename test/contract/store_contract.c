@@ -75,6 +75,42 @@ static void stores_describes_gives_back_and_removes(void **state) {
     expect(0, ms_store_remove(world.store, "no-such-bucket", "a", &err));
 }
 
+static bool is_there(const char *key) {
+    struct ms_object_info info;
+    const int rc = ms_store_head(world.store, BUCKET, key, &info, NULL);
+    assert_true(rc == 0 || rc == MS_ENOTFOUND);
+    return rc == 0;
+}
+
+static void removes_all_that_begins_so(void **state) {
+    static const char *const keys[] = {"many-a.mp3",    "many-b.flac", "many-", "many",
+                                       "in/many-c.mp3", "many.a",      "Many-a"};
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        expect(0, put_text(world.store, keys[i], "x"));
+    char key[20];
+    for (int i = 0; i < 230; i++) { /* pages of them */
+        (void)snprintf(key, sizeof key, "many-%d&<>", i);
+        expect(0, put_text(world.store, key, ""));
+    }
+    expect(0, ms_store_remove_all(world.store, BUCKET, "many-", &err));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        assert_int_equal(is_there(keys[i]), i >= 3);
+    for (int i = 0; i < 230; i++) {
+        (void)snprintf(key, sizeof key, "many-%d&<>", i);
+        assert_false(is_there(key));
+    }
+    expect(0, ms_store_remove_all(world.store, BUCKET, "in/many-", &err));
+    assert_false(is_there("in/many-c.mp3"));
+    expect(0, ms_store_remove_all(world.store, BUCKET, "in/many-", &err));
+    expect(0, ms_store_remove_all(world.store, BUCKET, "no/such", &err));
+    expect(0, ms_store_remove_all(world.store, "no-such-bucket", "any", &err));
+    expect(MS_EUSAGE, ms_store_remove_all(world.store, BUCKET, "", &err));
+    expect(MS_EUSAGE, ms_store_remove_all(world.store, BUCKET, "../x", &err));
+    for (size_t i = 3; i < sizeof keys / sizeof *keys; i++)
+        expect(0, ms_store_remove(world.store, BUCKET, keys[i], &err));
+}
+
 static void says_what_is_missing(void **state) {
     struct ms_store_options options = world.options;
     char path[96];
@@ -555,6 +591,7 @@ int main(int argc, char **argv) {
     static int64_t bytes;
     const struct CMUnitTest common[] = {
         cmocka_unit_test(stores_describes_gives_back_and_removes),
+        cmocka_unit_test(removes_all_that_begins_so),
         cmocka_unit_test(says_what_is_missing),
         cmocka_unit_test(keeps_empty_objects),
         cmocka_unit_test(gives_ranges),

@@ -56,9 +56,19 @@ static void ids(void **state) {
     assert_string_equal(id, other);
     /* Ids are kept by clients: this one must never change. */
     options = standard();
-    (void)snprintf(options.format, sizeof options.format, "flac");
+    options.shifts = 2;
     id_of(&options, id);
-    assert_string_equal(id, "2e94ffec06ecd2c339ced1f22ab8e82f3c42855d4a329079a022695a");
+    assert_string_equal(id, "7298420b3715b089a4c913331fa485973bacea69ba1eb7bc3b1efc96");
+    /* What is made of the stems afterwards is no part of the id. */
+    options = standard();
+    strcpy(options.format, "m4a");
+    options.bitrate_kbps = 96;
+    strcpy(options.clip, "clamp");
+    id_of(&options, id);
+    assert_string_equal(id, ABC);
+    options.shifts = 2;
+    id_of(&options, id);
+    assert_string_equal(id, "7298420b3715b089a4c913331fa485973bacea69ba1eb7bc3b1efc96");
     /* Precisions came later: who asks for none has the ids from before. */
     options = standard();
     options.precision = MS_PRECISION_BF16;
@@ -156,11 +166,56 @@ static void make_done(struct ms_job *job) {
     job->receipt.damaged = true;
 }
 
+static void make_kept(struct ms_job *job) {
+    make_done(job);
+    job->stems[0].kept_bytes = 34;
+    memset(job->stems[0].kept_sha256, 'b', 64);
+    job->stems[0].kept_gain = 0.75;
+}
+
+static void objects_of_a_stem(void **state) {
+    (void)state;
+    struct ms_job job;
+    char key[MS_JOB_KEY_MAX];
+    make_kept(&job);
+    ms_job_stem_key(&job, "vocals", key);
+    assert_string_equal(key, ABC "-vocals.mp3");
+    ms_job_kept_key(&job, "vocals", key);
+    assert_string_equal(key, "kept/" ABC "-vocals.flac");
+    ms_job_fini(&job);
+}
+
+/* Jobs of earlier releases say nothing of what is kept, and those releases read ours. */
+static void before_stems_were_kept(void **state) {
+    static const char kept[] = ",\"kept\":{\"bytes\":34,\"sha256\":\"";
+    struct ms_job job, read;
+    char *text = NULL;
+    (void)state;
+    make_kept(&job);
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    ms_job_fini(&job);
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    assert_int_equal(read.stems[0].kept_bytes, 34);
+    assert_int_equal(strspn(read.stems[0].kept_sha256, "b"), 64);
+    assert_true(read.stems[0].kept_gain == 0.75);
+    ms_job_fini(&read);
+    char *at = strstr(text, kept);
+    assert_non_null(at);
+    const char *rest = strchr(at, '}') + 1;
+    memmove(at, rest, strlen(rest) + 1);
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    assert_int_equal(read.stem_count, 1);
+    assert_int_equal(read.stems[0].bytes, 12);
+    assert_string_equal(read.stems[0].kept_sha256, "");
+    free(text);
+    ms_job_fini(&read);
+}
+
 static void round_trip(void **state) {
     (void)state;
     struct ms_job job, copy, again;
     char *first = NULL, *second = NULL;
-    make_done(&job);
+    make_kept(&job);
     assert_int_equal(ms_job_copy(&job, &copy, NULL), 0);
     assert_ptr_not_equal(job.callbacks[0].url, copy.callbacks[0].url);
     ms_job_fini(&job);
@@ -202,10 +257,15 @@ static void hostile_texts(void **state) {
         {"\"precision\":\"auto\"", "\"precision\":\"float8\""},
         {"\"precision\":\"auto\"", "\"precision\":32"},
         {"\"precision\":\"bf16\"", "\"precision\":\"\""},
+        {"bbbb\"", "bbb\""},
+        {"\"gain\":0.75", "\"gain\":0"},
+        {"\"gain\":0.75", "\"gain\":1.5"},
+        {"\"bytes\":34,", ""},
+        {"\"kept\":{", "\"kept\":null,\"x\":{"},
     };
     struct ms_job job, read;
     char *text = NULL;
-    make_done(&job);
+    make_kept(&job);
     assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
     for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++) {
         const char *at = strstr(text, swaps[i][0]);
@@ -252,7 +312,7 @@ static void what_clients_see(void **state) {
     (void)state;
     struct ms_job job;
     char *text = NULL;
-    make_done(&job);
+    make_kept(&job);
     assert_int_equal(ms_job_to_public_json(&job, &text, NULL), 0);
     assert_null(strstr(text, "secret"));
     assert_non_null(strstr(text, "\"position\":null"));
@@ -262,6 +322,7 @@ static void what_clients_see(void **state) {
     assert_non_null(strstr(text, "\"error\":null"));
     assert_non_null(strstr(text, "\"receipt\":{\"made_by\":\"msaas 0.1.0\""));
     assert_non_null(strstr(text, "\"damaged\":true"));
+    assert_null(strstr(text, "kept"));
     assert_non_null(strstr(text, "\"clip\":\"rescale\",\"precision\":\"auto\"}"));
     assert_non_null(strstr(text, "\"model_sha256\":null,\"precision\":\"bf16\""));
     free(text);
@@ -308,6 +369,8 @@ int main(void) {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(hostile_texts),
         cmocka_unit_test(before_precisions),
+        cmocka_unit_test(before_stems_were_kept),
+        cmocka_unit_test(objects_of_a_stem),
         cmocka_unit_test(what_clients_see),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

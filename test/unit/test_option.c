@@ -346,6 +346,38 @@ static void refusals(void **state) {
     assert_int_equal(parse(ARGUMENTS(long_name), &options, NULL), MS_EUSAGE);
 }
 
+static void times_have_units(void **state) {
+    (void)state;
+    static const struct {
+        char *text;
+        double seconds;   /* 0: it is refused */
+        const char *says; /* part of the message */
+    } cases[] = {
+        {"72h", 259200, NULL},      {"90s", 90, NULL},
+        {"1.5h", 5400, NULL},       {"30m", 1800, NULL},
+        {"7d", 604800, NULL},       {"72", 0, "such as 90s, 30m, 72h or 7d"},
+        {"", 0, "such as 90s"},     {"h", 0, "such as 90s"},
+        {"-1h", 0, "such as 90s"},  {"1e3h", 0, "such as 90s"},
+        {"72 h", 0, "such as 90s"}, {"72hours", 0, "such as 90s"},
+        {"0x1h", 0, "such as 90s"}, {"infd", 0, "such as 90s"},
+        {"0.5s", 0, "from 1s"},     {"0h", 0, "from 1s"},
+        {"4000d", 0, "to 3650d"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_options *options = NULL;
+        struct ms_error err = {0};
+        char *argv[] = {"work", "--keep", cases[i].text, NULL};
+        const int rc = parse_as(&ms_cmd_work, argv, &options, &err);
+        if (rc != (cases[i].says == NULL ? 0 : MS_EUSAGE))
+            fail_msg("\"%s\": %d %s", cases[i].text, rc, err.text);
+        if (cases[i].says != NULL && strstr(err.text, cases[i].says) == NULL)
+            fail_msg("\"%s\" says nothing of \"%s\"", err.text, cases[i].says);
+        if (rc == 0)
+            assert_true(ms_options_time_s(options, MS_OPTION_KEEP) == cases[i].seconds);
+        ms_options_free(options);
+    }
+}
+
 static void help_fits_the_terminal(void **state) {
     (void)state;
     char *text = NULL;
@@ -404,6 +436,7 @@ int main(void) {
         CLEAN(flags_and_ports_from_the_environment),
         CLEAN(secrets),
         CLEAN(refusals),
+        CLEAN(times_have_units),
         cmocka_unit_test(help_fits_the_terminal),
         cmocka_unit_test(markdown_has_every_option_once),
         cmocka_unit_test(resembling_words),

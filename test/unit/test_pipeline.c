@@ -129,6 +129,7 @@ struct bench {
     struct ms_pipeline_options options;
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
     int count;
+    bool keep; /* each output without loss, too */
     struct ms_separate_hooks hooks;
     struct ms_pipeline_stats stats;
     struct ms_error err;
@@ -150,8 +151,10 @@ static void bench_init(struct bench *bench) {
 }
 
 static void bench_clear_paths(struct bench *bench) {
-    for (int i = 0; i < bench->count; i++)
+    for (int i = 0; i < bench->count; i++) {
         free(bench->outputs[i].path);
+        free(bench->outputs[i].kept_path);
+    }
     bench->count = 0;
 }
 
@@ -167,9 +170,12 @@ static int bench_run_to(struct bench *bench, int lanes, const char *extension) {
     int rc = ms_pipeline_labels(&bench->model.network.info, &bench->options, bench->outputs,
                                 &bench->count, &bench->err);
     assert_int_equal(rc, 0);
-    for (int i = 0; i < bench->count; i++)
-        bench->outputs[i].path =
-            ms_strdupf("%s/out/%s.%s", folder, bench->outputs[i].label, extension);
+    for (int i = 0; i < bench->count; i++) {
+        struct ms_pipeline_output *output = &bench->outputs[i];
+        output->path = ms_strdupf("%s/out/%s.%s", folder, output->label, extension);
+        if (bench->keep)
+            output->kept_path = ms_strdupf("%s/out/kept.%s.flac", folder, output->label);
+    }
     struct ms_separator *separator = new_separator(&bench->model, lanes);
     rc = ms_pipeline_run(separator, &bench->model.network.info, bench->input, &bench->options,
                          bench->outputs, bench->count, bench->spool_dir, &bench->hooks,
@@ -208,13 +214,14 @@ static double stem_at(const struct bench *bench, int stem, int channel, int64_t 
 
 enum treatment { RESCALED, CLAMPED, UNTOUCHED };
 
-/* Output `number` must be factor[0] * stem 0 + ... + mix_factor * mix, then treated. */
-static void check_output(struct bench *bench, int number, const double factors[4],
+/* The file must be factor[0] * stem 0 + ... + mix_factor * mix, then treated. Returns the peak
+ * before. */
+static double check_file(struct bench *bench, const char *path, const double factors[4],
                          double mix_factor, enum treatment treatment) {
     float *planes[2];
     int64_t frames;
     double mean = mix_mean(&bench->song), peak = 0.0;
-    read_audio(bench->outputs[number].path, planes, &frames);
+    read_audio(path, planes, &frames);
     assert_int_equal(frames, FRAMES);
     double *expected[2];
     for (int c = 0; c < 2; c++) {
@@ -234,13 +241,19 @@ static void check_output(struct bench *bench, int number, const double factors[4
             else if (treatment == CLAMPED)
                 want = fmin(fmax(want, -0.99), 0.99);
             if (!(fabs(want - (double)planes[c][i]) < 1e-5))
-                fail_msg("%s: channel %d frame %lld is %g, not %g", bench->outputs[number].label, c,
-                         (long long)i, (double)planes[c][i], want);
+                fail_msg("%s: channel %d frame %lld is %g, not %g", path, c, (long long)i,
+                         (double)planes[c][i], want);
         }
     for (int c = 0; c < 2; c++) {
         free(planes[c]);
         free(expected[c]);
     }
+    return peak;
+}
+
+static void check_output(struct bench *bench, int number, const double factors[4],
+                         double mix_factor, enum treatment treatment) {
+    (void)check_file(bench, bench->outputs[number].path, factors, mix_factor, treatment);
 }
 
 /* ---- tests ---- */
@@ -257,6 +270,7 @@ static void labels_stems(void **state) {
     assert_string_equal(outputs[0].label, "bass");
     assert_string_equal(outputs[1].label, "vocals");
     assert_null(outputs[1].path);
+    assert_null(outputs[1].kept_path);
     static const char *const others[] = {
         [MS_OTHER_ADD] = "no_vocals", [MS_OTHER_MINUS] = "minus_vocals"};
     options.two_stems = 3;
@@ -294,6 +308,48 @@ static void keeps_to_the_clip_mode(void **state) {
             check_output(&bench, s, factors, 0.0, treatments[clip]);
         }
         assert_int_equal(entries_out(), 4);
+    }
+    bench_fini(&bench);
+}
+
+static bool is_flac_of_24_bits(const char *path) {
+    unsigned char head[26] = {0};
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+    (void)fclose(file);
+    /* STREAMINFO: 20 bits of rate, 3 of channels - 1, 5 of bits - 1 */
+    return memcmp(head, "fLaC", 4) == 0 && ((head[20] & 1) << 4 | head[21] >> 4) == 23;
+}
+
+/* Of one separation, and from what is as loud as the stem is: whatever the clip mode says of the
+ * other file. */
+static void keeps_what_was_not_asked_for(void **state) {
+    (void)state;
+    static const enum treatment treatments[] = {
+        [MS_CLIP_RESCALE] = RESCALED, [MS_CLIP_CLAMP] = CLAMPED, [MS_CLIP_NONE] = UNTOUCHED};
+    struct bench bench;
+    bench_init(&bench);
+    bench_run(&bench);
+    const int forwards = atomic_load(&bench.model.forwards_begun);
+    assert_int_equal(entries_out(), 4);
+    bench.keep = true;
+    for (int clip = 0; clip < 3; clip++) {
+        atomic_store(&bench.model.forwards_begun, 0);
+        bench.options.clip = (enum ms_clip_mode)clip;
+        bench_run(&bench);
+        assert_int_equal(atomic_load(&bench.model.forwards_begun), forwards);
+        for (int s = 0; s < 4; s++) {
+            double factors[4] = {0};
+            factors[s] = 1.0;
+            check_output(&bench, s, factors, 0.0, treatments[clip]);
+            const char *kept = bench.outputs[s].kept_path;
+            const double peak = check_file(&bench, kept, factors, 0.0, RESCALED);
+            assert_true(is_flac_of_24_bits(kept));
+            assert_true(fabs(bench.stats.gains[s] * fmax(1.01 * peak, 1.0) - 1) < 1e-5);
+            assert_true(s < 3 || bench.stats.gains[s] < 1);
+        }
+        assert_int_equal(entries_out(), 8);
     }
     bench_fini(&bench);
 }
@@ -448,6 +504,34 @@ static void tells_a_full_disk(void **state) {
     bench_fini(&bench);
 }
 
+/* 24-bit FLAC and 16-bit WAV together may take more than the spool that they are made of. */
+static void claims_what_its_files_may_take(void **state) {
+    (void)state;
+    struct bench bench;
+    bench_init(&bench);
+    bench.options.encode.sample_type = MS_SAMPLE_INT16;
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    for (int keep = 0; keep < 2; keep++)
+        for (int frame_bytes = 8; frame_bytes <= 10; frame_bytes++) {
+            bench.keep = keep == 1;
+            small = before;
+            small.rlim_cur = (rlim_t)(FRAMES * frame_bytes);
+            atomic_store(&bench.model.forwards_begun, 0);
+            assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+            const int rc = bench_run_to(&bench, 2, "wav");
+            assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+            const bool fits = frame_bytes >= (keep == 1 ? 10 : 8);
+            if (rc != (fits ? 0 : MS_EIO))
+                fail_msg("%d bytes, %s: %d", frame_bytes, keep == 1 ? "kept" : "not kept", rc);
+            assert_int_equal(atomic_load(&bench.model.forwards_begun) > 0, fits);
+            assert_int_equal(entries_out(), fits ? 4 + 4 * keep : 0);
+        }
+    (void)signal(SIGXFSZ, handler);
+    bench_fini(&bench);
+}
+
 /* No file may grow past a limit any more once all segments are done: the encoders at the end come
  * upon it. */
 static void limit_after_last(void *context, const struct ms_separate_progress *progress) {
@@ -499,19 +583,24 @@ static void tells_the_first_of_the_faults(void **state) {
 
 static void publishes_all_or_none(void **state) {
     (void)state;
+    static const char *const names[] = {"vocals.wav", "kept.vocals.flac"};
     struct bench bench;
     bench_init(&bench);
-    char *in_the_way = path_in("out/vocals.wav"), *in_it = path_in("out/vocals.wav/file");
-    assert_int_equal(mkdir(in_the_way, 0777), 0);
-    FILE *file = fopen(in_it, "wb");
-    assert_non_null(file);
-    (void)fclose(file);
-    assert_true(bench_run_to(&bench, 1, "wav") < 0);
-    assert_non_null(strstr(bench.err.text, "vocals.wav"));
-    assert_int_equal(unlink(in_it), 0);
-    assert_int_equal(entries_out(), 1);
-    free(in_the_way);
-    free(in_it);
+    bench.keep = true;
+    for (int i = 0; i < 2; i++) {
+        char *in_the_way = ms_strdupf("%s/out/%s", folder, names[i]);
+        char *in_it = ms_strdupf("%s/file", in_the_way);
+        assert_int_equal(mkdir(in_the_way, 0777), 0);
+        FILE *file = fopen(in_it, "wb");
+        assert_non_null(file);
+        (void)fclose(file);
+        assert_true(bench_run_to(&bench, 1, "wav") < 0);
+        assert_non_null(strstr(bench.err.text, names[i]));
+        assert_int_equal(unlink(in_it), 0);
+        assert_int_equal(entries_out(), 1);
+        free(in_the_way);
+        free(in_it);
+    }
     bench_fini(&bench);
 }
 
@@ -587,10 +676,12 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(labels_stems, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_to_the_clip_mode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keeps_what_was_not_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(makes_two_stems, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_do_not_depend_on_lanes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_nothing_after_a_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tells_a_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(claims_what_its_files_may_take, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tells_the_first_of_the_faults, set_up, tear_down),
         cmocka_unit_test_setup_teardown(publishes_all_or_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stops_when_canceled, set_up, tear_down),

@@ -36,7 +36,7 @@ static void removes_what_is_a_day_old(void **state) {
     char url[64], old[80], young[80];
     (void)state;
     (void)snprintf(url, sizeof url, "file:%s", folder);
-    const struct ms_store_options options = {.url = url};
+    const struct ms_sweeper_options options = {.store.url = url};
     (void)snprintf(old, sizeof old, "%s/.tmp", folder);
     assert_int_equal(mkdir(old, 0700), 0);
     leave("old", 86400 + 60, old);
@@ -53,8 +53,9 @@ static void removes_what_is_a_day_old(void **state) {
 static void needs_a_store(void **state) {
     struct ms_sweeper *sweeper = NULL;
     (void)state;
-    assert_int_equal(ms_sweeper_new(&(struct ms_store_options){.url = "ftp:x"}, &sweeper, &err),
-                     MS_EUSAGE);
+    assert_int_equal(
+        ms_sweeper_new(&(struct ms_sweeper_options){.store.url = "ftp:x"}, &sweeper, &err),
+        MS_EUSAGE);
     assert_null(sweeper);
     ms_sweeper_free(NULL);
 }

@@ -41,6 +41,16 @@ static bool has_vanished(struct world *world) {
     return rc == MS_ENOTFOUND;
 }
 
+static void check_object(struct world *world, const char *key, int64_t bytes, const char *sha256) {
+    struct ms_object_info info;
+    assert_int_equal(ms_store_head(world->store, MS_BUCKET_STEMS, key, &info, NULL), 0);
+    assert_true(info.bytes > 1000);
+    assert_int_equal(info.bytes, bytes);
+    assert_int_equal(strlen(sha256), 64);
+    if (info.sha256[0] != '\0')
+        assert_string_equal(info.sha256, sha256);
+}
+
 /* ---- good days ---- */
 
 static void does_a_job_and_calls_back(void **state) {
@@ -52,16 +62,14 @@ static void does_a_job_and_calls_back(void **state) {
     world_wait(world, MS_JOB_SUCCEEDED, &job);
     assert_int_equal(job.stem_count, 2);
     for (int i = 0; i < 2; i++) {
-        assert_string_equal(job.stems[i].name, i == 0 ? "drums" : "bass");
+        const struct ms_job_stem *stem = &job.stems[i];
+        assert_string_equal(stem->name, i == 0 ? "drums" : "bass");
         char key[MS_JOB_KEY_MAX];
-        ms_job_stem_key(&job, job.stems[i].name, key);
-        struct ms_object_info info;
-        assert_int_equal(ms_store_head(world->store, MS_BUCKET_STEMS, key, &info, NULL), 0);
-        assert_true(info.bytes > 1000);
-        assert_int_equal(info.bytes, job.stems[i].bytes);
-        assert_int_equal(strlen(job.stems[i].sha256), 64);
-        if (info.sha256[0] != '\0')
-            assert_string_equal(info.sha256, job.stems[i].sha256);
+        ms_job_stem_key(&job, stem->name, key);
+        check_object(world, key, stem->bytes, stem->sha256);
+        ms_job_kept_key(&job, stem->name, key);
+        check_object(world, key, stem->kept_bytes, stem->kept_sha256);
+        assert_true(stem->kept_gain > 0 && stem->kept_gain <= 1);
     }
     assert_int_equal(job.attempts, 1);
     assert_true(job.audio_seconds > 0.45 && job.audio_seconds < 0.46);

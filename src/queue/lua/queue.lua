@@ -352,6 +352,11 @@ function operations.missing(_, _, max)
     return ids
 end
 
+-- At most `max` ids of the jobs that came at least age_ms ago, the oldest first, behind `skip` others.
+function operations.oldest(age_ms, skip, max)
+    return redis.call('ZRANGEBYSCORE', 'msaas:jobs', '-inf', now_ms() - age_ms, 'LIMIT', skip, max)
+end
+
 -- How many callbacks are due, the age of the oldest job that waits (0: none), how many jobs are in
 -- each state, then each model and how many wait for it.
 function operations.stats(...)
