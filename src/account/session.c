@@ -7,7 +7,7 @@
 #include "accounts.h"
 #include "msaas/sys.h"
 
-#define MAC_HEX (2 * MS_SHA256_BYTES)
+#define MAC_HEX (MS_SHA256_HEX - 1)
 #define EXPIRES_DIGITS 12
 
 static const char nobody[] = "$scrypt$ln=14,r=8,p=1$aaaaaaaaaaaaaaaaaaaaaa$"

@@ -68,13 +68,25 @@ struct parts {
     unsigned char salt[SALT_BYTES], hash[MS_SCRYPT_BYTES];
 };
 
+/* Of "ln=14," the number, of one or two digits, and what follows it; NULL: it is none. */
+static const char *read_cost(const char *at, const char *name, char end, int *out) {
+    const size_t size = strlen(name);
+    if (at == NULL || strncmp(at, name, size) != 0)
+        return NULL;
+    at += size;
+    const size_t digits = strspn(at, "0123456789");
+    if (digits < 1 || digits > 2 || at[digits] != end)
+        return NULL;
+    *out = (int)strtol(at, NULL, 10);
+    return at + digits + 1;
+}
+
 static bool split(const char *text, struct parts *out) {
-    int used = 0;
-    if (sscanf(text, "$scrypt$ln=%2d,r=%2d,p=%2d$%n", &out->cost.log_n, &out->cost.r, &out->cost.p,
-               &used) != 3 ||
-        used == 0)
+    const char *at = read_cost(text, "$scrypt$ln=", ',', &out->cost.log_n);
+    at = read_cost(at, "r=", ',', &out->cost.r);
+    const char *salt = read_cost(at, "p=", '$', &out->cost.p);
+    if (salt == NULL)
         return false;
-    const char *salt = text + used;
     const size_t salt_length = strcspn(salt, "$");
     /* A file may cost at most twice the memory, and a few times the time, of one written here. */
     return salt[salt_length] == '$' && out->cost.log_n >= 1 && out->cost.log_n <= 15 &&
