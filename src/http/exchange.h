@@ -23,6 +23,7 @@ struct ms_connection;
 
 enum ms_exchange_task {
     MS_TASK_NONE,
+    MS_TASK_ADMIT,
     MS_TASK_BODY, /* takes what has come of the body */
     MS_TASK_HANDLE,
     MS_TASK_READ,
@@ -66,12 +67,15 @@ struct ms_exchange {
     char *text;
     /* holds those of call.path and call.params; NULL: none yet */
     char *path;
+    /* see ms_http_notes */
+    max_align_t notes[MS_HTTP_NOTES_BYTES / sizeof(max_align_t)];
     char request_id[65];
     char peer[MS_IP_TEXT_BYTES];
     /* Who asks: of clients behind a proxy, and of those whose connection is closed already. It is
      * counted until the exchange is over. Else NULL */
     struct ms_client *client;
     struct ms_body body;
+    enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
 
     /* The answer. */
     int status;               /* 0: none yet */

@@ -1,5 +1,6 @@
 # The unit tests of each room, from the bottom up.
 msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
+msaas_unit_tests(account accounts)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
 msaas_unit_tests(audio confine stream decode decode_refusals)
@@ -24,7 +25,7 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_gone api_health api_refusals sniff song_length waiting)
+msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals sniff song_length waiting)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
