@@ -7,6 +7,7 @@
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
+#include "owner.h"
 #include "reply.h"
 #include "stems.h"
 
@@ -16,7 +17,8 @@
 
 static void reply_job(const struct ms_http_call *call, int status, const struct ms_job *job) {
     char *json = NULL;
-    if (ms_job_to_public_json(job, &json, NULL) == 0)
+    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
+    if (ms_job_to_public_json(job, with_owner, &json, NULL) == 0)
         ms_api_reply_json(call, status,
                           json); /* otherwise there is no answer, and the client gets 500 */
     free(json);
@@ -47,7 +49,7 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
     if (check_key(call, &problem) &&
         ms_song_request_v2(ms_http_header(call, "Content-Type"), call->query, call->body,
                            call->body_bytes, api->options.max_song_bytes, &request, &problem) &&
-        ms_api_accept(api, &request, &job, &problem)) {
+        ms_api_accept(api, call, &request, &job, &problem)) {
         (void)snprintf(location, sizeof location, "/apiv2/jobs/%s", job.id);
         ms_http_add_header(call, "Location", location);
         reply_job(call, 202, &job);
@@ -63,7 +65,8 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
 void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
-    if (ms_api_find(call->context, call->params[0], &job, &problem)) {
+    if (ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
+                    &problem)) {
         ms_api_look_now_and_then(call->context, &job);
         reply_job(call, 200, &job);
     } else {
@@ -75,7 +78,8 @@ void ms_api_v2_get(const struct ms_http_call *call) {
 void ms_api_v2_erase(const struct ms_http_call *call) {
     struct ms_problem problem;
     bool gone;
-    if (!ms_api_erase(call->context, call->params[0], NULL, &gone, &problem))
+    if (!ms_api_erase(call->context, ms_api_caller(call->exchange), call->params[0], NULL, &gone,
+                      &problem))
         ms_api_reply_problem(call, &problem);
     else if (gone)
         ms_http_reply(call, 204, NULL, NULL, 0);
@@ -150,9 +154,10 @@ static bool get_page(struct ms_api *api, const struct ms_queue_filter *filter, s
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
-static bool put_job(FILE *out, const struct ms_job *job) {
+static bool put_job(FILE *out, const struct ms_job *job, bool with_owner) {
     char *json = NULL;
-    const bool ok = ms_job_to_public_json(job, &json, NULL) == 0 && fputs(json, out) >= 0;
+    const bool ok =
+        ms_job_to_public_json(job, with_owner, &json, NULL) == 0 && fputs(json, out) >= 0;
     free(json);
     return ok;
 }
@@ -165,9 +170,10 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return;
+    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
     bool ok = fputs("{\"jobs\":[", out) >= 0;
     for (int i = 0; ok && i < count; i++)
-        ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i]);
+        ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i], with_owner);
     if (next[0] != '\0')
         ok = ok && fprintf(out, "],\"next_cursor\":\"%s\"}", next) > 0; /* it contains no quotes */
     else
@@ -179,7 +185,8 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
 }
 
 void ms_api_v2_list(const struct ms_http_call *call) {
-    struct ms_queue_filter filter = {.state = -1};
+    struct ms_queue_filter filter = {.owner = ms_api_owner_seen(ms_api_caller(call->exchange)),
+                                     .state = -1};
     char cursor[MS_CURSOR_MAX], next[MS_CURSOR_MAX] = "";
     int count = 0;
     filter.cursor = cursor;
@@ -219,7 +226,8 @@ void ms_api_v2_stem(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const struct ms_job_stem *stem = NULL;
-    bool ok = ms_api_find(call->context, call->params[0], &job, &problem) &&
+    bool ok = ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
+                          &problem) &&
               ms_api_is_finished(&job, &problem);
     char name[MS_JOB_LABEL_MAX];
     if (ok && read_file_name(call->params[1], &job, name))

@@ -94,6 +94,7 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
     out->lease_until_ms = sqlite3_column_int64(statement, 9);
     out->flags = sqlite3_column_int(statement, 10);
     out->callback_due_ms = sqlite3_column_int64(statement, 11);
+    copy_text(statement, 12, out->job.owner, sizeof out->job.owner);
     const unsigned char *doc = sqlite3_column_text(statement, 1);
     return ms_record_read(out, doc != NULL ? (const char *)doc : "",
                           (size_t)sqlite3_column_bytes(statement, 1), err);
@@ -195,9 +196,86 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
         put_int(statement, 14, record->job.started_ms);
         put_int(statement, 15, record->job.attempts);
         put_text(statement, 16, record->job.options.model);
+        put_text(statement, 17, record->job.owner);
         rc = run(s, statement, changes, err);
     }
     free(doc);
+    return rc;
+}
+
+static int read_usage(struct sqlite *s, const char *owner, int64_t now_ms, struct ms_usage *out,
+                      struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, USAGE, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, owner);
+    put_int(statement, 2, now_ms - MS_DAY_MS);
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        const int64_t since_ms = sqlite3_column_int64(statement, 3);
+        *out = (struct ms_usage){.waiting = sqlite3_column_int64(statement, 0),
+                                 .cost_ms = sqlite3_column_int64(statement, 1),
+                                 .bytes = sqlite3_column_int64(statement, 2),
+                                 .left_ms = since_ms > 0 ? since_ms + MS_DAY_MS - now_ms : 0};
+    } else {
+        rc = ms_sqlite_failed(s, err);
+    }
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int charge(struct sqlite *s, const struct ms_record *record, int64_t now_ms,
+                  struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = prepare(s, CHARGE, &statement, err);
+    if (rc != 0)
+        return rc;
+    put_text(statement, 1, record->job.owner);
+    put_int(statement, 2, now_ms);
+    put_int(statement, 3, record->charge_ms);
+    put_int(statement, 4, record->charge_bytes);
+    put_int(statement, 5, now_ms - MS_DAY_MS);
+    return run(s, statement, NULL, err);
+}
+
+/* With the right to write, so that nobody else is charged between the look and the charge. */
+static int store_in_quota(struct sqlite *s, const struct ms_record *record, int *changes,
+                          struct ms_error *err) {
+    const char *owner = record->job.owner;
+    const int64_t now_ms = ms_unix_ms();
+    struct ms_usage usage;
+    int rc = read_usage(s, owner, now_ms, &usage, err);
+    if (rc == 0)
+        rc = store(s, record, changes, err);
+    if (rc != 0 || *changes == 0)
+        return rc;
+    if (record->quota != NULL && ms_quota_exceeded(record->quota, &usage, record->charge_ms,
+                                                   record->charge_bytes) != MS_LIMIT_NONE)
+        rc = ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", owner);
+    if (rc == 0)
+        rc = charge(s, record, now_ms, err);
+    if (rc == 0 && record->usage != NULL)
+        rc = read_usage(s, owner, now_ms, &usage, err);
+    if ((rc == 0 || rc == MS_EQUOTA) && record->usage != NULL)
+        *record->usage = usage;
+    return rc;
+}
+
+static int store_and_charge(struct sqlite *s, const struct ms_record *record, int *changes,
+                            struct ms_error *err) {
+    if (record->job.owner[0] == '\0' ||
+        (record->charge_ms == 0 && record->charge_bytes == 0 && record->quota == NULL))
+        return store(s, record, changes, err);
+    int rc = ms_sqlite_connect(s, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+    if (rc != 0)
+        return rc;
+    rc = store_in_quota(s, record, changes, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "COMMIT", err);
+    if (rc != 0)
+        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
     return rc;
 }
 
@@ -208,7 +286,7 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
     if (job->created_ms == 0)
         job->created_ms = ms_unix_ms();
     int rc = record->fate == MS_FATE_ERASE ? erase(s, record, &changes, err)
-                                           : store(s, record, &changes, err);
+                                           : store_and_charge(s, record, &changes, err);
     rc = of_the_file(rc, err);
     if (rc == 0 && changes == 0)
         rc = ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
@@ -328,15 +406,20 @@ static int list_newest(struct sqlite *s, const struct ms_listing *listing,
     const char *id;
     int64_t from;
     int rc = ms_queue_read_cursor(listing->cursor, ':', INT64_MAX, &from, &id, err);
-    if (rc == 0)
-        rc = prepare(s, listing->state < 0 ? LIST_ALL : LIST_STATE, &statement, err);
+    const bool of_all = listing->state < 0;
+    if (rc == 0 && listing->owner == NULL)
+        rc = prepare(s, of_all ? LIST_ALL : LIST_STATE, &statement, err);
+    else if (rc == 0)
+        rc = prepare(s, of_all ? LIST_OWNER : LIST_OWNER_STATE, &statement, err);
     if (rc != 0)
         return rc;
     put_int(statement, 1, from);
     put_text(statement, 2, id);
     put_int(statement, 3, listing->max);
-    if (listing->state >= 0)
+    if (!of_all)
         put_int(statement, 4, listing->state);
+    if (listing->owner != NULL)
+        put_text(statement, 5, listing->owner);
     rc = collect(s, statement, ids, listing->max, count, &from, err);
     if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld:%s", (long long)from, ids[*count - 1]);
@@ -385,9 +468,12 @@ static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
     return ms_error_set(err, MS_EINTERNAL, "no such order");
 }
 
-static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
+static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
+                        struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
     sqlite3_stmt *statement;
+    if (owner != NULL)
+        return read_usage(s, owner, ms_unix_ms(), &out->usage, err);
     int rc = prepare(s, COUNTS, &statement, err);
     if (rc != 0)
         return rc;

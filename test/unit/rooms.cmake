@@ -25,7 +25,8 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals sniff song_length waiting)
+msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals owner sniff
+                 song_length waiting)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
