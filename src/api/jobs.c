@@ -117,9 +117,10 @@ static bool stays(const struct ms_job *job, int label_count) {
 static bool refuse(struct ms_api_link *link, const struct ms_api_limits *limits,
                    const struct ms_job *job, struct ms_problem *problem) {
     struct ms_job present = {0};
-    struct ms_error unused;
-    if (ms_queue_get(link->queue, job->id, &present, NULL) == MS_ENOTFOUND)
-        (void)ms_objects_remove_song(link->store, job, &unused);
+    struct ms_error err = {0};
+    if (ms_queue_get(link->queue, job->id, &present, NULL) == MS_ENOTFOUND &&
+        ms_objects_remove_song(link->store, job, &err) != 0)
+        return ms_problem_of_store(problem, &err);
     ms_job_fini(&present);
     if (!ms_api_limits_allow(limits, job, problem))
         return false;
