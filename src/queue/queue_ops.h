@@ -29,8 +29,8 @@ enum ms_record_flag {
 };
 
 struct ms_record {
-    /* Its owner, state, created_ms, started_ms and attempts are fields of the record, which rule over
-     * those in the stored document: a claim changes them without reading it. */
+    /* Its owner, state, created_ms, started_ms and attempts are fields of the record, which rule
+     * over those in the stored document: a claim changes them without reading it. */
     struct ms_job job;
     /* Grows with each save and claim. 0: not stored. */
     int64_t revision;
@@ -103,9 +103,9 @@ struct ms_queue_ops {
                 struct ms_error *err);
     /* Does what record->fate says (not KEEP), and moves the record to its place, as one step, if
      * its revision is the stored one; else MS_ECONFLICT. Then sets revision, job.position, and
-     * job.created_ms where it was 0. Charges the owner in the same step; MS_EQUOTA: the quota
-     * does not allow it, and only *usage is set. ERASE of a record without an id takes its item off the list,
-     * and does nothing else; MS_ECONFLICT: it is not there. */
+     * job.created_ms where it was 0. Charges the owner in the same step; MS_EQUOTA: the quota does
+     * not allow it, and only *usage is set. ERASE of a record without an id takes its item off the
+     * list, and does nothing else; MS_ECONFLICT: it is not there. */
     int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
     /* Leases the next job that waits for `model` or for none, as one step: it leaves the list,
      * becomes RUNNING and LEASED under the token, with attempts + 1. Waits up to wait_ms for one.
@@ -146,9 +146,9 @@ MS_MUST_CHECK int ms_queue_redis_open(const char *url, struct ms_queue **out, st
 void ms_record_fini(struct ms_record *record);
 
 /* Reads a stored document into record->job, of which id, owner, state, created_ms, started_ms,
- * attempts and position are set; a time or number of 0 gives way to the document's. doc: NULL for a job that
- * a stranger put on the list: default options, and the song lies in the store under that id.
- * MS_ECORRUPT: no document of that job; sets record->unreadable. */
+ * attempts and position are set; a time or number of 0 gives way to the document's. doc: NULL for
+ * a job that a stranger put on the list: default options, and the song lies in the store under that
+ * id. MS_ECORRUPT: no document of that job; sets record->unreadable. */
 MS_MUST_CHECK int ms_record_read(struct ms_record *record, const char *doc, size_t size,
                                  struct ms_error *err);
 

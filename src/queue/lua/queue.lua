@@ -96,7 +96,7 @@ local function read(id, max)
     return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 12)}
 end
 
--- What an owner uses: jobs that are queued; cost and bytes of the day, whose end is that of the key.
+-- What an owner uses: jobs that are queued; cost and bytes of the day, which ends with the key.
 local function usage_key(owner)
     return 'msaas:usage:' .. owner
 end
