@@ -1,5 +1,6 @@
 # The unit tests of each room, from the bottom up.
-msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
+msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log
+                 zip_writer)
 msaas_unit_tests(account accounts)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
