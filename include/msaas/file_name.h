@@ -4,10 +4,10 @@
 
 #define MS_FILE_NAME_BYTES 201 /* with the final NUL */
 
-/* "C:\music\S\u00f6ng: 1.mp3" -> "S\u00f6ng_ 1": without folders and without the ending of a file
- * of music; what steers a terminal or some system does not allow in names (/ \ : * ? " < > |, C0
- * and the like) is '_'; no dots or blanks at either end; UTF-8, cut between two characters. "" where
- * nothing is left. */
+/* "C:\music\song: 1.mp3" -> "song_ 1": without folders and without the ending of a file of music;
+ * what steers a terminal or some system does not allow in names (: * ? " < > |, C0 and the like) is
+ * '_'; no dots or blanks at either end; UTF-8, cut between two characters. "" where nothing is
+ * left. */
 void ms_file_name(const char *song, char out[MS_FILE_NAME_BYTES]);
 
 #endif

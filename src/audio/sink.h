@@ -26,7 +26,7 @@ struct ms_sink {
 
 /* `path` is copied. After a failure only _discard is allowed. */
 MS_MUST_CHECK int ms_sink_open(struct ms_sink *sink, const char *path, struct ms_error *err);
-/* FFmpeg may seek back and write over what is still held; what was taken already stays as it was. */
+/* FFmpeg may seek back and write over what is still held; what was taken stays as it was. */
 MS_MUST_CHECK int ms_sink_open_stream(struct ms_sink *sink, const char *name, struct ms_error *err);
 /* Makes room for so many bytes behind those that are held. */
 MS_MUST_CHECK int ms_sink_reserve(struct ms_sink *sink, size_t more, struct ms_error *err);
