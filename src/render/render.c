@@ -3,6 +3,7 @@
  * for one render, and neither works for nobody. */
 #include "msaas/render.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #define COPY_BYTES ((size_t)256 << 10)      /* a piece of what is not decoded */
 #define MOST_HEAD_BYTES (INT64_C(64) << 20) /* tags and cover, in whatever form */
 #define AWAKE_S 1.0
+#define LARGE_BLOCK_BYTES (64 << 10)
 
 struct ms_renders {
     struct ms_store_options store;
@@ -83,6 +85,10 @@ int ms_renders_new(const struct ms_store_options *store, int most, struct ms_ren
     struct ms_renders *renders = calloc(1, sizeof *renders);
     if (renders == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for renders");
+    /* Each render has a thread, and with it a heap, which would keep the large blocks of the
+     * largest render that it ever served. Blocks of this size are not in heaps; without the call
+     * the C library soon makes exceptions. */
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
     renders->store = *store;
     renders->most = most > 0 ? most : 1;
     (void)pthread_mutex_init(&renders->lock, NULL);
