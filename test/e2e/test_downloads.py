@@ -86,9 +86,9 @@ def assert_alike(kind, heard, meant):
     slack = {"m4a": 1023, "opus": 60}.get(kind, 0)
     assert abs(len(heard) - FRAMES) <= slack, kind
     count = min(len(heard), FRAMES)
-    error = np.sqrt(((heard[:count] - meant[:count]) ** 2).mean())
-    # the network is random: its stems are noise, of which lossy formats keep little. A shift is 1.4
-    assert error < 0.6 * np.sqrt((meant**2).mean()), kind
+    # The network is random: its stems are noise, of which lossy formats keep only so much. One
+    # frame off, and nothing of it is alike.
+    assert np.corrcoef(heard[:count].ravel(), meant[:count].ravel())[0, 1] > 0.6, kind
 
 
 def test_a_stem_in_every_format(site, job):
