@@ -25,6 +25,7 @@ extern const struct ms_command ms_cmd_logs;
 extern const struct ms_command ms_cmd_submit;
 extern const struct ms_command ms_cmd_status;
 extern const struct ms_command ms_cmd_fetch;
+extern const struct ms_command ms_cmd_mix;
 extern const struct ms_command ms_cmd_queue;
 extern const struct ms_command ms_cmd_rm;
 extern const struct ms_command ms_cmd_health;

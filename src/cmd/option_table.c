@@ -160,6 +160,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "the model / (1 - overlap); 0: accept any."},
     [MS_OPTION_MAX_WAITING] = {"max-waiting", 0, INT, "N", "MSAAS_MAX_WAITING", "100000", 1, 1e9,
                                "Refuse new jobs while this many wait."},
+    [MS_OPTION_MAX_RENDERS] =
+        {"max-renders", 0, INT, "N", "MSAAS_MAX_RENDERS", "0", 0, 1024,
+         "Mixes and stems of other formats that are made at the same time; more are refused. 0: as "
+         "many as there are processors."},
     [MS_OPTION_MIN_FREE_MB] =
         {"min-free-mb", 0, INT, "MB", "MSAAS_MIN_FREE_MB", "256", 0, 1e9,
          "/readyz is 503 while the disk of the queue's file, the store's folder or --scratch has "
@@ -230,7 +234,20 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_JOB_MODEL] = {.letter = 'n', .job = JOB(MODEL)},
     [MS_OPTION_JOB_PRECISION] = {.job = JOB(PRECISION)},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, "DIR", NULL, NULL, 0, 0,
-                             "Folder of the stems; by default separated/ID."},
+                             "Folder of the stems, or of the archive; by default separated/SONG, "
+                             "or separated."},
+    [MS_OPTION_MIX_FORMAT] = {"format", 0, CHOICE, "mp3|wav|flac|opus|m4a", NULL, "mp3", 0, 0,
+                              "Format of the mix."},
+    [MS_OPTION_FETCH_ZIP] = {"zip", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                             "Fetch all stems as one archive, SONG.zip."},
+    [MS_OPTION_MIX_OUT] = {"out", 'o', STRING, "FILE", NULL, NULL, 0, 0,
+                           "File of the mix, - for standard output; by default "
+                           "separated/SONG/mix.EXT."},
+    [MS_OPTION_GAINS] = {"gains", 'g', STRING, "STEM:DB,...", NULL, NULL, 0, 0,
+                         "Gain of each stem in dB, from -120 to 24; -inf mutes. Stems that are not "
+                         "named stay as they are."},
+    [MS_OPTION_PAN] = {"pan", 0, STRING, "STEM:PAN,...", NULL, NULL, 0, 0,
+                       "Place of each stem, from -1 (left) to 1 (right)."},
     [MS_OPTION_LANES] =
         {"lanes", 0, INT, "N", "MSAAS_LANES", "0", 0, 256,
          "Segments computed at the same time; 0: as many as processors and memory allow."},
