@@ -197,8 +197,8 @@ void ms_api_v2_archive(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_api_wanted wanted = {0};
     struct ms_problem problem;
-    if (!ms_api_find_asked(call, &job, &problem) ||
-        !ms_api_is_finished(&job, &problem) || !ms_api_query_has_only(call, known, &problem) ||
+    if (!ms_api_find_asked(call, &job, &problem) || !ms_api_is_finished(&job, &problem) ||
+        !ms_api_query_has_only(call, known, &problem) ||
         !ms_api_wanted_read(call, &wanted, &problem) ||
         !reply_archive(call, &job, &wanted, &problem))
         ms_api_reply_problem(call, &problem);

@@ -148,9 +148,8 @@ void ms_api_v2_stem(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_api_wanted wanted = {0};
     struct ms_problem problem;
-    if (!ms_api_find_asked(call, &job, &problem) ||
-        !ms_api_is_finished(&job, &problem) || !ms_api_wanted_read(call, &wanted, &problem) ||
-        !reply_file(call, &job, &wanted, &problem))
+    if (!ms_api_find_asked(call, &job, &problem) || !ms_api_is_finished(&job, &problem) ||
+        !ms_api_wanted_read(call, &wanted, &problem) || !reply_file(call, &job, &wanted, &problem))
         ms_api_reply_problem(call, &problem);
     ms_api_wanted_fini(&wanted);
     ms_job_fini(&job);
@@ -180,8 +179,8 @@ void ms_api_v2_mix(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_api_wanted wanted = {0};
     struct ms_problem problem;
-    if (!ms_api_find_asked(call, &job, &problem) ||
-        !ms_api_is_finished(&job, &problem) || !ms_api_query_has_only(call, known, &problem) ||
+    if (!ms_api_find_asked(call, &job, &problem) || !ms_api_is_finished(&job, &problem) ||
+        !ms_api_query_has_only(call, known, &problem) ||
         !ms_api_wanted_read(call, &wanted, &problem) || !reply_mix(call, &job, &wanted, &problem))
         ms_api_reply_problem(call, &problem);
     ms_api_wanted_fini(&wanted);
