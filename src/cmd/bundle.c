@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "msaas/cmd.h"
+#include "msaas/file_name.h"
 #include "msaas/sys.h"
 #include "msaas/zip_writer.h"
 #include "streams.h"
@@ -41,6 +43,7 @@ int ms_bundle_place(const struct ms_bundle *bundle, const char *extension,
 struct sink {
     int fd;
     const char *path;          /* NULL: standard output */
+    const char *track;         /* in a zip: what its folder is called after */
     struct ms_zip_writer *zip; /* told what passes; NULL: none */
 };
 
@@ -85,9 +88,12 @@ static int put_file(const struct sink *sink, const char *path, struct ms_error *
 static int put_member(const struct sink *sink, const char *path, struct ms_error *err) {
     const void *bytes;
     size_t size;
+    char song[MS_FILE_NAME_BYTES], name[MS_FILE_NAME_BYTES + MS_STEM_LABEL_BYTES + 10];
+    ms_file_name(sink->track, song);
+    (void)snprintf(name, sizeof name, "%s%s", song[0] != '\0' ? song : "song", strrchr(path, '/'));
     struct stat status;
     const int64_t length = stat(path, &status) == 0 ? status.st_size : -1;
-    int rc = ms_zip_writer_begin(sink->zip, strrchr(path, '/') + 1, length, &bytes, &size, err);
+    int rc = ms_zip_writer_begin(sink->zip, name, length, &bytes, &size, err);
     if (rc == 0)
         rc = put(sink, bytes, size, err);
     if (rc == 0)
@@ -114,22 +120,21 @@ static int put_zip(struct sink *sink, const struct ms_pipeline_output *outputs, 
 }
 
 /* Under a temporary name, beside the stems, until it is whole. */
-static int write_zip(const struct ms_bundle *bundle, const struct ms_pipeline_output *outputs,
-                     int count, const char *path, struct ms_error *err) {
+static int write_zip(const struct ms_bundle *bundle, struct sink *sink,
+                     const struct ms_pipeline_output *outputs, int count, struct ms_error *err) {
     char *temporary = ms_strdupf("%s/zip", bundle->folder);
     if (temporary == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a name");
-    struct sink sink = {.fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666),
-                        .path = path};
+    sink->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int rc = 0;
-    if (sink.fd < 0)
-        rc = ms_error_about(err, MS_EIO, path, "cannot be written: %s", strerror(errno));
+    if (sink->fd < 0)
+        rc = ms_error_about(err, MS_EIO, sink->path, "cannot be written: %s", strerror(errno));
     else
-        rc = put_zip(&sink, outputs, count, err);
-    if (sink.fd >= 0 && close(sink.fd) != 0 && rc == 0)
-        rc = ms_error_about(err, MS_EIO, path, "cannot be written: %s", strerror(errno));
-    if (rc == 0 && rename(temporary, path) != 0)
-        rc = ms_error_about(err, MS_EIO, path, "cannot be put in place: %s", strerror(errno));
+        rc = put_zip(sink, outputs, count, err);
+    if (sink->fd >= 0 && close(sink->fd) != 0 && rc == 0)
+        rc = ms_error_about(err, MS_EIO, sink->path, "cannot be written: %s", strerror(errno));
+    if (rc == 0 && rename(temporary, sink->path) != 0)
+        rc = ms_error_about(err, MS_EIO, sink->path, "cannot be put in place: %s", strerror(errno));
     if (rc != 0)
         (void)unlink(temporary);
     free(temporary);
@@ -137,11 +142,12 @@ static int write_zip(const struct ms_bundle *bundle, const struct ms_pipeline_ou
 }
 
 int ms_bundle_send(const struct ms_bundle *bundle, const struct ms_pipeline_output *outputs,
-                   int count, const char *path, struct ms_error *err) {
-    struct sink sink = {.fd = bundle->output};
-    int rc = bundle->output < 0 ? write_zip(bundle, outputs, count, path, err)
-             : bundle->zip      ? put_zip(&sink, outputs, count, err)
-                                : put_file(&sink, outputs[0].path, err);
+                   int count, const char *track, const char *path, struct ms_error *err) {
+    const bool is_file = bundle->output < 0;
+    struct sink sink = {.fd = bundle->output, .path = is_file ? path : NULL, .track = track};
+    const int rc = is_file       ? write_zip(bundle, &sink, outputs, count, err)
+                   : bundle->zip ? put_zip(&sink, outputs, count, err)
+                                 : put_file(&sink, outputs[0].path, err);
     for (int i = 0; i < count; i++)
         (void)unlink(outputs[i].path);
     return rc;

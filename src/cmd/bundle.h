@@ -18,11 +18,11 @@ MS_MUST_CHECK int ms_bundle_open(struct ms_bundle *bundle, const char *parent,
 MS_MUST_CHECK int ms_bundle_place(const struct ms_bundle *bundle, const char *extension,
                                   struct ms_pipeline_output *outputs, int count,
                                   struct ms_error *err);
-/* Packs the finished outputs and removes them. path: of the zip, where it is a file; it stands there
- * whole or not at all. */
+/* Packs the finished outputs and removes them. track: of the song, after which the folder in a zip
+ * is called. path: of the zip, where it is a file; it stands there whole or not at all. */
 MS_MUST_CHECK int ms_bundle_send(const struct ms_bundle *bundle,
                                  const struct ms_pipeline_output *outputs, int count,
-                                 const char *path, struct ms_error *err);
+                                 const char *track, const char *path, struct ms_error *err);
 /* Removes the folder. */
 void ms_bundle_close(struct ms_bundle *bundle);
 

@@ -299,7 +299,8 @@ static int separate_and_bundle(struct run *run, const struct song *song,
     if (rc == 0)
         rc = separate_to(run, song, outputs, run->bundle.folder, stats, err);
     if (rc == 0)
-        rc = ms_bundle_send(&run->bundle, outputs, count, song->outputs[0].path, err);
+        rc = ms_bundle_send(&run->bundle, outputs, count, song->input->track, song->outputs[0].path,
+                            err);
     for (int i = 0; i < count; i++)
         free(outputs[i].path);
     return rc;

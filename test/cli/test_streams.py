@@ -169,9 +169,9 @@ class Zip(Streams):
         self.assertEqual(self.folders(), ["tiny"])
         self.assertEqual(out.count("  separated/tiny/x.zip\n"), 1)
         self.assertEqual(self.members(self.folder / "separated/tiny/x.zip"),
-                         {stem: self.plain(stem) for stem in STEMS})
+                         {f"x/{stem}": self.plain(stem) for stem in STEMS})
         self.assertEqual(list(self.members(self.folder / "separated/tiny/y.zip")),
-                         ["drums.wav", "bass.wav", "other.wav", "vocals.wav"])
+                         ["y/drums.wav", "y/bass.wav", "y/other.wav", "y/vocals.wav"])
 
     def test_on_standard_output(self):
         self.run_msaas("separate", "--zip", "x.wav")
@@ -182,7 +182,7 @@ class Zip(Streams):
         self.assertIn("/dev/stdin:\n  -\n", err)
         (self.folder / "two.zip").write_bytes(out)
         self.assertEqual(list(self.members(self.folder / "two.zip")),
-                         ["bass.flac", "no_bass.flac"])
+                         ["stdin/bass.flac", "stdin/no_bass.flac"])
 
     def test_names(self):
         self.run_msaas("separate", "--zip", "--filename", "a/{trackext}-{track}.{ext}", "x.wav")
