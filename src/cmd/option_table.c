@@ -248,6 +248,9 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                               "Format of the mix."},
     [MS_OPTION_FETCH_ZIP] = {"zip", 0, FLAG, NULL, NULL, NULL, 0, 0,
                              "Fetch all stems as one archive, SONG.zip."},
+    [MS_OPTION_STEM_MP4] = {"stem-mp4", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                            "Fetch all as one stem file for DJ programs (NI Stems), "
+                            "SONG.stem.mp4."},
     [MS_OPTION_MIX_OUT] = {"out", 'o', STRING, "FILE", NULL, NULL, 0, 0,
                            "File of the mix, - for standard output; by default "
                            "separated/SONG/mix.EXT."},
