@@ -76,5 +76,7 @@ const atomic_bool *ms_cmd_interrupted(void);
 /* Waits until that flag is set, for at most timeout_ms (< 0: without limit). Returns the flag. Any
  * thread. */
 bool ms_cmd_wait_interrupted(int timeout_ms);
+/* Waits until the descriptor is ready for these events of poll() or failed. False: interrupted. */
+bool ms_cmd_wait_ready(int fd, short events);
 
 #endif

@@ -54,6 +54,7 @@ struct ms_render_plan {
     struct ms_render_part parts[MS_JOB_MAX_STEMS];
     int part_count;
     bool as_stored; /* the bytes of the only part as they are */
+    bool raw;       /* no file: samples, for ms_render_next */
     char format[8];
     int bitrate_kbps; /* 0: the format's own */
     int sample_type;  /* enum ms_sample_type */
@@ -84,6 +85,7 @@ struct ms_render;  /* one; serves one thread at a time */
 MS_MUST_CHECK int ms_renders_new(const struct ms_store_options *store, int most,
                                  struct ms_renders **out, struct ms_error *err);
 void ms_renders_free(struct ms_renders *renders); /* after the last of its renders */
+const struct ms_store_options *ms_renders_store(const struct ms_renders *renders); /* borrowed */
 
 /* Opens all parts and begins to read ahead. must: it continues what has begun, and is not refused.
  * MS_ETOOLARGE: too many are at work; MS_ENOTFOUND: a part is gone from the store; MS_ECORRUPT,
@@ -98,7 +100,34 @@ int64_t ms_render_most_bytes(const struct ms_render *render);
  * was stored, and what was read so far is not to be used. */
 MS_MUST_CHECK int ms_render_read(struct ms_render *render, void *buffer, size_t capacity,
                                  size_t *size, struct ms_error *err);
+/* Of a plan that is raw: the next frames of planar float, the render's until the next call;
+ * *frames 0: the end. Errors as above. */
+MS_MUST_CHECK int ms_render_next(struct ms_render *render, const float *planes[2], size_t *frames,
+                                 struct ms_error *err);
 /* Ends the work within a second, wherever it is. Accepts NULL. */
 void ms_render_close(struct ms_render *render);
+
+/* ---- a stem file (msaas/stem_mp4.h): one MP4 of the mix and its four stems, for DJ programs ---- */
+
+#define MS_RENDER_STEMS 4
+
+struct ms_render_stem_file {
+    struct ms_render_plan stems[MS_RENDER_STEMS];
+    bool alac;
+    int bitrate_kbps; /* of a track; 0: the codec's own */
+};
+
+/* codec: "aac" (the default) or "alac"; bitrate: of AAC, 32 to 512 kbit/s. All tracks have one
+ * scale, under which no stem is too loud, so that their sum stays the mix. MS_EUSAGE: of the value
+ * that it names; MS_EUNSUPPORTED: the job has not the four stems. */
+MS_MUST_CHECK int ms_render_plan_stem_file(const struct ms_job *job, const char *codec,
+                                           const char *bitrate, struct ms_render_stem_file *out,
+                                           struct ms_error *err);
+/* Makes the file in `fd`, an empty one, which stays the caller's; *bytes: its size. Takes 3 s for
+ * each minute of music. It counts as four renders. Errors as those of ms_render_open and
+ * ms_render_read; MS_EIO: the disk. */
+MS_MUST_CHECK int ms_render_stem_file(struct ms_renders *renders,
+                                      const struct ms_render_stem_file *plan, int fd,
+                                      int64_t *bytes, struct ms_error *err);
 
 #endif

@@ -50,6 +50,7 @@ static const struct route table[] = {
     {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0, READ},
     {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/stems.zip", ms_api_v2_archive, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/stem.mp4", ms_api_v2_stem_file, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/mix", ms_api_v2_mix, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0, ANY},
     {"POST", "/apiv2/session", ms_api_v2_session_begin, MS_HTTP_LOOP, 0, ANY},

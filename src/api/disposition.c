@@ -19,7 +19,8 @@ void ms_api_disposition(const struct ms_job *job, const char *what, const char *
     char song[MS_FILE_NAME_BYTES], name[MS_FILE_NAME_BYTES + MS_JOB_LABEL_MAX + 20];
     char ascii[sizeof name];
     ms_api_song_name(job, song);
-    (void)snprintf(name, sizeof name, "%s - %s.%s", song, what, extension);
+    (void)snprintf(name, sizeof name, "%s%s%s.%s", song, what[0] != '\0' ? " - " : "", what,
+                   extension);
     size_t size = 0;
     for (const char *at = name; *at != '\0'; size++) {
         /* Some programs take a percent sign for the beginning of an escape. */

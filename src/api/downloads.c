@@ -49,23 +49,29 @@ bool ms_api_refuse_plan(struct ms_problem *problem, const struct ms_error *err) 
 
 /* ---- renders ---- */
 
+bool ms_api_refuse_render(struct ms_api *api, const struct ms_job *job, const struct ms_error *err,
+                          struct ms_problem *problem) {
+    if (err->code == MS_ETOOLARGE) {
+        (void)ms_problem_set(problem, 503, "overloaded", "%.390s", err->text);
+        problem->retry_after_s = BUSY_RETRY_S;
+    } else if (err->code == MS_ENOTFOUND) {
+        struct ms_api_link *link = ms_api_borrow(api, problem);
+        if (link != NULL)
+            (void)ms_api_expire(link, job, problem);
+        ms_api_give_back(api, link);
+    } else {
+        (void)ms_problem_of_store(problem, err);
+    }
+    return false;
+}
+
 struct ms_render *ms_api_open_render(struct ms_api *api, const struct ms_job *job,
                                      const struct ms_render_plan *plan,
                                      struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_render *render = NULL;
-    const int rc = ms_render_open(api->renders, plan, false, &render, &err);
-    if (rc == MS_ETOOLARGE) {
-        (void)ms_problem_set(problem, 503, "overloaded", "%.390s", err.text);
-        problem->retry_after_s = BUSY_RETRY_S;
-    } else if (rc == MS_ENOTFOUND) {
-        struct ms_api_link *link = ms_api_borrow(api, problem);
-        if (link != NULL)
-            (void)ms_api_expire(link, job, problem);
-        ms_api_give_back(api, link);
-    } else if (rc != 0) {
-        (void)ms_problem_of_store(problem, &err);
-    }
+    if (ms_render_open(api->renders, plan, false, &render, &err) != 0)
+        (void)ms_api_refuse_render(api, job, &err, problem);
     return render;
 }
 

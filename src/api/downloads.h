@@ -17,6 +17,10 @@ struct ms_render_options ms_api_wanted_options(const struct ms_api_wanted *wante
 
 /* Sets the problem of a plan that cannot be made. Always false. */
 bool ms_api_refuse_plan(struct ms_problem *problem, const struct ms_error *err);
+/* Sets the problem of a render that failed before its answer began; where the job's stems are gone,
+ * tells the queue. Always false. */
+bool ms_api_refuse_render(struct ms_api *api, const struct ms_job *job, const struct ms_error *err,
+                          struct ms_problem *problem);
 /* Begins a render, or tells the queue that the job's stems are gone. NULL: problem. */
 struct ms_render *ms_api_open_render(struct ms_api *api, const struct ms_job *job,
                                      const struct ms_render_plan *plan, struct ms_problem *problem);

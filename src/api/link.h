@@ -50,6 +50,7 @@ struct ms_api {
 
     struct ms_waiting_lists lists;
     struct ms_renders *renders;
+    atomic_int made_files; /* stem files that are made or sent */
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,

@@ -12,6 +12,8 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
+#define STEM_FILE_PATIENCE_S 3600 /* it is made before it is sent */
+
 static const char fetch_usage[] =
     "Downloads the stems of finished jobs.\n"
     "\n"
@@ -24,6 +26,8 @@ static const char fetch_usage[] =
     "      the same stems in another format; nothing is separated again\n"
     "  msaas fetch --zip $ID\n"
     "      separated/SONG.zip\n"
+    "  msaas fetch --stem-mp4 $ID\n"
+    "      separated/SONG.stem.mp4, for DJ programs; needs the four stems\n"
     "  msaas fetch --wait -o stems $ID\n"
     "      waits for the job; stems/drums.mp3 and so on\n"
     "\n"
@@ -144,18 +148,24 @@ static int fetch_stems(struct ms_client *client, const struct ms_client_job *job
     return rc;
 }
 
-static int fetch_archive(struct ms_client *client, const struct ms_client_job *job,
-                         const char *folder, const char *song, struct ms_json_writer *writer,
-                         struct ms_error *err) {
+/* All stems in one file: an archive or, with --stem-mp4, a stem file. */
+static int fetch_whole(struct ms_client *client, const struct ms_client_job *job,
+                       const char *folder, const char *song, struct ms_json_writer *writer,
+                       struct ms_error *err) {
     const char *format = NULL;
+    const bool zip = ms_options_flag(client->options, MS_OPTION_FETCH_ZIP);
     int rc = ms_client_format(client->options, &format, err);
     if (rc != 0)
         return rc;
-    char *path = ms_strdupf("/apiv2/jobs/%s/stems.zip?format=%s", job->id,
-                            format != NULL ? format : format_of(job));
-    char *file = ms_strdupf("%s/%s.zip", folder, song);
-    const struct ms_download download = {
-        .path = path, .label = "stems.zip", .file = file, .bytes = -1};
+    char *path = zip ? ms_strdupf("/apiv2/jobs/%s/stems.zip?format=%s", job->id,
+                                  format != NULL ? format : format_of(job))
+                     : ms_strdupf("/apiv2/jobs/%s/stem.mp4", job->id);
+    char *file = ms_strdupf("%s/%s.%s", folder, song, zip ? "zip" : "stem.mp4");
+    const struct ms_download download = {.path = path,
+                                         .label = zip ? "stems.zip" : "stem.mp4",
+                                         .file = file,
+                                         .bytes = -1,
+                                         .patience_s = zip ? 0 : STEM_FILE_PATIENCE_S};
     rc = path != NULL && file != NULL ? ms_make_dirs(folder, err) : no_memory(err);
     if (rc == 0)
         rc = ms_client_download(client, &download, err);
@@ -168,10 +178,15 @@ static int fetch_archive(struct ms_client *client, const struct ms_client_job *j
     return rc;
 }
 
+static bool is_whole(const struct ms_client *client) {
+    return ms_options_flag(client->options, MS_OPTION_FETCH_ZIP) ||
+           ms_options_flag(client->options, MS_OPTION_STEM_MP4);
+}
+
 static int fetch_job(struct ms_client *client, const char *id, struct ms_error *err) {
     struct ms_client_job job = {0};
     const char *out = ms_options_string(client->options, MS_OPTION_FETCH_OUT);
-    const bool zip = ms_options_flag(client->options, MS_OPTION_FETCH_ZIP);
+    const bool whole = is_whole(client);
     char *folder = NULL;
     char song[MS_FILE_NAME_BYTES];
     struct ms_json_writer *writer = ms_json_writer_new();
@@ -180,7 +195,7 @@ static int fetch_job(struct ms_client *client, const char *id, struct ms_error *
         goto out;
     ms_client_song_name(&job, song);
     folder = out != NULL ? strdup(out)
-             : zip       ? strdup("separated")
+             : whole     ? strdup("separated")
                          : ms_strdupf("separated/%s", song);
     if (folder == NULL) {
         rc = no_memory(err);
@@ -188,8 +203,8 @@ static int fetch_job(struct ms_client *client, const char *id, struct ms_error *
     }
     ms_json_begin_object(writer, NULL);
     ms_json_put_string(writer, "id", id);
-    rc = zip ? fetch_archive(client, &job, folder, song, writer, err)
-             : fetch_stems(client, &job, folder, writer, err);
+    rc = whole ? fetch_whole(client, &job, folder, song, writer, err)
+               : fetch_stems(client, &job, folder, writer, err);
     ms_json_end_object(writer);
     if (rc == 0)
         print_json(client, writer);
@@ -211,8 +226,11 @@ static int run_fetch(const struct ms_call *call) {
     int rc = ms_client_check_ids(&client, &err);
     if (rc == 0)
         rc = ms_client_format(client.options, &format, &err);
+    if (rc == 0 && ms_options_flag(client.options, MS_OPTION_STEM_MP4) &&
+        (format != NULL || ms_options_flag(client.options, MS_OPTION_FETCH_ZIP)))
+        rc = ms_error_set(&err, MS_EUSAGE, "--stem-mp4 excludes --zip and the other formats");
     if (rc == 0 && count > 1 && ms_options_is_set(client.options, MS_OPTION_FETCH_OUT) &&
-        !ms_options_flag(client.options, MS_OPTION_FETCH_ZIP))
+        !is_whole(&client))
         rc = ms_error_set(
             &err, MS_EUSAGE,
             "--out: works with one job only; the stems of several would overwrite each other");
@@ -308,9 +326,9 @@ static int run_mix(const struct ms_call *call) {
 }
 
 static const enum ms_option_id fetch_option_ids[] = {
-    MS_OPTION_WAV,    MS_OPTION_MP3,   MS_OPTION_FLAC, MS_OPTION_OPUS,      MS_OPTION_M4A,
-    MS_OPTION_SERVER, MS_OPTION_TOKEN, MS_OPTION_WAIT, MS_OPTION_FETCH_ZIP, MS_OPTION_FETCH_OUT,
-    MS_OPTION_JSON,   MS_OPTION_QUIET, MS_OPTION_COUNT};
+    MS_OPTION_WAV,       MS_OPTION_MP3,   MS_OPTION_FLAC,  MS_OPTION_OPUS,      MS_OPTION_M4A,
+    MS_OPTION_SERVER,    MS_OPTION_TOKEN, MS_OPTION_WAIT,  MS_OPTION_FETCH_ZIP, MS_OPTION_STEM_MP4,
+    MS_OPTION_FETCH_OUT, MS_OPTION_JSON,  MS_OPTION_QUIET, MS_OPTION_COUNT};
 
 static const enum ms_option_id mix_option_ids[] = {
     MS_OPTION_SERVER,     MS_OPTION_TOKEN,   MS_OPTION_WAIT,  MS_OPTION_GAINS,   MS_OPTION_PAN,

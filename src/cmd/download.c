@@ -87,6 +87,7 @@ static int receive(struct transfer *transfer, struct ms_error *err) {
         .write = take,
         .max_bytes = download->bytes >= 0 ? download->bytes + (1 << 16) : MOST_BYTES,
         .context = transfer,
+        .stall_timeout_s = download->patience_s,
         .max_redirects = 3, /* to the S3 server, if msaas serve runs with --presign */
         .cancel = ms_cmd_interrupted(),
     };

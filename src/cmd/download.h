@@ -9,6 +9,7 @@ struct ms_download {
     const char *label;  /* of the progress bar, and in messages */
     const char *file;   /* over what stands there; "-": standard output */
     int64_t bytes;      /* < 0: not known */
+    int patience_s;     /* for the server to make it before the first byte comes; 0: 30 */
     const char *sha256; /* NULL: not known */
 };
 /* An error of the server is told in its words. MS_ECORRUPT: the bytes are others than was said. */

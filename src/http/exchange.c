@@ -223,6 +223,10 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
     call->exchange->stream = *stream;
 }
 
+int ms_http_scratch_file(const struct ms_http_call *call) {
+    return ms_http_file_new(call->exchange->server);
+}
+
 /* ---- the answer, on the loop ---- */
 
 static const char *reason_phrase(int status) {

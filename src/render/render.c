@@ -66,6 +66,7 @@ struct ms_render {
     const char *bytes; /* the encoder's, not given yet */
     size_t left;
     bool finished;
+    bool lent; /* the first block, by ms_render_next */
 
     /* The ring between both threads, guarded by `lock`. */
     pthread_mutex_t lock;
@@ -101,6 +102,10 @@ void ms_renders_free(struct ms_renders *renders) {
         return;
     (void)pthread_mutex_destroy(&renders->lock);
     free(renders);
+}
+
+const struct ms_store_options *ms_renders_store(const struct ms_renders *renders) {
+    return &renders->store;
 }
 
 static int enter(struct ms_renders *renders, struct ms_render *render, bool must,
@@ -215,7 +220,7 @@ static int open_parts(struct ms_render *render, struct ms_error *err) {
         render->frames = ms_media_frames(part->media);
     if (rc == 0 && render->frames < 0)
         rc = count_frames(render, first, &render->frames, err);
-    if (rc != 0)
+    if (rc != 0 || plan->raw)
         return rc;
     enum ms_audio_format format;
     rc = ms_audio_format_parse(plan->format, &format, err);
@@ -481,4 +486,19 @@ int ms_render_read(struct ms_render *render, void *buffer, size_t capacity, size
     render->left -= *size;
     note_read(render);
     return 0;
+}
+
+int ms_render_next(struct ms_render *render, const float *planes[2], size_t *frames,
+                   struct ms_error *err) {
+    const struct block *block;
+    note_read(render);
+    if (render->lent)
+        give_place(render);
+    const int rc = wait_for_block(render, &block, err);
+    render->lent = rc == 0 && block != NULL;
+    *frames = render->lent ? block->frames : 0;
+    planes[0] = render->lent ? block->left : NULL;
+    planes[1] = render->lent ? block->right : NULL;
+    note_read(render);
+    return rc;
 }

@@ -6,6 +6,12 @@ msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
 msaas_unit_tests(audio confine stream decode decode_refusals encode_stream)
 target_link_options(test_stream PRIVATE -Wl,--wrap=poll,--wrap=ms_monotonic_s)
+msaas_unit_tests(audio stem_mp4)
+msaas_unit_tests(render stem_file)
+foreach(name stem_mp4 stem_file)
+    target_compile_definitions(test_${name} PRIVATE
+        MP4_BOXES="${CMAKE_SOURCE_DIR}/test/tools/mp4_boxes.py")
+endforeach()
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow)
 msaas_unit_tests(store s3 sigv4)
