@@ -48,6 +48,9 @@ struct ms_http_call { /* borrowed, valid until the answer is complete; the body:
     void *context;    /* options.context of the server */
     struct ms_exchange *exchange;
 };
+/* Space for what whoever uses the server wants to keep with an exchange: zeros at first. */
+#define MS_HTTP_NOTES_BYTES 128
+void *ms_http_notes(const struct ms_exchange *exchange);
 const char *ms_http_header(const struct ms_http_call *call,
                            /* The name is compared without case. NULL: there is no such header. */
                            const char *name);

@@ -133,6 +133,10 @@ void ms_exchange_name(struct ms_exchange *exchange) {
         snprintf(exchange->request_id + 2 * i, 3, "%02x", random[i]);
 }
 
+void *ms_http_notes(const struct ms_exchange *exchange) {
+    return exchange->call.exchange->notes;
+}
+
 const char *ms_http_header(const struct ms_http_call *call, const char *name) {
     return ms_http_head_field(&call->exchange->head, name);
 }

@@ -66,6 +66,8 @@ struct ms_exchange {
     char *text;
     /* holds those of call.path and call.params; NULL: none yet */
     char *path;
+    /* see ms_http_notes */
+    max_align_t notes[MS_HTTP_NOTES_BYTES / sizeof(max_align_t)];
     char request_id[65];
     char peer[MS_IP_TEXT_BYTES];
     /* Who asks: of clients behind a proxy, and of those whose connection is closed already. It is
