@@ -19,6 +19,7 @@
 /* Body sizes 1 and 2 stand for the limit of a song in /apiv1 and /apiv2. */
 static const struct ms_http_route table[] = {
     {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0},
+    {"GET", "/openapi.json", ms_api_openapi, MS_HTTP_LOOP, 0},
     {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
     {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0},
     {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0},
