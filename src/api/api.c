@@ -96,6 +96,16 @@ void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
     options->context = api;
     options->error_body = ms_api_error_body;
     options->done = ms_api_done;
+    options->cors_asked =
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, "
+        "Last-Event-ID, Prefer, Range, Tus-Resumable, Upload-Checksum, Upload-Concat, "
+        "Upload-Defer-Length, Upload-Length, Upload-Metadata, Upload-Offset, "
+        "X-HTTP-Method-Override, X-Request-Id";
+    options->cors_exposed =
+        "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Preference-Applied, "
+        "RateLimit, RateLimit-Policy, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
+        "Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
+        "Upload-Offset, X-Request-Id";
 }
 
 void ms_api_set_draining(struct ms_api *api) {

@@ -30,7 +30,7 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
     ok = ok &&
          ms_song_request_v1(call->body, call->body_bytes, api->options.max_song_bytes, &request,
                             &problem) &&
-         ms_api_accept(api, &request, &job, &problem);
+         ms_api_accept(api, &request, NULL, &job, &problem);
     if (ok) {
         struct ms_json_writer *w = ms_json_writer_new();
         if (w != NULL) {
@@ -149,6 +149,8 @@ void ms_api_v1_track(const struct ms_http_call *call) {
  * Origin. Browsers say so in this header; other clients have none. */
 static bool is_foreign(const struct ms_http_call *call) {
     const char *site = ms_http_header(call, "Sec-Fetch-Site");
+    if (ms_http_is_foreign(call)) /* CORS or not */
+        return true;
     return site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
 }
 

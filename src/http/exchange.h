@@ -74,6 +74,8 @@ struct ms_exchange {
      * counted until the exchange is over. Else NULL */
     struct ms_client *client;
     struct ms_body body;
+    /* the Origin of a page of another origin that may ask; NULL: none does */
+    const char *foreign;
 
     /* The answer. */
     int status;               /* 0: none yet */
@@ -88,6 +90,9 @@ struct ms_exchange {
     size_t chunk_bytes;
     struct ms_http_outlet outlet; /* of the last pass() */
     int again_ms;
+    /* .close set: it is still to be called. is_put_off: after again_ms, as handler or look() said */
+    struct ms_http_later later;
+    bool is_put_off, is_last;
     int read_rc;
     struct ms_error read_err;
 };

@@ -435,8 +435,8 @@ static int find_note(struct sqlite *s, const char *key, int64_t now_ms, char **f
     put_text(statement, 1, key);
     put_int(statement, 2, now_ms);
     const int step = sqlite3_step(statement);
-    if (step == SQLITE_ROW && (*found = strdup((const char *)sqlite3_column_text(statement, 0))) ==
-                                  NULL)
+    if (step == SQLITE_ROW &&
+        (*found = strdup((const char *)sqlite3_column_text(statement, 0))) == NULL)
         rc = ms_error_set(err, MS_ENOMEM, "no memory for a note");
     else if (step != SQLITE_ROW && step != SQLITE_DONE)
         rc = ms_sqlite_failed(s, err);
