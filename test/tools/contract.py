@@ -1,6 +1,5 @@
 """The contract, src/api/openapi.json, and whether an exchange keeps to it."""
 
-import functools
 import json
 import pathlib
 import re
@@ -48,10 +47,6 @@ class Contract:
             parameter = self.resolve(parameter)
             names[parameter["in"]].add(parameter["name"].lower())
         return names
-
-    @functools.lru_cache(maxsize=None)
-    def validator(self, name):
-        return self.validator_of({"$ref": f"#/components/schemas/{name}"})
 
     def validator_of(self, schema):
         return jsonschema.Draft202012Validator(schema, resolver=self.resolver)
@@ -132,7 +127,12 @@ class Contract:
         return faults
 
     def faults_of_events(self, schema, text):
-        validator = self.validator_of(schema)
-        return [f"event: {error.message}"
-                for data in re.findall(r"^data: ?(.*)$", text, re.M)
-                for error in validator.iter_errors(json.loads(data))]
+        faults = []
+        content = self.resolve(schema)["properties"]["data"]["contentSchema"]
+        for block in text.split("\n\n"):
+            event = dict(re.findall(r"^(\w+): ?(.*)$", block, re.M))
+            if event:
+                errors = [*self.validator_of(schema).iter_errors(event),
+                          *self.validator_of(content).iter_errors(json.loads(event["data"]))]
+                faults += [f"event: {error.message}" for error in errors]
+        return faults
