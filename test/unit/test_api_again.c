@@ -114,11 +114,14 @@ static void the_second_waits_for_the_first(void **state) {
                    409, "idempotency_key_in_use");
     expect_empty();
     ms_api_give_back(api, link); /* a handler's, from now on */
-    ms_api_key_end(api, &key, "{}");
+    char *said = NULL;
+    assert_int_equal(ms_job_to_public_json(&job, &said, &err), 0);
+    ms_api_key_end(api, &key, said);
     struct answer again = send_song("/apiv2/jobs", "Idempotency-Key: three\r\n", song, size);
     expect("answered there", &again, 202);
-    assert_string_equal(again.body, "{}");
+    assert_string_equal(again.body, said);
     answer_free(&again);
+    free(said);
     ms_job_fini(&job);
     expect_empty();
 }
@@ -273,10 +276,6 @@ static void conditions_are_obeyed(void **state) {
     answer = get_stem(id, "GET", "If-Match: *\r\n");
     expect("any", &answer, 200);
     answer_free(&answer);
-    answer = call_at(peer.port, "GET", "/apiv2/jobs", "If-Match: \"a\"\r\n", NULL, 0);
-    expect("a list has no tag", &answer, 200);
-    answer_free(&answer);
-
     (void)snprintf(line, sizeof line, "If-Match: %s\r\n", now);
     answer = get_job("DELETE", id, line);
     expect("DELETE", &answer, 204);
