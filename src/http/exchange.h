@@ -83,6 +83,8 @@ struct ms_exchange {
     struct evbuffer *content; /* NULL: none */
     char *content_type;
     bool out_of_memory;
+    /* again_ms from now on `later` is asked, for the last time */
+    bool is_put_off, is_last;
     /* .read or .pass set: the answer is a stream; .close set: it is still to be called */
     struct ms_http_stream stream;
     int64_t streamed_bytes;
@@ -90,10 +92,8 @@ struct ms_exchange {
     size_t chunk_bytes;
     struct ms_http_outlet outlet; /* of the last pass() */
     int again_ms;
-    /* .close set: it is still to be called. is_put_off: after again_ms, as handler or look() said */
-    struct ms_http_later later;
-    bool is_put_off, is_last;
     int read_rc;
+    struct ms_http_later later; /* .close set: it is still to be called */
     struct ms_error read_err;
 };
 

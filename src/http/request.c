@@ -23,6 +23,7 @@
 #define DROP_BYTES (64 << 10) /* of a body that the route does not accept */
 #define RATE_S 2              /* the least that a body's rate is measured over */
 #define AGAIN_MS 100
+#define GUESS_BYTES 256 /* of a head that is refused */
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
@@ -220,14 +221,16 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
     return e;
 }
 
-/* Answers bytes that could not be read as a request. */
+/* Answers bytes that could not be read as a request. HEAD gets no body all the same, and each API
+ * its own form of errors. */
 static void refuse(struct ms_connection *c, int status, const char *reason) {
-    const bool is_head = c->in_bytes >= 5 && memcmp(c->in, "HEAD ", 5) == 0;
-    if (begin_exchange(c, 0) == NULL)
+    const size_t most = c->in_bytes < GUESS_BYTES ? c->in_bytes : GUESS_BYTES;
+    struct ms_exchange *e = begin_exchange(c, most);
+    if (e == NULL)
         return;
-    ms_exchange_name(c->exchange);
-    if (is_head) /* without a body, also when it is refused */
-        c->exchange->call.method = c->exchange->head.method = "HEAD";
+    ms_http_guess_line(e->text, &e->head);
+    ms_exchange_name(e);
+    e->call.method = e->head.method;
     ms_answer_send_error(c, status, reason, true);
 }
 
