@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "expiry.h"
+#include "idempotency.h"
 #include "jobs.h"
 #include "msaas/log.h"
 #include "msaas/objects.h"
@@ -180,8 +181,8 @@ static bool check_cost(const struct ms_api *api, const struct ms_song_request *r
            ms_problem_set(problem, 422, "too_costly", "%.390s", err.text);
 }
 
-bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
-                   struct ms_problem *problem) {
+bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_api_key *key,
+                   struct ms_job *now, struct ms_problem *problem) {
     struct ms_error err = {0};
     int label_count = 0;
     if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
@@ -199,7 +200,11 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
     struct ms_api_link *link = NULL;
     if (check_cost(api, request, &job, problem))
         link = ms_api_borrow(api, problem);
-    const bool ok = link != NULL && submit(api, link, request, &job, label_count, now, problem);
+    bool ok = link != NULL && (key == NULL || ms_api_key_begin(link, key, &job, problem));
+    if (ok && key != NULL && key->answer != NULL)
+        memcpy(now->id, job.id, sizeof now->id);
+    else
+        ok = ok && submit(api, link, request, &job, label_count, now, problem);
     ms_api_give_back(api, link);
     ms_job_fini(&job);
     return ok;

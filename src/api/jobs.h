@@ -4,10 +4,13 @@
 
 #include "link.h"
 
+struct ms_api_key;
+
 /* Checks the request, stores the song and puts the job into the queue. *now: the job as it is then;
- * the caller calls ms_job_fini. */
-bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
-                   struct ms_problem *problem);
+ * the caller calls ms_job_fini. key: of the request, zero or NULL where it has none; if it gets an
+ * answer, that is the answer, and *now has nothing but the id. */
+bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_api_key *key,
+                   struct ms_job *now, struct ms_problem *problem);
 /* 404 also if id is not a valid id. *job is owned by the caller. */
 bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
                  struct ms_problem *problem);

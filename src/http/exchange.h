@@ -76,6 +76,8 @@ struct ms_exchange {
     struct ms_client *client;
     struct ms_body body;
     enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
+    /* the Origin of a page of another origin that may ask; NULL: none does */
+    const char *foreign;
 
     /* The answer. */
     int status;               /* 0: none yet */
@@ -90,6 +92,9 @@ struct ms_exchange {
     size_t chunk_bytes;
     struct ms_http_outlet outlet; /* of the last pass() */
     int again_ms;
+    /* .close set: it is still to be called. is_put_off: after again_ms, as handler or look() said */
+    struct ms_http_later later;
+    bool is_put_off, is_last;
     int read_rc;
     struct ms_error read_err;
 };

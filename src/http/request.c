@@ -12,6 +12,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "cors.h"
 #include "forwarded.h"
 #include "msaas/metrics.h"
 #include "msaas/networks.h"
@@ -209,6 +210,10 @@ static void find_route(struct ms_connection *c) {
     const struct ms_http_server_options *options = &c->server->options;
     char allow[128];
     int status;
+    if (!has_body_of(e) && ms_cors_preflight(e)) {
+        ms_answer_send(c);
+        return;
+    }
     e->route = ms_http_route_find(options->routes, e->head.method, e->call.path, &status, allow,
                                   sizeof allow);
     if (e->route == NULL) {
@@ -289,9 +294,13 @@ static bool admit(struct ms_connection *c) {
     struct ms_http_server *server = c->server;
     const bool proxied = ms_networks_hold(server->options.trusted_proxies, c->ip);
     const bool has_body = has_body_of(e);
-    const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts};
+    const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts,
+                                          server->options.cors_origins};
     const char *reason = NULL;
     const int status = ms_origin_judge(&e->head, &rules, proxied, &reason);
+    if (status == 0)
+        e->foreign = ms_origin_foreign(&e->head, proxied);
+    ms_cors_add_headers(e);
     if (status != 0) {
         ms_answer_send_error(c, status, reason, has_body);
         return false;

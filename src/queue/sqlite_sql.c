@@ -4,6 +4,11 @@
 /* With place, those that wait are counted without a look at the table. */
 #define WAITING_FOR "CREATE INDEX jobs_waiting_for ON jobs (model, seq, place) WHERE place = 0;"
 
+#define NOTES                                                                                      \
+    "CREATE TABLE notes (key TEXT PRIMARY KEY, note TEXT NOT NULL, until INTEGER NOT NULL)"        \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE INDEX notes_until ON notes (until);"
+
 /* seq orders the waiting ones: the smallest is served next. */
 const char ms_sqlite_schema[] =
     "CREATE TABLE jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, doc TEXT NOT NULL,"
@@ -19,8 +24,8 @@ const char ms_sqlite_schema[] =
     "CREATE INDEX jobs_created ON jobs (created, id);"
     "CREATE INDEX jobs_state ON jobs (state, created, id);"
     "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
-    "PRAGMA user_version = 4;";
+    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);" NOTES
+    "PRAGMA user_version = 5;";
 
 const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
     /* Where the new columns are 0, the document rules. */
@@ -35,6 +40,7 @@ const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
           "PRAGMA user_version = 3;",
     [3] = "ALTER TABLE jobs DROP COLUMN attempt;"
           "DROP INDEX jobs_waiting_for;" WAITING_FOR "PRAGMA user_version = 4;",
+    [4] = NOTES "PRAGMA user_version = 5;",
 };
 
 /* A row by each table and index, so that a damaged file shows. */
@@ -47,7 +53,8 @@ const char ms_sqlite_touch[] =
     " (SELECT id FROM jobs WHERE due > 0 ORDER BY due LIMIT 1),"
     " (SELECT id FROM jobs ORDER BY created DESC, id DESC LIMIT 1),"
     " (SELECT id FROM jobs WHERE state = 0 ORDER BY created DESC, id DESC LIMIT 1),"
-    " (SELECT name FROM models LIMIT 1), (SELECT line FROM log ORDER BY seq LIMIT 1)";
+    " (SELECT name FROM models LIMIT 1), (SELECT note FROM notes ORDER BY until LIMIT 1),"
+    " (SELECT line FROM log ORDER BY seq LIMIT 1)";
 
 /* A record as read_record of sqlite.c takes it. */
 #define RECORD                                                                                     \
@@ -117,6 +124,12 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
              " (SELECT min(created) FROM jobs WHERE state = 0)", /* queued: its index has it */
     [WAITING_BY_MODEL] = "SELECT model, count(*) FROM jobs WHERE place = 0 AND model <> ''"
                          " GROUP BY model",
+    /* ?2 in the place of ?3, until ?4; ?5: now. */
+    [NOTE] = "INSERT INTO notes SELECT ?1, ?2, ?4"
+             " WHERE ifnull((SELECT note FROM notes WHERE key = ?1 AND until > ?5), '') IN (?2, ?3)"
+             " ON CONFLICT (key) DO UPDATE SET note = excluded.note, until = excluded.until",
+    [NOTE_FIND] = "SELECT note FROM notes WHERE key = ?1 AND until > ?2 AND note <> ''",
+    [NOTES_LAPSE] = "DELETE FROM notes WHERE until <= ?1",
     [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
     [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
     [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",

@@ -6,7 +6,7 @@ msaas_unit_tests(job job)
 msaas_unit_tests(audio confine stream decode decode_refusals)
 target_link_options(test_stream PRIVATE -Wl,--wrap=poll,--wrap=ms_monotonic_s)
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
-                 http_limits http_flow)
+                 http_limits http_flow http_later cors)
 msaas_unit_tests(store s3 sigv4)
 msaas_unit_tests(notify webhook)
 
@@ -25,7 +25,11 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals sniff song_length waiting)
+msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals api_again
+                 sniff song_length waiting)
+set_tests_properties(unit_api unit_api_gone unit_api_health unit_api_refusals unit_api_again
+                     PROPERTIES FIXTURES_REQUIRED exchanges
+                     ENVIRONMENT E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 
