@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "msaas/account.h"
 #include "msaas/http_server.h"
 #include "msaas/job.h"
 #include "msaas/metrics.h"
@@ -27,6 +28,12 @@ struct ms_api_disk {   /* a disk that must not be full */
 };
 #define MS_API_DISKS 3
 
+enum ms_api_v1 {                  /* who may use /apiv1 where there are accounts */
+                 MS_API_V1_TOKEN, /* accounts, as elsewhere */
+                 MS_API_V1_OPEN,  /* everybody: jobs without an owner */
+                 MS_API_V1_OFF,   /* nobody: it is not there, with or without accounts */
+};
+
 struct ms_api_options {
     const char *queue_url;
     struct ms_store_options store;
@@ -44,6 +51,9 @@ struct ms_api_options {
     /* Jobs are queued as JSON that the workers of the course's programs read, and songs are stored
      * under both their names. */
     bool course_items;
+    /* Who may ask. Borrowed, must outlive the API; NULL: everybody */
+    struct ms_accounts *accounts;
+    enum ms_api_v1 v1;
 };
 
 struct ms_api;

@@ -29,6 +29,7 @@ extern const struct ms_command ms_cmd_queue;
 extern const struct ms_command ms_cmd_rm;
 extern const struct ms_command ms_cmd_health;
 extern const struct ms_command ms_cmd_config;
+extern const struct ms_command ms_cmd_token;
 
 /* Parses the options of the call. True: there is work to do; the caller frees *out. False: --help
  * was printed, or an error was reported; the command returns *exit_code. */

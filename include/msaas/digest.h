@@ -1,8 +1,9 @@
-/* SHA-2 digests (FIPS 180-4), HMAC (RFC 2104) on OpenSSL, and random bytes. Any thread; one object
- * serves one thread at a time. */
+/* SHA-2 digests (FIPS 180-4), HMAC (RFC 2104), scrypt on OpenSSL, and random bytes. Any thread; one
+ * object serves one thread at a time. */
 #ifndef MSAAS_DIGEST_H
 #define MSAAS_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,24 @@ MS_MUST_CHECK int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA22
 MS_MUST_CHECK int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
                                  unsigned char mac[MS_SHA256_BYTES], struct ms_error *err);
 
+/* scrypt (RFC 7914) of the bytes, raw: N is 2^log_n. Takes 128 * r * 2^log_n bytes of memory and,
+ * by intent, time: tens of milliseconds with log_n 14 and r 8. MS_ENOMEM: these parameters take
+ * more than 64 MiB. */
+#define MS_SCRYPT_BYTES 32
+struct ms_scrypt {
+    int log_n, r, p;
+};
+MS_MUST_CHECK int ms_scrypt(const struct ms_scrypt *cost, const void *bytes, size_t size,
+                            const void *salt, size_t salt_size, unsigned char out[MS_SCRYPT_BYTES],
+                            struct ms_error *err);
+
+/* Lower-case; hex has room for 2 * size + 1. */
+void ms_hex(const void *bytes, size_t size, char *hex);
+
+/* Whether the bytes are the same, in a time that does not tell where they differ. */
+bool ms_same_bytes(const void *a, const void *b, size_t size);
+
+MS_MUST_CHECK int ms_random_bytes(void *bytes, size_t size, struct ms_error *err);
 /* `digits` random lower-case hex digits and a NUL, fit for tokens and secrets. */
 MS_MUST_CHECK int ms_random_hex(char *hex, size_t digits, struct ms_error *err);
 

@@ -45,6 +45,7 @@ struct ms_http_call { /* borrowed, valid until the answer is complete; the body:
     /* the client's X-Request-Id if it is valid, else a new one; in answer and logs */
     const char *request_id;
     const char *peer; /* address of the client, also behind a trusted proxy */
+    bool is_https;    /* the client speaks TLS with a trusted proxy, which says so */
     void *context;    /* options.context of the server */
     struct ms_exchange *exchange;
 };
@@ -136,6 +137,13 @@ struct ms_http_route {
     int64_t max_body_bytes;
 };
 
+/* Whether a request may go on. */
+enum ms_http_verdict {
+    MS_HTTP_ADMIT,
+    MS_HTTP_REFUSE, /* the call has its answer */
+    MS_HTTP_BLOCKS, /* to decide it would block: asked again where it may */
+};
+
 struct ms_http_server_options {
     const char *host; /* "0.0.0.0", "127.0.0.1", "::" */
     /* 0: any free one, see ms_http_server_port */
@@ -143,6 +151,11 @@ struct ms_http_server_options {
     /* ended by a NULL method. An unknown path is answered 404, an unknown method 405 with Allow */
     const struct ms_http_route *routes;
     void *context;
+    /* Asked when the head of a request for this route was read, before its body is: on the loop
+     * with may_block false, and then perhaps on a thread of the pool with may_block true. NULL: all
+     * are admitted. */
+    enum ms_http_verdict (*admit)(const struct ms_http_call *call,
+                                  const struct ms_http_route *route, bool may_block);
     /* of the slow pool; the other pool has half as many; 0: 8 */
     int threads;
     /* how long a request may wait for a thread before it is answered 503; a stream that waits three

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "handlers.h"
 #include "link.h"
 #include "reply.h"
@@ -16,38 +17,56 @@
 
 /* ---- routes ---- */
 
-/* Body sizes 1 and 2 stand for the limit of a song in /apiv1 and /apiv2. */
-static const struct ms_http_route table[] = {
-    {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0},
-    {"GET", "/openapi.json", ms_api_openapi, MS_HTTP_LOOP, 0},
-    {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0},
-    {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0},
-    {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0},
-    {"POST", "/apiv1/separate", ms_api_v1_separate, MS_HTTP_SLOW, 1},
-    {"GET", "/apiv1/queue", ms_api_v1_queue, MS_HTTP_POOL, 0},
-    {"GET", "/apiv1/queue/", ms_api_v1_queue, MS_HTTP_POOL, 0},
-    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, MS_HTTP_SLOW, 0},
-    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
-    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0},
-    {"POST", "/apiv2/jobs", ms_api_v2_submit, MS_HTTP_SLOW, 2},
-    {"GET", "/apiv2/jobs", ms_api_v2_list, MS_HTTP_POOL, 0},
-    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, MS_HTTP_POOL, 0},
-    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, MS_HTTP_SLOW, 0},
-    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0},
-    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0},
-    {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0},
-    {NULL, NULL, NULL, MS_HTTP_POOL, 0},
+/* Which scopes may ask; any of them is enough. A route without one does not compile. */
+#define OPEN MS_API_OPEN
+#define SUBMIT MS_SCOPE_SUBMIT
+#define READ MS_SCOPE_READ
+#define ADMIN MS_SCOPE_ADMIN
+#define ANY (SUBMIT | READ | ADMIN)
+
+struct route {
+    const char *method, *pattern;
+    void (*handle)(const struct ms_http_call *call);
+    enum ms_http_where where;
+    int64_t max_body_bytes; /* 1 and 2 stand for the limit of a song in /apiv1 and /apiv2 */
+    unsigned scopes;
 };
-_Static_assert(sizeof table / sizeof *table <= MS_API_ROUTES, "MS_API_ROUTES is too small");
+
+static const struct route table[] = {
+    {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/openapi.json", ms_api_openapi, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0, OPEN},
+    {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0, ADMIN},
+    {"POST", "/apiv1/separate", ms_api_v1_separate, MS_HTTP_SLOW, 1, SUBMIT},
+    {"GET", "/apiv1/queue", ms_api_v1_queue, MS_HTTP_POOL, 0, READ},
+    {"GET", "/apiv1/queue/", ms_api_v1_queue, MS_HTTP_POOL, 0, READ},
+    {"GET", "/apiv1/track/{}/{}", ms_api_v1_track, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0, SUBMIT},
+    {"DELETE", "/apiv1/remove/{}/{}", ms_api_v1_remove, MS_HTTP_SLOW, 0, SUBMIT},
+    {"POST", "/apiv2/jobs", ms_api_v2_submit, MS_HTTP_SLOW, 2, SUBMIT},
+    {"GET", "/apiv2/jobs", ms_api_v2_list, MS_HTTP_POOL, 0, READ},
+    {"GET", "/apiv2/jobs/{}", ms_api_v2_get, MS_HTTP_POOL, 0, READ},
+    {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, MS_HTTP_SLOW, 0, SUBMIT},
+    {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0, READ},
+    {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0, ANY},
+    {"POST", "/apiv2/session", ms_api_v2_session_begin, MS_HTTP_LOOP, 0, ANY},
+    {"DELETE", "/apiv2/session", ms_api_v2_session_end, MS_HTTP_LOOP, 0, OPEN},
+};
+_Static_assert(sizeof table / sizeof *table < MS_API_ROUTES, "MS_API_ROUTES is too small");
 
 static void fill_routes(struct ms_api *api) {
     const int64_t song = api->options.max_song_bytes;
-    memcpy(api->routes, table, sizeof table);
-    for (struct ms_http_route *route = api->routes; route->method != NULL; route++) {
-        if (route->max_body_bytes == 1) /* base64 */
-            route->max_body_bytes = song + song / 3 + FORM_BYTES;
-        else if (route->max_body_bytes == 2)
-            route->max_body_bytes = song + FORM_BYTES;
+    const int64_t bodies[] = {0, song + song / 3 + FORM_BYTES /* base64 */, song + FORM_BYTES};
+    int count = 0;
+    for (const struct route *from = table; from < table + sizeof table / sizeof *table; from++) {
+        if (api->options.v1 == MS_API_V1_OFF && ms_api_is_v1(from->pattern))
+            continue;
+        api->routes[count] = (struct ms_http_route){
+            from->method, from->pattern, from->handle, from->where,
+            from->max_body_bytes <= 2 ? bodies[from->max_body_bytes] : from->max_body_bytes};
+        api->scopes[count++] = from->scopes;
     }
 }
 
@@ -94,6 +113,7 @@ void ms_api_free(struct ms_api *api) {
 void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
     options->routes = api->routes;
     options->context = api;
+    options->admit = api->options.accounts != NULL ? ms_api_admit : NULL;
     options->error_body = ms_api_error_body;
     options->done = ms_api_done;
     options->cors_asked =
@@ -105,7 +125,7 @@ void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
         "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Preference-Applied, "
         "RateLimit, RateLimit-Policy, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
         "Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
-        "Upload-Offset, X-Request-Id";
+        "Upload-Offset, WWW-Authenticate, X-Request-Id";
 }
 
 void ms_api_set_draining(struct ms_api *api) {

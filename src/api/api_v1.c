@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
@@ -145,15 +146,6 @@ void ms_api_v1_track(const struct ms_http_call *call) {
     ms_job_fini(&job);
 }
 
-/* A page of somebody else's can have a browser GET anything, as an image or a link, and without
- * Origin. Browsers say so in this header; other clients have none. */
-static bool is_foreign(const struct ms_http_call *call) {
-    const char *site = ms_http_header(call, "Sec-Fetch-Site");
-    if (ms_http_is_foreign(call)) /* CORS or not */
-        return true;
-    return site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
-}
-
 void ms_api_v1_remove(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
     if (strcmp(call->method, "HEAD") == 0) { /* GET removes, as in the course; HEAD must not */
@@ -161,7 +153,9 @@ void ms_api_v1_remove(const struct ms_http_call *call) {
         return;
     }
     struct ms_problem problem;
-    if (is_foreign(call)) {
+    /* A page of somebody else's can have a browser GET anything, as an image or a link, and without
+     * Origin. */
+    if (ms_api_is_foreign(call)) {
         (void)ms_problem_set(&problem, 403, "foreign_origin",
                              "the request comes from a web page of another origin");
         ms_api_reply_problem(call, &problem);

@@ -16,6 +16,8 @@ void ms_api_v2_erase(const struct ms_http_call *call);
 void ms_api_v2_events(const struct ms_http_call *call);
 void ms_api_v2_stem(const struct ms_http_call *call);
 void ms_api_v2_models(const struct ms_http_call *call);
+void ms_api_v2_session_begin(const struct ms_http_call *call);
+void ms_api_v2_session_end(const struct ms_http_call *call);
 void ms_api_openapi(const struct ms_http_call *call);
 void ms_api_page(const struct ms_http_call *call);
 void ms_api_healthz(const struct ms_http_call *call);

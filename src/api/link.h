@@ -12,7 +12,7 @@
 #include "reply.h"
 #include "waiting.h"
 
-#define MS_API_ROUTES 24
+#define MS_API_ROUTES 64
 
 struct ms_api_link { /* connections to queue and store, for one thread */
     struct ms_queue *queue;
@@ -28,7 +28,8 @@ struct ms_api_look { /* the stems of a job were there; good until then */
 
 struct ms_api {
     struct ms_api_options options;
-    struct ms_http_route routes[MS_API_ROUTES];
+    struct ms_http_route routes[MS_API_ROUTES]; /* ended by a NULL method */
+    unsigned scopes[MS_API_ROUTES];             /* of the accounts that may ask for each */
     atomic_bool draining;
     /* the warning of a queue that may lose jobs */
     atomic_bool warned;

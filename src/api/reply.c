@@ -56,6 +56,7 @@ bool ms_problem_of_store(struct ms_problem *problem, const struct ms_error *err)
 static const char *title_of(int status) {
     switch (status) {
     case 400: return "Bad Request";
+    case 401: return "Unauthorized";
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";

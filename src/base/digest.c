@@ -1,10 +1,11 @@
-/* SHA-2 and HMAC by OpenSSL, random bytes from the kernel. Owns its running digests. Any thread;
- * one thread at a time for each object. */
+/* SHA-2, HMAC and scrypt by OpenSSL, random bytes from the kernel. Owns its running digests. Any
+ * thread; one thread at a time for each object. */
 #include "msaas/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdbool.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define SCRYPT_MEMORY_BYTES (UINT64_C(64) << 20)
 
 struct ms_sha256 {
     EVP_MD_CTX *context;
@@ -127,19 +130,46 @@ int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t s
     return 0;
 }
 
-int ms_random_hex(char *hex, size_t digits, struct ms_error *err) {
-    unsigned char raw[64]; /* up to 256 bytes come whole, whatever signals arrive */
-    hex[0] = '\0';
-    for (size_t done = 0; done < digits;) {
-        size_t some = digits - done < 2 * sizeof raw ? digits - done : 2 * sizeof raw;
-        ssize_t got = getrandom(raw, sizeof raw, 0);
+int ms_scrypt(const struct ms_scrypt *cost, const void *bytes, size_t size, const void *salt,
+              size_t salt_size, unsigned char out[MS_SCRYPT_BYTES], struct ms_error *err) {
+    if (EVP_PBE_scrypt(bytes, size, salt, salt_size, UINT64_C(1) << cost->log_n, (uint64_t)cost->r,
+                       (uint64_t)cost->p, SCRYPT_MEMORY_BYTES, out, MS_SCRYPT_BYTES) != 1)
+        return ms_error_set(err, MS_ENOMEM, "OpenSSL could not compute scrypt with N=2^%d, r=%d",
+                            cost->log_n, cost->r);
+    return 0;
+}
+
+void ms_hex(const void *bytes, size_t size, char *hex) {
+    to_hex(bytes, 2 * size, hex);
+}
+
+bool ms_same_bytes(const void *a, const void *b, size_t size) {
+    return CRYPTO_memcmp(a, b, size) == 0;
+}
+
+int ms_random_bytes(void *bytes, size_t size, struct ms_error *err) {
+    for (size_t done = 0; done < size;) {
+        const ssize_t got = getrandom((unsigned char *)bytes + done, size - done, 0);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got != (ssize_t)sizeof raw)
+        if (got <= 0)
             return ms_error_set(err, MS_EINTERNAL, "no random bytes: %s", strerror(errno));
-        to_hex(raw, some, hex + done);
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+int ms_random_hex(char *hex, size_t digits, struct ms_error *err) {
+    unsigned char raw[64];
+    int rc = 0;
+    hex[0] = '\0';
+    for (size_t done = 0; rc == 0 && done < digits;) {
+        const size_t some = digits - done < 2 * sizeof raw ? digits - done : 2 * sizeof raw;
+        rc = ms_random_bytes(raw, sizeof raw, err);
+        if (rc == 0)
+            to_hex(raw, some, hex + done);
         done += some;
     }
     explicit_bzero(raw, sizeof raw);
-    return 0;
+    return rc;
 }

@@ -10,12 +10,25 @@
 #include "msaas/sys.h"
 #include "msaas/url.h"
 
+#define MAX_HEADERS 14
 #define POLL_MS 300 /* between two requests for a job, at first */
 #define POLL_MAX_MS 2000
 #define PATIENCE_S 120 /* how long to wait for a server that does not answer */
 
+static bool is_fit_for_header(const char *token) {
+    for (; *token > ' ' && *token < 0x7f; token++)
+        ;
+    return *token == '\0';
+}
+
 int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
+    const char *token = ms_options_string(options, MS_OPTION_TOKEN);
     struct ms_url url;
+    if (token != NULL && !is_fit_for_header(token)) {
+        char whence[MS_OPTION_ORIGIN_BYTES];
+        return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_TOKEN, whence),
+                              "must be one token, without blanks or line breaks");
+    }
     if (ms_url_parse(ms_options_string(options, MS_OPTION_SERVER), &url, NULL) == 0 &&
         (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
         url.host[0] != '\0')
@@ -34,7 +47,10 @@ static int init(struct ms_client *client, struct ms_error *err) {
     while (length > 0 && server[length - 1] == '/')
         length--;
     client->server = strndup(server, length);
-    if (client->server == NULL)
+    const char *token = ms_options_string(client->options, MS_OPTION_TOKEN);
+    if (token != NULL)
+        client->authorization = ms_strdupf("Authorization: Bearer %s", token);
+    if (client->server == NULL || (token != NULL && client->authorization == NULL))
         return ms_error_set(err, MS_ENOMEM, "no memory for a name");
     (void)ms_cmd_interrupted();
     return ms_http_client_new(&client->http, err);
@@ -65,11 +81,26 @@ int ms_client_end(struct ms_client *client, const char *command_name, int rc,
         exit_code = ms_cmd_failed(command_name, err);
     ms_http_client_free(client->http);
     free(client->server);
+    free(client->authorization);
     ms_options_free(client->options);
     return exit_code;
 }
 
 /* ---- calls ---- */
+
+int ms_client_send(struct ms_client *client, struct ms_http_request request,
+                   struct ms_http_response *response, struct ms_error *err) {
+    const char *headers[MAX_HEADERS + 2] = {NULL};
+    int count = 0;
+    for (; request.headers != NULL && request.headers[count] != NULL; count++) {
+        if (count == MAX_HEADERS)
+            return ms_error_set(err, MS_EINTERNAL, "more than %d headers", MAX_HEADERS);
+        headers[count] = request.headers[count];
+    }
+    headers[count] = client->authorization; /* NULL: the end */
+    request.headers = headers;
+    return ms_http_send(client->http, &request, response, err);
+}
 
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err) {
     if (rc != MS_ENET)
@@ -114,6 +145,9 @@ static int refused(const struct ms_client *client, const struct ms_http_response
         (void)ms_error_set(err, code, "%s answered with status %d, but not as an msaas server does",
                            server, status);
     }
+    if (status == 401)
+        ms_error_append(err, "; the token for it goes into MSAAS_TOKEN, or into a file for "
+                             "--token-file");
     ms_json_free(problem);
     return code;
 }
@@ -126,8 +160,7 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
     request.url = url;
     request.cancel = ms_cmd_interrupted();
     struct ms_http_response response;
-    int rc =
-        ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
+    int rc = ms_client_unreachable(client, ms_client_send(client, request, &response, err), err);
     if (rc == 0 && (response.status < 200 || response.status > 299))
         rc = refused(client, &response, err);
     if (rc == 0 && out != NULL) {

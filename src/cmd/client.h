@@ -14,7 +14,8 @@
 struct ms_client {
     struct ms_options *options;
     struct ms_http_client *http;
-    char *server; /* --server without a slash at its end */
+    char *server;        /* --server without a slash at its end */
+    char *authorization; /* the header with the token; NULL: there is no token */
     struct ms_report report;
     bool json;
 };
@@ -23,7 +24,7 @@ struct ms_client {
  * *exit_code. */
 MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, const struct ms_call *call,
                                    int *exit_code);
-/* Whether --server is a usable URL. */
+/* Whether --server is a usable URL, and the token fit for a header. */
 MS_MUST_CHECK int ms_client_check_server(const struct ms_options *options, struct ms_error *err);
 /* Reports err if rc is not 0 and frees the client. Returns the exit code. */
 int ms_client_end(struct ms_client *client, const char *command_name, int rc,
@@ -35,7 +36,10 @@ int ms_client_end(struct ms_client *client, const char *command_name, int rc,
 MS_MUST_CHECK int ms_client_call(struct ms_client *client, const char *path,
                                  struct ms_http_request request, struct ms_json **out,
                                  struct ms_error *err);
-/* If rc (of ms_http_send) is MS_ENET, replaces the error by one that says which server cannot be
+/* Sends a request to an address on the server, with the token. As ms_http_send. */
+MS_MUST_CHECK int ms_client_send(struct ms_client *client, struct ms_http_request request,
+                                 struct ms_http_response *response, struct ms_error *err);
+/* If rc (of ms_client_send) is MS_ENET, replaces the error by one that says which server cannot be
  * reached, and what to do. Returns rc. */
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err);
 

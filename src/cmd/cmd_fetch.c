@@ -108,8 +108,7 @@ static int receive(struct ms_client *client, const char *id, const struct stem *
         .cancel = ms_cmd_interrupted(),
     };
     struct ms_http_response response;
-    int rc =
-        ms_client_unreachable(client, ms_http_send(client->http, &request, &response, err), err);
+    int rc = ms_client_unreachable(client, ms_client_send(client, request, &response, err), err);
     if (rc == 0 && response.status != 200) /* take() recorded the error */
         rc = ms_error_about(err, response.status == 404 ? MS_ENOTFOUND : MS_ECONFLICT, stem->name,
                             "the server answers with status %d", response.status);
@@ -273,9 +272,9 @@ static int run_fetch(const struct ms_call *call) {
 }
 
 static const enum ms_option_id option_ids[] = {
-    MS_OPTION_WAV,  MS_OPTION_MP3,    MS_OPTION_FLAC, MS_OPTION_OPUS,
-    MS_OPTION_M4A,  MS_OPTION_SERVER, MS_OPTION_WAIT, MS_OPTION_FETCH_OUT,
-    MS_OPTION_JSON, MS_OPTION_QUIET,  MS_OPTION_COUNT};
+    MS_OPTION_WAV,       MS_OPTION_MP3,    MS_OPTION_FLAC,  MS_OPTION_OPUS,
+    MS_OPTION_M4A,       MS_OPTION_SERVER, MS_OPTION_TOKEN, MS_OPTION_WAIT,
+    MS_OPTION_FETCH_OUT, MS_OPTION_JSON,   MS_OPTION_QUIET, MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_fetch = {
     .name = "fetch",

@@ -113,8 +113,8 @@ static int run_status(const struct ms_call *call) {
     return ms_client_end(&client, call->argv[0], rc, &err);
 }
 
-static const enum ms_option_id status_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
-                                                      MS_OPTION_COUNT};
+static const enum ms_option_id status_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_TOKEN,
+                                                      MS_OPTION_JSON, MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_status = {
     .name = "status",
@@ -243,8 +243,8 @@ static int run_queue(const struct ms_call *call) {
     return ms_client_end(&client, call->argv[0], rc, &err);
 }
 
-static const enum ms_option_id queue_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
-                                                     MS_OPTION_COUNT};
+static const enum ms_option_id queue_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_TOKEN,
+                                                     MS_OPTION_JSON, MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_queue = {
     .name = "queue",
@@ -286,7 +286,7 @@ static int run_rm(const struct ms_call *call) {
     return ms_client_end(&client, call->argv[0], rc, &err);
 }
 
-static const enum ms_option_id rm_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_JSON,
+static const enum ms_option_id rm_option_ids[] = {MS_OPTION_SERVER, MS_OPTION_TOKEN, MS_OPTION_JSON,
                                                   MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_rm = {

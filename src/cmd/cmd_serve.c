@@ -15,6 +15,7 @@
 #include "msaas/queue.h"
 #include "offer.h"
 #include "service.h"
+#include "token_watch.h"
 
 static const char usage[] =
     "Serves the REST API: accepts songs, queues them and hands out their stems. Any number\n"
@@ -104,6 +105,33 @@ static int start_admin(struct ms_listener *listener, struct ms_api *api,
     return rc == 0 ? 0 : ms_error_prefix(err, "--admin-port (MSAAS_ADMIN_PORT)");
 }
 
+static enum ms_api_v1 v1_access(const char *word) {
+    return strcmp(word, "open") == 0  ? MS_API_V1_OPEN
+           : strcmp(word, "off") == 0 ? MS_API_V1_OFF
+                                      : MS_API_V1_TOKEN;
+}
+
+/* The accounts of --tokens, and the watch over their file; both NULL without. */
+static int open_accounts(const struct ms_options *options, struct ms_accounts **accounts,
+                         struct ms_token_watch **watch, struct ms_error *err) {
+    const char *path = ms_options_string(options, MS_OPTION_TOKENS);
+    char origin[MS_OPTION_ORIGIN_BYTES];
+    if (path == NULL)
+        return 0;
+    if (ms_accounts_open(path, accounts, err) != 0)
+        return ms_error_prefix(err, "%s", ms_options_origin(options, MS_OPTION_TOKENS, origin));
+    return ms_token_watch_new(*accounts, watch, err);
+}
+
+static void warn_of_others(const char *host, const struct ms_accounts *accounts) {
+    uint8_t ip[16];
+    if (accounts == NULL && strcmp(host, "localhost") != 0 &&
+        !(ms_ip_parse(host, ip) && ms_ip_is_loopback(ip)))
+        ms_log(MS_LOG_WARN,
+               "other machines may ask, and nobody needs a token: whoever reaches this port may "
+               "list and erase all jobs. Give --tokens (MSAAS_TOKENS), or --host 127.0.0.1");
+}
+
 static int serve(struct ms_service *service, struct ms_error *err) {
     const struct ms_options *options = service->options;
     struct ms_offer offer = {0};
@@ -112,6 +140,8 @@ static int serve(struct ms_service *service, struct ms_error *err) {
     struct ms_logship *logship = NULL;
     struct ms_listener admin = {0};
     struct ms_networks *proxies = NULL;
+    struct ms_accounts *accounts = NULL;
+    struct ms_token_watch *watch = NULL;
     struct ms_http_server_options listen;
     char *scratch = NULL;
     int rc = plan_server(options, &listen, &proxies, err);
@@ -119,6 +149,8 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         rc = ms_service_make_place(options, MS_OPTION_SCRATCH, &scratch, err);
     if (rc == 0)
         rc = ms_offer_gather(options, &offer, err);
+    if (rc == 0)
+        rc = open_accounts(options, &accounts, &watch, err);
     if (rc != 0)
         goto out;
     listen.scratch_dir = scratch;
@@ -136,6 +168,8 @@ static int serve(struct ms_service *service, struct ms_error *err) {
                   {"scratch", scratch}},
         .min_free_bytes = ms_options_int(options, MS_OPTION_MIN_FREE_MB) * 1000000,
         .course_items = strcmp(ms_options_string(options, MS_OPTION_COURSE_ITEMS), "json") == 0,
+        .accounts = accounts,
+        .v1 = v1_access(ms_options_string(options, MS_OPTION_APIV1)),
     };
     rc = ms_api_new(&api_options, &api, err);
     if (rc != 0)
@@ -153,6 +187,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
     bool v6 = strchr(listen.host, ':') != NULL;
     ms_log(MS_LOG_INFO, "listening on http://%s%s%s:%d, model %s", v6 ? "[" : "", listen.host,
            v6 ? "]" : "", ms_http_server_port(server), offer.models[0].name);
+    warn_of_others(listen.host, accounts);
     rc = run_server(service, api, server, err);
     ms_log(MS_LOG_INFO, "stopped");
 out:
@@ -161,6 +196,8 @@ out:
     ms_listener_stop(&admin);
     ms_networks_free(proxies);
     ms_api_free(api);
+    ms_token_watch_free(watch);
+    ms_accounts_close(accounts);
     ms_offer_fini(&offer);
     free(scratch);
     return rc;
@@ -194,6 +231,8 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_ALLOWED_HOSTS,
                                                MS_OPTION_CORS_ORIGINS,
                                                MS_OPTION_TRUSTED_PROXIES,
+                                               MS_OPTION_TOKENS,
+                                               MS_OPTION_APIV1,
                                                MS_OPTION_MAX_CONNECTIONS,
                                                MS_OPTION_MAX_CLIENT_CONNECTIONS,
                                                MS_OPTION_MIN_RATE,

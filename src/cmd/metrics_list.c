@@ -2,6 +2,7 @@
  * listed here is not shown. */
 #include "metrics_list.h"
 
+#include "msaas/account.h"
 #include "msaas/api.h"
 #include "msaas/http_server.h"
 #include "msaas/queue.h"
@@ -13,6 +14,7 @@ struct ms_metric *const ms_cmd_metrics[] = {
     &ms_api_request_seconds,
     &ms_http_connections,
     &ms_http_refused,
+    &ms_accounts_checks,
     &ms_api_jobs,
     &ms_api_queue_depth,
     &ms_api_jobs_waiting,

@@ -127,7 +127,15 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "without cookies."},
     [MS_OPTION_TRUSTED_PROXIES] =
         {"trusted-proxies", 0, STRING, "CIDR,...", "MSAAS_TRUSTED_PROXIES", NULL, 0, 0,
-         "Reverse proxies whose Forwarded, X-Forwarded-For and X-Forwarded-Host are believed."},
+         "Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto are believed."},
+    [MS_OPTION_TOKENS] =
+        {"tokens", 0, STRING, "FILE", "MSAAS_TOKENS", NULL, 0, 0,
+         "File of the tokens that may ask, made by \"msaas token\"; it is read again when it "
+         "changes. Without it everybody may everything."},
+    [MS_OPTION_APIV1] =
+        {"apiv1", 0, CHOICE, "token|open|off", "MSAAS_APIV1", "token", 0, 0,
+         "Who may use /apiv1 where there are --tokens: who has a token, everybody, or nobody; off "
+         "shuts it without --tokens, too."},
     [MS_OPTION_MAX_CONNECTIONS] =
         {"max-connections", 0, INT, "N", "MSAAS_MAX_CONNECTIONS", "4096", 1, 1000000,
          "Connections at the same time. A new one takes the place of one on which nothing is "
@@ -206,6 +214,22 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                              "info", 0, 0, "Least severe level that is logged."},
     [MS_OPTION_SERVER] = {"server", 's', STRING, "URL", "MSAAS_SERVER", "http://localhost:5000", 0,
                           0, "Server to use."},
+    [MS_OPTION_TOKEN] =
+        {"token-file", 0, SECRET, "FILE", "MSAAS_TOKEN", NULL, 0, 0,
+         "File with the token for the server; the variable holds the token itself."},
+    [MS_OPTION_SCOPES] =
+        {"scopes", 0, STRING, "LIST", NULL, "submit,read", 0, 0,
+         "What the new token may: submit (send songs, erase its jobs), read (see its jobs and "
+         "stems), admin (everything, of everybody)."},
+    [MS_OPTION_EXPIRES] = {"expires", 0, REAL, "DAYS", NULL, "0", 0, 36500,
+                           "Time after which the new token ends by itself; 0: never."},
+    [MS_OPTION_TOKEN_WAITING] = {"max-waiting", 0, INT, "N", NULL, "0", 0, 1000000000,
+                                 "Jobs of the new token that may wait; 0: any number."},
+    [MS_OPTION_TOKEN_MINUTES] =
+        {"max-minutes-a-day", 0, REAL, "MIN", NULL, "0", 0, 1e9,
+         "Cost of the jobs that the new token may send in a day: minutes of music; 0: any."},
+    [MS_OPTION_TOKEN_MB] = {"max-mb-a-day", 0, INT, "MB", NULL, "0", 0, 1000000000,
+                            "Songs that the new token may send in a day; 0: any size."},
     [MS_OPTION_WAIT] = {"wait", 'w', FLAG, NULL, NULL, NULL, 0, 0, "Wait until the job has ended."},
     [MS_OPTION_JOB_MODEL] = {.letter = 'n', .job = JOB(MODEL)},
     [MS_OPTION_JOB_PRECISION] = {.job = JOB(PRECISION)},

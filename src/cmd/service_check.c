@@ -10,6 +10,7 @@
 #include "msaas/http_server.h"
 #include "msaas/networks.h"
 #include "msaas/queue.h"
+#include "msaas/tokens.h"
 #include "msaas/url.h"
 #include "msaas/webhook.h"
 #include "service.h"
@@ -181,6 +182,19 @@ static int check_proxies(const struct ms_options *options, struct ms_error *err)
     return rc == 0 ? 0 : of(options, MS_OPTION_TRUSTED_PROXIES, err);
 }
 
+static int check_tokens(const struct ms_options *options, struct ms_error *err) {
+    const char *path = ms_options_string(options, MS_OPTION_TOKENS);
+    struct ms_tokens *tokens = NULL;
+    const int rc = path != NULL ? ms_tokens_read(path, &tokens, err) : 0;
+    ms_tokens_free(tokens);
+    if (rc == 0)
+        return 0;
+    err->code = MS_EUSAGE;
+    if (rc == MS_ENOTFOUND)
+        ms_error_append(err, "; msaas token add NAME --tokens FILE makes one");
+    return of(options, MS_OPTION_TOKENS, err);
+}
+
 static int check_cors(const struct ms_options *options, struct ms_error *err) {
     int rc = ms_http_cors_check(ms_options_string(options, MS_OPTION_CORS_ORIGINS), err);
     return rc == 0 ? 0 : of(options, MS_OPTION_CORS_ORIGINS, err);
@@ -211,6 +225,8 @@ int ms_service_check(const struct ms_options *options, bool complete, struct ms_
         rc = check_store(options, complete, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_TRUSTED_PROXIES))
         rc = check_proxies(options, err);
+    if (rc == 0 && ms_options_has(options, MS_OPTION_TOKENS))
+        rc = check_tokens(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_CORS_ORIGINS))
         rc = check_cors(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_DEVICE))

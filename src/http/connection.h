@@ -128,7 +128,8 @@ void ms_answer_on_again(int fd, short what, void *user);
 void ms_answer_returned(struct ms_exchange *exchange);
 
 /* request.c */
-/* Continues with a body whose bytes were moved by the disk's pool. */
+/* Continues with a request that came back from a pool before its handler ran: admitted or not, or
+ * with bytes of its body. Its connection may be closed already. */
 void ms_request_returned(struct ms_exchange *exchange);
 /* A new connection: reads requests from it, has them answered. Takes `fd` and one of the client's
  * count. */

@@ -23,6 +23,7 @@ struct ms_connection;
 
 enum ms_exchange_task {
     MS_TASK_NONE,
+    MS_TASK_ADMIT,
     MS_TASK_BODY, /* takes what has come of the body */
     MS_TASK_HANDLE,
     MS_TASK_READ,
@@ -74,6 +75,7 @@ struct ms_exchange {
      * counted until the exchange is over. Else NULL */
     struct ms_client *client;
     struct ms_body body;
+    enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
     /* the Origin of a page of another origin that may ask; NULL: none does */
     const char *foreign;
 

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "msaas/text.h"
+
 #define MAX_PORT_DIGITS 5
 
 /* What is known of the client after the addresses from the left up to here. */
@@ -11,6 +13,7 @@ struct chain {
     const struct ms_networks *trusted;
     bool seen;  /* the header is there */
     bool known; /* ip is the client's */
+    bool https; /* somebody was asked by TLS */
     uint8_t ip[16];
 };
 
@@ -78,14 +81,18 @@ static void read_list(const char *value, struct chain *chain) {
 
 /* ---- Forwarded ---- */
 
+enum parameter { FOR, PROTO, OTHER };
+
 /* Reads one "name=value"; a quoted value is unquoted into `space`. Returns what follows it; NULL:
  * it is malformed. */
-static const char *read_pair(const char *at, bool *is_for, char *space, size_t capacity) {
+static const char *read_pair(const char *at, enum parameter *which, char *space, size_t capacity) {
     const size_t name = strcspn(at, "=;,\" \t");
     size_t size = 0;
     if (name == 0 || at[name] != '=')
         return NULL;
-    *is_for = name == 3 && strncasecmp(at, "for", 3) == 0;
+    *which = name == 3 && strncasecmp(at, "for", 3) == 0     ? FOR
+             : name == 5 && strncasecmp(at, "proto", 5) == 0 ? PROTO
+                                                             : OTHER;
     at += name + 1;
     if (*at != '"') {
         size = strcspn(at, ";,\" \t=");
@@ -113,15 +120,17 @@ static const char *read_element(const char *at, struct chain *chain) {
     uint8_t ip[16];
     bool any = false, named = false, readable = false;
     for (;; at++) {
-        bool is_for;
+        enum parameter which;
         at += strspn(at, " \t");
         if (*at != ';' && *at != ',' && *at != '\0') {
-            at = read_pair(at, &is_for, value, sizeof value);
-            if (at == NULL || (is_for && named))
+            at = read_pair(at, &which, value, sizeof value);
+            if (at == NULL || (which == FOR && named))
                 return NULL;
             any = true;
-            named = named || is_for;
-            if (is_for)
+            named = named || which == FOR;
+            if (which == PROTO && strcasecmp(value, "https") == 0)
+                chain->https = true;
+            if (which == FOR)
                 readable = parse_node(value, strlen(value), ip);
         }
         at += strspn(at, " \t");
@@ -167,4 +176,20 @@ void ms_forwarded_client(const struct ms_http_head *head, const struct ms_networ
                        (standard.known && older.known && memcmp(standard.ip, older.ip, 16) == 0);
     if (chain->known && agree)
         memcpy(out, chain->ip, 16);
+}
+
+/* ---- TLS ---- */
+
+static void read_protocols(const char *value, struct chain *chain) {
+    size_t size;
+    for (const char *at = value; (at = ms_text_word(at, &size)) != NULL; at += size)
+        if (size == 5 && strncasecmp(at, "https", 5) == 0)
+            chain->https = true;
+}
+
+bool ms_forwarded_https(const struct ms_http_head *head) {
+    struct chain chain = {0};
+    read_all(head, "Forwarded", read_forwarded, &chain);
+    read_all(head, "X-Forwarded-Proto", read_protocols, &chain);
+    return chain.https;
 }

@@ -1,7 +1,9 @@
-/* Who asks, behind proxies: RFC 7239 Forwarded, and X-Forwarded-For. Pure; any thread. */
+/* Who asks, behind proxies: RFC 7239 Forwarded, X-Forwarded-For and X-Forwarded-Proto. Pure; any
+ * thread. */
 #ifndef MSAAS_HTTP_FORWARDED_H
 #define MSAAS_HTTP_FORWARDED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "msaas/networks.h"
@@ -14,5 +16,9 @@
  * write. Then the client is the proxy that is known. */
 void ms_forwarded_client(const struct ms_http_head *head, const struct ms_networks *trusted,
                          const uint8_t peer[16], uint8_t out[16]);
+
+/* Whether any proxy of a trusted one's request says, by Forwarded or X-Forwarded-Proto, that it was
+ * asked by TLS. A client that invents this gets stricter cookies, and nothing else. */
+bool ms_forwarded_https(const struct ms_http_head *head);
 
 #endif

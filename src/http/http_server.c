@@ -32,7 +32,7 @@ static void take_finished(struct ms_http_server *server) {
     struct ms_exchange *next;
     for (struct ms_exchange *e = ms_server_take_finished(server); e != NULL; e = next) {
         next = e->next;
-        if (e->task == MS_TASK_BODY)
+        if (e->task == MS_TASK_BODY || e->task == MS_TASK_ADMIT)
             ms_request_returned(e);
         else
             ms_answer_returned(e);

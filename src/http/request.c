@@ -29,6 +29,10 @@
 
 /* ---- requests ---- */
 
+static bool has_body_of(const struct ms_exchange *e) {
+    return e->head.chunked || e->head.content_length > 0;
+}
+
 static const char *const too_many_wait = "too many requests are waiting; try again later";
 
 static void run_handle(void *user) {
@@ -108,13 +112,8 @@ static void make_room(struct ms_connection *c) {
     ms_answer_send_error(slowest, 503, too_busy, true);
 }
 
-void ms_request_returned(struct ms_exchange *e) {
-    struct ms_connection *c = e->connection;
-    e->task = MS_TASK_NONE;
-    if (c == NULL) {
-        ms_exchange_release(e);
-        return;
-    }
+static void body_returned(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
     c->in = e->body.rest;
     c->in_bytes = c->in_capacity = e->body.rest_bytes;
     e->body.rest = NULL;
@@ -136,33 +135,12 @@ void ms_request_returned(struct ms_exchange *e) {
     }
 }
 
-/* Finds the route of a head, and decides whether its body is accepted: before the body is read, and
- * before 100 Continue. */
+/* Decides whether the body is accepted: before it is read, and before 100 Continue. */
 static void begin_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
     const int64_t length = e->head.content_length;
-    const bool has_body = e->head.chunked || length > 0;
-    char allow[128];
-    int status;
-    if (!has_body && ms_cors_preflight(e)) {
-        ms_answer_send(c);
-        return;
-    }
-    e->route = ms_http_route_find(server->options.routes, e->head.method, e->call.path, &status,
-                                  allow, sizeof allow);
-    if (e->route == NULL) {
-        if (status == 405)
-            ms_http_add_header(&e->call, "Allow", allow);
-        ms_answer_send_error(c, status,
-                             status == 404 ? "nothing is served at this path"
-                                           : "this method is not allowed here",
-                             has_body);
-        return;
-    }
-    if (e->path != NULL)
-        (void)ms_http_route_params(e->route->pattern, e->path, e->path + strlen(e->path) + 1,
-                                   e->call.params);
+    const bool has_body = has_body_of(e);
     e->body.is_kept = e->route->max_body_bytes > 0;
     e->body.most = e->body.is_kept ? e->route->max_body_bytes : DROP_BYTES;
     if (length > e->body.most || length > server->options.max_inflight_bytes) {
@@ -197,6 +175,85 @@ static void begin_body(struct ms_connection *c) {
         take_body(c);
     else
         ms_connection_want_to_read(c, true);
+}
+
+/* ---- whether it may be asked ---- */
+
+static void admitted(struct ms_connection *c, enum ms_http_verdict verdict) {
+    if (verdict == MS_HTTP_ADMIT) {
+        begin_body(c);
+        return;
+    }
+    if (has_body_of(c->exchange)) {
+        c->keep_alive = false;
+        c->linger = true;
+    }
+    ms_answer_send(c);
+}
+
+static void run_admit(void *user) {
+    struct ms_exchange *e = user;
+    e->verdict = MS_HTTP_REFUSE;
+    if (atomic_load(&e->abandoned)) {
+        ;                                 /* nobody waits for it */
+    } else if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
+        ms_exchange_error(e, 503, too_many_wait);
+        ms_http_add_header(&e->call, "Retry-After", "5");
+    } else {
+        e->verdict = e->server->options.admit(&e->call, e->route, true);
+    }
+    ms_server_give_back(e);
+}
+
+/* Finds the route of a head, and asks whether it may be taken. */
+static void find_route(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    const struct ms_http_server_options *options = &c->server->options;
+    char allow[128];
+    int status;
+    if (!has_body_of(e) && ms_cors_preflight(e)) {
+        ms_answer_send(c);
+        return;
+    }
+    e->route = ms_http_route_find(options->routes, e->head.method, e->call.path, &status, allow,
+                                  sizeof allow);
+    if (e->route == NULL) {
+        if (status == 405)
+            ms_http_add_header(&e->call, "Allow", allow);
+        ms_answer_send_error(c, status,
+                             status == 404 ? "nothing is served at this path"
+                                           : "this method is not allowed here",
+                             has_body_of(e));
+        return;
+    }
+    if (e->path != NULL)
+        (void)ms_http_route_params(e->route->pattern, e->path, e->path + strlen(e->path) + 1,
+                                   e->call.params);
+    const enum ms_http_verdict verdict =
+        options->admit != NULL ? options->admit(&e->call, e->route, false) : MS_HTTP_ADMIT;
+    if (verdict != MS_HTTP_BLOCKS) {
+        admitted(c, verdict);
+        return;
+    }
+    c->state = ANSWER;
+    (void)event_del(c->timer);
+    ms_connection_want_to_read(c, false);
+    e->task = MS_TASK_ADMIT;
+    if (!ms_server_post(e, run_admit)) {
+        e->task = MS_TASK_NONE;
+        ms_answer_send_error(c, 503, too_many_wait, has_body_of(e));
+    }
+}
+
+void ms_request_returned(struct ms_exchange *e) {
+    const enum ms_exchange_task task = e->task;
+    e->task = MS_TASK_NONE;
+    if (e->connection == NULL)
+        ms_exchange_release(e);
+    else if (task == MS_TASK_ADMIT)
+        admitted(e->connection, e->verdict);
+    else
+        body_returned(e->connection);
 }
 
 /* Makes an exchange of the first `size` bytes of `in` and removes them. Without memory it closes
@@ -239,7 +296,7 @@ static bool admit(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
     const bool proxied = ms_networks_hold(server->options.trusted_proxies, c->ip);
-    const bool has_body = e->head.chunked || e->head.content_length > 0;
+    const bool has_body = has_body_of(e);
     const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts,
                                           server->options.cors_origins};
     const char *reason = NULL;
@@ -256,6 +313,7 @@ static bool admit(struct ms_connection *c) {
     uint8_t ip[16];
     ms_forwarded_client(&e->head, server->options.trusted_proxies, c->ip, ip);
     (void)ms_ip_text(ip, e->peer);
+    e->call.is_https = ms_forwarded_https(&e->head);
     e->client = ms_clients_enter(&server->clients, ip);
     if (e->client == NULL || e->client->count > server->options.max_client_connections) {
         ms_metric_add(&ms_http_refused, 1, "address", NULL);
@@ -313,7 +371,7 @@ static bool take_head(struct ms_connection *c) {
         e->call.path = e->path;
     }
     if (admit(c))
-        begin_body(c);
+        find_route(c);
     return true;
 }
 

@@ -20,7 +20,7 @@ bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
     struct ms_tasks *pool = server->pool;
     if (exchange->task == MS_TASK_BODY || exchange->task == MS_TASK_CLOSE)
         pool = server->disk_pool;
-    else if (exchange->route->where == MS_HTTP_SLOW)
+    else if (exchange->task != MS_TASK_ADMIT && exchange->route->where == MS_HTTP_SLOW)
         pool = server->slow_pool;
     exchange->posted_s = ms_monotonic_s();
     return pool != NULL && ms_tasks_post(pool, run, exchange, NULL) == 0;

@@ -24,10 +24,13 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def reply(self):
         length = int(self.headers.get("Content-Length") or 0)
         self.server.got.append((self.command, self.path, self.rfile.read(length)))
+        self.server.tokens.append(self.headers.get("Authorization"))
         status, body = self.server.answers.get((self.command, self.path.split("?")[0]),
                                                (404, {"detail": "none such", "code": "not_found"}))
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", body.decode())
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -42,12 +45,16 @@ class Clients(cli.ServiceCase):
     def setUp(self):
         super().setUp()
         cli.make_wav(self.folder / "x.wav", 0.1)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.server.got, self.server.answers = [], {}
+        self.server = self.start_server()
         self.variables = {"MSAAS_SERVER": f"http://127.0.0.1:{self.server.server_port}/"}
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+
+    def start_server(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        server.got, server.answers, server.tokens = [], {}, []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server
 
     def answer(self, method, path, body, status=200):
         self.server.answers[method, path] = (status, body)
@@ -162,6 +169,31 @@ class Clients(cli.ServiceCase):
         out, _ = self.run_msaas("fetch", "--json", "-o", "here", IDENT)
         self.assertEqual(json.loads(out),
                          {"id": IDENT, "stems": [{"name": "vocals", "path": "here/vocals.mp3"}]})
+
+    def test_token(self):
+        """The server gets it with each request, from the environment or a file; nobody else does:
+        not the S3 server that it sends a client to."""
+        self.stems()
+        store = self.start_server()
+        store.answers["GET", "/vocals"] = (200, b"music")
+        self.answer("GET", f"/apiv2/jobs/{IDENT}/stems/vocals.mp3",
+                    f"http://127.0.0.1:{store.server_port}/vocals".encode(), 302)
+        self.answer("DELETE", f"/apiv2/jobs/{IDENT}", b"", 204)
+        self.answer("POST", "/apiv2/jobs", self.job())
+        (self.folder / "token").write_text("from-a-file\n")
+        self.run_msaas("fetch", "--token-file", "token", IDENT)
+        self.assertEqual(self.server.tokens, ["Bearer from-a-file"] * 2)
+        self.assertEqual(store.tokens, [None])
+        self.variables = self.variables | {"MSAAS_TOKEN": "from-a-variable"}
+        for words in (["submit", "x.wav"], ["status", IDENT], ["rm", IDENT]):
+            self.server.tokens.clear()
+            self.run_msaas(*words)
+            self.assertEqual(self.server.tokens, ["Bearer from-a-variable"], words)
+        self.server.answers.clear()
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", {"detail": "no", "code": "unauthorized"}, 401)
+        said = self.message("status", IDENT, expect=1, **self.variables)
+        self.assertIn("MSAAS_TOKEN", said)
+        self.assertNotIn("from-a-variable", said)
 
     def test_fetch_what_is_not_whole(self):
         for content, more in (

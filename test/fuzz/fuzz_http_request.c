@@ -30,6 +30,7 @@ static void read_fields(const struct ms_http_head *head) {
     const char *reason = NULL;
     check(ms_networks_parse("::/127,10.0.0.0/8", &trusted, NULL) == 0);
     ms_forwarded_client(head, trusted, peer, client);
+    (void)ms_forwarded_https(head);
     ms_networks_free(trusted);
     check((ms_origin_judge(head, &rules, true, &reason) == 0) == (reason == NULL));
 }

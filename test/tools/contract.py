@@ -7,9 +7,10 @@ import re
 import jsonschema
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "src" / "api" / "openapi.json"
-# Headers of requests that mean something to a route, not to the server or to those in between.
+# Headers of requests that mean something to a route, not to the server or to those in between;
+# Authorization stands under securitySchemes.
 MEANINGFUL = {"idempotency-key", "prefer", "if-match", "if-none-match", "if-range", "range",
-              "last-event-id", "authorization"}
+              "last-event-id"}
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 
 

@@ -1,5 +1,6 @@
 # The unit tests of each room, from the bottom up.
 msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
+msaas_unit_tests(account accounts)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
 msaas_unit_tests(audio confine stream decode decode_refusals)
@@ -24,10 +25,10 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_gone api_health api_refusals api_again
+msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals api_again
                  sniff song_length waiting)
-set_tests_properties(unit_api unit_api_gone unit_api_health unit_api_refusals unit_api_again
-                     PROPERTIES FIXTURES_REQUIRED exchanges
+set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_refusals
+                     unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
                      ENVIRONMENT E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)

@@ -1,5 +1,5 @@
-/* SHA-2 and HMAC against the examples that their standards publish (FIPS 180-4, RFC 3874, RFC
- * 4231). */
+/* SHA-2, HMAC and scrypt against the examples that their standards publish (FIPS 180-4, RFC 3874,
+ * RFC 4231, RFC 7914). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,10 +115,29 @@ static void random_digits(void **state) {
     }
 }
 
+static void scrypt_of_its_rfc(void **state) {
+    (void)state;
+    const struct ms_scrypt cost = {14, 8, 1}, large = {17, 8, 1};
+    unsigned char out[MS_SCRYPT_BYTES];
+    char hex[2 * MS_SCRYPT_BYTES + 1];
+    assert_int_equal(ms_scrypt(&cost, "pleaseletmein", 13, "SodiumChloride", 14, out, NULL), 0);
+    for (size_t i = 0; i < sizeof out; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", out[i]);
+    assert_string_equal(hex, "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2");
+    assert_int_equal(ms_scrypt(&large, "a", 1, "b", 1, out, NULL), MS_ENOMEM);
+    assert_true(ms_same_bytes("abc", "abc", 3));
+    assert_false(ms_same_bytes("abc", "abd", 3));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(of_memory), cmocka_unit_test(by_pieces), cmocka_unit_test(of_a_file),
-        cmocka_unit_test(sha224),    cmocka_unit_test(hmac),      cmocka_unit_test(random_digits),
+        cmocka_unit_test(of_memory),
+        cmocka_unit_test(by_pieces),
+        cmocka_unit_test(of_a_file),
+        cmocka_unit_test(sha224),
+        cmocka_unit_test(hmac),
+        cmocka_unit_test(random_digits),
+        cmocka_unit_test(scrypt_of_its_rfc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

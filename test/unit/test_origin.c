@@ -107,6 +107,33 @@ static void believes_trusted_proxies_only(void **state) {
     ms_networks_free(trusted);
 }
 
+static void learns_of_tls(void **state) {
+    static const struct {
+        const char *lines;
+        bool https;
+    } cases[] = {
+        {"", false},
+        {"X-Forwarded-Proto: https\r\n", true},
+        {"X-Forwarded-Proto: HTTPS\r\n", true},
+        {"X-Forwarded-Proto: http\r\n", false},
+        {"X-Forwarded-Proto: https, http\r\n", true}, /* by two proxies */
+        {"X-Forwarded-Proto: httpsx\r\n", false},
+        {"Forwarded: for=192.0.2.1;proto=https\r\n", true},
+        {"Forwarded: Proto=\"HTTPS\";for=192.0.2.1, for=10.0.0.2\r\n", true},
+        {"Forwarded: for=192.0.2.1;proto=http\r\n", false},
+        {"Forwarded: for=\"proto=https\"\r\n", false},
+        {"Forwarded: host=https\r\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char space[1024];
+        struct ms_http_head head;
+        parse(space, sizeof space, cases[i].lines, &head);
+        if (ms_forwarded_https(&head) != cases[i].https)
+            fail_msg("%s", cases[i].lines);
+    }
+}
+
 /* ---- origin ---- */
 
 static void lets_only_its_own_pages_ask(void **state) {
@@ -229,6 +256,7 @@ static void goes_by_no_strange_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learns_of_tls),
         cmocka_unit_test(believes_trusted_proxies_only),
         cmocka_unit_test(lets_only_its_own_pages_ask),
         cmocka_unit_test(goes_by_no_strange_name),
