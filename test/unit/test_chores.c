@@ -28,13 +28,18 @@ static char folder[] = "/tmp/msaas-chores-XXXXXX", url[80];
 static struct ms_queue *queue;
 static struct ms_error err;
 
-static int listen_at(int *port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+#define URL_BYTES 64
+
+/* Each receiver has an address of its own: those of one host take turns. */
+static int listen_at(int host, char to[URL_BYTES]) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)host)};
     socklen_t size = sizeof address;
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
                 listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0);
-    *port = ntohs(address.sin_port);
+    (void)snprintf(to, URL_BYTES, "http://%s:%d/", inet_ntoa(address.sin_addr),
+                   ntohs(address.sin_port));
     return fd;
 }
 
@@ -46,18 +51,17 @@ static int accept_soon(int listener) {
     return fd;
 }
 
-/* A job that has ended, with its callbacks due; port 0: none. */
-static void put_due(int number, int port, int second_port) {
-    const int ports[] = {port, second_port};
+/* A job that has ended, with its callbacks due; second NULL: one alone. */
+static void put_due(int number, char *first, char *second) {
+    char *const to[] = {first, second};
     struct ms_job_options options;
-    char song[32], address[64];
+    char song[32];
     (void)snprintf(song, sizeof song, "song %d", number);
     ms_job_options_default("tiny", &options);
     struct ms_job job;
     assert_int_equal(ms_job_init(&job, song, strlen(song), &options, "tiny", &err), 0);
-    for (int i = 0; i < 2 && ports[i] != 0; i++) {
-        (void)snprintf(address, sizeof address, "http://127.0.0.1:%d/", ports[i]);
-        struct ms_job_callback callback = {.version = 1, .url = address};
+    for (int i = 0; i < 2 && to[i] != NULL; i++) {
+        const struct ms_job_callback callback = {.version = 1, .url = to[i]};
         assert_int_equal(ms_job_add_callback(&job, &callback, &err), 0);
     }
     bool created;
@@ -104,19 +108,19 @@ static void those_that_hang_hold_up_nobody(void **state) {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     struct ms_chores *chores = NULL;
     struct pollfd listeners[HANGING + 1];
-    int ports[HANGING + 1], held[HANGING], number = 0;
+    char to[HANGING + 1][URL_BYTES], *good = to[HANGING];
+    int held[HANGING], number = 0;
     (void)state;
     for (int i = 0; i <= HANGING; i++)
-        listeners[i] = (struct pollfd){.fd = listen_at(&ports[i]), .events = POLLIN};
-    const int good_port = ports[HANGING];
+        listeners[i] = (struct pollfd){.fd = listen_at(i, to[i]), .events = POLLIN};
     /* What hangs has come first. The last of the good ones is the second of a job whose first
      * hangs. */
     for (int i = 0; i < FURTHER; i++)
-        put_due(number++, ports[0], 0);
+        put_due(number++, to[0], NULL);
     for (int i = 1; i < HANGING; i++)
-        put_due(number++, ports[i], 0);
+        put_due(number++, to[i], NULL);
     for (int i = 0; i < GOOD; i++)
-        put_due(number++, i == GOOD - 1 ? ports[0] : good_port, i == GOOD - 1 ? good_port : 0);
+        put_due(number++, i == GOOD - 1 ? to[0] : good, i == GOOD - 1 ? good : NULL);
     assert_int_equal(ms_chores_new(&options, &chores, &err), 0);
     for (int silent_count = 0, good_count = 0; silent_count < HANGING || good_count < GOOD;) {
         assert_true(poll(listeners, HANGING + 1, PATIENCE_MS) > 0);
