@@ -83,6 +83,8 @@ static bool is_open(const struct ms_http_route *route) {
     static const char *const open_routes[] = {"GET /", "GET /healthz", "GET /readyz",
                                               "GET /openapi.json", "DELETE /apiv2/session"};
     char text[128];
+    if (strcmp(route->method, "OPTIONS") == 0) /* what the server can do, not what it holds */
+        return true;
     (void)snprintf(text, sizeof text, "%s %s", route->method, route->pattern);
     for (size_t i = 0; i < sizeof open_routes / sizeof *open_routes; i++)
         if (strcmp(text, open_routes[i]) == 0)
@@ -113,8 +115,6 @@ static void each_route_asks_for_its_scope(void **state) {
         fill(route->pattern, path);
         assert_true(needed != 0);
         assert_int_equal((needed & MS_API_OPEN) != 0, is_open(route));
-        if (strcmp(route->method, "OPTIONS") == 0)
-            continue; /* a browser asks it before it may send a token */
         for (int who = NOBODY; who < CALLERS; who++, count++) {
             struct answer answer = ask_as(&guarded_peer, route->method, path, secrets[who], "");
             const bool may = is_open(route) || (scopes_of[who] & (needed | MS_SCOPE_ADMIN)) != 0;
