@@ -29,6 +29,7 @@ enum ms_code {
     MS_ECONFLICT = -12,   /* the state or the token has changed meanwhile */
     MS_EDENIED = -13,     /* a peer or policy refused: credentials, permissions, address guard */
     MS_ETOOLARGE = -14,   /* a stated limit is exceeded */
+    MS_EQUOTA = -15,      /* an account's limit is reached, for now */
 };
 
 #define MS_ERROR_SUBJECT_BYTES 500

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "msaas/account.h"
 #include "msaas/err.h"
 #include "msaas/job_options.h"
 #include "msaas/stem.h"
@@ -79,6 +80,7 @@ struct ms_job_receipt { /* how the result was made */
 
 struct ms_job {
     char id[MS_JOB_ID_HEX];
+    char owner[MS_ACCOUNT_NAME_BYTES]; /* the account that sent it; "": there were none */
     enum ms_job_state state;
     char input_name[256]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
@@ -99,6 +101,8 @@ struct ms_job {
     double audio_seconds; /* of the song; 0: not known yet */
     int networks;         /* of the model: a bag has several; 0: not known */
     double eta_seconds;   /* < 0: not known */
+    /* Of its cost (ms_job_cost_ms), so much was charged to the owner. The queue sets it. */
+    int64_t charged_ms;
     /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
      * */
     int64_t position;
@@ -117,12 +121,23 @@ struct ms_job {
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
                               struct ms_error *err);
+/* Gives a job that ms_job_init has just made its owner (not ""). Its id then depends on the owner
+ * too, so that two who send the same song have a job each: 40 digits of the SHA-224 of owner and
+ * id, 8 that mark the owner, and 8 that are a check of these 48. So an id says whose it is. */
+MS_MUST_CHECK int ms_job_set_owner(struct ms_job *job, const char *owner, struct ms_error *err);
+/* The mark of an owner, with the final NUL; "" for "". */
+#define MS_OWNER_MARK_BYTES 9
+MS_MUST_CHECK int ms_owner_mark(const char *owner, char mark[MS_OWNER_MARK_BYTES],
+                                struct ms_error *err);
+/* Whether a valid id has this mark; "": whether it has none. Wrong once in 2^32. */
+bool ms_job_id_has_mark(const char *id, const char *mark);
 void ms_job_fini(struct ms_job *job); /* frees what it owns and zeroes it */
 MS_MUST_CHECK int ms_job_copy(const struct ms_job *from, struct ms_job *to, struct ms_error *err);
 
 /* What the job costs: minutes of the song, times the passes of networks through it (shifts, a bag's
  * networks), divided by 1 - overlap. 0: the song's length is not known. */
 double ms_job_cost(const struct ms_job *job);
+int64_t ms_job_cost_ms(const struct ms_job *job); /* the same in milliseconds, as it is charged */
 /* MS_ETOOLARGE: it costs more than max_cost; 0: it may cost anything. */
 MS_MUST_CHECK int ms_job_check_cost(const struct ms_job *job, double max_cost,
                                     struct ms_error *err);
@@ -193,7 +208,9 @@ bool ms_course_item_id(const char *text, size_t size, char id[MS_JOB_ID_HEX]);
 MS_MUST_CHECK int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err);
 MS_MUST_CHECK int ms_job_from_json(const char *text, size_t size, struct ms_job *out,
                                    struct ms_error *err);
-/* What clients of /apiv2 see. Contains no secrets and no callback data. */
-MS_MUST_CHECK int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err);
+/* What clients of /apiv2 see. Contains no secrets and no callback data. with_owner: for those who
+ * see the jobs of all accounts. */
+MS_MUST_CHECK int ms_job_to_public_json(const struct ms_job *job, bool with_owner, char **out,
+                                        struct ms_error *err);
 
 #endif

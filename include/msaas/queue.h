@@ -57,6 +57,38 @@ MS_MUST_CHECK int ms_queue_ping(struct ms_queue *queue, const char **warning, st
 MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
                                    struct ms_job *now, struct ms_error *err);
 
+/* ---- what the owners of jobs use ----
+ *
+ * A job that is queued, or queued anew, is charged to its owner: the bytes of its song, and its
+ * cost (ms_job_cost). Where the song's length is not known yet, or was wrong, the cost is put right
+ * when the worker says it. Nothing is given back when a job fails or is erased. The sums are of one
+ * day, which begins with the first job after the day before has ended. */
+
+#define MS_DAY_MS INT64_C(86400000)
+struct ms_usage {
+    int64_t waiting; /* jobs that are queued */
+    int64_t cost_ms, bytes;
+    int64_t left_ms; /* of the day; 0: none has begun */
+};
+struct ms_quota { /* of an account; 0: no limit */
+    int64_t max_waiting, max_cost_ms, max_bytes;
+};
+enum ms_limit { MS_LIMIT_NONE, MS_LIMIT_WAITING, MS_LIMIT_COST, MS_LIMIT_BYTES };
+/* The first limit that one more job would exceed, of this cost (0: not known; then some must be
+ * left) and with a song of so many bytes. */
+enum ms_limit ms_quota_exceeded(const struct ms_quota *quota, const struct ms_usage *usage,
+                                int64_t cost_ms, int64_t bytes);
+
+/* As ms_queue_enqueue. If the job would be queued and exceed its owner's quota, nothing is changed:
+ * MS_EQUOTA. The check and the charge are one atomic step, whoever else sends jobs of this owner.
+ * *usage is set after success if *created, and after MS_EQUOTA. */
+MS_MUST_CHECK int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job,
+                                          const struct ms_quota *quota, bool *created,
+                                          struct ms_job *now, struct ms_usage *usage,
+                                          struct ms_error *err);
+MS_MUST_CHECK int ms_queue_usage(struct ms_queue *queue, const char *owner, struct ms_usage *out,
+                                 struct ms_error *err);
+
 /* Leases the oldest job that may run and asks for `model`, or for none; waits up to wait_ms for one
  * (a job that arrives ends the wait). What another program put on the list toWorker becomes a job
  * when it is next, as if it were sent again, and leaves the list if it is none. *out is the
@@ -110,6 +142,7 @@ MS_MUST_CHECK int ms_queue_get(struct ms_queue *queue, const char *id, struct ms
 
 /* Which jobs a list gives. */
 struct ms_queue_filter {
+    const char *owner;  /* NULL: all */
     int state;          /* one, or -1 for all */
     int limit;          /* 1 to 1000 */
     const char *cursor; /* "", or what the last call gave as `next` */
@@ -170,6 +203,7 @@ struct ms_queue_stats {
         char name[MS_JOB_MODEL_BYTES];
         int64_t waiting;
     } models[MS_QUEUE_MAX_MODELS];
+    struct ms_usage usage; /* see ms_queue_usage */
 };
 MS_MUST_CHECK int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *out,
                                  struct ms_error *err);

@@ -9,6 +9,7 @@
 #include "jobs.h"
 #include "link.h"
 #include "msaas/http_range.h"
+#include "owner.h"
 #include "reply.h"
 #include "stems.h"
 
@@ -31,7 +32,7 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
     ok = ok &&
          ms_song_request_v1(call->body, call->body_bytes, api->options.max_song_bytes, &request,
                             &problem) &&
-         ms_api_accept(api, &request, NULL, &job, &problem);
+         ms_api_accept(api, call, &request, NULL, &job, &problem);
     if (ok) {
         struct ms_json_writer *w = ms_json_writer_new();
         if (w != NULL) {
@@ -72,12 +73,13 @@ static void close_queue(void *context) {
     free(reader);
 }
 
-static bool get_list(struct ms_api *api, struct ms_waiting **out, struct ms_problem *problem) {
+static bool get_list(struct ms_api *api, const struct ms_account *caller, struct ms_waiting **out,
+                     struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, problem);
     if (link == NULL)
         return false;
-    const int rc = ms_waiting_get(&api->lists, link->queue, out, &err);
+    const int rc = ms_waiting_get(&api->lists, link->queue, ms_api_owner_seen(caller), out, &err);
     ms_api_give_back(api, link);
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
@@ -89,7 +91,7 @@ void ms_api_v1_queue(const struct ms_http_call *call) {
     if (reader == NULL)
         return; /* 500 */
     reader->lists = &api->lists;
-    if (!get_list(api, &reader->list, &problem)) {
+    if (!get_list(api, ms_api_caller(call->exchange), &reader->list, &problem)) {
         free(reader);
         ms_api_reply_problem(call, &problem);
         return;
@@ -132,7 +134,8 @@ void ms_api_v1_track(const struct ms_http_call *call) {
     char name[MS_JOB_LABEL_MAX];
     bool with_suffix;
     bool ok = read_track(call->params[1], name, &with_suffix, &problem) &&
-              ms_api_find_track(api, call->params[0], name, &job, &problem) &&
+              ms_api_find_track(api, ms_api_caller(call->exchange), call->params[0], name, &job,
+                                &problem) &&
               ms_api_is_finished(&job, &problem);
     if (ok) {
         stem = ms_api_stem_of(&job, name);
@@ -165,7 +168,7 @@ void ms_api_v1_remove(const struct ms_http_call *call) {
     bool with_suffix;
     bool gone;
     if (!read_track(call->params[1], name, &with_suffix, &problem) ||
-        !ms_api_erase(api, call->params[0], name, &gone, &problem)) {
+        !ms_api_erase(api, ms_api_caller(call->exchange), call->params[0], name, &gone, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }

@@ -9,6 +9,7 @@
 #include "job_reply.h"
 #include "jobs.h"
 #include "link.h"
+#include "owner.h"
 #include "prefer.h"
 #include "reply.h"
 #include "stems.h"
@@ -21,10 +22,11 @@
 static void reply_accepted(const struct ms_http_call *call, struct ms_api_key *key,
                            const struct ms_job *job) {
     const int wait_s = ms_api_wait_s(call);
+    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
     char location[128], *json = NULL;
     if (key->answer != NULL)
         json = strdup(key->answer);
-    else if (ms_job_to_public_json(job, &json, NULL) != 0)
+    else if (ms_job_to_public_json(job, with_owner, &json, NULL) != 0)
         json = NULL; /* there is no answer, and the client gets 500 */
     ms_api_key_end(call->context, key, json);
     if (json == NULL)
@@ -47,7 +49,7 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
     if (ms_api_key_read(call, &key, &problem) &&
         ms_song_request_v2(ms_http_header(call, "Content-Type"), call->query, call->body,
                            call->body_bytes, api->options.max_song_bytes, &request, &problem) &&
-        ms_api_accept(api, &request, &key, &job, &problem)) {
+        ms_api_accept(api, call, &request, &key, &job, &problem)) {
         reply_accepted(call, &key, &job);
     } else {
         ms_api_key_end(api, &key, NULL);
@@ -63,7 +65,8 @@ void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const int wait_s = ms_api_wait_s(call);
-    if (ms_api_find(call->context, call->params[0], &job, &problem)) {
+    if (ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
+                    &problem)) {
         ms_api_look_now_and_then(call->context, &job);
         if (wait_s > 0)
             ms_api_reply_job_later(call, job.id, wait_s, 200);
@@ -79,8 +82,9 @@ static bool may_erase(const struct ms_http_call *call, struct ms_problem *proble
     struct ms_job job = {0};
     if (ms_http_header(call, "If-Match") == NULL)
         return true;
-    const bool ok = ms_api_find(call->context, call->params[0], &job, problem) &&
-                    ms_api_job_matches(call, &job, problem);
+    const bool ok =
+        ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job, problem) &&
+        ms_api_job_matches(call, &job, problem);
     ms_job_fini(&job);
     return ok;
 }
@@ -88,8 +92,8 @@ static bool may_erase(const struct ms_http_call *call, struct ms_problem *proble
 void ms_api_v2_erase(const struct ms_http_call *call) {
     struct ms_problem problem;
     bool gone;
-    if (!may_erase(call, &problem) ||
-        !ms_api_erase(call->context, call->params[0], NULL, &gone, &problem))
+    if (!may_erase(call, &problem) || !ms_api_erase(call->context, ms_api_caller(call->exchange),
+                                                    call->params[0], NULL, &gone, &problem))
         ms_api_reply_problem(call, &problem);
     else if (gone)
         ms_http_reply(call, 204, NULL, NULL, 0);
@@ -164,9 +168,10 @@ static bool get_page(struct ms_api *api, const struct ms_queue_filter *filter, s
     return rc == 0 || ms_problem_of_queue(problem, &err);
 }
 
-static bool put_job(FILE *out, const struct ms_job *job) {
+static bool put_job(FILE *out, const struct ms_job *job, bool with_owner) {
     char *json = NULL;
-    const bool ok = ms_job_to_public_json(job, &json, NULL) == 0 && fputs(json, out) >= 0;
+    const bool ok =
+        ms_job_to_public_json(job, with_owner, &json, NULL) == 0 && fputs(json, out) >= 0;
     free(json);
     return ok;
 }
@@ -179,9 +184,10 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return;
+    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
     bool ok = fputs("{\"jobs\":[", out) >= 0;
     for (int i = 0; ok && i < count; i++)
-        ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i]);
+        ok = (i == 0 || fputc(',', out) != EOF) && put_job(out, &jobs[i], with_owner);
     if (next[0] != '\0')
         ok = ok && fprintf(out, "],\"next_cursor\":\"%s\"}", next) > 0; /* it contains no quotes */
     else
@@ -193,7 +199,8 @@ static void reply_page(const struct ms_http_call *call, const struct ms_job *job
 }
 
 void ms_api_v2_list(const struct ms_http_call *call) {
-    struct ms_queue_filter filter = {.state = -1};
+    struct ms_queue_filter filter = {.owner = ms_api_owner_seen(ms_api_caller(call->exchange)),
+                                     .state = -1};
     char cursor[MS_CURSOR_MAX], next[MS_CURSOR_MAX] = "";
     int count = 0;
     filter.cursor = cursor;
@@ -233,7 +240,8 @@ void ms_api_v2_stem(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const struct ms_job_stem *stem = NULL;
-    bool ok = ms_api_find(call->context, call->params[0], &job, &problem) &&
+    bool ok = ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
+                          &problem) &&
               ms_api_is_finished(&job, &problem);
     char name[MS_JOB_LABEL_MAX];
     if (ok && read_file_name(call->params[1], &job, name))

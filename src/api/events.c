@@ -13,6 +13,7 @@
 #include "jobs.h"
 #include "link.h"
 #include "msaas/sys.h"
+#include "owner.h"
 #include "reply.h"
 
 #define LOOK_MS 500
@@ -23,6 +24,8 @@
 
 struct listener {
     struct ms_api *api;
+    const struct ms_account *caller; /* NULL, or the next one */
+    struct ms_account account;
     char id[MS_JOB_ID_HEX];
     char seen[EVENT_ID_MAX]; /* id of the last event that the client got */
     /* the progress that was sent last; -1: none */
@@ -50,10 +53,11 @@ static void event_id(const struct ms_job *job, char out[EVENT_ID_MAX]) {
 }
 
 /* A change of state is sent with the whole job, progress with the fields that change. */
-static char *event_data(const struct ms_job *job, bool whole) {
+static char *event_data(const struct listener *l, const struct ms_job *job, bool whole) {
     char *json = NULL;
     if (whole)
-        return ms_job_to_public_json(job, &json, NULL) == 0 ? json : NULL;
+        return ms_job_to_public_json(job, ms_api_shows_owner(l->caller), &json, NULL) == 0 ? json
+                                                                                           : NULL;
     struct ms_json_writer *w = ms_json_writer_new();
     if (w == NULL)
         return NULL;
@@ -80,7 +84,7 @@ static int put_event(struct listener *l, const struct ms_job *job, char *buffer,
     if (strcmp(id, l->seen) == 0)
         return 0;
     const bool whole = (int)job->state != l->state;
-    char *data = event_data(job, whole);
+    char *data = event_data(l, job, whole);
     const int length = data == NULL ? -1
                                     : snprintf(buffer, capacity, "id: %s\nevent: %s\ndata: %s\n\n",
                                                id, whole ? "state" : "progress", data);
@@ -114,7 +118,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
         return 0;
     *again_ms = ms_api_look_ms(l->api);
     struct ms_problem problem;
-    if (ms_api_find(l->api, l->id, &job, &problem)) {
+    if (ms_api_find(l->api, l->caller, l->id, &job, &problem)) {
         ms_api_look_now_and_then(l->api, &job);
         rc = put_event(l, &job, buffer, capacity, size, err);
     } else if (problem.status == 404) { /* erased */
@@ -140,7 +144,8 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     struct ms_problem problem;
     struct ms_job job = {0};
     const char *last = ms_http_header(call, "Last-Event-ID");
-    if (!ms_api_find(api, call->params[0], &job, &problem)) {
+    const struct ms_account *caller = ms_api_caller(call->exchange);
+    if (!ms_api_find(api, caller, call->params[0], &job, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
@@ -157,6 +162,10 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     if (l == NULL)
         return; /* 500 */
     l->api = api;
+    if (caller != NULL) {
+        l->account = *caller;
+        l->caller = &l->account;
+    }
     (void)atomic_fetch_add(&api->listeners, 1);
     (void)snprintf(l->id, sizeof l->id, "%s", call->params[0]);
     (void)snprintf(l->seen, sizeof l->seen, "%s", last != NULL ? last : "");

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "msaas/digest.h"
 #include "msaas/http_range.h"
+#include "owner.h"
 #include "reply.h"
 
 #define ETAG_BYTES (MS_SHA256_HEX + 2)
@@ -20,6 +22,11 @@ static bool tag_of(const char *json, char etag[ETAG_BYTES]) {
     return true;
 }
 
+static int job_json(const struct ms_http_call *call, const struct ms_job *job, char **json) {
+    return ms_job_to_public_json(job, ms_api_shows_owner(ms_api_caller(call->exchange)), json,
+                                 NULL);
+}
+
 bool ms_api_tag_matches(const struct ms_http_call *call, const char *etag,
                         struct ms_problem *problem) {
     return ms_http_if_match_holds(ms_http_header(call, "If-Match"), etag) ||
@@ -30,7 +37,7 @@ bool ms_api_tag_matches(const struct ms_http_call *call, const char *etag,
 bool ms_api_job_matches(const struct ms_http_call *call, const struct ms_job *job,
                         struct ms_problem *problem) {
     char etag[ETAG_BYTES] = "", *json = NULL;
-    if (ms_job_to_public_json(job, &json, NULL) == 0 && !tag_of(json, etag))
+    if (job_json(call, job, &json) == 0 && !tag_of(json, etag))
         etag[0] = '\0';
     free(json);
     return ms_api_tag_matches(call, etag, problem);
@@ -41,7 +48,7 @@ void ms_api_reply_job(const struct ms_http_call *call, int status, const struct 
     const bool is_get = strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0;
     char etag[ETAG_BYTES] = "", *json = NULL;
     struct ms_problem problem;
-    if (ms_job_to_public_json(job, &json, NULL) != 0 || (is_get && !tag_of(json, etag)))
+    if (job_json(call, job, &json) != 0 || (is_get && !tag_of(json, etag)))
         ;
     else if (!is_get)
         ms_api_reply_json(call, status, json);

@@ -6,9 +6,11 @@
 #include "expiry.h"
 #include "idempotency.h"
 #include "jobs.h"
+#include "limits.h"
 #include "msaas/log.h"
 #include "msaas/objects.h"
 #include "msaas/sys.h"
+#include "owner.h"
 #include "reply.h"
 #include "sniff.h"
 #include "song_length.h"
@@ -111,10 +113,35 @@ static bool stays(const struct ms_job *job, int label_count) {
            (job->state == MS_JOB_SUCCEEDED && job->stem_count == label_count);
 }
 
-static bool enqueue(struct ms_api_link *link, const struct ms_job *job, bool *created,
-                    struct ms_job *now, struct ms_problem *problem) {
+/* Others of the account's jobs came first. Nobody else needs the song that was stored for this one,
+ * unless its job exists: then a limit kept it from being queued anew. */
+static bool refuse(struct ms_api_link *link, const struct ms_api_limits *limits,
+                   const struct ms_job *job, struct ms_problem *problem) {
+    struct ms_job present = {0};
     struct ms_error err = {0};
-    const int rc = ms_queue_enqueue(link->queue, job, created, now, &err);
+    if (ms_queue_get(link->queue, job->id, &present, NULL) == MS_ENOTFOUND &&
+        ms_objects_remove_song(link->store, job, &err) != 0)
+        return ms_problem_of_store(problem, &err);
+    ms_job_fini(&present);
+    if (!ms_api_limits_allow(limits, job, problem))
+        return false;
+    (void)ms_problem_set(problem, 429, "quota", "a limit of account %s is reached", job->owner);
+    problem->retry_after_s = 5;
+    return false;
+}
+
+static bool enqueue(struct ms_api_link *link, const struct ms_job *job,
+                    struct ms_api_limits *limits, bool *created, struct ms_job *now,
+                    struct ms_problem *problem) {
+    struct ms_error err = {0};
+    struct ms_usage usage;
+    const int rc =
+        ms_queue_enqueue_within(link->queue, job, limits->account != NULL ? &limits->quota : NULL,
+                                created, now, &usage, &err);
+    if (*created || rc == MS_EQUOTA)
+        limits->usage = usage;
+    if (rc == MS_EQUOTA)
+        return refuse(link, limits, job, problem);
     if (rc == MS_ECONFLICT) {
         (void)ms_problem_set(problem, 503, "canceling",
                              "the same song is being canceled; send it again in a moment");
@@ -138,7 +165,7 @@ static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
 /* The song is stored first, so that no worker finds a job without a song. */
 static bool submit(struct ms_api *api, struct ms_api_link *link,
                    const struct ms_song_request *request, const struct ms_job *job, int label_count,
-                   struct ms_job *now, struct ms_problem *problem) {
+                   struct ms_api_limits *limits, struct ms_job *now, struct ms_problem *problem) {
     struct ms_job present = {0};
     struct ms_error err = {0};
     bool created = false;
@@ -149,21 +176,23 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
         (void)ms_api_look_for_stems(link, &present);
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
-    if (!skip && (!check_room(api, link, problem) || !put_song(api, link, job, request, problem)))
+    if (!skip && (!ms_api_limits_allow(limits, job, problem) || !check_room(api, link, problem) ||
+                  !put_song(api, link, job, request, problem)))
         return false;
-    if (!enqueue(link, job, &created, now, problem))
+    if (!enqueue(link, job, limits, &created, now, problem))
         return false;
     /* The job was erased meanwhile, and its song; a worker may have missed it already. */
     if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
         if (!put_song(api, link, job, request, problem) ||
-            !enqueue(link, job, &created, now, problem))
+            !enqueue(link, job, limits, &created, now, problem))
             return false;
         created = true;
     }
     if (created)
-        ms_log(MS_LOG_INFO, "job %s queued: %lld bytes for %s", job->id,
-               (long long)job->input_bytes, job->options.model);
+        ms_log(MS_LOG_INFO, "job %s%s%s queued: %lld bytes for %s", job->id,
+               job->owner[0] != '\0' ? " of " : "", job->owner, (long long)job->input_bytes,
+               job->options.model);
     return true;
 }
 
@@ -181,15 +210,27 @@ static bool check_cost(const struct ms_api *api, const struct ms_song_request *r
            ms_problem_set(problem, 422, "too_costly", "%.390s", err.text);
 }
 
-bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_api_key *key,
-                   struct ms_job *now, struct ms_problem *problem) {
+/* The caller's job. */
+static int make_job(const struct ms_api *api, const struct ms_account *caller,
+                    const struct ms_song_request *request, struct ms_job *job,
+                    struct ms_error *err) {
+    int rc = ms_job_init(job, request->song, request->song_bytes, &request->options,
+                         api->options.models[0].name, err);
+    if (rc == 0 && caller != NULL && caller->name[0] != '\0')
+        rc = ms_job_set_owner(job, caller->name, err);
+    return rc;
+}
+
+bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
+                   struct ms_song_request *request, struct ms_api_key *key, struct ms_job *now,
+                   struct ms_problem *problem) {
+    const struct ms_account *caller = ms_api_caller(call->exchange);
     struct ms_error err = {0};
     int label_count = 0;
     if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
         return false;
     struct ms_job job;
-    if (ms_job_init(&job, request->song, request->song_bytes, &request->options,
-                    api->options.models[0].name, &err) != 0) {
+    if (make_job(api, caller, request, &job, &err) != 0) {
         ms_log(MS_LOG_ERROR, "no job could be made: %s", err.text);
         return ms_problem_set(problem, 500, "internal", "the server failed; its log says why");
     }
@@ -198,14 +239,17 @@ bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct m
         job.callbacks[job.callback_count++] = request->callback;
     request->callback = (struct ms_job_callback){0};
     struct ms_api_link *link = NULL;
+    struct ms_api_limits limits = {0};
     if (check_cost(api, request, &job, problem))
         link = ms_api_borrow(api, problem);
     bool ok = link != NULL && (key == NULL || ms_api_key_begin(link, key, &job, problem));
     if (ok && key != NULL && key->answer != NULL)
         memcpy(now->id, job.id, sizeof now->id);
     else
-        ok = ok && submit(api, link, request, &job, label_count, now, problem);
+        ok = ok && ms_api_limits_read(link, caller, &limits, problem) &&
+             submit(api, link, request, &job, label_count, &limits, now, problem);
     ms_api_give_back(api, link);
+    ms_api_limits_tell(call, &limits);
     ms_job_fini(&job);
     return ok;
 }
@@ -218,24 +262,35 @@ static bool problem_of_finding(struct ms_problem *problem, int rc, const struct 
     return ms_problem_of_queue(problem, err);
 }
 
-bool ms_api_find(struct ms_api *api, const char *id, struct ms_job *job,
-                 struct ms_problem *problem) {
-    if (!ms_job_id_is_valid(id)) /* without asking the queue */
-        return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
+/* The one place where a job is looked up for somebody. */
+static int look_up(struct ms_api_link *link, const struct ms_account *caller, const char *id,
+                   struct ms_job *job, struct ms_error *err) {
+    if (!ms_api_may_ask(caller, id))
+        return ms_error_set(err, MS_ENOTFOUND, "there is no such job");
+    int rc = ms_queue_get(link->queue, id, job, err);
+    if (rc == 0 && !ms_api_may_see(caller, job)) {
+        ms_job_fini(job);
+        rc = ms_error_set(err, MS_ENOTFOUND, "there is no such job");
+    }
+    return rc;
+}
+
+bool ms_api_find(struct ms_api *api, const struct ms_account *caller, const char *id,
+                 struct ms_job *job, struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_api_link *link = ms_api_borrow(api, problem);
     if (link == NULL)
         return false;
-    const int rc = ms_queue_get(link->queue, id, job, &err);
+    const int rc = look_up(link, caller, id, job, &err);
     ms_api_give_back(api, link);
     return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
 /* Sets the one stem of a job of which nothing but its stems is left. */
-static bool find_stored(struct ms_api_link *link, const char *id, const char *stem,
-                        struct ms_job *job, struct ms_problem *problem) {
+static bool find_stored(struct ms_api_link *link, const struct ms_account *caller, const char *id,
+                        const char *stem, struct ms_job *job, struct ms_problem *problem) {
     *job = (struct ms_job){.state = MS_JOB_SUCCEEDED};
-    if (!ms_job_id_is_valid(id))
+    if (!ms_api_may_ask(caller, id)) /* the id alone says whose it was */
         return ms_problem_set(problem, 404, "unknown_job", "there is no such job");
     ms_job_options_default("", &job->options);
     (void)snprintf(job->id, sizeof job->id, "%s", id);
@@ -255,14 +310,14 @@ static bool find_stored(struct ms_api_link *link, const char *id, const char *st
     return true;
 }
 
-bool ms_api_find_track(struct ms_api *api, const char *id, const char *stem, struct ms_job *job,
-                       struct ms_problem *problem) {
-    if (ms_api_find(api, id, job, problem))
+bool ms_api_find_track(struct ms_api *api, const struct ms_account *caller, const char *id,
+                       const char *stem, struct ms_job *job, struct ms_problem *problem) {
+    if (ms_api_find(api, caller, id, job, problem))
         return true;
     if (problem->status != 404)
         return false;
     struct ms_api_link *link = ms_api_borrow(api, problem);
-    const bool ok = link != NULL && find_stored(link, id, stem, job, problem);
+    const bool ok = link != NULL && find_stored(link, caller, id, stem, job, problem);
     ms_api_give_back(api, link);
     return ok;
 }
@@ -284,11 +339,11 @@ static bool remove_objects(struct ms_api_link *link, const struct ms_job *job, c
 }
 
 /* The queue has no record of the job: its track may lie in the store all the same. */
-static bool erase_stored(struct ms_api_link *link, const char *id, const char *stem,
-                         struct ms_problem *problem) {
+static bool erase_stored(struct ms_api_link *link, const struct ms_account *caller, const char *id,
+                         const char *stem, struct ms_problem *problem) {
     struct ms_job job;
     struct ms_error err = {0};
-    if (!find_stored(link, id, stem, &job, problem))
+    if (!find_stored(link, caller, id, stem, &job, problem))
         return false;
     if (ms_objects_remove_stem(link->store, &job, stem, &err) != 0)
         return ms_problem_of_store(problem, &err);
@@ -299,13 +354,13 @@ static bool erase_stored(struct ms_api_link *link, const char *id, const char *s
 /* Objects are removed before the record. A client that sends the same song meanwhile finds the
  * record and adds nothing that would be removed then; and if the store fails, the record is still
  * there for another try. */
-static bool erase(struct ms_api_link *link, const char *id, const char *stem, bool *gone,
-                  struct ms_problem *problem) {
+static bool erase(struct ms_api_link *link, const struct ms_account *caller, const char *id,
+                  const char *stem, bool *gone, struct ms_problem *problem) {
     struct ms_job job = {0}, was = {0};
     struct ms_error err = {0};
-    const int found = ms_queue_get(link->queue, id, &job, &err);
+    const int found = look_up(link, caller, id, &job, &err);
     if (found == MS_ENOTFOUND && stem != NULL)
-        return erase_stored(link, id, stem, problem);
+        return erase_stored(link, caller, id, stem, problem);
     if (found == MS_ECORRUPT && stem == NULL) /* a job that cannot be read can still be removed */
         (void)snprintf(job.id, sizeof job.id, "%s", id);
     else if (found != 0)
@@ -332,11 +387,11 @@ static bool erase(struct ms_api_link *link, const char *id, const char *stem, bo
     return ok;
 }
 
-bool ms_api_erase(struct ms_api *api, const char *id, const char *stem, bool *gone,
-                  struct ms_problem *problem) {
+bool ms_api_erase(struct ms_api *api, const struct ms_account *caller, const char *id,
+                  const char *stem, bool *gone, struct ms_problem *problem) {
     struct ms_api_link *link = ms_api_borrow(api, problem);
     *gone = false;
-    const bool ok = link != NULL && erase(link, id, stem, gone, problem);
+    const bool ok = link != NULL && erase(link, caller, id, stem, gone, problem);
     ms_api_give_back(api, link);
     return ok;
 }

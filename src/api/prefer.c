@@ -57,7 +57,7 @@ static void look(const struct ms_http_call *call, void *context, bool is_last) {
     const struct ms_http_later later = {.look = look, .close = close_waiter, .context = waiter};
     struct ms_job job = {0};
     struct ms_problem problem;
-    if (ms_api_find(waiter->api, waiter->id, &job, &problem)) {
+    if (ms_api_find(waiter->api, ms_api_caller(call->exchange), waiter->id, &job, &problem)) {
         ms_api_look_now_and_then(waiter->api, &job);
         if (ms_job_state_is_final(job.state))
             ms_api_reply_job(call, 200, &job);

@@ -53,12 +53,10 @@ static void keep(struct ms_waiting_lists *lists, struct ms_waiting *list) {
     list->older = lists->all;
     lists->all = list;
     lists->bytes += list->capacity * sizeof *list->ids;
-    release(lists, lists->newest);
-    lists->newest = list;
     while (lists->bytes > lists->most_bytes) {
         struct ms_waiting *oldest = NULL;
         for (struct ms_waiting *one = list->older; one != NULL; one = one->older)
-            if (one->ids != NULL)
+            if (one->ids != NULL && one != lists->newest)
                 oldest = one;
         if (oldest == NULL)
             break;
@@ -74,6 +72,15 @@ void ms_waiting_fini(struct ms_waiting_lists *lists) {
 }
 
 /* ---- reading ---- */
+
+static void id_text(const unsigned char bytes[ID_BYTES], char id[MS_JOB_ID_HEX]) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t k = 0; k < ID_BYTES; k++) {
+        id[2 * k] = digits[bytes[k] >> 4];
+        id[2 * k + 1] = digits[bytes[k] & 15];
+    }
+    id[2 * ID_BYTES] = '\0';
+}
 
 static unsigned char digit_of(char hex) {
     return (unsigned char)(hex <= '9' ? hex - '0' : hex - 'a' + 10);
@@ -154,6 +161,8 @@ static int read_new(struct ms_waiting_lists *lists, struct ms_queue *queue, stru
     (void)pthread_mutex_lock(&lists->lock);
     lists->reading = false;
     if (rc == 0) {
+        release(lists, lists->newest);
+        lists->newest = list;
         keep(lists, list);
     } else {
         lists->failures++;
@@ -164,7 +173,7 @@ static int read_new(struct ms_waiting_lists *lists, struct ms_queue *queue, stru
     return rc;
 }
 
-int ms_waiting_get(struct ms_waiting_lists *lists, struct ms_queue *queue, struct ms_waiting **out,
+static int get_all(struct ms_waiting_lists *lists, struct ms_queue *queue, struct ms_waiting **out,
                    struct ms_error *err) {
     const double asked_s = ms_monotonic_s();
     int rc = 0;
@@ -184,6 +193,75 @@ int ms_waiting_get(struct ms_waiting_lists *lists, struct ms_queue *queue, struc
         (*out)->holders++;
     }
     (void)pthread_mutex_unlock(&lists->lock);
+    return rc;
+}
+
+/* Copies the ids of the list, unless it was given up. */
+static int copy(struct ms_waiting_lists *lists, const struct ms_waiting *from,
+                struct ms_waiting *to, struct ms_error *err) {
+    to->ids = from->count > 0 ? malloc(from->count * sizeof *to->ids) : NULL;
+    if (to->ids == NULL && from->count > 0)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
+    (void)pthread_mutex_lock(&lists->lock);
+    const bool given_up = from->given_up;
+    if (!given_up && from->count > 0)
+        memcpy(to->ids, from->ids, from->count * sizeof *to->ids);
+    (void)pthread_mutex_unlock(&lists->lock);
+    to->count = to->capacity = from->count;
+    return given_up ? ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs") : 0;
+}
+
+static void drop_others(struct ms_waiting *list, const char *mark) {
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        char id[MS_JOB_ID_HEX];
+        id_text(list->ids[i], id);
+        if (ms_job_id_has_mark(id, mark))
+            memmove(list->ids[kept++], list->ids[i], sizeof *list->ids);
+    }
+    void *smaller = kept > 0 ? realloc(list->ids, kept * sizeof *list->ids) : NULL;
+    if (kept == 0)
+        free(list->ids);
+    if (kept == 0 || smaller != NULL)
+        list->ids = smaller;
+    list->count = list->capacity = kept;
+}
+
+/* Those of one owner, as a list of its own. */
+static int pick(struct ms_waiting_lists *lists, const struct ms_waiting *all, const char *owner,
+                struct ms_waiting **out, struct ms_error *err) {
+    char mark[MS_OWNER_MARK_BYTES];
+    struct ms_waiting *own = calloc(1, sizeof *own);
+    if (own == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
+    own->begun_s = all->begun_s;
+    own->holders = 1;
+    int rc = ms_owner_mark(owner, mark, err);
+    if (rc == 0)
+        rc = copy(lists, all, own, err);
+    if (rc != 0) {
+        free(own->ids);
+        free(own);
+        return rc;
+    }
+    drop_others(own, mark);
+    (void)pthread_mutex_lock(&lists->lock);
+    keep(lists, own);
+    (void)pthread_mutex_unlock(&lists->lock);
+    *out = own;
+    return 0;
+}
+
+int ms_waiting_get(struct ms_waiting_lists *lists, struct ms_queue *queue, const char *owner,
+                   struct ms_waiting **out, struct ms_error *err) {
+    struct ms_waiting *all = NULL;
+    int rc = get_all(lists, queue, &all, err);
+    if (rc != 0 || owner == NULL) {
+        *out = all;
+        return rc;
+    }
+    rc = pick(lists, all, owner, out, err);
+    ms_waiting_give_back(lists, all);
     return rc;
 }
 
@@ -211,7 +289,6 @@ size_t ms_waiting_text_bytes(const struct ms_waiting *list) {
 /* The piece of the text that this place lies in: the head, an item, or the tail. */
 static size_t piece_at(const struct ms_waiting *list, size_t from, char piece[ITEM_BYTES],
                        size_t *skip) {
-    static const char digits[] = "0123456789abcdef";
     if (from < HEAD_BYTES) {
         memcpy(piece, head, HEAD_BYTES);
         *skip = from;
@@ -223,14 +300,10 @@ static size_t piece_at(const struct ms_waiting *list, size_t from, char piece[IT
         return TAIL_BYTES;
     }
     const size_t number = (from - HEAD_BYTES) / ITEM_BYTES;
-    char *at = piece;
-    *at++ = '"';
-    for (size_t k = 0; k < ID_BYTES; k++) {
-        *at++ = digits[list->ids[number][k] >> 4];
-        *at++ = digits[list->ids[number][k] & 15];
-    }
-    *at++ = '"';
-    *at++ = ',';
+    piece[0] = '"';
+    id_text(list->ids[number], piece + 1);
+    piece[ITEM_BYTES - 2] = '"';
+    piece[ITEM_BYTES - 1] = ',';
     *skip = (from - HEAD_BYTES) % ITEM_BYTES;
     return number + 1 == list->count ? ITEM_BYTES - 1 : ITEM_BYTES;
 }

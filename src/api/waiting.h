@@ -28,11 +28,11 @@ struct ms_waiting_lists {
 void ms_waiting_init(struct ms_waiting_lists *lists);
 void ms_waiting_fini(struct ms_waiting_lists *lists); /* when all lists were given back */
 
-/* A list that was read after the call, if it is short; one of many jobs may be two seconds old.
- * Waits for the thread that reads, or reads on this queue. *out is given back by
- * ms_waiting_give_back. Any thread. */
+/* The jobs that wait, or those of one owner ("": of none; NULL: all). A list that was read after
+ * the call, if it is short; one of many jobs may be two seconds old. Waits for the thread that
+ * reads, or reads on this queue. *out is given back by ms_waiting_give_back. Any thread. */
 MS_MUST_CHECK int ms_waiting_get(struct ms_waiting_lists *lists, struct ms_queue *queue,
-                                 struct ms_waiting **out, struct ms_error *err);
+                                 const char *owner, struct ms_waiting **out, struct ms_error *err);
 void ms_waiting_give_back(struct ms_waiting_lists *lists, struct ms_waiting *list);
 
 /* Its size as the answer of GET /apiv1/queue. */

@@ -101,6 +101,7 @@ const char *ms_code_name(int code) {
     case MS_ECONFLICT: return "conflict";
     case MS_EDENIED: return "denied";
     case MS_ETOOLARGE: return "too_large";
+    case MS_EQUOTA: return "quota";
     }
     return "unknown";
 }

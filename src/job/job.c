@@ -117,6 +117,45 @@ static int make_id(const void *song, size_t song_bytes, const struct ms_job_opti
     return ms_sha224_of(text, (size_t)size, id, err);
 }
 
+/* ---- the owner ---- */
+
+/* Where in an id. */
+enum { MARK_AT = 40, MARK_DIGITS = MS_OWNER_MARK_BYTES - 1, CHECK_AT = MARK_AT + MARK_DIGITS };
+
+int ms_owner_mark(const char *owner, char mark[MS_OWNER_MARK_BYTES], struct ms_error *err) {
+    char digest[MS_SHA224_HEX] = "";
+    int rc = owner[0] != '\0' ? ms_sha224_of(owner, strlen(owner), digest, err) : 0;
+    (void)snprintf(mark, MS_OWNER_MARK_BYTES, "%.*s", MARK_DIGITS, digest);
+    return rc;
+}
+
+int ms_job_set_owner(struct ms_job *job, const char *owner, struct ms_error *err) {
+    char text[MS_ACCOUNT_NAME_BYTES + MS_JOB_ID_HEX], check[MS_SHA224_HEX];
+    char mark[MS_OWNER_MARK_BYTES];
+    if (!ms_account_name_is_valid(owner))
+        return ms_error_set(err, MS_EUSAGE, "\"%.40s\" cannot be the name of an account", owner);
+    const int size = snprintf(text, sizeof text, "%s\n%s", owner, job->id);
+    (void)snprintf(job->owner, sizeof job->owner, "%s", owner);
+    int rc = ms_sha224_of(text, (size_t)size, job->id, err);
+    if (rc == 0)
+        rc = ms_owner_mark(owner, mark, err);
+    if (rc != 0)
+        return rc;
+    memcpy(job->id + MARK_AT, mark, MARK_DIGITS);
+    rc = ms_sha224_of(job->id, CHECK_AT, check, err);
+    memcpy(job->id + CHECK_AT, check, rc == 0 ? MARK_DIGITS : 0);
+    return rc;
+}
+
+bool ms_job_id_has_mark(const char *id, const char *mark) {
+    char check[MS_SHA224_HEX];
+    if (mark[0] != '\0' && memcmp(id + MARK_AT, mark, MARK_DIGITS) != 0)
+        return false;
+    const bool is_marked = ms_sha224_of(id, CHECK_AT, check, NULL) == 0 &&
+                           memcmp(id + CHECK_AT, check, MARK_DIGITS) == 0;
+    return is_marked == (mark[0] != '\0');
+}
+
 /* ---- life ---- */
 
 int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
@@ -139,10 +178,17 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
 
 /* ---- cost ---- */
 
+#define MOST_COST_MS INT64_C(1000000000000000) /* sums of them stay exact in a double */
+
 double ms_job_cost(const struct ms_job *job) {
     const double runs = job->options.shifts > 1 ? (double)job->options.shifts : 1;
     const double networks = job->networks > 1 ? job->networks : 1;
     return job->audio_seconds / 60 * runs * networks / (1 - job->options.overlap);
+}
+
+int64_t ms_job_cost_ms(const struct ms_job *job) {
+    const double ms = ms_job_cost(job) * 60000;
+    return ms < MOST_COST_MS ? (int64_t)(ms + 0.5) : MOST_COST_MS;
 }
 
 int ms_job_check_cost(const struct ms_job *job, double max_cost, struct ms_error *err) {

@@ -109,6 +109,10 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
         return finish(w, out, err);
     ms_json_begin_object(w, NULL);
     ms_json_put_string(w, "id", job->id);
+    if (job->owner[0] != '\0') {
+        ms_json_put_string(w, "owner", job->owner);
+        ms_json_put_int(w, "charged_ms", job->charged_ms);
+    }
     ms_json_put_string(w, "state", ms_job_state_name(job->state));
     ms_json_begin_object(w, "input");
     ms_json_put_string(w, "name", or_null(job->input_name));
@@ -155,13 +159,16 @@ static void put_time(struct ms_json_writer *w, const char *name, int64_t unix_ms
     ms_json_put_string(w, name, text);
 }
 
-int ms_job_to_public_json(const struct ms_job *job, char **out, struct ms_error *err) {
+int ms_job_to_public_json(const struct ms_job *job, bool with_owner, char **out,
+                          struct ms_error *err) {
     struct ms_json_writer *w = ms_json_writer_new();
     *out = NULL;
     if (w == NULL)
         return finish(w, out, err);
     ms_json_begin_object(w, NULL);
     ms_json_put_string(w, "id", job->id);
+    if (with_owner)
+        ms_json_put_string(w, "owner", or_null(job->owner));
     ms_json_put_string(w, "state", ms_job_state_name(job->state));
     if (job->state == MS_JOB_QUEUED && job->position >= 0)
         ms_json_put_int(w, "position", job->position);
@@ -282,6 +289,16 @@ static enum ms_precision take_precision(struct reader *r, const struct ms_json *
     return precision;
 }
 
+/* Only jobs that an account sent have one. */
+static void take_owner(struct reader *r, const struct ms_json *document, struct ms_job *job) {
+    if (ms_json_get(document, "owner") == NULL)
+        return;
+    take_string(r, document, "owner", false, job->owner, sizeof job->owner);
+    job->charged_ms = take_int(r, document, "charged_ms", MAX_INTEGER);
+    if (!ms_account_name_is_valid(job->owner))
+        refuse(r, "owner");
+}
+
 /* A missing option has its default: earlier releases had fewer options. */
 static void take_options(struct reader *r, const struct ms_json *object,
                          struct ms_job_options *options) {
@@ -399,6 +416,7 @@ int ms_job_from_json(const char *text, size_t size, struct ms_job *out, struct m
     take_string(&r, document, "id", false, out->id, sizeof out->id);
     if (!ms_job_id_is_valid(out->id))
         refuse(&r, "id");
+    take_owner(&r, document, out);
     char state[16];
     take_string(&r, document, "state", false, state, sizeof state);
     if (ms_job_state_parse(state, &out->state, NULL) != 0)

@@ -202,7 +202,7 @@ int ms_webhook_deliver(const struct ms_webhook *webhook, const struct ms_callbac
     char *made = NULL;
     int rc = 0;
     if (callback->version == 2)
-        rc = ms_job_to_public_json(&due->job, &made, err);
+        rc = ms_job_to_public_json(&due->job, false, &made, err);
     if (rc == 0)
         rc = post(webhook, due,
                   made != NULL             ? made

@@ -53,6 +53,8 @@ int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error 
 
 struct coming {
     const struct ms_job *job;
+    const struct ms_quota *quota; /* NULL: none */
+    struct ms_usage *usage;
     const char *item; /* NULL, or what another program put on the list for it */
     bool created;
 };
@@ -76,7 +78,10 @@ static int begin(struct ms_record *record, const struct ms_job *job, bool in_fro
     ms_job_fini(&record->job);
     record->job = fresh;
     record->job.created_ms = now_ms;
+    record->job.charged_ms = 0;
+    record->charge_bytes = record->job.input_bytes;
     record->flags = 0;
+    ms_record_charge_cost(record);
     ms_record_put_back(record, MS_PLACE_WAITING, in_front);
     record->fate = MS_FATE_SAVE;
     return 0;
@@ -94,8 +99,11 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     record->item = coming->item;
     if (coming->item != NULL) /* it leaves the list, whatever it brings */
         record->fate = MS_FATE_SAVE;
-    if (coming->created)
+    if (coming->created) {
+        record->quota = coming->quota;
+        record->usage = coming->usage;
         return begin(record, job, coming->item != NULL, now_ms, err);
+    }
     if (present->cancel_asked && present->state == MS_JOB_RUNNING)
         return ms_error_set(err, MS_ECONFLICT,
                             "the same song is being canceled: send it again in a moment");
@@ -110,9 +118,17 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
 
 int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
                      struct ms_job *now, struct ms_error *err) {
+    return ms_queue_enqueue_within(queue, job, NULL, created, now, NULL, err);
+}
+
+int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job,
+                            const struct ms_quota *quota, bool *created, struct ms_job *now,
+                            struct ms_usage *usage, struct ms_error *err) {
     struct ms_record record = {0};
-    struct coming coming = {.job = job};
+    struct coming coming = {.job = job, .quota = quota, .usage = usage};
     *created = false;
+    if (usage != NULL)
+        *usage = (struct ms_usage){0};
     if (!ms_job_id_is_valid(job->id))
         return ms_error_set(err, MS_EUSAGE, "a job needs an id");
     /* Most songs are new: saved without a look at the record, in one step. */
@@ -204,6 +220,7 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         job->audio_seconds = from->audio_seconds;
         if (from->networks > 0)
             job->networks = from->networks;
+        ms_record_charge_cost(record);
         record->lease_until_ms = now_ms + step->lease_ms;
         return 0;
     case MS_CHANGE_FINISH:
@@ -211,6 +228,7 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         memcpy(job->stems, from->stems, sizeof job->stems);
         job->receipt = from->receipt;
         job->audio_seconds = from->audio_seconds;
+        ms_record_charge_cost(record);
         ms_record_set_error(job, "", "");
         ms_record_end(record, MS_JOB_SUCCEEDED, now_ms);
         return 0;
@@ -280,6 +298,8 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
                   int *count, char next[MS_CURSOR_MAX], struct ms_error *err) {
     *count = 0;
     next[0] = '\0';
+    if (filter->owner != NULL && !ms_account_name_is_valid(filter->owner))
+        return ms_error_about(err, MS_EUSAGE, "owner", "must be the name of an account");
     if (filter->limit < 1 || filter->limit > 1000)
         return ms_error_about(err, MS_EUSAGE, "limit", "must be from 1 to 1000, not %d",
                               filter->limit);
@@ -287,6 +307,7 @@ int ms_queue_list(struct ms_queue *queue, const struct ms_queue_filter *filter, 
     if (ids == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a list of jobs");
     const struct ms_listing listing = {.order = MS_ORDER_NEWEST,
+                                       .owner = filter->owner,
                                        .state = filter->state,
                                        .max = filter->limit,
                                        .cursor = filter->cursor};
@@ -321,7 +342,7 @@ int ms_queue_waiting(struct ms_queue *queue, const char *cursor, int max,
 
 int ms_queue_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
     *out = (struct ms_queue_stats){0};
-    return queue->ops->stats(queue, out, err);
+    return queue->ops->stats(queue, NULL, out, err);
 }
 
 /* ---- erasing ---- */

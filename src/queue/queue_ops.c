@@ -38,6 +38,7 @@ int ms_record_read(struct ms_record *record, const char *doc, size_t size, struc
         return rc;
     }
     record->job = job;
+    memcpy(record->job.owner, fields.owner, sizeof fields.owner);
     record->job.state = fields.state;
     record->job.position = fields.position;
     if (fields.created_ms != 0)

@@ -29,8 +29,8 @@ enum ms_record_flag {
 };
 
 struct ms_record {
-    /* Its state, created_ms, started_ms and attempts are fields of the record, which rule over
-     * those in the stored document: a claim changes them without reading it. */
+    /* Its owner, state, created_ms, started_ms and attempts are fields of the record, which rule
+     * over those in the stored document: a claim changes them without reading it. */
     struct ms_job job;
     /* Grows with each save and claim. 0: not stored. */
     int64_t revision;
@@ -51,12 +51,18 @@ struct ms_record {
     int flags;
     /* The first of its callbacks; 0: none is due. ms_queue_update sets it. */
     int64_t callback_due_ms;
+    /* Of a save: what is added to the usage of job.owner, which does not fall below 0. */
+    int64_t charge_ms, charge_bytes;
+    /* Of a save: the limits that the charge must keep (ms_quota_exceeded); NULL: none. */
+    const struct ms_quota *quota;
+    /* Of a save: gets the owner's usage afterwards; NULL: nobody asks. */
+    struct ms_usage *usage;
 };
 
 /* The orders in which ids are listed. Only the first two have a cursor. The next four give those
  * whose time has come by the server's clock, which also says what is the OLDEST. */
 enum ms_order {
-    MS_ORDER_NEWEST,    /* of one state, or of all */
+    MS_ORDER_NEWEST,    /* of one state and one owner, or of all */
     MS_ORDER_WAITING,   /* next to be served first */
     MS_ORDER_LAPSED,    /* leases; the longest lapsed first */
     MS_ORDER_DELAYED,   /* the shortest due first: each is put in front of all */
@@ -73,8 +79,9 @@ enum ms_order {
 
 struct ms_listing {
     enum ms_order order;
-    int state; /* NEWEST: one, or -1 for all */
-    int max;   /* so many ids */
+    const char *owner; /* NEWEST: one, or NULL for all */
+    int state;         /* NEWEST: one, or -1 for all */
+    int max;           /* so many ids */
     const char *cursor;
     const char *model;
     int64_t wait_ms;
@@ -96,8 +103,9 @@ struct ms_queue_ops {
                 struct ms_error *err);
     /* Does what record->fate says (not KEEP), and moves the record to its place, as one step, if
      * its revision is the stored one; else MS_ECONFLICT. Then sets revision, job.position, and
-     * job.created_ms where it was 0. ERASE of a record without an id takes its item off the list,
-     * and does nothing else; MS_ECONFLICT: it is not there. */
+     * job.created_ms where it was 0. Charges the owner in the same step; MS_EQUOTA: the quota does
+     * not allow it, and only *usage is set. ERASE of a record without an id takes its item off the
+     * list, and does nothing else; MS_ECONFLICT: it is not there. */
     int (*save)(struct ms_queue *queue, struct ms_record *record, struct ms_error *err);
     /* Leases the next job that waits for `model` or for none, as one step: it leaves the list,
      * becomes RUNNING and LEASED under the token, with attempts + 1. Waits up to wait_ms for one.
@@ -111,8 +119,9 @@ struct ms_queue_ops {
     int (*list)(struct ms_queue *queue, const struct ms_listing *listing,
                 char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
                 struct ms_error *err);
-    /* As ms_queue_stats; *out is zeroed before. */
-    int (*stats)(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err);
+    /* As ms_queue_stats; with an owner, its usage alone. *out is zeroed before. */
+    int (*stats)(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
+                 struct ms_error *err);
     /* Notes: texts by key that lapse. Puts `note` in the place of `old`, for keep_ms, as one step;
      * "" is no note. MS_ECONFLICT: neither of them is there, but *found, which is the caller's; NULL:
      * no note. */
@@ -141,10 +150,10 @@ MS_MUST_CHECK int ms_queue_redis_open(const char *url, struct ms_queue **out, st
 
 void ms_record_fini(struct ms_record *record);
 
-/* Reads a stored document into record->job, of which id, state, created_ms, started_ms, attempts
- * and position are set; a time or number of 0 gives way to the document's. doc: NULL for a job that
- * a stranger put on the list: default options, and the song lies in the store under that id.
- * MS_ECORRUPT: no document of that job; sets record->unreadable. */
+/* Reads a stored document into record->job, of which id, owner, state, created_ms, started_ms,
+ * attempts and position are set; a time or number of 0 gives way to the document's. doc: NULL for
+ * a job that a stranger put on the list: default options, and the song lies in the store under that
+ * id. MS_ECORRUPT: no document of that job; sets record->unreadable. */
 MS_MUST_CHECK int ms_record_read(struct ms_record *record, const char *doc, size_t size,
                                  struct ms_error *err);
 
@@ -170,6 +179,8 @@ void ms_record_put_back(struct ms_record *record, enum ms_place place, bool in_f
 /* What becomes of an unreadable record: a failed job, error "corrupt". Sets the fate. */
 void ms_record_give_up(struct ms_record *record, int64_t now_ms);
 void ms_record_set_error(struct ms_job *job, const char *code, const char *message);
+/* Charges what the job costs now, less what was charged before, to its owner, if it has one. */
+void ms_record_charge_cost(struct ms_record *record);
 /* Makes due who waits for the job's end. */
 void ms_record_call(struct ms_job *job, int64_t now_ms);
 

@@ -1,7 +1,8 @@
 /* The queue on Redis, with the course's lists: `toWorker` carries the ids of the jobs that wait
  * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
  * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
- * order ids by time; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are notes.
+ * order ids by time, the first two with :OWNER for those of an account, whose usage is
+ * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are notes.
  * Every change of a record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,6 +132,7 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
         LEASE_UNTIL,
         FLAGS,
         DUE,
+        OWNER,
         COUNT
     };
     redisReply *const *field = reply->element;
@@ -153,6 +155,7 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
     out->lease_until_ms = to_int(field[LEASE_UNTIL]);
     out->flags = (int)to_int(field[FLAGS]);
     out->callback_due_ms = to_int(field[DUE]);
+    (void)snprintf(out->job.owner, sizeof out->job.owner, "%s", text_of(field[OWNER]));
     if (ms_job_state_parse(text_of(field[STATE]), &out->job.state, NULL) != 0) {
         out->unreadable = true;
         return ms_error_set(err, MS_ECORRUPT, "the record of job %.12s... has no state",
@@ -189,6 +192,37 @@ static int take_off_list(struct redis *r, const struct ms_record *record, struct
     return rc;
 }
 
+/* What usage() of queue.lua gives. */
+static int read_usage(const redisReply *reply, struct ms_usage *out, struct ms_error *err) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)
+        return unexpected(err);
+    *out = (struct ms_usage){to_int(reply->element[0]), to_int(reply->element[1]),
+                             to_int(reply->element[2]), to_int(reply->element[3])};
+    return 0;
+}
+
+/* What save() of queue.lua gives. */
+static int read_saved(const redisReply *reply, struct ms_record *record, struct ms_error *err) {
+    struct ms_job *job = &record->job;
+    struct ms_usage unused, *usage = record->usage != NULL ? record->usage : &unused;
+    if (reply->type == REDIS_REPLY_NIL)
+        return ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
+    if (reply->type != REDIS_REPLY_ARRAY)
+        return unexpected(err);
+    if (reply->elements == 4) {
+        int rc = read_usage(reply, usage, err);
+        return rc != 0 ? rc
+                       : ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", job->owner);
+    }
+    if (reply->elements != 2 && reply->elements != 3)
+        return unexpected(err);
+    record->revision++;
+    job->position = to_int(reply->element[0]);
+    if (job->created_ms == 0)
+        job->created_ms = to_int(reply->element[1]);
+    return reply->elements == 3 ? read_usage(reply->element[2], usage, err) : 0;
+}
+
 static int redis_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
     struct redis *r = (struct redis *)queue;
     struct ms_job *job = &record->job;
@@ -210,6 +244,12 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
     const struct number started = to_text(job->started_ms);
     const struct number attempts = to_text(job->attempts);
     const struct number flags = to_text(record->flags);
+    const struct ms_quota quota = record->quota != NULL ? *record->quota : (struct ms_quota){0};
+    const struct number cost = to_text(record->charge_ms);
+    const struct number bytes = to_text(record->charge_bytes);
+    const struct number max_waiting = to_text(quota.max_waiting);
+    const struct number max_cost = to_text(quota.max_cost_ms);
+    const struct number max_bytes = to_text(quota.max_bytes);
     const char *const argv[] = {
         "save",
         job->id,
@@ -219,6 +259,7 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         record->in_front ? "1" : "0",
         item != NULL ? item : "",
         record->item != NULL ? record->item : "",
+        job->owner,
         job->options.model,
         ms_job_state_name(job->state),
         created.text,
@@ -226,6 +267,11 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         lease_until.text,
         due.text,
         POSITION_MAX,
+        cost.text,
+        bytes.text,
+        max_waiting.text,
+        max_cost.text,
+        max_bytes.text,
         "doc",
         doc,
         "started",
@@ -244,16 +290,7 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
     free(item);
     if (rc != 0)
         return rc;
-    if (reply->type == REDIS_REPLY_NIL) {
-        rc = ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
-    } else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-        rc = unexpected(err);
-    } else {
-        record->revision++;
-        job->position = to_int(reply->element[0]);
-        if (job->created_ms == 0)
-            job->created_ms = to_int(reply->element[1]);
-    }
+    rc = read_saved(reply, record, err);
     freeReplyObject(reply);
     return rc;
 }
@@ -345,10 +382,10 @@ static int list_newest(struct redis *r, const struct ms_listing *listing,
     const char *after;
     int64_t from;
     int rc = ms_queue_read_cursor(listing->cursor, ':', 0, &from, &after, err);
-    char key[40] = "msaas:jobs";
-    if (listing->state >= 0)
-        (void)snprintf(key, sizeof key, "msaas:state:%s",
-                       ms_job_state_name((enum ms_job_state)listing->state));
+    char key[40 + MS_ACCOUNT_NAME_BYTES];
+    (void)snprintf(key, sizeof key, "%s%s%s%s", listing->state < 0 ? "msaas:jobs" : "msaas:state:",
+                   listing->state < 0 ? "" : ms_job_state_name((enum ms_job_state)listing->state),
+                   listing->owner != NULL ? ":" : "", listing->owner != NULL ? listing->owner : "");
     const struct number before = to_text(from);
     const char *const most = after[0] == '\0' ? "+inf" : before.text;
     int64_t last = 0, skipped = 0;
@@ -467,7 +504,21 @@ static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
     return list_due(r, script, listing->max, ids, count, err);
 }
 
-static int redis_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
+static int get_usage(struct redis *r, const char *owner, struct ms_usage *out,
+                     struct ms_error *err) {
+    redisReply *reply = NULL;
+    int rc = ms_redis_script(r->connection, MS_REDIS_REPEAT, 2, (const char *[]){"usage", owner},
+                             &reply, err);
+    if (rc == 0)
+        rc = read_usage(reply, out, err);
+    freeReplyObject(reply);
+    return rc;
+}
+
+static int redis_stats(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
+                       struct ms_error *err) {
+    if (owner != NULL)
+        return get_usage((struct redis *)queue, owner, &out->usage, err);
     const char *argv[1 + MS_JOB_STATES] = {"stats"};
     for (int i = 0; i < MS_JOB_STATES; i++)
         argv[1 + i] = ms_job_state_name((enum ms_job_state)i);

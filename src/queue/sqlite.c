@@ -14,37 +14,6 @@
 #define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
 #define TRIM_LINES 64 /* of the log, between two looks at its length */
 
-/* The statement, ready to be bound. The caller resets it. */
-static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
-                   struct ms_error *err) {
-    int rc = ms_sqlite_connect(s, err);
-    if (rc == 0 && s->statements[which] == NULL &&
-        sqlite3_prepare_v3(s->db, ms_sqlite_text[which], -1, SQLITE_PREPARE_PERSISTENT,
-                           &s->statements[which], NULL) != SQLITE_OK)
-        rc = ms_sqlite_failed(s, err);
-    *out = s->statements[which];
-    return rc;
-}
-
-/* Runs a bound statement that gives no rows. */
-static int run(struct sqlite *s, sqlite3_stmt *statement, int *changes, struct ms_error *err) {
-    const int step = sqlite3_step(statement);
-    int rc = step == SQLITE_DONE ? 0 : ms_sqlite_failed(s, err);
-    if (changes != NULL)
-        *changes = sqlite3_changes(s->db);
-    (void)sqlite3_reset(statement);
-    (void)sqlite3_clear_bindings(statement);
-    return rc;
-}
-
-static void put_text(sqlite3_stmt *statement, int at, const char *text) {
-    (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
-}
-
-static void put_int(sqlite3_stmt *statement, int at, int64_t value) {
-    (void)sqlite3_bind_int64(statement, at, value);
-}
-
 static void copy_text(sqlite3_stmt *statement, int column, char *out, size_t capacity) {
     const unsigned char *text = sqlite3_column_text(statement, column);
     (void)snprintf(out, capacity, "%s", text != NULL ? (const char *)text : "");
@@ -94,6 +63,7 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
     out->lease_until_ms = sqlite3_column_int64(statement, 9);
     out->flags = sqlite3_column_int(statement, 10);
     out->callback_due_ms = sqlite3_column_int64(statement, 11);
+    copy_text(statement, 12, out->job.owner, sizeof out->job.owner);
     const unsigned char *doc = sqlite3_column_text(statement, 1);
     return ms_record_read(out, doc != NULL ? (const char *)doc : "",
                           (size_t)sqlite3_column_bytes(statement, 1), err);
@@ -102,11 +72,11 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
 static int find_position(struct sqlite *s, struct ms_job *job, struct ms_error *err) {
     sqlite3_stmt *statement;
     job->position = -1;
-    int rc = prepare(s, POSITION, &statement, err);
+    int rc = ms_sqlite_prepare(s, POSITION, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, job->id);
-    put_int(statement, 2, MS_POSITION_MAX);
+    ms_sqlite_put_text(statement, 1, job->id);
+    ms_sqlite_put_int(statement, 2, MS_POSITION_MAX);
     const int step = sqlite3_step(statement);
     if (step == SQLITE_ROW && sqlite3_column_int64(statement, 0) < MS_POSITION_MAX)
         job->position = sqlite3_column_int64(statement, 0);
@@ -122,10 +92,10 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     sqlite3_stmt *statement;
     *out = (struct ms_record){0};
     *now_ms = ms_unix_ms();
-    int rc = of_the_file(prepare(s, LOAD, &statement, err), err);
+    int rc = of_the_file(ms_sqlite_prepare(s, LOAD, &statement, err), err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, id);
+    ms_sqlite_put_text(statement, 1, id);
     const int step = sqlite3_step(statement);
     if (step == SQLITE_ROW)
         rc = read_record(statement, out, err);
@@ -144,10 +114,10 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
 static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char *argument,
                    bool *found, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, which, &statement, err);
+    int rc = ms_sqlite_prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, argument);
+    ms_sqlite_put_text(statement, 1, argument);
     const int step = sqlite3_step(statement);
     *found = step == SQLITE_ROW;
     if (step != SQLITE_ROW && step != SQLITE_DONE)
@@ -159,12 +129,12 @@ static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char 
 static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
                  struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, ERASE, &statement, err);
+    int rc = ms_sqlite_prepare(s, ERASE, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, record->job.id);
-    put_int(statement, 2, record->revision);
-    return run(s, statement, changes, err);
+    ms_sqlite_put_text(statement, 1, record->job.id);
+    ms_sqlite_put_int(statement, 2, record->revision);
+    return ms_sqlite_run(s, statement, changes, err);
 }
 
 static int store(struct sqlite *s, const struct ms_record *record, int *changes,
@@ -177,27 +147,104 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
     char *doc = NULL;
     rc = ms_job_to_json(&record->job, &doc, err);
     if (rc == 0)
-        rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
+        rc = ms_sqlite_prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
     if (rc == 0) {
-        put_text(statement, 1, record->job.id);
-        put_int(statement, 2, record->revision + 1);
-        put_text(statement, 3, doc);
-        put_int(statement, 4, (int64_t)record->job.state);
-        put_int(statement, 5, (int64_t)record->place);
-        put_text(statement, 6, record->token);
-        put_int(statement, 7, record->job.created_ms);
-        put_int(statement, 8, record->lease_until_ms);
-        put_int(statement, 9, record->job.not_before_ms);
-        put_int(statement, 10, record->flags);
-        put_int(statement, 11, record->callback_due_ms);
-        put_int(statement, 12, record->in_front);
-        put_int(statement, 13, record->revision);
-        put_int(statement, 14, record->job.started_ms);
-        put_int(statement, 15, record->job.attempts);
-        put_text(statement, 16, record->job.options.model);
-        rc = run(s, statement, changes, err);
+        ms_sqlite_put_text(statement, 1, record->job.id);
+        ms_sqlite_put_int(statement, 2, record->revision + 1);
+        ms_sqlite_put_text(statement, 3, doc);
+        ms_sqlite_put_int(statement, 4, (int64_t)record->job.state);
+        ms_sqlite_put_int(statement, 5, (int64_t)record->place);
+        ms_sqlite_put_text(statement, 6, record->token);
+        ms_sqlite_put_int(statement, 7, record->job.created_ms);
+        ms_sqlite_put_int(statement, 8, record->lease_until_ms);
+        ms_sqlite_put_int(statement, 9, record->job.not_before_ms);
+        ms_sqlite_put_int(statement, 10, record->flags);
+        ms_sqlite_put_int(statement, 11, record->callback_due_ms);
+        ms_sqlite_put_int(statement, 12, record->in_front);
+        ms_sqlite_put_int(statement, 13, record->revision);
+        ms_sqlite_put_int(statement, 14, record->job.started_ms);
+        ms_sqlite_put_int(statement, 15, record->job.attempts);
+        ms_sqlite_put_text(statement, 16, record->job.options.model);
+        ms_sqlite_put_text(statement, 17, record->job.owner);
+        rc = ms_sqlite_run(s, statement, changes, err);
     }
     free(doc);
+    return rc;
+}
+
+static int read_usage(struct sqlite *s, const char *owner, int64_t now_ms, struct ms_usage *out,
+                      struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = ms_sqlite_prepare(s, USAGE, &statement, err);
+    if (rc != 0)
+        return rc;
+    ms_sqlite_put_text(statement, 1, owner);
+    ms_sqlite_put_int(statement, 2, now_ms - MS_DAY_MS);
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        const int64_t since_ms = sqlite3_column_int64(statement, 3);
+        *out = (struct ms_usage){.waiting = sqlite3_column_int64(statement, 0),
+                                 .cost_ms = sqlite3_column_int64(statement, 1),
+                                 .bytes = sqlite3_column_int64(statement, 2),
+                                 .left_ms = since_ms > 0 ? since_ms + MS_DAY_MS - now_ms : 0};
+    } else {
+        rc = ms_sqlite_failed(s, err);
+    }
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int charge(struct sqlite *s, const struct ms_record *record, int64_t now_ms,
+                  struct ms_error *err) {
+    sqlite3_stmt *statement;
+    int rc = ms_sqlite_prepare(s, CHARGE, &statement, err);
+    if (rc != 0)
+        return rc;
+    ms_sqlite_put_text(statement, 1, record->job.owner);
+    ms_sqlite_put_int(statement, 2, now_ms);
+    ms_sqlite_put_int(statement, 3, record->charge_ms);
+    ms_sqlite_put_int(statement, 4, record->charge_bytes);
+    ms_sqlite_put_int(statement, 5, now_ms - MS_DAY_MS);
+    return ms_sqlite_run(s, statement, NULL, err);
+}
+
+/* With the right to write, so that nobody else is charged between the look and the charge. */
+static int store_in_quota(struct sqlite *s, const struct ms_record *record, int *changes,
+                          struct ms_error *err) {
+    const char *owner = record->job.owner;
+    const int64_t now_ms = ms_unix_ms();
+    struct ms_usage usage;
+    int rc = read_usage(s, owner, now_ms, &usage, err);
+    if (rc == 0)
+        rc = store(s, record, changes, err);
+    if (rc != 0 || *changes == 0)
+        return rc;
+    if (record->quota != NULL && ms_quota_exceeded(record->quota, &usage, record->charge_ms,
+                                                   record->charge_bytes) != MS_LIMIT_NONE)
+        rc = ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", owner);
+    if (rc == 0)
+        rc = charge(s, record, now_ms, err);
+    if (rc == 0 && record->usage != NULL)
+        rc = read_usage(s, owner, now_ms, &usage, err);
+    if ((rc == 0 || rc == MS_EQUOTA) && record->usage != NULL)
+        *record->usage = usage;
+    return rc;
+}
+
+static int store_and_charge(struct sqlite *s, const struct ms_record *record, int *changes,
+                            struct ms_error *err) {
+    if (record->job.owner[0] == '\0' ||
+        (record->charge_ms == 0 && record->charge_bytes == 0 && record->quota == NULL))
+        return store(s, record, changes, err);
+    int rc = ms_sqlite_connect(s, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+    if (rc != 0)
+        return rc;
+    rc = store_in_quota(s, record, changes, err);
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "COMMIT", err);
+    if (rc != 0)
+        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
     return rc;
 }
 
@@ -208,7 +255,7 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
     if (job->created_ms == 0)
         job->created_ms = ms_unix_ms();
     int rc = record->fate == MS_FATE_ERASE ? erase(s, record, &changes, err)
-                                           : store(s, record, &changes, err);
+                                           : store_and_charge(s, record, &changes, err);
     rc = of_the_file(rc, err);
     if (rc == 0 && changes == 0)
         rc = ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
@@ -226,14 +273,14 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
 static int claim_next(struct sqlite *s, const char *model, const char *token, int64_t lease_ms,
                       struct ms_record *out, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, CLAIM, &statement, err);
+    int rc = ms_sqlite_prepare(s, CLAIM, &statement, err);
     if (rc != 0)
         return rc;
     const int64_t now_ms = ms_unix_ms();
-    put_int(statement, 1, now_ms);
-    put_text(statement, 2, token);
-    put_int(statement, 3, now_ms + lease_ms);
-    put_text(statement, 4, model);
+    ms_sqlite_put_int(statement, 1, now_ms);
+    ms_sqlite_put_text(statement, 2, token);
+    ms_sqlite_put_int(statement, 3, now_ms + lease_ms);
+    ms_sqlite_put_text(statement, 4, model);
     int step = sqlite3_step(statement);
     if (step == SQLITE_ROW) {
         rc = read_record(statement, out, err);
@@ -286,25 +333,26 @@ static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB
 static int list_due(struct sqlite *s, enum ms_sqlite_statement which, int64_t until_ms, int max,
                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, which, &statement, err);
+    int rc = ms_sqlite_prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, until_ms);
-    put_int(statement, 2, max);
+    ms_sqlite_put_int(statement, 1, until_ms);
+    ms_sqlite_put_int(statement, 2, max);
     return collect(s, statement, ids, max, count, NULL, err);
 }
 
 static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
                          char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, HAVE_MODEL, &statement, err);
+    int rc = ms_sqlite_prepare(s, HAVE_MODEL, &statement, err);
     if (rc != 0)
         return rc;
     const int64_t now_ms = ms_unix_ms();
-    put_text(statement, 1, listing->model);
-    put_int(statement, 2, now_ms);
-    put_int(statement, 3, listing->wait_ms / 4 < SEEN_MS ? listing->wait_ms / 4 : SEEN_MS);
-    rc = run(s, statement, NULL, err);
+    ms_sqlite_put_text(statement, 1, listing->model);
+    ms_sqlite_put_int(statement, 2, now_ms);
+    ms_sqlite_put_int(statement, 3,
+                      listing->wait_ms / 4 < SEEN_MS ? listing->wait_ms / 4 : SEEN_MS);
+    rc = ms_sqlite_run(s, statement, NULL, err);
     return rc != 0
                ? rc
                : list_due(s, UNSERVED, now_ms - listing->wait_ms, listing->max, ids, count, err);
@@ -313,10 +361,10 @@ static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
 static int list_oldest(struct sqlite *s, const struct ms_listing *listing,
                        char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, OLDEST, &statement, err);
+    int rc = ms_sqlite_prepare(s, OLDEST, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 3, listing->skip);
+    ms_sqlite_put_int(statement, 3, listing->skip);
     return list_due(s, OLDEST, ms_unix_ms() - listing->wait_ms, listing->max, ids, count, err);
 }
 
@@ -328,15 +376,20 @@ static int list_newest(struct sqlite *s, const struct ms_listing *listing,
     const char *id;
     int64_t from;
     int rc = ms_queue_read_cursor(listing->cursor, ':', INT64_MAX, &from, &id, err);
-    if (rc == 0)
-        rc = prepare(s, listing->state < 0 ? LIST_ALL : LIST_STATE, &statement, err);
+    const bool of_all = listing->state < 0;
+    if (rc == 0 && listing->owner == NULL)
+        rc = ms_sqlite_prepare(s, of_all ? LIST_ALL : LIST_STATE, &statement, err);
+    else if (rc == 0)
+        rc = ms_sqlite_prepare(s, of_all ? LIST_OWNER : LIST_OWNER_STATE, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, from);
-    put_text(statement, 2, id);
-    put_int(statement, 3, listing->max);
-    if (listing->state >= 0)
-        put_int(statement, 4, listing->state);
+    ms_sqlite_put_int(statement, 1, from);
+    ms_sqlite_put_text(statement, 2, id);
+    ms_sqlite_put_int(statement, 3, listing->max);
+    if (!of_all)
+        ms_sqlite_put_int(statement, 4, listing->state);
+    if (listing->owner != NULL)
+        ms_sqlite_put_text(statement, 5, listing->owner);
     rc = collect(s, statement, ids, listing->max, count, &from, err);
     if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld:%s", (long long)from, ids[*count - 1]);
@@ -352,11 +405,11 @@ static int list_waiting(struct sqlite *s, const struct ms_listing *listing,
     int64_t seq;
     int rc = ms_queue_read_cursor(listing->cursor, '\0', INT64_MIN, &seq, &rest, err);
     if (rc == 0)
-        rc = prepare(s, LIST_WAITING, &statement, err);
+        rc = ms_sqlite_prepare(s, LIST_WAITING, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, seq);
-    put_int(statement, 2, listing->max);
+    ms_sqlite_put_int(statement, 1, seq);
+    ms_sqlite_put_int(statement, 2, listing->max);
     rc = collect(s, statement, ids, listing->max, count, &seq, err);
     if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld", (long long)seq);
@@ -385,10 +438,13 @@ static int sqlite_list(struct ms_queue *queue, const struct ms_listing *listing,
     return ms_error_set(err, MS_EINTERNAL, "no such order");
 }
 
-static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, struct ms_error *err) {
+static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
+                        struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
     sqlite3_stmt *statement;
-    int rc = prepare(s, COUNTS, &statement, err);
+    if (owner != NULL)
+        return read_usage(s, owner, ms_unix_ms(), &out->usage, err);
+    int rc = ms_sqlite_prepare(s, COUNTS, &statement, err);
     if (rc != 0)
         return rc;
     int step;
@@ -401,7 +457,7 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
         rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, DUES, &statement, err);
+        rc = ms_sqlite_prepare(s, DUES, &statement, err);
     if (rc != 0)
         return rc;
     if (sqlite3_step(statement) == SQLITE_ROW) {
@@ -414,7 +470,7 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, WAITING_BY_MODEL, &statement, err);
+        rc = ms_sqlite_prepare(s, WAITING_BY_MODEL, &statement, err);
     if (rc != 0)
         return rc;
     while ((step = sqlite3_step(statement)) == SQLITE_ROW)
@@ -426,68 +482,22 @@ static int sqlite_stats(struct ms_queue *queue, struct ms_queue_stats *out, stru
     return rc;
 }
 
-static int find_note(struct sqlite *s, const char *key, int64_t now_ms, char **found,
-                     struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int rc = prepare(s, NOTE_FIND, &statement, err);
-    if (rc != 0)
-        return rc;
-    put_text(statement, 1, key);
-    put_int(statement, 2, now_ms);
-    const int step = sqlite3_step(statement);
-    if (step == SQLITE_ROW &&
-        (*found = strdup((const char *)sqlite3_column_text(statement, 0))) == NULL)
-        rc = ms_error_set(err, MS_ENOMEM, "no memory for a note");
-    else if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = ms_sqlite_failed(s, err);
-    (void)sqlite3_reset(statement);
-    return rc;
-}
-
-/* A note that is taken away is one that has lapsed. */
-static int sqlite_note(struct ms_queue *queue, const char *key, const char *old, const char *note,
-                       int64_t keep_ms, char **found, struct ms_error *err) {
-    struct sqlite *s = (struct sqlite *)queue;
-    const int64_t now_ms = ms_unix_ms();
-    sqlite3_stmt *statement;
-    int changes = 0;
-    int rc = prepare(s, NOTE, &statement, err);
-    if (rc == 0) {
-        put_text(statement, 1, key);
-        put_text(statement, 2, note);
-        put_text(statement, 3, old);
-        put_int(statement, 4, note[0] != '\0' ? now_ms + keep_ms : now_ms);
-        put_int(statement, 5, now_ms);
-        rc = run(s, statement, &changes, err);
-    }
-    if (rc == 0 && changes == 0) {
-        rc = find_note(s, key, now_ms, found, err);
-        return rc != 0 ? rc : ms_error_set(err, MS_ECONFLICT, "the note is another one");
-    }
-    if (rc == 0)
-        rc = prepare(s, NOTES_LAPSE, &statement, err);
-    if (rc != 0)
-        return rc;
-    put_int(statement, 1, now_ms);
-    return run(s, statement, NULL, err);
-}
-
 static int push_line(struct sqlite *s, const char *line, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, LOG_PUSH, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_PUSH, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, line);
-    return run(s, statement, NULL, err);
+    ms_sqlite_put_text(statement, 1, line);
+    return ms_sqlite_run(s, statement, NULL, err);
 }
 
 static int trim_log(struct sqlite *s, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, LOG_TRIM, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_TRIM, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, MS_LOG_LIST_MAX);
-    return run(s, statement, NULL, err);
+    ms_sqlite_put_int(statement, 1, MS_LOG_LIST_MAX);
+    return ms_sqlite_run(s, statement, NULL, err);
 }
 
 static int sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
@@ -514,7 +524,7 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
     sqlite3_stmt *statement;
     int64_t seq = 0;
     int changes = 0;
-    int rc = prepare(s, LOG_NEXT, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_NEXT, &statement, err);
     if (rc != 0)
         return rc;
     const int step = sqlite3_step(statement);
@@ -529,10 +539,10 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, LOG_ERASE, &statement, err);
+        rc = ms_sqlite_prepare(s, LOG_ERASE, &statement, err);
     if (rc == 0) {
-        put_int(statement, 1, seq);
-        rc = run(s, statement, &changes, err);
+        ms_sqlite_put_int(statement, 1, seq);
+        rc = ms_sqlite_run(s, statement, &changes, err);
     }
     if (rc == 0 && changes == 0)
         rc = ms_error_set(err, MS_ECONFLICT, "another reader took the line");
@@ -565,7 +575,7 @@ int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error
         .claim = sqlite_claim,
         .list = sqlite_list,
         .stats = sqlite_stats,
-        .note = sqlite_note,
+        .note = ms_sqlite_note,
         .log_push = sqlite_log_push,
         .log_pop = sqlite_log_pop,
     };

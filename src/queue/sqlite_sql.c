@@ -8,6 +8,14 @@
     "CREATE TABLE notes (key TEXT PRIMARY KEY, note TEXT NOT NULL, until INTEGER NOT NULL)"        \
     " WITHOUT ROWID;"                                                                              \
     "CREATE INDEX notes_until ON notes (until);"
+/* What an account has used since its day began. */
+#define USAGE_TABLE                                                                                \
+    "CREATE TABLE usage (owner TEXT PRIMARY KEY, since INTEGER NOT NULL,"                          \
+    " cost INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;"
+/* Jobs without an owner cost them nothing. */
+#define OWNER_INDEXES                                                                              \
+    "CREATE INDEX jobs_owner ON jobs (owner, created, id) WHERE owner <> '';"                      \
+    "CREATE INDEX jobs_owner_state ON jobs (owner, state, created, id) WHERE owner <> '';"
 
 /* seq orders the waiting ones: the smallest is served next. */
 const char ms_sqlite_schema[] =
@@ -16,16 +24,16 @@ const char ms_sqlite_schema[] =
     " created INTEGER NOT NULL, lease_until INTEGER NOT NULL, not_before INTEGER NOT NULL,"
     " flags INTEGER NOT NULL, due INTEGER NOT NULL,"
     " started INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
-    " model TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
+    " model TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE INDEX jobs_waiting ON jobs (seq) WHERE place = 0;" WAITING_FOR
     "CREATE INDEX jobs_delayed ON jobs (not_before) WHERE place = 1;"
     "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE place = 2;"
     "CREATE INDEX jobs_due ON jobs (due) WHERE due > 0;"
     "CREATE INDEX jobs_created ON jobs (created, id);"
-    "CREATE INDEX jobs_state ON jobs (state, created, id);"
+    "CREATE INDEX jobs_state ON jobs (state, created, id);" OWNER_INDEXES USAGE_TABLE
     "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);" NOTES
-    "PRAGMA user_version = 5;";
+    "PRAGMA user_version = 6;";
 
 const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
     /* Where the new columns are 0, the document rules. */
@@ -40,7 +48,9 @@ const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
           "PRAGMA user_version = 3;",
     [3] = "ALTER TABLE jobs DROP COLUMN attempt;"
           "DROP INDEX jobs_waiting_for;" WAITING_FOR "PRAGMA user_version = 4;",
-    [4] = NOTES "PRAGMA user_version = 5;",
+    [4] = "ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';" OWNER_INDEXES USAGE_TABLE
+          "PRAGMA user_version = 5;",
+    [5] = NOTES "PRAGMA user_version = 6;",
 };
 
 /* A row by each table and index, so that a damaged file shows. */
@@ -53,12 +63,16 @@ const char ms_sqlite_touch[] =
     " (SELECT id FROM jobs WHERE due > 0 ORDER BY due LIMIT 1),"
     " (SELECT id FROM jobs ORDER BY created DESC, id DESC LIMIT 1),"
     " (SELECT id FROM jobs WHERE state = 0 ORDER BY created DESC, id DESC LIMIT 1),"
-    " (SELECT name FROM models LIMIT 1), (SELECT note FROM notes ORDER BY until LIMIT 1),"
+    " (SELECT id FROM jobs WHERE owner <> '' ORDER BY owner, created, id LIMIT 1),"
+    " (SELECT id FROM jobs WHERE owner <> '' ORDER BY owner, state, created, id LIMIT 1),"
+    " (SELECT owner FROM usage LIMIT 1), (SELECT name FROM models LIMIT 1),"
+    " (SELECT note FROM notes ORDER BY until LIMIT 1),"
     " (SELECT line FROM log ORDER BY seq LIMIT 1)";
 
 /* A record as read_record of sqlite.c takes it. */
 #define RECORD                                                                                     \
-    "id, doc, revision, place, state, created, started, attempts, token, lease_until, flags, due"
+    "id, doc, revision, place, state, created, started, attempts, token, lease_until, flags, due," \
+    " owner"
 
 /* The next job for one model. */
 #define NEXT_FOR(model)                                                                            \
@@ -75,14 +89,14 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
     [LOAD] = "SELECT " RECORD " FROM jobs WHERE id = ?1",
     [EXISTS] = "SELECT 1 FROM jobs WHERE id = ?1",
     [INSERT] = "INSERT INTO jobs (id, revision, doc, state, place, token, created, lease_until,"
-               " not_before, flags, due, seq, started, attempts, model)"
-               " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, " SEQ ", ?14, ?15, ?16"
+               " not_before, flags, due, seq, started, attempts, model, owner)"
+               " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, " SEQ ", ?14, ?15, ?16, ?17"
                " WHERE ?13 = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
     [UPDATE] =
         "UPDATE jobs SET revision = ?2, doc = ?3, state = ?4,"
         " seq = CASE WHEN place = 0 AND ?5 = 0 AND NOT ?12 THEN seq ELSE " SEQ " END,"
         " place = ?5, token = ?6, created = ?7, lease_until = ?8, not_before = ?9, flags = ?10,"
-        " due = ?11, started = ?14, attempts = ?15, model = ?16"
+        " due = ?11, started = ?14, attempts = ?15, model = ?16, owner = ?17"
         " WHERE id = ?1 AND revision = ?13",
     [ERASE] = "DELETE FROM jobs WHERE id = ?1 AND revision = ?2",
     [WAITS] = "SELECT 1 FROM jobs WHERE place = 0 AND model IN (?1, '') LIMIT 1",
@@ -116,6 +130,11 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
                  " ORDER BY created DESC, id DESC LIMIT ?3",
     [LIST_STATE] = "SELECT id, created FROM jobs WHERE state = ?4 AND (created, id) < (?1, ?2)"
                    " ORDER BY created DESC, id DESC LIMIT ?3",
+    [LIST_OWNER] = "SELECT id, created FROM jobs WHERE owner = ?5 AND owner <> ''"
+                   " AND (created, id) < (?1, ?2) ORDER BY created DESC, id DESC LIMIT ?3",
+    [LIST_OWNER_STATE] =
+        "SELECT id, created FROM jobs WHERE owner = ?5 AND owner <> '' AND state = ?4"
+        " AND (created, id) < (?1, ?2) ORDER BY created DESC, id DESC LIMIT ?3",
     [POSITION] =
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.place = 0 AND o.seq < j.seq"
         " LIMIT ?2)) FROM jobs j WHERE j.id = ?1 AND j.place = 0",
@@ -130,6 +149,15 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
              " ON CONFLICT (key) DO UPDATE SET note = excluded.note, until = excluded.until",
     [NOTE_FIND] = "SELECT note FROM notes WHERE key = ?1 AND until > ?2 AND note <> ''",
     [NOTES_LAPSE] = "DELETE FROM notes WHERE until <= ?1",
+    /* Of a day that began after ?2. State 0: queued. */
+    [USAGE] = "SELECT (SELECT count(*) FROM jobs WHERE owner = ?1 AND owner <> '' AND state = 0),"
+              " cost, bytes, since FROM (SELECT 1) LEFT JOIN usage ON owner = ?1 AND since > ?2",
+    /* ?2: now, ?5: a day that began before has ended. */
+    [CHARGE] =
+        "INSERT INTO usage (owner, since, cost, bytes)"
+        " VALUES (?1, ?2, max(0, ?3), max(0, ?4)) ON CONFLICT (owner) DO UPDATE SET"
+        " cost = max(0, ?3 + iif(since > ?5, cost, 0)),"
+        " bytes = max(0, ?4 + iif(since > ?5, bytes, 0)), since = iif(since > ?5, since, ?2)",
     [LOG_PUSH] = "INSERT INTO log (line) VALUES (?1)",
     [LOG_TRIM] = "DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1",
     [LOG_NEXT] = "SELECT seq, line FROM log ORDER BY seq LIMIT 1",

@@ -2,7 +2,7 @@
 #ifndef MSAAS_QUEUE_SQLITE_SQL_H
 #define MSAAS_QUEUE_SQLITE_SQL_H
 
-#define MS_SQLITE_VERSION 5 /* of the schema */
+#define MS_SQLITE_VERSION 6 /* of the schema */
 
 enum ms_sqlite_statement {
     LOAD,
@@ -21,6 +21,8 @@ enum ms_sqlite_statement {
     LIST_WAITING,
     LIST_ALL,
     LIST_STATE,
+    LIST_OWNER,
+    LIST_OWNER_STATE,
     POSITION,
     COUNTS,
     DUES,
@@ -28,6 +30,8 @@ enum ms_sqlite_statement {
     NOTE,
     NOTE_FIND,
     NOTES_LAPSE,
+    USAGE,
+    CHARGE,
     LOG_PUSH,
     LOG_TRIM,
     LOG_NEXT,

@@ -84,6 +84,14 @@ void lists_go_back_in_time(void **state);
 void what_ended_long_ago_is_forgotten(void **state);
 void a_record_of_an_earlier_release_is_read(void **state);
 
+/* queue_owners.c */
+void each_owner_has_jobs_of_its_own(void **state);
+void lists_of_an_owner_go_back_in_time(void **state);
+void what_an_owner_uses_is_limited(void **state);
+void many_at_once_keep_within_the_limit(void **state);
+void the_length_is_charged_when_it_is_known(void **state);
+void a_day_ends(void **state);
+
 /* queue_items.c: of Redis alone */
 void json_of_other_programs_is_a_job(void **state);
 void what_is_no_job_is_told_of(void **state);

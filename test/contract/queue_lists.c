@@ -26,7 +26,8 @@ static void put_many(const char *id) {
             "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
             "[db.execute(\"INSERT INTO jobs SELECT ?, revision, replace(doc, id, ?), state, place, "
             "seq + ?, token, created + ?, lease_until, not_before, flags, due, started, "
-            "attempts, model FROM jobs WHERE id = ?\", (\"%%056x\" %% n, \"%%056x\" %% n, n, n, "
+            "attempts, model, owner FROM jobs WHERE id = ?\", (\"%%056x\" %% n, \"%%056x\" %% n, "
+            "n, n, "
             "\"%s\")) "
             "for n in range(1, %d)]; db.commit()'",
             folder, id, MANY);

@@ -32,7 +32,9 @@ static void a_file_of_an_earlier_build_is_upgraded(void **state) {
     ms_queue_close(own);
     run("earlier.db", "DROP INDEX jobs_waiting_for; DROP TABLE models; DROP TABLE notes; "
                       "ALTER TABLE jobs DROP COLUMN model; ALTER TABLE jobs DROP COLUMN started; "
-                      "ALTER TABLE jobs DROP COLUMN attempts; "
+                      "ALTER TABLE jobs DROP COLUMN attempts; DROP INDEX jobs_owner; "
+                      "DROP INDEX jobs_owner_state; DROP TABLE usage; "
+                      "ALTER TABLE jobs DROP COLUMN owner; "
                       "ALTER TABLE jobs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0; "
                       "PRAGMA user_version = 1");
     OK(ms_queue_open(own_url, &own, &err));

@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         return 0;
     struct ms_job again;
     char *first = NULL, *second = NULL, *shown = NULL;
-    if (ms_job_to_public_json(&job, &shown, NULL) != 0 || ms_job_to_json(&job, &first, NULL) != 0 ||
+    if (ms_job_to_public_json(&job, false, &shown, NULL) != 0 ||
+        ms_job_to_json(&job, &first, NULL) != 0 ||
         ms_job_from_json(first, strlen(first), &again, NULL) != 0 ||
         ms_job_to_json(&again, &second, NULL) != 0 || strcmp(first, second) != 0)
         abort();

@@ -25,7 +25,7 @@ msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(api song_request api api_accounts api_gone api_health api_refusals api_again
+msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_refusals owner
                  sniff song_length waiting)
 set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_refusals
                      unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges

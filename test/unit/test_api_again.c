@@ -115,7 +115,7 @@ static void the_second_waits_for_the_first(void **state) {
     expect_empty();
     ms_api_give_back(api, link); /* a handler's, from now on */
     char *said = NULL;
-    assert_int_equal(ms_job_to_public_json(&job, &said, &err), 0);
+    assert_int_equal(ms_job_to_public_json(&job, false, &said, &err), 0);
     ms_api_key_end(api, &key, said);
     struct answer again = send_song("/apiv2/jobs", "Idempotency-Key: three\r\n", song, size);
     expect("answered there", &again, 202);

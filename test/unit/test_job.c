@@ -14,6 +14,8 @@
 #include "msaas/json.h"
 
 #define ABC "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
+#define ALICE                                                                                      \
+    "88a7f7f616969af79826b8f20ae82d3ed1edd84938b7e5d5da6bd344" /* the same, sent by alice */
 
 static struct ms_job_options standard(void) {
     struct ms_job_options options;
@@ -302,7 +304,7 @@ static void before_precisions(void **state) {
     assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
     free(text);
     assert_int_equal(read.options.precision, MS_PRECISION_AUTO);
-    assert_int_equal(ms_job_to_public_json(&read, &text, NULL), 0);
+    assert_int_equal(ms_job_to_public_json(&read, false, &text, NULL), 0);
     assert_non_null(strstr(text, "\"precision\":null"));
     free(text);
     ms_job_fini(&read);
@@ -313,7 +315,7 @@ static void what_clients_see(void **state) {
     struct ms_job job;
     char *text = NULL;
     make_kept(&job);
-    assert_int_equal(ms_job_to_public_json(&job, &text, NULL), 0);
+    assert_int_equal(ms_job_to_public_json(&job, false, &text, NULL), 0);
     assert_null(strstr(text, "secret"));
     assert_non_null(strstr(text, "\"position\":null"));
     assert_non_null(strstr(text, "\"created_at\":\"2025-11-24T16:00:00.123Z\""));
@@ -330,7 +332,7 @@ static void what_clients_see(void **state) {
     job.position = 4;
     strcpy(job.error_code, "network");
     strcpy(job.error_message, "gone");
-    assert_int_equal(ms_job_to_public_json(&job, &text, NULL), 0);
+    assert_int_equal(ms_job_to_public_json(&job, false, &text, NULL), 0);
     assert_non_null(strstr(text, "\"position\":4"));
     assert_non_null(strstr(text, "\"error\":{\"code\":\"network\",\"message\":\"gone\"}"));
     free(text);
@@ -360,8 +362,84 @@ static void a_job_costs_minutes_of_separation(void **state) {
     assert_non_null(strstr(err.text, "--max-cost"));
 }
 
+/* Who sends the same song has another job; nobody learns from its id who else has sent it. */
+static void owners(void **state) {
+    struct ms_job_options options = standard();
+    struct ms_job jobs[3];
+    struct ms_error err;
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ms_job_init(&jobs[i], "abc", 3, &options, "htdemucs", NULL), 0);
+    assert_string_equal(jobs[0].owner, "");
+    assert_int_equal(ms_job_set_owner(&jobs[1], "alice", NULL), 0);
+    assert_int_equal(ms_job_set_owner(&jobs[2], "bob", NULL), 0);
+    assert_string_equal(jobs[2].owner, "bob");
+    /* Ids are kept by clients: this one must never change. */
+    assert_string_equal(jobs[1].id, ALICE);
+    static const char *const names[] = {"", "alice", "bob", "carol"};
+    for (int i = 0; i < 3; i++) {
+        assert_true(ms_job_id_is_valid(jobs[i].id));
+        assert_string_not_equal(jobs[i].id, jobs[(i + 1) % 3].id);
+        for (int k = 0; k < 4; k++) {
+            char mark[MS_OWNER_MARK_BYTES];
+            assert_int_equal(ms_owner_mark(names[k], mark, NULL), 0);
+            assert_int_equal(ms_job_id_has_mark(jobs[i].id, mark), i == k);
+        }
+    }
+    /* A mark alone proves nothing. */
+    char forged[MS_JOB_ID_HEX], mark[MS_OWNER_MARK_BYTES];
+    memcpy(forged, jobs[1].id, sizeof forged);
+    forged[0] = forged[0] == 'a' ? 'b' : 'a';
+    assert_int_equal(ms_owner_mark("alice", mark, NULL), 0);
+    assert_false(ms_job_id_has_mark(forged, mark));
+    assert_true(ms_job_id_has_mark(forged, ""));
+    assert_int_equal(ms_job_set_owner(&jobs[0], "", &err), MS_EUSAGE);
+    assert_int_equal(ms_job_set_owner(&jobs[0], "Eve", &err), MS_EUSAGE);
+    assert_string_equal(jobs[0].id, ABC);
+    for (int i = 0; i < 3; i++)
+        ms_job_fini(&jobs[i]);
+}
+
+/* Of a job without one, the record is what earlier releases write; only admins see whose it is. */
+static void the_owner_in_json(void **state) {
+    static const char *const bad[] = {"\"\"", "\"Eve\"", "7", "null"};
+    struct ms_job job, read;
+    char *text = NULL, spoilt[4096];
+    (void)state;
+    make_done(&job);
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    assert_null(strstr(text, "owner"));
+    assert_null(strstr(text, "charged"));
+    free(text);
+    strcpy(job.owner, "alice");
+    job.charged_ms = 77;
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    assert_string_equal(read.owner, "alice");
+    assert_int_equal(read.charged_ms, 77);
+    ms_job_fini(&read);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *at = strstr(text, "\"alice\"");
+        assert_non_null(at);
+        (void)snprintf(spoilt, sizeof spoilt, "%.*s%s%s", (int)(at - text), text, bad[i], at + 7);
+        assert_int_equal(ms_job_from_json(spoilt, strlen(spoilt), &read, NULL), MS_ECORRUPT);
+    }
+    free(text);
+    assert_int_equal(ms_job_to_public_json(&job, false, &text, NULL), 0);
+    assert_null(strstr(text, "alice"));
+    assert_null(strstr(text, "owner"));
+    assert_null(strstr(text, "charged"));
+    free(text);
+    assert_int_equal(ms_job_to_public_json(&job, true, &text, NULL), 0);
+    assert_non_null(strstr(text, "\"owner\":\"alice\""));
+    free(text);
+    ms_job_fini(&job);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(owners),
+        cmocka_unit_test(the_owner_in_json),
         cmocka_unit_test(a_job_costs_minutes_of_separation),
         cmocka_unit_test(ids),
         cmocka_unit_test(rules_of_options),

@@ -66,7 +66,7 @@ static char *text_of(const struct ms_waiting *list, size_t step) {
 
 static struct ms_waiting *get(void) {
     struct ms_waiting *list = NULL;
-    if (ms_waiting_get(&lists, queue, &list, &err) != 0)
+    if (ms_waiting_get(&lists, queue, NULL, &list, &err) != 0)
         fail_msg("%s", err.text);
     return list;
 }
@@ -114,7 +114,8 @@ static void a_long_list_is_shared(void **state) {
         "python3 -c 'import sqlite3; db = sqlite3.connect(\"%s/queue.db\"); "
         "[db.execute(\"INSERT INTO jobs SELECT ?, revision, replace(doc, id, ?), state, place, "
         "seq + ?, token, created + ?, lease_until, not_before, flags, due, started, "
-        "attempts, model FROM jobs WHERE seq = 1\", (\"%%056x\" %% n, \"%%056x\" %% n, n + 9, n)) "
+        "attempts, model, owner FROM jobs WHERE seq = 1\", (\"%%056x\" %% n, \"%%056x\" %% n, n + "
+        "9, n)) "
         "for n in range(%d)]; db.commit()'",
         folder, MANY - 2);
     assert_int_equal(system(command), 0);
@@ -148,9 +149,55 @@ static void the_oldest_are_given_up(void **state) {
     assert_ptr_equal(lists.all, lists.newest);
 }
 
+static void put_of(const char *owner, char id[MS_JOB_ID_HEX]) {
+    struct ms_job_options options;
+    struct ms_job job;
+    bool created;
+    ms_job_options_default("m", &options);
+    assert_int_equal(ms_job_init(&job, owner, 3, &options, "m", &err), 0);
+    assert_int_equal(ms_job_set_owner(&job, owner, &err), 0);
+    assert_int_equal(ms_queue_enqueue(queue, &job, &created, NULL, &err), 0);
+    memcpy(id, job.id, MS_JOB_ID_HEX);
+    ms_job_fini(&job);
+}
+
+/* owner "": of those without one. */
+static void expect_list(const char *owner, const char *expected, int commas) {
+    struct ms_waiting *list = NULL;
+    assert_int_equal(ms_waiting_get(&lists, queue, owner, &list, &err), 0);
+    char *text = text_of(list, 100);
+    int found = 0;
+    for (const char *at = text; *at != '\0'; at++)
+        found += *at == ',';
+    if (expected != NULL)
+        assert_string_equal(text, expected);
+    assert_int_equal(found, commas);
+    free(text);
+    ms_waiting_give_back(&lists, list);
+}
+
+static void each_owner_sees_its_own(void **state) {
+    char alice[MS_JOB_ID_HEX], bob[MS_JOB_ID_HEX], expected[100];
+    (void)state;
+    put_of("alice", alice);
+    put_of("bob", bob);
+    (void)snprintf(expected, sizeof expected, "{\"queue\":[\"%s\"]}", alice);
+    expect_list("alice", expected, 0);
+    (void)snprintf(expected, sizeof expected, "{\"queue\":[\"%s\"]}", bob);
+    expect_list("bob", expected, 0);
+    expect_list("carol", "{\"queue\":[]}", 0);
+    expect_list("", NULL, 1);   /* the two of the test before */
+    expect_list(NULL, NULL, 3); /* all */
+    bool gone;
+    assert_int_equal(ms_queue_erase(queue, alice, NULL, &gone, NULL, &err), 0);
+    assert_int_equal(ms_queue_erase(queue, bob, NULL, &gone, NULL, &err), 0);
+    assert_ptr_equal(lists.all, lists.newest); /* nothing stays */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_short_list_is_never_old),
+        cmocka_unit_test(each_owner_sees_its_own),
         cmocka_unit_test(a_long_list_is_shared),
         cmocka_unit_test(the_oldest_are_given_up),
     };

@@ -12,9 +12,25 @@ local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
 local SWEEP_ITEMS_MAX = 100000
+local DAY_MS = 86400000
 
 local function record_key(id)
     return 'msaas:job:' .. id
+end
+
+-- A set of ids by time, and the part of it that is one owner's. owner: '' where there is none.
+local function put_into(set, owner, time, id)
+    redis.call('ZADD', set, time, id)
+    if owner ~= '' then
+        redis.call('ZADD', set .. ':' .. owner, time, id)
+    end
+end
+
+local function take_out_of(set, owner, id)
+    redis.call('ZREM', set, id)
+    if owner ~= '' then
+        redis.call('ZREM', set .. ':' .. owner, id)
+    end
 end
 
 local function is_id(text)
@@ -73,11 +89,39 @@ end
 -- The record as C reads it (read_record in redis.c): id, time, position, then the hash's fields.
 local function read(id, max)
     local fields = redis.pcall('HMGET', record_key(id), 'doc', 'revision', 'place', 'state',
-        'created', 'started', 'attempts', 'token', 'lease_until', 'flags', 'due')
+        'created', 'started', 'attempts', 'token', 'lease_until', 'flags', 'due', 'owner')
     if fields.err then
         return fields
     end
-    return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 11)}
+    return {id, now_ms(), fields[3] == 'waiting' and position(id, max) or -1, unpack(fields, 1, 12)}
+end
+
+-- What an owner uses: jobs that are queued; cost and bytes of the day, which ends with the key.
+local function usage_key(owner)
+    return 'msaas:usage:' .. owner
+end
+
+local function usage(owner)
+    local sums = redis.call('HMGET', usage_key(owner), 'cost', 'bytes')
+    return {redis.call('ZCARD', 'msaas:state:queued:' .. owner), tonumber(sums[1] or 0),
+            tonumber(sums[2] or 0), math.max(0, redis.call('PTTL', usage_key(owner)))}
+end
+
+-- As ms_quota_exceeded. Limits of 0 are none.
+local function exceeds(used, cost, bytes, max_waiting, max_cost, max_bytes)
+    return max_waiting > 0 and used[1] >= max_waiting
+        or max_cost > 0 and used[2] + math.max(cost, 1) > max_cost
+        or max_bytes > 0 and used[3] + bytes > max_bytes
+end
+
+local function charge(owner, used, cost, bytes)
+    local key = usage_key(owner)
+    local is_new = redis.call('EXISTS', key) == 0
+    redis.call('HSET', key, 'cost', string.format('%.0f', math.max(0, used[2] + cost)),
+        'bytes', string.format('%.0f', math.max(0, used[3] + bytes)))
+    if is_new then
+        redis.call('PEXPIRE', key, DAY_MS)
+    end
 end
 
 local operations = {}
@@ -90,10 +134,14 @@ end
 -- Stores a record and moves it to its place, if its revision is still `expected` ('0': there is
 -- none). erase: '1': the record goes. in_front: '1': it is served next. item: what stands for it on
 -- the list, when it is put there; '': what did so before. stranger: an item that leaves the list
--- with the save; '': none. created: '0': now. ...: the hash's other fields, name and value in turn.
--- Returns the position and the time of creation; nil: another revision is stored.
-function operations.save(id, expected, erase, place, in_front, item, stranger, model, state,
-                         created, not_before, lease_until, due, max, ...)
+-- with the save; '': none. created: '0': now. charge: what is added to the owner's usage, then the
+-- limits that this must keep: cost, bytes; jobs that wait, cost, bytes. ...: the hash's other
+-- fields, name and value in turn.
+-- Returns the position, the time of creation and the owner's usage, if anything is charged; nil:
+-- another revision is stored; the usage alone: it is at a limit.
+function operations.save(id, expected, erase, place, in_front, item, stranger, owner, model, state,
+                         created, not_before, lease_until, due, max, cost, bytes, max_waiting,
+                         max_cost, max_bytes, ...)
     local key = record_key(id)
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then -- a stranger's value: its place is not known
@@ -103,12 +151,18 @@ function operations.save(id, expected, erase, place, in_front, item, stranger, m
         redis.call('ZREM', 'msaas:leases', id)
         for _, any in ipairs({'queued', 'running', 'succeeded', 'failed', 'canceled',
                              'expired'}) do
-            redis.call('ZREM', 'msaas:state:' .. any, id)
+            take_out_of('msaas:state:' .. any, owner, id)
         end
     end
     local old = redis.call('HMGET', key, 'revision', 'place', 'state', 'model')
     if (old[1] or '0') ~= expected then
         return false
+    end
+    cost, bytes = tonumber(cost), tonumber(bytes)
+    local charged = owner ~= '' and (cost ~= 0 or bytes ~= 0) and usage(owner) or nil
+    if charged and exceeds(charged, cost, bytes, tonumber(max_waiting), tonumber(max_cost),
+                           tonumber(max_bytes)) then
+        return charged
     end
 
     -- out of its old place
@@ -121,11 +175,11 @@ function operations.save(id, expected, erase, place, in_front, item, stranger, m
         redis.call('ZREM', 'msaas:leases', id)
     end
     if old[3] and (old[3] ~= state or erase == '1') then
-        redis.call('ZREM', 'msaas:state:' .. old[3], id)
+        take_out_of('msaas:state:' .. old[3], owner, id)
     end
     if erase == '1' then
         redis.call('DEL', key)
-        redis.call('ZREM', 'msaas:jobs', id)
+        take_out_of('msaas:jobs', owner, id)
         redis.call('ZREM', 'msaas:outbox', id)
         return {-1, 0}
     end
@@ -134,8 +188,11 @@ function operations.save(id, expected, erase, place, in_front, item, stranger, m
     created = created == '0' and now_ms() or tonumber(created)
     redis.call('HSET', key, 'revision', expected + 1, 'place', place, 'model', model,
         'state', state, 'created', created, 'lease_until', lease_until, 'due', due, ...)
-    redis.call('ZADD', 'msaas:jobs', created, id)
-    redis.call('ZADD', 'msaas:state:' .. state, created, id)
+    if owner ~= '' then
+        redis.call('HSET', key, 'owner', owner)
+    end
+    put_into('msaas:jobs', owner, created, id)
+    put_into('msaas:state:' .. state, owner, created, id)
     if due == '0' then
         redis.call('ZREM', 'msaas:outbox', id)
     else
@@ -154,11 +211,15 @@ function operations.save(id, expected, erase, place, in_front, item, stranger, m
     elseif place == 'leased' then
         redis.call('ZADD', 'msaas:leases', lease_until, id)
     end
-    return {place == 'waiting' and position(id, max) or -1, created}
+    if charged then
+        charge(owner, charged, cost, bytes)
+    end
+    return {place == 'waiting' and position(id, max) or -1, created,
+            charged and usage(owner) or nil}
 end
 
 -- What a claim has to know of a record, empty if there is none: revision, place, created, attempts,
--- model. nil: it is not of a job that waits.
+-- model, owner. nil: it is not of a job that waits.
 local function waiting_record(id)
     local kind = redis.call('TYPE', record_key(id)).ok
     if kind == 'none' then
@@ -167,7 +228,7 @@ local function waiting_record(id)
         return nil
     end
     local old = redis.call('HMGET', record_key(id), 'revision', 'place', 'created', 'attempts',
-        'model')
+        'model', 'owner')
     return (not old[1] or old[2] == 'waiting') and old or nil
 end
 
@@ -175,10 +236,11 @@ local function lease(id, old, token, lease_ms)
     local now = now_ms()
     local lease_until = now + lease_ms
     local created = old[3] or redis.call('ZSCORE', 'msaas:jobs', id) or now
+    local owner = old[6] or ''
     redis.call('ZADD', 'msaas:leases', lease_until, id)
-    redis.call('ZADD', 'msaas:jobs', created, id)
-    redis.call('ZADD', 'msaas:state:running', created, id)
-    redis.call('ZREM', 'msaas:state:queued', id)
+    put_into('msaas:jobs', owner, created, id)
+    put_into('msaas:state:running', owner, created, id)
+    take_out_of('msaas:state:queued', owner, id)
     redis.call('HSET', record_key(id), 'revision', (tonumber(old[1]) or 0) + 1,
         'attempts', (tonumber(old[4]) or 0) + 1, 'place', 'leased', 'state', 'running',
         'created', created, 'started', now, 'token', token, 'lease_until', lease_until)
@@ -371,6 +433,10 @@ function operations.stats(...)
         table.insert(answer, redis.call('LLEN', list_of(model)))
     end
     return answer
+end
+
+function operations.usage(owner)
+    return usage(owner)
 end
 
 -- Puts a note in the place of the old one; '': none. Returns 1, or what is there instead; nil: none.
