@@ -11,8 +11,8 @@
 
 static const struct ms_command *const commands[] = {
     &ms_cmd_separate, &ms_cmd_bench,  &ms_cmd_model,  &ms_cmd_up,    &ms_cmd_serve, &ms_cmd_work,
-    &ms_cmd_logs,     &ms_cmd_submit, &ms_cmd_status, &ms_cmd_fetch, &ms_cmd_queue, &ms_cmd_rm,
-    &ms_cmd_health,   &ms_cmd_config, &ms_cmd_token,  NULL,
+    &ms_cmd_logs,     &ms_cmd_submit, &ms_cmd_status, &ms_cmd_fetch, &ms_cmd_mix,   &ms_cmd_queue,
+    &ms_cmd_rm,       &ms_cmd_health, &ms_cmd_config, &ms_cmd_token, NULL,
 };
 
 static void print_overview(void) {

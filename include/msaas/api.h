@@ -41,6 +41,8 @@ struct ms_api_options {
     const struct ms_api_model *models;
     int model_count;
     int64_t max_song_bytes; /* decoded; 0: 256 MiB */
+    /* mixes and other formats that are made at the same time (msaas/render.h); 0: one */
+    int max_renders;
     /* > 0: stems are answered by a redirect (302) to a presigned URL, valid for this long */
     int presign_s;
     double max_cost; /* see ms_job_check_cost */

@@ -110,6 +110,21 @@ MS_MUST_CHECK int ms_encoder_finish(struct ms_encoder *encoder, struct ms_error 
 /* Renames the finished file to `path`, over what stood there. Only after a successful _finish,
  * once. */
 MS_MUST_CHECK int ms_encoder_publish(struct ms_encoder *encoder, struct ms_error *err);
+
+/* The same as a stream: nothing is written to a disk; after each _write and after _finish the
+ * caller takes what has come of the file. `name` stands in messages. frames: how many there will
+ * be, for the heads of WAV, MP3 and FLAC, which tell it. M4A is fragmented (ISO/IEC 14496-12, 8.8),
+ * and the checksums of the whole that FLAC and LAME's tag hold are left out. All else is as in a
+ * file. */
+MS_MUST_CHECK int ms_encoder_open_stream(const char *name, int64_t frames, int sample_rate_hz,
+                                         const struct ms_encode_options *options,
+                                         const struct ms_audio_tags *tags, struct ms_encoder **out,
+                                         struct ms_error *err);
+/* The bytes, none or more, are the encoder's until its next call. */
+MS_MUST_CHECK int ms_encoder_take(struct ms_encoder *encoder, const void **bytes, size_t *size,
+                                  struct ms_error *err);
+/* Of the whole file, where that is known from the first (WAV); else -1. */
+int64_t ms_encoder_length(const struct ms_encoder *encoder);
 /* Removes the temporary file when it was not published. Accepts NULL. */
 void ms_encoder_free(struct ms_encoder *encoder);
 

@@ -25,6 +25,7 @@ extern const struct ms_command ms_cmd_logs;
 extern const struct ms_command ms_cmd_submit;
 extern const struct ms_command ms_cmd_status;
 extern const struct ms_command ms_cmd_fetch;
+extern const struct ms_command ms_cmd_mix;
 extern const struct ms_command ms_cmd_queue;
 extern const struct ms_command ms_cmd_rm;
 extern const struct ms_command ms_cmd_health;
@@ -75,5 +76,7 @@ const atomic_bool *ms_cmd_interrupted(void);
 /* Waits until that flag is set, for at most timeout_ms (< 0: without limit). Returns the flag. Any
  * thread. */
 bool ms_cmd_wait_interrupted(int timeout_ms);
+/* Waits until the descriptor is ready for these events of poll() or failed. False: interrupted. */
+bool ms_cmd_wait_ready(int fd, short events);
 
 #endif

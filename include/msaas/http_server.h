@@ -93,6 +93,9 @@ struct ms_http_stream {
 };
 void ms_http_reply_stream(const struct ms_http_call *call, int status, const char *content_type,
                           const struct ms_http_stream *stream);
+/* A new file without a name in scratch_dir, for an answer that must be complete before it is sent;
+ * the caller's to close. -1: errno says why. */
+MS_MUST_CHECK int ms_http_scratch_file(const struct ms_http_call *call);
 /* Returns how many of the bytes the client took. Fewer than `size`: it takes no more now, and the
  * rest must be given again, by the next pass(). */
 MS_MUST_CHECK size_t ms_http_outlet_write(struct ms_http_outlet *outlet, const void *bytes,

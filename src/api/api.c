@@ -50,6 +50,9 @@ static const struct route table[] = {
     {"DELETE", "/apiv2/jobs/{}", ms_api_v2_erase, MS_HTTP_SLOW, 0, SUBMIT},
     {"GET", "/apiv2/jobs/{}/events", ms_api_v2_events, MS_HTTP_POOL, 0, READ},
     {"GET", "/apiv2/jobs/{}/stems/{}", ms_api_v2_stem, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/stems.zip", ms_api_v2_archive, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/stem.mp4", ms_api_v2_stem_file, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/mix", ms_api_v2_mix, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0, ANY},
     {"POST", "/apiv2/session", ms_api_v2_session_begin, MS_HTTP_LOOP, 0, ANY},
     {"DELETE", "/apiv2/session", ms_api_v2_session_end, MS_HTTP_LOOP, 0, OPEN},
@@ -93,6 +96,8 @@ int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct
     (void)ms_problem_set(&api->unready, 503, "starting", "queue and store are being checked");
     fill_routes(api);
     int rc = ms_api_open_link(api, &api->idle, err); /* wrong URLs are reported now */
+    if (rc == 0)
+        rc = ms_renders_new(&api->options.store, api->options.max_renders, &api->renders, err);
     if (rc != 0) {
         ms_api_free(api);
         return rc;
@@ -106,6 +111,7 @@ void ms_api_free(struct ms_api *api) {
         return;
     ms_api_close_links(api);
     ms_waiting_fini(&api->lists);
+    ms_renders_free(api->renders);
     (void)pthread_mutex_destroy(&api->lock);
     free(api);
 }

@@ -126,6 +126,18 @@ static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with
     return ms_job_label_is_valid(name) || unknown_track(problem);
 }
 
+static void reply_track(const struct ms_http_call *call, const struct ms_job *job,
+                        const struct ms_job_stem *stem) {
+    struct ms_render_part object = {.bytes = stem->bytes};
+    char disposition[200];
+    ms_job_stem_key(job, stem->name, object.key);
+    memcpy(object.format, job->options.format, sizeof object.format);
+    memcpy(object.sha256, stem->sha256, sizeof object.sha256);
+    (void)snprintf(disposition, sizeof disposition, "attachment; filename=\"%s-%s.%s\"", job->id,
+                   stem->name, job->options.format);
+    ms_api_reply_stem(call, job, &object, disposition, false);
+}
+
 void ms_api_v1_track(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
     struct ms_job job = {0};
@@ -143,7 +155,7 @@ void ms_api_v1_track(const struct ms_http_call *call) {
             ok = unknown_track(&problem);
     }
     if (ok)
-        ms_api_reply_stem(call, &job, stem, false);
+        reply_track(call, &job, stem);
     else
         ms_api_reply_problem(call, &problem);
     ms_job_fini(&job);

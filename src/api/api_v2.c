@@ -11,8 +11,8 @@
 #include "link.h"
 #include "owner.h"
 #include "prefer.h"
+#include "query.h"
 #include "reply.h"
-#include "stems.h"
 
 #define PAGE_JOBS 50
 #define MAX_PAGE_JOBS 200
@@ -65,8 +65,7 @@ void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
     const int wait_s = ms_api_wait_s(call);
-    if (ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
-                    &problem)) {
+    if (ms_api_find_asked(call, &job, &problem)) {
         ms_api_look_now_and_then(call->context, &job);
         if (wait_s > 0)
             ms_api_reply_job_later(call, job.id, wait_s, 200);
@@ -103,21 +102,12 @@ void ms_api_v2_erase(const struct ms_http_call *call) {
 
 /* ---- GET jobs ---- */
 
-static bool read_query(const struct ms_http_call *call, const char *name, char **out,
-                       struct ms_problem *problem) {
-    const int rc = ms_http_query(call, name, out);
-    if (rc == MS_ENOMEM)
-        return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
-    return rc == 0 || ms_problem_set(problem, 400, "invalid_query",
-                                     "%s: the value is not percent-encoded UTF-8", name);
-}
-
 static bool read_state(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
     enum ms_job_state state = MS_JOB_QUEUED;
     struct ms_error err = {0};
     *out = -1;
     char *text;
-    bool ok = read_query(call, "state", &text, problem);
+    bool ok = ms_api_query(call, "state", &text, problem);
     if (text != NULL && text[0] != '\0') {
         ok = ms_job_state_parse(text, &state, &err) == 0 ||
              ms_problem_set(problem, 422, "invalid_state", "%.390s", err.text);
@@ -130,7 +120,7 @@ static bool read_state(const struct ms_http_call *call, int *out, struct ms_prob
 static bool read_limit(const struct ms_http_call *call, int *out, struct ms_problem *problem) {
     *out = PAGE_JOBS;
     char *text;
-    if (!read_query(call, "limit", &text, problem))
+    if (!ms_api_query(call, "limit", &text, problem))
         return false;
     if (text != NULL && text[0] != '\0') {
         const size_t digits = strspn(text, "0123456789");
@@ -145,7 +135,7 @@ static bool read_limit(const struct ms_http_call *call, int *out, struct ms_prob
 static bool read_cursor(const struct ms_http_call *call, char out[MS_CURSOR_MAX],
                         struct ms_problem *problem) {
     char *text;
-    if (!read_query(call, "cursor", &text, problem))
+    if (!ms_api_query(call, "cursor", &text, problem))
         return false;
     const bool fits = text == NULL || strlen(text) < MS_CURSOR_MAX;
     (void)snprintf(out, MS_CURSOR_MAX, "%s", text != NULL && fits ? text : "");
@@ -222,40 +212,7 @@ void ms_api_v2_list(const struct ms_http_call *call) {
     free(jobs);
 }
 
-/* ---- GET stems, models ---- */
-
-/* "vocals.flac" -> "vocals", if FLAC is the format of the job. */
-static bool read_file_name(const char *text, const struct ms_job *job,
-                           char name[MS_JOB_LABEL_MAX]) {
-    const char *dot = strrchr(text, '.');
-    if (dot == NULL || (size_t)(dot - text) >= MS_JOB_LABEL_MAX ||
-        strcmp(dot + 1, job->options.format) != 0)
-        return false;
-    memcpy(name, text, (size_t)(dot - text));
-    name[dot - text] = '\0';
-    return true;
-}
-
-void ms_api_v2_stem(const struct ms_http_call *call) {
-    struct ms_job job = {0};
-    struct ms_problem problem;
-    const struct ms_job_stem *stem = NULL;
-    bool ok = ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job,
-                          &problem) &&
-              ms_api_is_finished(&job, &problem);
-    char name[MS_JOB_LABEL_MAX];
-    if (ok && read_file_name(call->params[1], &job, name))
-        stem = ms_api_stem_of(&job, name);
-    if (ok && stem == NULL)
-        ok = ms_problem_set(&problem, 404, "unknown_stem",
-                            "the job has no such stem; see its "
-                            "\"stems\" for their URLs");
-    if (ok)
-        ms_api_reply_stem(call, &job, stem, true);
-    else
-        ms_api_reply_problem(call, &problem);
-    ms_job_fini(&job);
-}
+/* ---- GET models ---- */
 
 void ms_api_v2_models(const struct ms_http_call *call) {
     const struct ms_api *api = call->context;

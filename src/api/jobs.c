@@ -286,6 +286,11 @@ bool ms_api_find(struct ms_api *api, const struct ms_account *caller, const char
     return rc == 0 || problem_of_finding(problem, rc, &err);
 }
 
+bool ms_api_find_asked(const struct ms_http_call *call, struct ms_job *job,
+                       struct ms_problem *problem) {
+    return ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], job, problem);
+}
+
 /* Sets the one stem of a job of which nothing but its stems is left. */
 static bool find_stored(struct ms_api_link *link, const struct ms_account *caller, const char *id,
                         const char *stem, struct ms_job *job, struct ms_problem *problem) {

@@ -19,6 +19,9 @@ bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
 /* 404 also if id is not a valid id. *job is owned by the caller. */
 bool ms_api_find(struct ms_api *api, const struct ms_account *caller, const char *id,
                  struct ms_job *job, struct ms_problem *problem);
+/* The job that the path names first, for whoever asks. */
+bool ms_api_find_asked(const struct ms_http_call *call, struct ms_job *job,
+                       struct ms_problem *problem);
 /* As ms_api_find. Where the queue does not know the job, but the store has its stem as MP3, *job
  * has that stem alone: a queue that lost its records loses no stems. */
 bool ms_api_find_track(struct ms_api *api, const struct ms_account *caller, const char *id,

@@ -8,6 +8,7 @@
 
 #include "msaas/api.h"
 #include "msaas/queue.h"
+#include "msaas/render.h"
 #include "msaas/store.h"
 #include "reply.h"
 #include "waiting.h"
@@ -48,6 +49,8 @@ struct ms_api {
     struct ms_api_look looks[MS_API_LOOKS];
 
     struct ms_waiting_lists lists;
+    struct ms_renders *renders;
+    atomic_int made_files; /* stem files that are made or sent */
 };
 
 struct ms_api_link *ms_api_borrow(struct ms_api *api,

@@ -257,89 +257,93 @@ static bool redirect(const struct ms_http_call *call, struct ms_api *api, const 
     return true;
 }
 
-static void add_headers(const struct ms_http_call *call, const struct ms_job *job,
-                        const struct ms_job_stem *stem, const char *etag) {
-    char disposition[200];
-    (void)snprintf(disposition, sizeof disposition, "attachment; filename=\"%s-%s.%s\"", job->id,
-                   stem->name, job->options.format);
-    if (etag[0] != '\0')
-        ms_http_add_header(call, "ETag", etag);
-    ms_http_add_header(call, "Accept-Ranges", "bytes");
-    ms_http_add_header(call, "Content-Disposition", disposition);
-    ms_http_add_header(call, "Cache-Control", "private, no-cache");
-    ms_http_add_header(call, "X-Content-Type-Options", "nosniff");
+struct answer {
+    const struct ms_http_call *call;
+    const struct ms_job *job;
+    const struct ms_render_part *object;
+    const char *disposition;
+    char etag[80]; /* "": none */
+};
+
+static void add_headers(const struct answer *answer) {
+    if (answer->etag[0] != '\0')
+        ms_http_add_header(answer->call, "ETag", answer->etag);
+    ms_http_add_header(answer->call, "Accept-Ranges", "bytes");
+    ms_http_add_header(answer->call, "Content-Disposition", answer->disposition);
+    ms_http_add_header(answer->call, "Cache-Control", "private, no-cache");
+    ms_http_add_header(answer->call, "X-Content-Type-Options", "nosniff");
 }
 
-static void reply_bytes(const struct ms_http_call *call, const struct ms_job *job,
-                        const struct ms_job_stem *stem, const char *etag) {
-    struct ms_api *api = call->context;
+static void reply_bytes(const struct answer *answer) {
+    const struct ms_http_call *call = answer->call;
+    const struct ms_render_part *object = answer->object;
     const char *wanted = ms_http_header(call, "Range");
-    if (!ms_http_if_range_holds(ms_http_header(call, "If-Range"), etag))
+    if (!ms_http_if_range_holds(ms_http_header(call, "If-Range"), answer->etag))
         wanted = NULL;
     int64_t first;
     int64_t count;
-    const enum ms_http_range range = ms_http_parse_range(wanted, stem->bytes, &first, &count);
+    const enum ms_http_range range = ms_http_parse_range(wanted, object->bytes, &first, &count);
     struct ms_problem problem;
     char text[80];
     if (range == MS_HTTP_RANGE_NONE) {
-        (void)snprintf(text, sizeof text, "bytes */%lld", (long long)stem->bytes);
+        (void)snprintf(text, sizeof text, "bytes */%lld", (long long)object->bytes);
         ms_http_add_header(call, "Content-Range", text);
         (void)ms_problem_set(&problem, 416, "range_not_satisfiable", "the track has %lld bytes",
-                             (long long)stem->bytes);
+                             (long long)object->bytes);
         ms_api_reply_problem(call, &problem);
         return;
     }
     struct download *d = calloc(1, sizeof *d);
     if (d == NULL)
         return; /* 500 */
-    d->api = api;
-    d->object_bytes = stem->bytes;
+    d->api = call->context;
+    d->object_bytes = object->bytes;
     d->next = first;
     d->end = first + count;
-    ms_job_stem_key(job, stem->name, d->key);
-    if (strcmp(call->method, "HEAD") != 0 && count > 0 && !begin_download(d, job, &problem)) {
+    memcpy(d->key, object->key, sizeof d->key);
+    if (strcmp(call->method, "HEAD") != 0 && count > 0 &&
+        !begin_download(d, answer->job, &problem)) {
         close_download(d);
         ms_api_reply_problem(call, &problem);
         return;
     }
     if (range == MS_HTTP_RANGE_PART) {
         (void)snprintf(text, sizeof text, "bytes %lld-%lld/%lld", (long long)first,
-                       (long long)(first + count - 1), (long long)stem->bytes);
+                       (long long)(first + count - 1), (long long)object->bytes);
         ms_http_add_header(call, "Content-Range", text);
     }
-    add_headers(call, job, stem, etag);
+    add_headers(answer);
     const struct ms_http_stream stream = {
         .length = count, .pass = pass_download, .close = close_download, .context = d};
-    ms_http_reply_stream(call, range == MS_HTTP_RANGE_PART ? 206 : 200,
-                         ms_job_mime(job->options.format), &stream);
+    ms_http_reply_stream(call, range == MS_HTTP_RANGE_PART ? 206 : 200, ms_job_mime(object->format),
+                         &stream);
 }
 
 void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job,
-                       const struct ms_job_stem *stem, bool may_redirect) {
+                       const struct ms_render_part *object, const char *disposition,
+                       bool may_redirect) {
     struct ms_api *api = call->context;
-    char etag[80] = "", key[MS_JOB_KEY_MAX];
+    struct answer answer = {.call = call, .job = job, .object = object, .disposition = disposition};
     struct ms_problem problem;
     /* a presigned URL is valid for GET only */
     const bool redirects =
         may_redirect && api->options.presign_s > 0 && strcmp(call->method, "GET") == 0;
-    ms_job_stem_key(job, stem->name, key);
     if ((redirects || strcmp(call->method, "HEAD") == 0 || job->state == MS_JOB_EXPIRED) &&
-        !is_stored(api, job, key, &problem)) {
+        !is_stored(api, job, object->key, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
-    if (stem->sha256[0] != '\0')
-        (void)snprintf(etag, sizeof etag, "\"%s\"", stem->sha256);
-    if (!ms_api_tag_matches(call, etag, &problem)) {
+    if (object->sha256[0] != '\0')
+        (void)snprintf(answer.etag, sizeof answer.etag, "\"%s\"", object->sha256);
+    if (!ms_api_tag_matches(call, answer.etag, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
-    if (ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag)) {
-        add_headers(call, job, stem, etag);
+    if (ms_http_etag_matches(ms_http_header(call, "If-None-Match"), answer.etag)) {
+        add_headers(&answer);
         ms_http_reply(call, 304, NULL, NULL, 0);
         return;
     }
-    if (redirects && redirect(call, api, key))
-        return;
-    reply_bytes(call, job, stem, etag);
+    if (!redirects || !redirect(call, api, object->key))
+        reply_bytes(&answer);
 }

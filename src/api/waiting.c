@@ -79,7 +79,7 @@ static void id_text(const unsigned char bytes[ID_BYTES], char id[MS_JOB_ID_HEX])
         id[2 * k] = digits[bytes[k] >> 4];
         id[2 * k + 1] = digits[bytes[k] & 15];
     }
-    id[2 * ID_BYTES] = '\0';
+    id[MS_JOB_ID_HEX - 1] = '\0';
 }
 
 static unsigned char digit_of(char hex) {

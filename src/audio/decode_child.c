@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "confine.h"
-#include "media.h"
+#include "msaas/media.h"
 #include "stream.h"
 #include "tags.h"
 

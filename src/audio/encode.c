@@ -1,6 +1,6 @@
-/* Planar stereo float -> a file of one of five formats. Owns the sink (a temporary file), FFmpeg's
- * encoder and muxer, and one frame that gathers what _write brings until the encoder's block is
- * full. Runs on the caller's thread.
+/* Planar stereo float -> a file of one of five formats. Owns the sink (a temporary file, or the
+ * bytes of a stream), FFmpeg's encoder and muxer, and one frame that gathers what _write brings
+ * until the encoder's block is full. Runs on the caller's thread.
  *
  * Everything that would make two runs differ (versions, dates, random serial numbers) is switched
  * off. */
@@ -16,13 +16,15 @@
 #include <libavutil/intreadwrite.h>
 
 #include "convert.h"
+#include "encode_head.h"
 #include "ffmpeg.h"
 #include "sink.h"
 #include "tags.h"
 
 #define OPUS_RATE_HZ 48000
 #define PCM_BLOCK_FRAMES 4096
-#define MP3_PRESET 7 /* the fastest and the nearest to the stem, see docs/speed.md */
+#define FRAGMENT_US 1000000 /* of a stream of M4A */
+#define MP3_PRESET 7        /* the fastest and the nearest to the stem, see docs/speed.md */
 
 struct format {
     const char *name; /* also the file's extension */
@@ -44,7 +46,10 @@ struct ms_encoder {
     struct ms_sink sink;
     const struct format *format;
     struct ms_encode_options options;
-    int rate_hz; /* of what _write brings */
+    int rate_hz;    /* of what _write brings */
+    int64_t frames; /* of a stream: how many there will be; of a file: -1 */
+    int64_t length; /* of a stream, in bytes; -1: not known */
+    bool headless;  /* of a stream of M4A: its head has not come yet */
     AVFormatContext *muxer;
     AVStream *stream;
     AVCodecContext *codec;
@@ -187,6 +192,9 @@ static int open_muxer(struct ms_encoder *encoder, const struct ms_audio_tags *ta
     rc = avcodec_parameters_from_context(stream->codecpar, encoder->codec);
     if (rc < 0)
         goto out;
+    if (encoder->frames >= 0 && encoder->options.format == MS_FORMAT_FLAC)
+        ms_head_flac(stream->codecpar->extradata, stream->codecpar->extradata_size,
+                     encoder->frames);
     rc = ms_tags_write(tags, encoder->options.format, muxer, stream, &cover, err);
     if (rc < 0)
         return rc;
@@ -199,6 +207,15 @@ static int open_muxer(struct ms_encoder *encoder, const struct ms_audio_tags *ta
         break;
     case MS_FORMAT_M4A: /* lets the edit list end at any frame */
         rc = av_dict_set_int(&options, "movie_timescale", encoder->rate_hz, 0);
+        if (rc >= 0 && encoder->frames >= 0) {
+            rc = av_dict_set(&options, "movflags",
+                             "empty_moov+delay_moov+default_base_moof+skip_trailer", 0);
+            if (rc >= 0)
+                rc = av_dict_set_int(&options, "frag_duration", FRAGMENT_US, 0);
+            if (rc >= 0) /* so that there is a list of tags */
+                rc = av_dict_set(&muxer->metadata, "gapless_playback", "1", 0);
+            encoder->headless = true;
+        }
         break;
     case MS_FORMAT_FLAC:
     case MS_FORMAT_OPUS: break;
@@ -212,9 +229,29 @@ out:
     return cover != NULL ? ms_tags_write_cover(tags, muxer, cover, err) : 0;
 }
 
-int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode_options *options,
-                    const struct ms_audio_tags *tags, struct ms_encoder **out,
-                    struct ms_error *err) {
+/* What a file's head learns at its end, a stream's is told now. */
+static int complete_head(struct ms_encoder *encoder, struct ms_error *err) {
+    struct ms_sink *sink = &encoder->sink;
+    const AVCodecContext *codec = encoder->codec;
+    avio_flush(encoder->sink.io);
+    if (encoder->options.format == MS_FORMAT_WAV) {
+        const int64_t data =
+            encoder->frames * MS_AUDIO_CHANNELS * (av_get_bits_per_sample(codec->codec_id) / 8);
+        encoder->length = (int64_t)sink->held_bytes + data;
+        if (!ms_head_wav(sink->held, sink->held_bytes, encoder->frames, data))
+            return ms_error_about(err, MS_EINTERNAL, sink->path, "its head is not that of a WAV");
+    }
+    if (encoder->options.format == MS_FORMAT_MP3 &&
+        !ms_head_mp3(sink->held, sink->held_bytes, encoder->frames, codec->initial_padding,
+                     codec->bit_rate, encoder->rate_hz))
+        return ms_error_about(err, MS_EINTERNAL, sink->path, "its head is not that of an MP3");
+    return 0;
+}
+
+/* path: of the file; frames -1. Or the stream's name. */
+static int open_encoder(const char *path, int64_t frames, int sample_rate_hz,
+                        const struct ms_encode_options *options, const struct ms_audio_tags *tags,
+                        struct ms_encoder **out, struct ms_error *err) {
     ms_ffmpeg_init();
     ms_ffmpeg_forget_log();
     int rc = check_options(options, path, err);
@@ -226,7 +263,10 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     encoder->options = *options;
     encoder->format = &formats[options->format];
     encoder->rate_hz = sample_rate_hz;
-    rc = ms_sink_open(&encoder->sink, path, err);
+    encoder->frames = frames;
+    encoder->length = -1;
+    rc = frames < 0 ? ms_sink_open(&encoder->sink, path, err)
+                    : ms_sink_open_stream(&encoder->sink, path, err);
     if (rc < 0)
         goto out;
     encoder->packet = av_packet_alloc();
@@ -242,6 +282,8 @@ int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode
     if (rc < 0)
         goto out;
     rc = open_muxer(encoder, tags, err);
+    if (rc == 0 && frames >= 0)
+        rc = complete_head(encoder, err);
 out:
     if (rc < 0) {
         ms_encoder_free(encoder);
@@ -249,6 +291,51 @@ out:
     }
     *out = encoder;
     return 0;
+}
+
+int ms_encoder_open(const char *path, int sample_rate_hz, const struct ms_encode_options *options,
+                    const struct ms_audio_tags *tags, struct ms_encoder **out,
+                    struct ms_error *err) {
+    return open_encoder(path, -1, sample_rate_hz, options, tags, out, err);
+}
+
+int ms_encoder_open_stream(const char *name, int64_t frames, int sample_rate_hz,
+                           const struct ms_encode_options *options,
+                           const struct ms_audio_tags *tags, struct ms_encoder **out,
+                           struct ms_error *err) {
+    return open_encoder(name, frames, sample_rate_hz, options, tags, out, err);
+}
+
+/* The head of M4A comes with the first fragment. */
+static int complete_fragments(struct ms_encoder *encoder, struct ms_error *err) {
+    struct ms_sink *sink = &encoder->sink;
+    int rc = ms_sink_reserve(sink, MS_HEAD_M4A_BYTES, err);
+    if (rc != 0)
+        return rc;
+    const int64_t size =
+        ms_head_m4a(sink->held, sink->held_bytes, encoder->frames, encoder->codec->initial_padding);
+    if (size < 0)
+        return ms_error_about(err, MS_EINTERNAL, sink->path, "its head is not that of an M4A");
+    encoder->headless = size == 0;
+    if (size > 0) {
+        sink->taken -=
+            size - (int64_t)sink->held_bytes; /* FFmpeg knows nothing of what was added */
+        sink->held_bytes = (size_t)size;
+    }
+    return 0;
+}
+
+int ms_encoder_take(struct ms_encoder *encoder, const void **bytes, size_t *size,
+                    struct ms_error *err) {
+    *size = 0;
+    int rc = encoder->headless ? complete_fragments(encoder, err) : 0;
+    if (rc == 0 && !encoder->headless)
+        ms_sink_take(&encoder->sink, bytes, size);
+    return rc;
+}
+
+int64_t ms_encoder_length(const struct ms_encoder *encoder) {
+    return encoder->length;
 }
 
 /* LAME may pad by more frames than its last packet holds, which FFmpeg does not count. The muxer

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <libavutil/avstring.h>
 #include <libavutil/intreadwrite.h>
@@ -35,25 +34,21 @@ static const char codecs[] =
 
 static int read_bytes(void *opaque, uint8_t *buffer, int size) {
     struct ms_input *input = opaque;
-    ssize_t got;
+    size_t got = 0;
     /* Some offsets that a file can name are an error to the kernel. */
-    if (input->at_bytes >= input->size_bytes)
+    if (input->at_bytes >= input->source.bytes)
         return AVERROR_EOF;
-    do
-        got = pread(input->fd, buffer, (size_t)size, (off_t)input->at_bytes);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) {
-        input->read_errno = errno;
-        return AVERROR(errno);
-    }
-    input->at_bytes += got;
+    if (input->source.read(input->source.context, input->at_bytes, buffer, (size_t)size, &got,
+                           &input->read_error) != 0)
+        return AVERROR(EIO);
+    input->at_bytes += (int64_t)got;
     return got > 0 ? (int)got : AVERROR_EOF;
 }
 
 static int64_t seek_bytes(void *opaque, int64_t offset, int whence) {
     struct ms_input *input = opaque;
     switch (whence & ~AVSEEK_FORCE) {
-    case AVSEEK_SIZE: return input->size_bytes;
+    case AVSEEK_SIZE: return input->source.bytes;
     case SEEK_SET: break;
     case SEEK_CUR:
         if (offset > 0 && input->at_bytes > INT64_MAX - offset)
@@ -63,7 +58,7 @@ static int64_t seek_bytes(void *opaque, int64_t offset, int whence) {
     case SEEK_END:
         if (offset > 0)
             return AVERROR(EINVAL);
-        offset += input->size_bytes;
+        offset += input->source.bytes;
         break;
     default: return AVERROR(EINVAL);
     }
@@ -89,7 +84,7 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
         if (part == AVERROR_EOF)
             return 0;
         if (part < 0)
-            return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(input->read_errno));
+            return ms_error_copy(err, &input->read_error);
         *got += part;
     }
     return 0;
@@ -97,7 +92,7 @@ static int read_at(struct ms_input *input, int64_t at, uint8_t *buffer, int size
 
 /* Finds the container by the bytes alone; the file's name does not count. Skips ID3v2 tags first,
  * since a large cover picture in them puts the audio behind the part that is read. */
-static int find_container(struct ms_input *input, struct ms_error *err) {
+static int find_container(struct ms_input *input, const char *accepted, struct ms_error *err) {
     uint8_t *window = av_mallocz(PROBE_BYTES + AVPROBE_PADDING_SIZE);
     if (window == NULL)
         return ms_error_set(err, MS_ENOMEM, "out of memory");
@@ -124,7 +119,7 @@ static int find_container(struct ms_input *input, struct ms_error *err) {
     input->container = av_probe_input_format3(&probe, 1, &score);
     if (input->container == NULL)
         rc = ms_error_set(err, MS_EINPUT, "is not audio of any known format");
-    else if (av_match_list(input->container->name, containers, ',') <= 0)
+    else if (av_match_list(input->container->name, accepted, ',') <= 0)
         rc = ms_error_set(err, MS_EINPUT, "is not an accepted audio format (it looks like %s)",
                           input->container->name);
 out:
@@ -143,8 +138,8 @@ static void close_demuxer(struct ms_input *input) {
 /* The error of a failed read. An error of the disk comes before a fault of the file. */
 static int read_error(struct ms_input *input, int av_error, const char *what,
                       struct ms_error *err) {
-    if (input->read_errno != 0)
-        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(input->read_errno));
+    if (input->read_error.code != 0)
+        return ms_error_copy(err, &input->read_error);
     if (av_error == AVERROR(ENOMEM))
         return ms_ffmpeg_error(err, MS_EINPUT, 0, NULL, "%s: asks for too much memory", what);
     return ms_ffmpeg_error(err, MS_EINPUT, av_error, NULL, "%s", what);
@@ -262,9 +257,15 @@ static int choose_edits(struct ms_input *input, struct ms_error *err) {
     return 0;
 }
 
+/* AAC in fragments has neither; FFmpeg cuts its priming as iTunSMPB says. */
+static bool is_fragmented(const struct ms_input *input) {
+    return strncmp(input->container->name, "mov", 3) == 0 &&
+           input->stream->codecpar->codec_id == AV_CODEC_ID_AAC && input->stream->nb_frames <= 0;
+}
+
 int64_t ms_input_end(const struct ms_input *input, const AVPacket *first) {
     if (input->track_frames < 0)
-        return -1;
+        return is_fragmented(input) ? itunes_frames(input->format) : -1;
     int64_t itunes = itunes_frames(input->format);
     if (itunes > 0 && itunes <= input->track_frames &&
         input->track_frames - itunes <= MAX_PRIMING_FRAMES)
@@ -315,13 +316,11 @@ static int open_codec(struct ms_input *input, struct ms_error *err) {
     return 0;
 }
 
-int ms_input_open(struct ms_input *input, int fd, struct ms_error *err) {
+int ms_input_open(struct ms_input *input, const struct ms_media_source *source,
+                  const char *accepted, struct ms_error *err) {
     ms_ffmpeg_init();
-    *input = (struct ms_input){.fd = fd, .track_frames = -1};
-    input->size_bytes = lseek(fd, 0, SEEK_END);
-    if (input->size_bytes < 0)
-        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(errno));
-    int rc = find_container(input, err);
+    *input = (struct ms_input){.source = *source, .track_frames = -1};
+    int rc = find_container(input, accepted != NULL ? accepted : containers, err);
     if (rc < 0 || (rc = open_demuxer(input, true, err)) < 0 ||
         (rc = choose_edits(input, err)) < 0 || (rc = check_parameters(input, err)) < 0)
         return rc;

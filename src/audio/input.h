@@ -8,13 +8,12 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 
-#include "msaas/err.h"
+#include "msaas/media.h"
 
 struct ms_input {
-    int fd; /* borrowed */
-    int64_t size_bytes;
-    int64_t at_bytes; /* where FFmpeg reads next */
-    int read_errno;   /* why the disk failed; 0: it did not */
+    struct ms_media_source source;
+    int64_t at_bytes;           /* where FFmpeg reads next */
+    struct ms_error read_error; /* why the source failed; code 0: it did not */
     const AVInputFormat *container;
     AVIOContext *io;
     AVFormatContext *format;
@@ -27,8 +26,10 @@ struct ms_input {
 };
 
 /* Finds the container, and sets demuxer and decoder to the first frame of the best audio stream.
- * `fd` is a regular file. After a failure only _close is allowed; it leaves `fd` open. */
-MS_MUST_CHECK int ms_input_open(struct ms_input *input, int fd, struct ms_error *err);
+ * accepted: FFmpeg's names of the containers that it may be, "flac,wav"; NULL: all that are safe.
+ * After a failure only _close is allowed. */
+MS_MUST_CHECK int ms_input_open(struct ms_input *input, const struct ms_media_source *source,
+                                const char *accepted, struct ms_error *err);
 /* After how many frames the audio ends; -1: when the decoder has no more. first: the first packet
  * read. */
 int64_t ms_input_end(const struct ms_input *input, const AVPacket *first);

@@ -2,10 +2,12 @@
  * and frame, and the converter; no other memory, whatever the file's length. One thread.
  *
  * A block walks: packet -> decoder -> frame -> (in pieces) converter -> stage. */
-#include "media.h"
+#include "msaas/media.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libavutil/avstring.h>
 #include <libavutil/mathematics.h>
@@ -13,7 +15,6 @@
 #include "convert.h"
 #include "ffmpeg.h"
 #include "input.h"
-#include "msaas/audio.h"
 #include "tags.h"
 
 #define MAX_PACKET_BYTES (16 << 20)
@@ -43,8 +44,8 @@ static int feed(struct ms_media *media, struct ms_error *err) {
     struct ms_input *input = &media->input;
     AVPacket *packet = media->packet;
     int rc = av_read_frame(input->format, packet);
-    if (rc < 0 && input->read_errno != 0)
-        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(input->read_errno));
+    if (rc < 0 && input->read_error.code != 0)
+        return ms_error_copy(err, &input->read_error);
     if (rc == AVERROR(EAGAIN))
         return 0;
     if (rc < 0) { /* the end, or a place after which the demuxer finds nothing */
@@ -216,7 +217,8 @@ static int refill(struct ms_media *media, struct ms_error *err) {
     return 0;
 }
 
-int ms_media_open(int fd, int sample_rate_hz, struct ms_media **out, struct ms_error *err) {
+static int open_media(const struct ms_media_source *source, const char *accepted,
+                      int sample_rate_hz, struct ms_media **out, struct ms_error *err) {
     struct ms_media *media = calloc(1, sizeof *media);
     if (media == NULL)
         return ms_error_set(err, MS_ENOMEM, "out of memory");
@@ -228,7 +230,7 @@ int ms_media_open(int fd, int sample_rate_hz, struct ms_media **out, struct ms_e
                  ? 0
                  : ms_error_set(err, MS_ENOMEM, "out of memory");
     if (rc == 0)
-        rc = ms_input_open(&media->input, fd, err);
+        rc = ms_input_open(&media->input, source, accepted, err);
     if (rc == 0)
         rc = refill(media, err);
     if (rc == 0 && media->ended)
@@ -244,6 +246,46 @@ int ms_media_open(int fd, int sample_rate_hz, struct ms_media **out, struct ms_e
     }
     *out = media;
     return 0;
+}
+
+/* context: the descriptor, as a number. */
+static int read_file(void *context, int64_t at, void *buffer, size_t size, size_t *got,
+                     struct ms_error *err) {
+    ssize_t count;
+    do
+        count = pread((int)(intptr_t)context, buffer, size, (off_t)at);
+    while (count < 0 && errno == EINTR);
+    if (count < 0)
+        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(errno));
+    *got = (size_t)count;
+    return 0;
+}
+
+int ms_media_open(int fd, int sample_rate_hz, struct ms_media **out, struct ms_error *err) {
+    const struct ms_media_source source = {
+        .bytes = lseek(fd, 0, SEEK_END), .read = read_file, .context = (void *)(intptr_t)fd};
+    if (source.bytes < 0)
+        return ms_error_set(err, MS_EIO, "cannot be read: %s", strerror(errno));
+    return open_media(&source, NULL, sample_rate_hz, out, err);
+}
+
+int ms_media_open_source(const struct ms_media_source *source, enum ms_audio_format format,
+                         int sample_rate_hz, struct ms_media **out, struct ms_error *err) {
+    static const char *const containers[] = {[MS_FORMAT_WAV] = "wav",
+                                             [MS_FORMAT_MP3] = "mp3",
+                                             [MS_FORMAT_FLAC] = "flac",
+                                             [MS_FORMAT_OPUS] = "ogg",
+                                             [MS_FORMAT_M4A] = "mov"};
+    return open_media(source, containers[format], sample_rate_hz, out, err);
+}
+
+int64_t ms_media_frames(const struct ms_media *media) {
+    const AVStream *stream = media->input.stream;
+    const char *container = media->input.container->name;
+    const bool exact = strcmp(container, "flac") == 0 || strcmp(container, "wav") == 0;
+    if (!exact || stream->duration <= 0 || stream->codecpar->sample_rate != media->rate_hz)
+        return -1;
+    return av_rescale_q(stream->duration, stream->time_base, (AVRational){1, media->rate_hz});
 }
 
 void ms_media_free(struct ms_media *media) {

@@ -121,9 +121,8 @@ static const char *string_of(const struct ms_json *object, const char *a, const 
     return text != NULL ? text : ms_json_string(ms_json_get(object, b));
 }
 
-static int refused(const struct ms_client *client, const struct ms_http_response *response,
-                   struct ms_error *err) {
-    int status = response->status;
+int ms_client_refused(const struct ms_client *client, int status, const char *body, size_t size,
+                      struct ms_error *err) {
     int code = status == 404                    ? MS_ENOTFOUND
                : status == 413                  ? MS_ETOOLARGE
                : status == 409                  ? MS_ECONFLICT
@@ -134,8 +133,7 @@ static int refused(const struct ms_client *client, const struct ms_http_response
     struct ms_json *problem = NULL;
     char server[300];
     ms_url_public(client->server, server, sizeof server);
-    if (response->body_bytes > 0 &&
-        ms_json_parse(response->body, response->body_bytes, &problem, NULL) == 0 &&
+    if (size > 0 && ms_json_parse(body, size, &problem, NULL) == 0 &&
         string_of(problem, "detail", "reason") != NULL) {
         const char *title = ms_json_string(ms_json_get(problem, "code"));
         (void)ms_error_set(err, code, "%s says: %s (%d%s%s)", server,
@@ -162,7 +160,7 @@ int ms_client_call(struct ms_client *client, const char *path, struct ms_http_re
     struct ms_http_response response;
     int rc = ms_client_unreachable(client, ms_client_send(client, request, &response, err), err);
     if (rc == 0 && (response.status < 200 || response.status > 299))
-        rc = refused(client, &response, err);
+        rc = ms_client_refused(client, response.status, response.body, response.body_bytes, err);
     if (rc == 0 && out != NULL) {
         *out = NULL;
         if (response.body_bytes > 0 &&
@@ -216,6 +214,13 @@ int ms_client_get_job(struct ms_client *client, const char *id, struct ms_client
 void ms_client_job_fini(struct ms_client_job *job) {
     ms_json_free(job->document);
     *job = (struct ms_client_job){0};
+}
+
+void ms_client_song_name(const struct ms_client_job *job, char out[MS_FILE_NAME_BYTES]) {
+    const char *name = ms_json_string(ms_json_get(ms_json_get(job->document, "input"), "name"));
+    ms_file_name(name != NULL ? name : "", out);
+    if (out[0] == '\0')
+        (void)snprintf(out, MS_FILE_NAME_BYTES, "%s", job->id);
 }
 
 int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "msaas/file_name.h"
 #include "msaas/http_client.h"
 #include "msaas/json.h"
 #include "msaas/option.h"
@@ -39,6 +40,9 @@ MS_MUST_CHECK int ms_client_call(struct ms_client *client, const char *path,
 /* Sends a request to an address on the server, with the token. As ms_http_send. */
 MS_MUST_CHECK int ms_client_send(struct ms_client *client, struct ms_http_request request,
                                  struct ms_http_response *response, struct ms_error *err);
+/* The error that an answer with this status is, in the words of its body. Returns its code. */
+int ms_client_refused(const struct ms_client *client, int status, const char *body, size_t size,
+                      struct ms_error *err);
 /* If rc (of ms_client_send) is MS_ENET, replaces the error by one that says which server cannot be
  * reached, and what to do. Returns rc. */
 int ms_client_unreachable(const struct ms_client *client, int rc, struct ms_error *err);
@@ -68,6 +72,9 @@ int ms_client_job_failed(const struct ms_client_job *job, struct ms_error *err);
 /* Which of --wav, --mp3 and so on was given; NULL: none. MS_EUSAGE: more than one. */
 MS_MUST_CHECK int ms_client_format(const struct ms_options *options, const char **format,
                                    struct ms_error *err);
+/* The job's song as the name of a file or folder; without a name, the job's id. */
+void ms_client_song_name(const struct ms_client_job *job, char out[MS_FILE_NAME_BYTES]);
+
 /* Prints one line of JSON on standard output and flushes it. */
 void ms_client_print_json(const struct ms_json *node);
 /* Checks that every argument is the ID of a job, and that there is one. */

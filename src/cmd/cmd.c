@@ -203,3 +203,11 @@ bool ms_cmd_wait_interrupted(int timeout_ms) {
         (void)poll(&wait, 1, timeout_ms);
     return atomic_load(flag);
 }
+
+bool ms_cmd_wait_ready(int fd, short events) {
+    const atomic_bool *flag = ms_cmd_interrupted();
+    struct pollfd waits[] = {{.fd = interruption, .events = POLLIN}, {.fd = fd, .events = events}};
+    while (!atomic_load(flag) && poll(waits, 2, -1) < 0 && errno == EINTR)
+        continue;
+    return !atomic_load(flag);
+}

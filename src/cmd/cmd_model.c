@@ -1,11 +1,11 @@
 /* `msaas model`: fetches, imports, lists and checks models. Main thread. */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model_list.h"
 #include "msaas/cmd.h"
 #include "msaas/http_client.h"
 #include "msaas/json.h"
@@ -49,47 +49,16 @@ static int no_memory(struct ms_error *err) {
     return ms_error_set(err, MS_ENOMEM, "no memory for a path");
 }
 
-static void print_stems(const struct ms_model_info *info) {
-    for (int i = 0; i < info->stem_count; i++)
-        printf("%s%s", i > 0 ? ", " : "", info->stems[i]);
-}
-
-static void put_line(struct ms_json_writer *writer) {
-    const char *text = ms_json_writer_text(writer, NULL);
-    if (text != NULL)
-        (void)puts(text);
-    ms_json_writer_free(writer);
-}
-
-/* path: NULL for one that could be fetched */
-static void print_json(const struct ms_model_info *info, const char *path) {
-    struct ms_json_writer *writer = ms_json_writer_new();
-    if (writer == NULL)
-        return;
-    ms_json_begin_object(writer, NULL);
-    ms_json_put_string(writer, "name", info->name);
-    ms_json_put_bool(writer, "installed", path != NULL);
-    ms_json_put_string(writer, "path", path);
-    ms_json_begin_array(writer, "stems");
-    for (int i = 0; i < info->stem_count; i++)
-        ms_json_put_string(writer, NULL, info->stems[i]);
-    ms_json_end_array(writer);
-    ms_json_put_int(writer, "networks", info->member_count);
-    ms_json_put_string(writer, "licence", info->licence);
-    ms_json_end_object(writer);
-    put_line(writer);
-}
-
 static int report_import(const struct run *run, const struct ms_model_info *info,
                          struct ms_error *err) {
     char *path = ms_strdupf("%s/%s.json", run->folder, info->name);
     if (path == NULL)
         return no_memory(err);
     if (run->json) {
-        print_json(info, path);
+        ms_model_print_json(info, path);
     } else if (!run->quiet) {
         printf("%s: %s (", info->name, path);
-        print_stems(info);
+        ms_model_print_stems(info);
         printf(")\nLicence: %s\n", info->licence);
     }
     free(path);
@@ -333,70 +302,10 @@ static int pull(struct run *run, struct ms_error *err) {
 
 /* ---- list and verify ---- */
 
-static int is_model_json(const struct dirent *entry) {
-    const size_t length = strlen(entry->d_name);
-    return length > 5 && entry->d_name[0] != '.' &&
-           strcmp(entry->d_name + length - 5, ".json") == 0;
-}
-
-/* Calls visit for every NAME.json in the models' folder, in order. */
-static int each_model(struct run *run,
-                      int (*visit)(struct run *run, const char *path, struct ms_error *err),
-                      struct ms_error *err) {
-    struct dirent **entries = NULL;
-    const int count = scandir(run->folder, &entries, is_model_json, alphasort);
-    int rc = 0;
-    for (int i = 0; i < count; i++) {
-        char *path = rc == 0 ? ms_strdupf("%s/%s", run->folder, entries[i]->d_name) : NULL;
-        if (rc == 0)
-            rc = path != NULL ? visit(run, path, err) : no_memory(err);
-        free(path);
-        free(entries[i]);
-    }
-    free(entries); /* a folder that does not exist has no models */
-    return rc;
-}
-
-/* path: NULL for one that could be fetched */
-static void print_model(const struct run *run, const struct ms_model_info *info, const char *path) {
-    if (run->json) {
-        print_json(info, path);
-        return;
-    }
-    printf("%s: ", info->name);
-    print_stems(info);
-    printf("\n  %s%s\n  Licence: %s\n", path != NULL ? "" : "not installed; msaas model pull ",
-           path != NULL ? path : info->name, info->licence);
-}
-
-static int list_one(struct run *run, const char *path, struct ms_error *err) {
-    struct ms_model_info info;
-    if (ms_model_describe(path, &info, err) == 0)
-        print_model(run, &info, path);
-    else
-        (void)ms_cmd_failed("model", err); /* and goes on with the others */
-    return 0;
-}
-
 static int list(struct run *run, struct ms_error *err) {
     if (run->count > 0)
         return ms_error_set(err, MS_EUSAGE, "model list takes no arguments");
-    int rc = each_model(run, list_one, err);
-    struct ms_manifest *manifest = malloc(sizeof *manifest);
-    if (manifest == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a manifest");
-    const char *name;
-    for (int i = 0; rc == 0 && (name = ms_manifest_name(i)) != NULL; i++) {
-        char *path = ms_strdupf("%s/%s.json", run->folder, name);
-        rc = path != NULL ? ms_manifest_open(name, manifest, err) : no_memory(err);
-        if (rc == 0 && access(path, F_OK) != 0)
-            print_model(run, &manifest->info, NULL);
-        if (rc == 0)
-            ms_manifest_close(manifest);
-        free(path);
-    }
-    free(manifest);
-    return rc;
+    return ms_model_list_print(run->folder, run->json, err);
 }
 
 static int check(const char *path, struct ms_model_info *info, struct ms_error *err) {
@@ -425,7 +334,10 @@ static int tell_verdict(struct run *run, const char *model, int rc, const struct
         ms_json_put_bool(writer, "good", rc == 0);
         ms_json_put_string(writer, "message", rc == 0 ? NULL : err->text);
         ms_json_end_object(writer);
-        put_line(writer);
+        const char *text = ms_json_writer_text(writer, NULL);
+        if (text != NULL)
+            (void)puts(text);
+        ms_json_writer_free(writer);
     } else if (rc == 0 && !run->quiet) {
         printf("%s: good\n", model);
     }
@@ -436,7 +348,8 @@ static int tell_verdict(struct run *run, const char *model, int rc, const struct
     return 0;
 }
 
-static int verify_one(struct run *run, const char *path, struct ms_error *err) {
+static int verify_one(void *context, const char *path, struct ms_error *err) {
+    struct run *run = context;
     struct ms_model_info info;
     int rc = check(path, &info, err);
     return tell_verdict(run, rc == 0 ? info.name : path, rc, err);
@@ -445,7 +358,7 @@ static int verify_one(struct run *run, const char *path, struct ms_error *err) {
 static int verify(struct run *run, struct ms_error *err) {
     int rc = 0;
     if (run->count == 0)
-        return each_model(run, verify_one, err);
+        return ms_model_list_each(run->folder, verify_one, run, err);
     for (int i = 0; i < run->count && rc == 0; i++) {
         const char *name = argument(run, i);
         char *path;

@@ -7,19 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bundle.h"
 #include "inputs.h"
+#include "model_list.h"
 #include "msaas/cmd.h"
-#include "msaas/job_options.h"
 #include "msaas/pipeline.h"
-#include "msaas/stem.h"
 #include "msaas/sys.h"
 #include "naming.h"
 #include "report.h"
+#include "separate_options.h"
+#include "streams.h"
 
 static const char usage[] =
     "Separates songs into stems. Each stem is a file as long as the song.\n"
     "\n"
-    "Usage: msaas separate [OPTIONS] FILE...\n"
+    "Usage: msaas separate [OPTIONS] FILE...    (-: standard input)\n"
     "\n"
     "Examples:\n"
     "  msaas separate song.mp3\n"
@@ -28,6 +30,8 @@ static const char usage[] =
     "      vocals.mp3 and no_vocals.mp3 of every song\n"
     "  msaas separate -r Music --flac --filename '{track} ({stem}).{ext}'\n"
     "      every song in a folder and the folders in it\n"
+    "  curl -s $URL | msaas separate --stems vocals --mp3 -o - - | mpv -\n"
+    "      from standard input to standard output; with --zip all stems\n"
     "\n"
     "Reads what FFmpeg reads: mp3, wav, flac, ogg, opus, m4a, wma, mp4, mkv, ... A file\n"
     "that cannot be used is reported, and the others are still separated.\n"
@@ -38,6 +42,7 @@ static const char usage[] =
 /* One song, and the files of its stems. */
 struct song {
     const struct ms_input *input;
+    /* Paths as they are told: of all stems that of the zip with --zip, "-" with --out=-. */
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
     int output_count; /* 0: refused */
 };
@@ -49,12 +54,12 @@ struct run {
     struct ms_inputs inputs;
     struct ms_network *network;
     const struct ms_model_info *info;
-    char *template;     /* below --out */
-    struct song *songs; /* [inputs.count] */
+    struct ms_bundle bundle;
+    bool bundles, to_output; /* the stems become no files of their own; not even a zip */
+    char *template;          /* below --out */
+    struct song *songs;      /* [inputs.count] */
     struct ms_separator *separator;
 };
-
-/* ---- options ---- */
 
 static bool given(const struct run *run, enum ms_option_id id) {
     return ms_options_is_set(run->options, id);
@@ -64,127 +69,34 @@ static int needs(bool holds, const char *text, struct ms_error *err) {
     return holds ? 0 : ms_error_set(err, MS_EUSAGE, "%s", text);
 }
 
-static int encode_options(struct run *run, struct ms_error *err) {
-    static const struct {
-        enum ms_option_id id;
-        enum ms_audio_format format;
-    } formats[] = {
-        {MS_OPTION_WAV, MS_FORMAT_WAV},   {MS_OPTION_MP3, MS_FORMAT_MP3},
-        {MS_OPTION_FLAC, MS_FORMAT_FLAC}, {MS_OPTION_OPUS, MS_FORMAT_OPUS},
-        {MS_OPTION_M4A, MS_FORMAT_M4A},
-    };
-    struct ms_encode_options *encode = &run->pipeline.encode;
-    int asked = 0;
-    encode->format = MS_FORMAT_WAV;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (!given(run, formats[i].id))
-            continue;
-        encode->format = formats[i].format;
-        asked++;
-    }
-    bool wav = encode->format == MS_FORMAT_WAV;
-    bool mp3 = encode->format == MS_FORMAT_MP3;
-    bool flac = encode->format == MS_FORMAT_FLAC;
-    bool int24 = given(run, MS_OPTION_INT24);
-    bool float32 = given(run, MS_OPTION_FLOAT32);
-    int rc = needs(asked <= 1, "--wav, --mp3, --flac, --opus and --m4a exclude each other", err);
-    if (rc == 0)
-        rc = needs(!int24 || !float32, "--int24 and --float32 exclude each other", err);
-    if (rc == 0)
-        rc = needs(!int24 || wav || flac, "--int24 is for WAV and FLAC only", err);
-    if (rc == 0)
-        rc = needs(!float32 || wav, "--float32 is for WAV only", err);
-    if (rc == 0)
-        rc = needs(mp3 || !given(run, MS_OPTION_MP3_BITRATE), "--mp3-bitrate needs --mp3", err);
-    if (rc == 0)
-        rc = needs(mp3 || !given(run, MS_OPTION_MP3_PRESET), "--mp3-preset needs --mp3", err);
-    if (rc == 0)
-        rc = needs(!given(run, MS_OPTION_MP3_BITRATE) || !given(run, MS_OPTION_BITRATE),
-                   "--bitrate and --mp3-bitrate exclude each other", err);
-    encode->sample_type = int24 ? MS_SAMPLE_INT24 : float32 ? MS_SAMPLE_FLOAT32 : MS_SAMPLE_INT16;
-    const bool by_mp3 = mp3 && !given(run, MS_OPTION_BITRATE);
-    encode->bitrate_kbps =
-        (int)ms_options_int(run->options, by_mp3 ? MS_OPTION_MP3_BITRATE : MS_OPTION_BITRATE);
-    if (rc == 0)
-        rc = ms_job_bitrate_check(ms_audio_format_extension(encode->format), encode->bitrate_kbps,
-                                  err);
-    encode->mp3_preset = (int)ms_options_int(run->options, MS_OPTION_MP3_PRESET);
-    return rc;
-}
-
-/* The index of the chosen word. The option table lists the words in the order of the enum. */
-static int choice(const struct run *run, enum ms_option_id id, const char *const words[3]) {
-    const char *given_word = ms_options_string(run->options, id);
-    return strcmp(given_word, words[0]) == 0 ? 0 : strcmp(given_word, words[1]) == 0 ? 1 : 2;
-}
-
-/* Everything that can be checked without the model. */
-static int read_options(struct run *run, struct ms_error *err) {
-    static const char *const clip_modes[] = {"rescale", "clamp", "none"};
-    static const char *const other_methods[] = {"add", "minus", "none"};
-    struct ms_pipeline_options *pipeline = &run->pipeline;
-    int rc = encode_options(run, err);
-    if (rc == 0)
-        rc = needs(!given(run, MS_OPTION_STEMS) || !given(run, MS_OPTION_TWO_STEMS),
-                   "--stems and --two-stems exclude each other", err);
-    if (rc == 0)
-        rc = needs(given(run, MS_OPTION_TWO_STEMS) || !given(run, MS_OPTION_OTHER_METHOD),
-                   "--other-method needs --two-stems", err);
-    if (rc == 0)
-        rc = needs(!given(run, MS_OPTION_QUIET) || !given(run, MS_OPTION_VERBOSE),
-                   "--quiet and --verbose exclude each other", err);
-    if (rc == 0)
-        rc = needs(ms_options_argument_count(run->options) > 0, "name at least one file", err);
-    pipeline->clip = (enum ms_clip_mode)choice(run, MS_OPTION_CLIP_MODE, clip_modes);
-    pipeline->other_method =
-        (enum ms_other_method)choice(run, MS_OPTION_OTHER_METHOD, other_methods);
-    pipeline->separate.overlap = ms_options_double(run->options, MS_OPTION_OVERLAP);
-    pipeline->separate.segment_s = ms_options_double(run->options, MS_OPTION_SEGMENT);
-    pipeline->separate.shifts = (int)ms_options_int(run->options, MS_OPTION_SHIFTS);
-    pipeline->separate.seed = (uint64_t)ms_options_int(run->options, MS_OPTION_SEED);
-    pipeline->two_stems = -1;
-    return rc;
-}
-
-static int find_stem(const struct ms_model_info *info, const char *name, size_t length,
-                     const char *option, struct ms_error *err) {
-    const int index = ms_stem_find(info->stems, info->stem_count, name, length, err);
-    return index >= 0 ? index : ms_error_prefix(err, "%s", option);
-}
-
-static int choose_stems(struct run *run, struct ms_error *err) {
-    const char *two = ms_options_string(run->options, MS_OPTION_TWO_STEMS);
-    const char *list = ms_options_string(run->options, MS_OPTION_STEMS);
-    double longest_s = (double)run->info->segment_frames / run->info->sample_rate_hz;
-    if (run->pipeline.separate.segment_s > longest_s)
-        return ms_error_about(err, MS_EUSAGE, "--segment", "model %s takes at most %.6g s",
-                              run->info->name, longest_s);
-    if (two != NULL) {
-        int index = find_stem(run->info, two, strlen(two), "--two-stems", err);
-        run->pipeline.two_stems = index;
-        return index < 0 ? index : 0;
-    }
-    for (int i = 0; list == NULL && i < run->info->stem_count; i++)
-        run->pipeline.stems[i] = true;
-    while (list != NULL) {
-        size_t length = strcspn(list, ",");
-        int index = find_stem(run->info, list, length, "--stems", err);
-        if (index < 0)
-            return index;
-        run->pipeline.stems[index] = true;
-        list = list[length] == ',' ? list + length + 1 : NULL;
-    }
-    return 0;
-}
-
 /* ---- songs and names ---- */
+
+/* Where the results go. */
+static int choose_place(struct run *run, struct ms_error *err) {
+    run->bundle.zip = ms_options_flag(run->options, MS_OPTION_ZIP);
+    run->to_output = strcmp(ms_options_string(run->options, MS_OPTION_OUT), "-") == 0;
+    run->bundles = run->bundle.zip || run->to_output;
+    if (!run->to_output)
+        return 0;
+    int rc = needs(!given(run, MS_OPTION_FILENAME),
+                   "--filename names files, and with --out=- there are none", err);
+    if (rc == 0)
+        rc = needs(ms_options_argument_count(run->options) == 1 && !given(run, MS_OPTION_RECURSIVE),
+                   "--out=- is for one song", err);
+    return rc == 0 ? ms_streams_take_output(&run->bundle.output, err) : rc;
+}
 
 /* Refuses a template that is wrong for any song. Every path is OUT/MODEL/FILENAME. */
 static int check_template(struct run *run, struct ms_error *err) {
     const struct ms_naming example = {"m", "t", "x", "s", "e"};
-    const char *filename = ms_options_string(run->options, MS_OPTION_FILENAME);
+    const bool of_zip = run->bundle.zip && !given(run, MS_OPTION_FILENAME);
+    const char *filename =
+        of_zip ? "{track}.{ext}" : ms_options_string(run->options, MS_OPTION_FILENAME);
     char *path = NULL;
-    int rc = ms_naming_expand(filename, &example, &path, err);
+    int rc = needs(!run->bundle.zip || strstr(filename, "{stem}") == NULL,
+                   "names the zip of a song, which holds all its stems: it has no {stem}", err);
+    if (rc == 0)
+        rc = ms_naming_expand(filename, &example, &path, err);
     free(path);
     if (rc != 0)
         return ms_error_prefix(err, "--filename");
@@ -196,12 +108,20 @@ static int gather(struct run *run, struct ms_error *err) {
     struct stat out;
     bool recursive = given(run, MS_OPTION_RECURSIVE);
     bool has_out = stat(ms_options_string(run->options, MS_OPTION_OUT), &out) == 0;
+    bool kept = false;
     int rc = 0;
     run->inputs.refused = ms_report_failed;
     run->inputs.context = &run->report;
-    for (int i = 0; rc == 0 && i < ms_options_argument_count(run->options); i++)
-        rc = ms_inputs_add(&run->inputs, ms_options_argument(run->options, i), recursive,
-                           has_out ? &out : NULL, err);
+    for (int i = 0; rc == 0 && i < ms_options_argument_count(run->options); i++) {
+        const char *path = ms_options_argument(run->options, i);
+        if (strcmp(path, "-") == 0) {
+            rc = kept ? 0 : ms_streams_keep_input(err);
+            path = MS_STANDARD_INPUT;
+            kept = true;
+        }
+        if (rc == 0)
+            rc = ms_inputs_add(&run->inputs, path, recursive, has_out ? &out : NULL, err);
+    }
     return rc;
 }
 
@@ -217,6 +137,7 @@ static int refuse(struct run *run, struct song *song, struct ms_error *err) {
 
 static int name_outputs(struct run *run, struct song *song, struct ms_error *err) {
     const char *out = ms_options_string(run->options, MS_OPTION_OUT);
+    const char *format = ms_audio_format_extension(run->pipeline.encode.format);
     int rc = 0;
     for (int i = 0; i < song->output_count; i++) {
         struct ms_naming values = {
@@ -224,9 +145,15 @@ static int name_outputs(struct run *run, struct song *song, struct ms_error *err
             .track = song->input->track,
             .trackext = song->input->extension,
             .stem = song->outputs[i].label,
-            .ext = ms_audio_format_extension(run->pipeline.encode.format),
+            .ext = run->bundle.zip ? "zip" : format,
         };
         char *name = NULL;
+        if (run->to_output) {
+            song->outputs[i].path = strdup(out);
+            if (song->outputs[i].path == NULL)
+                return ms_error_set(err, MS_ENOMEM, "no memory for a name");
+            continue;
+        }
         rc = ms_naming_expand(run->template, &values, &name, err);
         if (rc != 0) {
             (void)ms_error_prefix(err, "cannot name its stems");
@@ -264,6 +191,8 @@ static int by_path_and_order(const void *a, const void *b) {
  * same file named twice. */
 static int refuse_collisions(struct run *run, struct ms_error *err) {
     size_t count = 0;
+    if (run->to_output)
+        return 0;
     for (int i = 0; i < run->inputs.count; i++)
         count += (size_t)run->songs[i].output_count;
     struct claim *claims = calloc(count + 1, sizeof *claims);
@@ -272,7 +201,7 @@ static int refuse_collisions(struct run *run, struct ms_error *err) {
         return ms_error_set(err, MS_ENOMEM, "no memory for the names of the stems");
     count = 0;
     for (int i = 0; i < run->inputs.count; i++)
-        for (int j = 0; j < run->songs[i].output_count; j++)
+        for (int j = 0; j < (run->bundle.zip ? 1 : run->songs[i].output_count); j++)
             claims[count++] = (struct claim){run->songs[i].outputs[j].path, &run->songs[i]};
     qsort(claims, count, sizeof *claims, by_path_and_order);
     for (size_t i = 1, first = 0; rc == 0 && i < count; i++) {
@@ -307,6 +236,10 @@ static int plan(struct run *run, struct ms_error *err) {
         song->input = &run->inputs.items[i];
         rc = ms_pipeline_labels(run->info, &run->pipeline, song->outputs, &song->output_count, err);
         if (rc == 0)
+            rc = needs(!run->to_output || run->bundle.zip || song->output_count == 1,
+                       "--out=- is for one stem: choose it with --stems, or take all as a --zip",
+                       err);
+        if (rc == 0)
             rc = name_outputs(run, song, err);
     }
     return rc == 0 ? refuse_collisions(run, err) : rc;
@@ -338,21 +271,51 @@ static void remove_empty_parents(const char *path, size_t out_length) {
     free(folder);
 }
 
-static int separate_song(struct run *run, struct song *song, struct ms_error *err) {
-    const char *out = ms_options_string(run->options, MS_OPTION_OUT);
+static int separate_to(struct run *run, const struct song *song,
+                       const struct ms_pipeline_output *outputs, const char *folder,
+                       struct ms_pipeline_stats *stats, struct ms_error *err) {
     const struct ms_separate_hooks hooks = {
         .context = &run->report,
         .progress = ms_report_progress,
         .cancel = ms_cmd_interrupted(),
     };
+    return ms_pipeline_run(run->separator, run->info, song->input->path, &run->pipeline, outputs,
+                           song->output_count, folder, &hooks, stats, err);
+}
+
+static int separate_and_bundle(struct run *run, const struct song *song,
+                               struct ms_pipeline_stats *stats, struct ms_error *err) {
+    const char *parent =
+        run->to_output ? ms_streams_folder() : ms_options_string(run->options, MS_OPTION_OUT);
+    struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
+    const int count = song->output_count;
+    memcpy(outputs, song->outputs, sizeof outputs);
+    for (int i = 0; i < count; i++)
+        outputs[i].path = NULL;
+    int rc = run->bundle.folder != NULL ? 0 : ms_bundle_open(&run->bundle, parent, err);
+    if (rc == 0)
+        rc = ms_bundle_place(&run->bundle, ms_audio_format_extension(run->pipeline.encode.format),
+                             outputs, count, err);
+    if (rc == 0)
+        rc = separate_to(run, song, outputs, run->bundle.folder, stats, err);
+    if (rc == 0)
+        rc = ms_bundle_send(&run->bundle, outputs, count, song->input->track, song->outputs[0].path,
+                            err);
+    for (int i = 0; i < count; i++)
+        free(outputs[i].path);
+    return rc;
+}
+
+static int separate_song(struct run *run, struct song *song, struct ms_error *err) {
+    const char *out = ms_options_string(run->options, MS_OPTION_OUT);
     struct ms_pipeline_stats stats = {0};
     int rc = 0;
     ms_report_begin(&run->report, song->input->path, run->info->sample_rate_hz);
-    for (int i = 0; rc == 0 && i < song->output_count; i++)
+    for (int i = 0; rc == 0 && !run->to_output && i < song->output_count; i++)
         rc = make_parent(song->outputs[i].path, err);
     if (rc == 0)
-        rc = ms_pipeline_run(run->separator, run->info, song->input->path, &run->pipeline,
-                             song->outputs, song->output_count, out, &hooks, &stats, err);
+        rc = run->bundles ? separate_and_bundle(run, song, &stats, err)
+                          : separate_to(run, song, song->outputs, out, &stats, err);
     if (rc == 0) {
         ms_report_done(&run->report, song->outputs, song->output_count, &stats,
                        run->network->precision);
@@ -366,10 +329,27 @@ static int separate_song(struct run *run, struct song *song, struct ms_error *er
     return rc;
 }
 
+/* With --no-split: whether the song is as short as one piece must be. Shifts make it longer. */
+static int check_length(void *context, int64_t frames, struct ms_error *err) {
+    const struct run *run = context;
+    const double rate_hz = run->info->sample_rate_hz;
+    const double shift_s = run->pipeline.separate.shifts > 0 ? 0.5 : 0;
+    const double most_s = run->info->segment_frames / rate_hz - shift_s;
+    if ((double)frames <= most_s * rate_hz)
+        return 0;
+    return ms_error_set(err, MS_EINPUT,
+                        "has %.1f s; in one piece, model %s takes at most %.6g s%s: leave out "
+                        "--no-split",
+                        (double)frames / rate_hz, run->info->name, most_s,
+                        shift_s > 0 ? " with --shifts" : "");
+}
+
 /* Returns errors of the whole run. A song's own errors are reported where they happen. */
 static int run_all(struct run *run, struct ms_error *err) {
     const atomic_bool *interrupted = ms_cmd_interrupted();
-    int rc = read_options(run, err);
+    int rc = ms_separate_options_read(run->options, &run->pipeline, err);
+    if (rc == 0)
+        rc = choose_place(run, err);
     if (rc == 0)
         rc = check_template(run, err);
     if (rc == 0)
@@ -380,7 +360,10 @@ static int run_all(struct run *run, struct ms_error *err) {
     if (rc != 0)
         return rc;
     run->info = &run->network->info;
-    rc = choose_stems(run, err);
+    if (ms_options_flag(run->options, MS_OPTION_NO_SPLIT))
+        run->pipeline.admit = check_length;
+    run->pipeline.admit_context = run;
+    rc = ms_separate_options_suit(run->options, run->info, &run->pipeline, err);
     if (rc == 0)
         rc = plan(run, err);
     if (rc != 0)
@@ -401,6 +384,15 @@ static int run_all(struct run *run, struct ms_error *err) {
     return rc;
 }
 
+static int list_models(const struct ms_options *options, struct ms_error *err) {
+    char *folder = NULL;
+    int rc = ms_models_dir(ms_options_string(options, MS_OPTION_MODELS_DIR), &folder, err);
+    if (rc == 0)
+        rc = ms_model_list_print(folder, ms_options_flag(options, MS_OPTION_JSON), err);
+    free(folder);
+    return rc;
+}
+
 static void run_fini(struct run *run) {
     ms_separator_free(run->separator);
     for (int i = 0; run->songs != NULL && i < run->inputs.count; i++)
@@ -409,19 +401,21 @@ static void run_fini(struct run *run) {
     free(run->songs);
     ms_network_free(run->network);
     ms_inputs_clear(&run->inputs);
+    ms_bundle_close(&run->bundle);
     free(run->template);
     ms_options_free(run->options);
 }
 
 static int run_separate(const struct ms_call *call) {
-    struct run run = {0};
+    struct run run = {.bundle.output = -1};
     struct ms_error err = {0};
     int exit_code = MS_EXIT_OK;
     if (!ms_cmd_begin(call, &run.options, &exit_code))
         return exit_code;
     ms_report_init(&run.report, given(&run, MS_OPTION_JSON), given(&run, MS_OPTION_QUIET),
                    given(&run, MS_OPTION_VERBOSE));
-    if (run_all(&run, &err) != 0) {
+    const bool lists = ms_options_flag(run.options, MS_OPTION_LIST_MODELS);
+    if ((lists ? list_models(run.options, &err) : run_all(&run, &err)) != 0) {
         ms_report_error_event(&run.report, NULL, &err);
         exit_code = ms_cmd_failed(call->argv[0], &err);
     } else if (run.report.failures > 0) {
@@ -432,14 +426,15 @@ static int run_separate(const struct ms_call *call) {
 }
 
 static const enum ms_option_id option_ids[] = {
-    MS_OPTION_MODEL,      MS_OPTION_MODELS_DIR, MS_OPTION_OUT,          MS_OPTION_FILENAME,
-    MS_OPTION_RECURSIVE,  MS_OPTION_TWO_STEMS,  MS_OPTION_OTHER_METHOD, MS_OPTION_STEMS,
-    MS_OPTION_SHIFTS,     MS_OPTION_SEED,       MS_OPTION_OVERLAP,      MS_OPTION_SEGMENT,
-    MS_OPTION_WAV,        MS_OPTION_MP3,        MS_OPTION_FLAC,         MS_OPTION_OPUS,
-    MS_OPTION_M4A,        MS_OPTION_INT24,      MS_OPTION_FLOAT32,      MS_OPTION_MP3_BITRATE,
-    MS_OPTION_MP3_PRESET, MS_OPTION_BITRATE,    MS_OPTION_CLIP_MODE,    MS_OPTION_LANES,
-    MS_OPTION_BATCH,      MS_OPTION_DEVICE,     MS_OPTION_PRECISION,    MS_OPTION_JSON,
-    MS_OPTION_QUIET,      MS_OPTION_VERBOSE,    MS_OPTION_COUNT};
+    MS_OPTION_MODEL,     MS_OPTION_MODELS_DIR,   MS_OPTION_OUT,         MS_OPTION_FILENAME,
+    MS_OPTION_ZIP,       MS_OPTION_NO_SPLIT,     MS_OPTION_LIST_MODELS, MS_OPTION_RECURSIVE,
+    MS_OPTION_TWO_STEMS, MS_OPTION_OTHER_METHOD, MS_OPTION_STEMS,       MS_OPTION_SHIFTS,
+    MS_OPTION_SEED,      MS_OPTION_OVERLAP,      MS_OPTION_SEGMENT,     MS_OPTION_WAV,
+    MS_OPTION_MP3,       MS_OPTION_FLAC,         MS_OPTION_OPUS,        MS_OPTION_M4A,
+    MS_OPTION_INT24,     MS_OPTION_FLOAT32,      MS_OPTION_MP3_BITRATE, MS_OPTION_MP3_PRESET,
+    MS_OPTION_BITRATE,   MS_OPTION_CLIP_MODE,    MS_OPTION_LANES,       MS_OPTION_BATCH,
+    MS_OPTION_DEVICE,    MS_OPTION_PRECISION,    MS_OPTION_JSON,        MS_OPTION_QUIET,
+    MS_OPTION_VERBOSE,   MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_separate = {
     .name = "separate",

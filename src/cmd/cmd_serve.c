@@ -13,9 +13,12 @@
 #include "msaas/http_server.h"
 #include "msaas/log.h"
 #include "msaas/queue.h"
+#include "msaas/sys.h"
 #include "offer.h"
 #include "service.h"
 #include "token_watch.h"
+
+#define STORE_THREADS 8 /* that may wait for the store at the same time */
 
 static const char usage[] =
     "Serves the REST API: accepts songs, queues them and hands out their stems. Any number\n"
@@ -73,6 +76,16 @@ static int run_server(struct ms_service *service, struct ms_api *api, struct ms_
     return rc;
 }
 
+/* --max-renders, or one for each processor. */
+static int count_renders(const struct ms_options *options) {
+    struct ms_limits limits;
+    const int64_t most = ms_options_int(options, MS_OPTION_MAX_RENDERS);
+    if (most > 0)
+        return (int)most;
+    ms_limits_read("", &limits);
+    return limits.cpus > 1 ? (int)limits.cpus : 1;
+}
+
 /* The server without its routes. *proxies: to be freed after it. */
 static int plan_server(const struct ms_options *options, struct ms_http_server_options *listen,
                        struct ms_networks **proxies, struct ms_error *err) {
@@ -81,6 +94,7 @@ static int plan_server(const struct ms_options *options, struct ms_http_server_o
     *listen = (struct ms_http_server_options){
         .host = ms_service_host(options),
         .port = (int)ms_options_int(options, MS_OPTION_PORT),
+        .threads = STORE_THREADS + count_renders(options), /* renders compute on them */
         .max_connections = (int)ms_options_int(options, MS_OPTION_MAX_CONNECTIONS),
         .max_client_connections = (int)ms_options_int(options, MS_OPTION_MAX_CLIENT_CONNECTIONS),
         .min_rate = min_rate > 0 ? min_rate : -1,
@@ -163,6 +177,7 @@ static int serve(struct ms_service *service, struct ms_error *err) {
         .presign_s = (int)ms_options_int(options, MS_OPTION_PRESIGN),
         .max_cost = ms_options_double(options, MS_OPTION_MAX_COST),
         .max_waiting_jobs = ms_options_int(options, MS_OPTION_MAX_WAITING),
+        .max_renders = count_renders(options),
         .disks = {{"queue", ms_queue_file(service->queue_url)},
                   {"store", ms_store_folder(service->store.url)},
                   {"scratch", scratch}},
@@ -240,6 +255,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_MAX_SONG_MB,
                                                MS_OPTION_MAX_COST,
                                                MS_OPTION_MAX_WAITING,
+                                               MS_OPTION_MAX_RENDERS,
                                                MS_OPTION_MIN_FREE_MB,
                                                MS_OPTION_COURSE_ITEMS,
                                                MS_OPTION_PRESIGN,

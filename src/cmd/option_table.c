@@ -25,10 +25,14 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
         {"models-dir", 0, STRING, "DIR", "MSAAS_MODELS_DIR", NULL, 0, 0,
          "Folder of the models; by default msaas/models in $XDG_DATA_HOME or ~/.local/share."},
     [MS_OPTION_OUT] = {"out", 'o', STRING, "DIR", NULL, "separated", 0, 0,
-                       "Folder of the results: each goes to DIR/MODEL/FILENAME."},
+                       "Folder of the results: each goes to DIR/MODEL/FILENAME. -: standard "
+                       "output, for one stem of one song, or its --zip."},
     [MS_OPTION_FILENAME] =
         {"filename", 0, STRING, "TEMPLATE", NULL, "{track}/{stem}.{ext}", 0, 0,
          "Name of each result, made of {model}, {track}, {trackext}, {stem} and {ext}."},
+    [MS_OPTION_ZIP] = {"zip", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                       "Write the stems of a song as one zip; FILENAME is then {track}.{ext}, "
+                       "unless it is given."},
     [MS_OPTION_RECURSIVE] = {"recursive", 'r', FLAG, NULL, NULL, NULL, 0, 0,
                              "Separate the audio and video files in folders, too."},
     [MS_OPTION_TWO_STEMS] = {.job = JOB(TWO_STEMS)},
@@ -42,6 +46,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_OVERLAP] = {.job = JOB(OVERLAP)},
     [MS_OPTION_SEGMENT] = {"segment", 0, REAL, "SECONDS", NULL, NULL, 0.1, 3600,
                            "Length of a segment; by default, and at most, the model's own."},
+    [MS_OPTION_NO_SPLIT] =
+        {"no-split", 0, FLAG, NULL, NULL, NULL, 0, 0,
+         "Separate a song in one piece. Songs longer than a segment, 7.8 s for htdemucs, are "
+         "refused: the network takes no longer ones."},
     [MS_OPTION_WAV] = {"wav", 0, FLAG, NULL, NULL, NULL, 0, 0,
                        "Write 16-bit WAV (the default of separate)."},
     [MS_OPTION_MP3] = {"mp3", 0, FLAG, NULL, NULL, NULL, 0, 0,
@@ -164,6 +172,10 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "the model / (1 - overlap); 0: accept any."},
     [MS_OPTION_MAX_WAITING] = {"max-waiting", 0, INT, "N", "MSAAS_MAX_WAITING", "100000", 1, 1e9,
                                "Refuse new jobs while this many wait."},
+    [MS_OPTION_MAX_RENDERS] =
+        {"max-renders", 0, INT, "N", "MSAAS_MAX_RENDERS", "0", 0, 1024,
+         "Mixes and stems of other formats that are made at the same time; more are refused. 0: as "
+         "many as there are processors."},
     [MS_OPTION_MIN_FREE_MB] =
         {"min-free-mb", 0, INT, "MB", "MSAAS_MIN_FREE_MB", "256", 0, 1e9,
          "/readyz is 503 while the disk of the queue's file, the store's folder or --scratch has "
@@ -234,9 +246,25 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_JOB_MODEL] = {.letter = 'n', .job = JOB(MODEL)},
     [MS_OPTION_JOB_PRECISION] = {.job = JOB(PRECISION)},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, "DIR", NULL, NULL, 0, 0,
-                             "Folder of the stems; by default separated/ID."},
+                             "Folder of the stems, or of the archive; by default separated/SONG, "
+                             "or separated."},
+    [MS_OPTION_MIX_FORMAT] = {"format", 0, CHOICE, "mp3|wav|flac|opus|m4a", NULL, "mp3", 0, 0,
+                              "Format of the mix."},
+    [MS_OPTION_FETCH_ZIP] = {"zip", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                             "Fetch all stems as one archive, SONG.zip."},
+    [MS_OPTION_STEM_MP4] = {"stem-mp4", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                            "Fetch all as one stem file for DJ programs (NI Stems), "
+                            "SONG.stem.mp4."},
+    [MS_OPTION_MIX_OUT] = {"out", 'o', STRING, "FILE", NULL, NULL, 0, 0,
+                           "File of the mix, - for standard output; by default "
+                           "separated/SONG/mix.EXT."},
+    [MS_OPTION_GAINS] = {"gains", 'g', STRING, "STEM:DB,...", NULL, NULL, 0, 0,
+                         "Gain of each stem in dB, from -120 to 24; -inf mutes. Stems that are not "
+                         "named stay as they are."},
+    [MS_OPTION_PAN] = {"pan", 0, STRING, "STEM:PAN,...", NULL, NULL, 0, 0,
+                       "Place of each stem, from -1 (left) to 1 (right)."},
     [MS_OPTION_LANES] =
-        {"lanes", 0, INT, "N", "MSAAS_LANES", "0", 0, 256,
+        {"lanes", 'j', INT, "N", "MSAAS_LANES", "0", 0, 256,
          "Segments computed at the same time; 0: as many as processors and memory allow."},
     [MS_OPTION_BATCH] =
         {"batch", 0, INT, "N", "MSAAS_BATCH", "1", 1, 64,
@@ -252,6 +280,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
         {"precision", 0, CHOICE, "auto|float32|bf16", "MSAAS_PRECISION", "auto", 0, 0,
          "Number format that the network computes in for jobs that choose none; "
          "auto: bf16 where the processor has instructions for it, else float32."},
+    [MS_OPTION_LIST_MODELS] = {"list-models", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                               "List the models, as \"msaas model list\" does, and stop."},
     [MS_OPTION_JSON] = {"json", 0, FLAG, NULL, NULL, NULL, 0, 0,
                         "Report on standard output as JSON, one object per line."},
     [MS_OPTION_QUIET] = {"quiet", 'q', FLAG, NULL, NULL, NULL, 0, 0, "Report only errors."},

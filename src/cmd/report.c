@@ -162,6 +162,8 @@ static void done_text(const struct ms_report *report, const struct ms_pipeline_o
         (void)fputs(":\n", stdout);
     }
     for (int i = 0; i < count; i++) {
+        if (i > 0 && strcmp(outputs[i].path, outputs[i - 1].path) == 0)
+            continue; /* all in one zip */
         (void)fputs("  ", stdout);
         ms_cmd_print_plain(outputs[i].path, stdout);
         (void)fputc('\n', stdout);

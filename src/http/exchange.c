@@ -239,6 +239,10 @@ void ms_http_reply_later(const struct ms_http_call *call, int after_ms,
     exchange->is_put_off = true;
 }
 
+int ms_http_scratch_file(const struct ms_http_call *call) {
+    return ms_http_file_new(call->exchange->server);
+}
+
 /* ---- the answer, on the loop ---- */
 
 static const char *reason_phrase(int status) {

@@ -71,9 +71,8 @@ class Case(unittest.TestCase):
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            **{"env": self.environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-               "text": True, "errors": "replace", **options},
+            **{"env": self.environment(), "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+               "stderr": subprocess.PIPE, "text": True, "errors": "replace", **options},
         )
 
     def run_msaas(self, *arguments, expect=0, **options):

@@ -163,7 +163,7 @@ class Clients(cli.ServiceCase):
     def test_fetch(self):
         self.stems()
         out, _ = self.run_msaas("fetch", IDENT)
-        path = f"separated/{IDENT}/vocals.mp3"
+        path = "separated/x/vocals.mp3"
         self.assertEqual(out, path + "\n")
         self.assertEqual((self.folder / path).read_bytes(), b"music")
         out, _ = self.run_msaas("fetch", "--json", "-o", "here", IDENT)
@@ -194,6 +194,31 @@ class Clients(cli.ServiceCase):
         said = self.message("status", IDENT, expect=1, **self.variables)
         self.assertIn("MSAAS_TOKEN", said)
         self.assertNotIn("from-a-variable", said)
+
+    def test_fetch_goes_to_the_song_s_name(self):
+        self.stems()
+        job = self.job(stems=[{"name": "vocals", "bytes": 5}],
+                       input={"name": "../../S\xf6ng: 1.mp3", "bytes": 5})
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", job)
+        out, _ = self.run_msaas("fetch", IDENT)
+        self.assertEqual(out, "separated/S\xf6ng_ 1/vocals.mp3\n")
+        self.answer("GET", f"/apiv2/jobs/{IDENT}/stems.zip", b"an archive")
+        out, _ = self.run_msaas("fetch", "--zip", "--wav", IDENT)
+        self.assertEqual((self.folder / "separated/S\xf6ng_ 1.zip").read_bytes(), b"an archive")
+
+    def test_mix(self):
+        self.answer("GET", f"/apiv2/jobs/{IDENT}", self.job())
+        self.answer("GET", f"/apiv2/jobs/{IDENT}/mix", b"a mix")
+        out, _ = self.run_msaas("mix", "--gains", "vocals:-inf", IDENT)
+        self.assertEqual(out, "separated/x/mix.mp3\n")
+        self.run_msaas("mix", "--format", "opus", "-o", "here.opus", IDENT)
+        self.assertEqual((self.folder / "here.opus").read_bytes(), b"a mix")
+        out, _ = self.run_msaas("mix", "-o", "-", IDENT)
+        self.assertEqual(out, "a mix")
+        for words, says in ((["mix"], "name a job"), (["mix", IDENT, IDENT], "one ID"),
+                            (["mix", "--json", "-o", "-", IDENT], "standard output"),
+                            (["mix", "--format", "wma", IDENT], "--format")):
+            self.assertIn(says, self.message(*words, expect=2, **self.variables))
 
     def test_fetch_what_is_not_whole(self):
         for content, more in (

@@ -11,8 +11,8 @@ import time
 
 import cli
 
-COMMANDS = ("up", "serve", "work", "logs", "submit", "status", "fetch", "queue", "rm", "health",
-            "config")
+COMMANDS = ("up", "serve", "work", "logs", "submit", "status", "fetch", "mix", "queue", "rm",
+            "health", "config")
 IDENT = "0123456789abcdef" * 3 + "01234567"
 
 

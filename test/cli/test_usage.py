@@ -58,6 +58,7 @@ class Usage(cli.Case):
             (["--stems", "bass", "--two-stems", "bass", "x"], "exclude each other"),
             (["--other-method", "minus", "x"], "needs --two-stems"),
             (["--quiet", "--verbose", "x"], "exclude each other"),
+            (["--no-split", "--segment", "3", "x"], "exclude each other"),
             (["--filename", "{track}/{voice}.{ext}", "x"], "{voice}"),
         ]:
             with self.subTest(arguments=arguments):

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "media.h"
+#include "msaas/media.h"
 
 #define MAX_FRAMES (60 * 44100) /* a minute is enough of a file that unpacks to hours */
 

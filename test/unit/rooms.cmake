@@ -1,10 +1,17 @@
 # The unit tests of each room, from the bottom up.
-msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log)
+msaas_unit_tests(base err json text digest base64 sys url tasks thread metrics log file_name
+                 zip_writer)
 msaas_unit_tests(account accounts)
 msaas_unit_tests(net http_client)
 msaas_unit_tests(job job)
-msaas_unit_tests(audio confine stream decode decode_refusals)
+msaas_unit_tests(audio confine stream decode decode_refusals encode_stream)
 target_link_options(test_stream PRIVATE -Wl,--wrap=poll,--wrap=ms_monotonic_s)
+msaas_unit_tests(audio stem_mp4)
+msaas_unit_tests(render stem_file)
+foreach(name stem_mp4 stem_file)
+    target_compile_definitions(test_${name} PRIVATE
+        MP4_BOXES="${CMAKE_SOURCE_DIR}/test/tools/mp4_boxes.py")
+endforeach()
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow http_later cors)
 msaas_unit_tests(store s3 sigv4)
@@ -24,6 +31,8 @@ target_link_options(test_pipeline PRIVATE -Wl,--wrap=ms_spool_read) # to cancel 
 msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
+
+msaas_unit_tests(render render)
 
 msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_refusals owner
                  sniff song_length waiting)

@@ -349,7 +349,7 @@ static void v2_serves_stems(void **state) {
     assert_string_equal(header(&answer, "ETag"), etag);
     answer_free(&answer);
 
-    static const char *const wrong[] = {"guitar.mp3", "drums.wav", "drums", ".mp3",
+    static const char *const wrong[] = {"guitar.mp3", "drums.wma", "drums", ".mp3",
                                         "drums.mp3.mp3"};
     char path[256];
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
