@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "caller.h"
+#include "downloads.h"
 #include "handlers.h"
 #include "jobs.h"
 #include "link.h"
@@ -110,12 +111,10 @@ static bool unknown_track(struct ms_problem *problem) {
     return ms_problem_set(problem, 404, "unknown_stem", "there is no such track");
 }
 
-/* "bass", "bass.mp3", "base" and "base.mp3" mean "bass". *with_suffix: it ended in ".mp3". */
-static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with_suffix,
-                       struct ms_problem *problem) {
+/* "bass", "bass.mp3", "base" and "base.mp3" mean "bass". */
+static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], struct ms_problem *problem) {
     size_t length = strlen(text);
-    *with_suffix = length > 4 && strcmp(text + length - 4, ".mp3") == 0;
-    if (*with_suffix)
+    if (length > 4 && strcmp(text + length - 4, ".mp3") == 0)
         length -= 4;
     if (length >= MS_JOB_LABEL_MAX)
         return unknown_track(problem);
@@ -126,37 +125,37 @@ static bool read_track(const char *text, char name[MS_JOB_LABEL_MAX], bool *with
     return ms_job_label_is_valid(name) || unknown_track(problem);
 }
 
-static void reply_track(const struct ms_http_call *call, const struct ms_job *job,
-                        const struct ms_job_stem *stem) {
-    struct ms_render_part object = {.bytes = stem->bytes};
+/* As MP3, whatever format the song was sent for. */
+static bool reply_track(const struct ms_http_call *call, const struct ms_job *job,
+                        const struct ms_job_stem *stem, struct ms_problem *problem) {
+    const struct ms_render_options options = {.format = "mp3"};
+    struct ms_render_plan plan;
+    struct ms_error err = {0};
     char disposition[200];
-    ms_job_stem_key(job, stem->name, object.key);
-    memcpy(object.format, job->options.format, sizeof object.format);
-    memcpy(object.sha256, stem->sha256, sizeof object.sha256);
-    (void)snprintf(disposition, sizeof disposition, "attachment; filename=\"%s-%s.%s\"", job->id,
-                   stem->name, job->options.format);
-    ms_api_reply_stem(call, job, &object, disposition, false);
+    if (ms_render_plan_stem(job, stem, &options, &plan, &err) != 0)
+        return ms_api_refuse_plan(problem, &err);
+    (void)snprintf(disposition, sizeof disposition, "attachment; filename=\"%s-%s.mp3\"", job->id,
+                   stem->name);
+    if (!plan.as_stored)
+        return ms_api_reply_render(call, job, &plan, disposition, problem);
+    ms_api_reply_stem(call, job, &plan.parts[0], disposition, false);
+    return true;
 }
 
 void ms_api_v1_track(const struct ms_http_call *call) {
-    struct ms_api *api = call->context;
     struct ms_job job = {0};
     struct ms_problem problem;
     const struct ms_job_stem *stem = NULL;
     char name[MS_JOB_LABEL_MAX];
-    bool with_suffix;
-    bool ok = read_track(call->params[1], name, &with_suffix, &problem) &&
-              ms_api_find_track(api, ms_api_caller(call->exchange), call->params[0], name, &job,
-                                &problem) &&
+    bool ok = read_track(call->params[1], name, &problem) &&
+              ms_api_find_track(call->context, ms_api_caller(call->exchange), call->params[0], name,
+                                &job, &problem) &&
               ms_api_is_finished(&job, &problem);
     if (ok) {
         stem = ms_api_stem_of(&job, name);
-        if (stem == NULL || (with_suffix && strcmp(job.options.format, "mp3") != 0))
-            ok = unknown_track(&problem);
+        ok = stem != NULL || unknown_track(&problem);
     }
-    if (ok)
-        reply_track(call, &job, stem);
-    else
+    if (!ok || !reply_track(call, &job, stem, &problem))
         ms_api_reply_problem(call, &problem);
     ms_job_fini(&job);
 }
@@ -177,9 +176,8 @@ void ms_api_v1_remove(const struct ms_http_call *call) {
         return;
     }
     char name[MS_JOB_LABEL_MAX];
-    bool with_suffix;
     bool gone;
-    if (!read_track(call->params[1], name, &with_suffix, &problem) ||
+    if (!read_track(call->params[1], name, &problem) ||
         !ms_api_erase(api, ms_api_caller(call->exchange), call->params[0], name, &gone, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;

@@ -92,14 +92,12 @@ static void close_render(void *context) {
     ms_render_close(context);
 }
 
-static bool reply_render(const struct ms_http_call *call, const struct ms_job *job,
-                         const struct ms_render_plan *plan, const char *what,
+bool ms_api_reply_render(const struct ms_http_call *call, const struct ms_job *job,
+                         const struct ms_render_plan *plan, const char *disposition,
                          struct ms_problem *problem) {
     struct ms_render *render = ms_api_open_render(call->context, job, plan, problem);
     if (render == NULL)
         return false;
-    char disposition[MS_DISPOSITION_BYTES];
-    ms_api_disposition(job, what, plan->format, disposition);
     ms_api_add_download_headers(call, disposition);
     const struct ms_http_stream stream = {.length = ms_render_length(render),
                                           .read = read_render,
@@ -142,10 +140,10 @@ static bool reply_file(const struct ms_http_call *call, const struct ms_job *job
     options.format = format;
     if (ms_render_plan_stem(job, stem, &options, &plan, &err) != 0)
         return ms_api_refuse_plan(problem, &err);
-    if (!plan.as_stored)
-        return reply_render(call, job, &plan, stem->name, problem);
     char disposition[MS_DISPOSITION_BYTES];
     ms_api_disposition(job, stem->name, plan.format, disposition);
+    if (!plan.as_stored)
+        return ms_api_reply_render(call, job, &plan, disposition, problem);
     ms_api_reply_stem(call, job, &plan.parts[0], disposition, true);
     return true;
 }
@@ -173,7 +171,10 @@ static bool reply_mix(const struct ms_http_call *call, const struct ms_job *job,
         ms_api_query(call, "gains", &gains, problem) && ms_api_query(call, "pan", &pan, problem);
     if (ok && ms_render_plan_mix(job, gains, pan, &options, &plan, &err) != 0)
         ok = ms_api_refuse_plan(problem, &err);
-    ok = ok && reply_render(call, job, &plan, "mix", problem);
+    char disposition[MS_DISPOSITION_BYTES];
+    if (ok)
+        ms_api_disposition(job, "mix", plan.format, disposition);
+    ok = ok && ms_api_reply_render(call, job, &plan, disposition, problem);
     free(gains);
     free(pan);
     return ok;

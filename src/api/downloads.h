@@ -24,6 +24,10 @@ bool ms_api_refuse_render(struct ms_api *api, const struct ms_job *job, const st
 /* Begins a render, or tells the queue that the job's stems are gone. NULL: problem. */
 struct ms_render *ms_api_open_render(struct ms_api *api, const struct ms_job *job,
                                      const struct ms_render_plan *plan, struct ms_problem *problem);
+/* Answers with a render, and these as the header Content-Disposition. False: problem. */
+bool ms_api_reply_render(const struct ms_http_call *call, const struct ms_job *job,
+                         const struct ms_render_plan *plan, const char *disposition,
+                         struct ms_problem *problem);
 /* The headers that every such answer has. */
 void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition);
 

@@ -237,3 +237,20 @@ def test_up_has_a_retention_time(make_site):
         [site.processes[0].popen.args[0], "up", "--keep", "72"], capture_output=True, text=True,
         env=site.environment(), timeout=DEADLINE_S, check=False).stderr
     site.stop()
+
+
+def test_the_course_has_mp3_of_every_job(site):
+    site.serve()
+    worker = site.work()
+    song = wav(tone=9)
+    job = site.finished(site.submit(song, format="wav")["id"])
+    assert site.separate(song) == job["id"]
+    for path in ("vocals", "vocals.mp3"):
+        answer = site.get(f"/apiv1/track/{job['id']}/{path}")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Content-Type"] == "audio/mpeg"
+        assert f"{job['id']}-vocals.mp3" in answer.headers["Content-Disposition"]
+        assert answer.content[:3] == b"ID3" or answer.content[0] == 0xFF
+    for ending in ("flac", "opus", "m4a", "mp3", "wav"):
+        assert site.get(f"/apiv2/jobs/{job['id']}/stems/bass.{ending}").status_code == 200
+    assert worker.text().count("job begun") == 1
