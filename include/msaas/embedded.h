@@ -12,5 +12,6 @@ struct ms_embedded {
 
 extern const struct ms_embedded ms_embedded_manifests[]; /* models/NAME.json */
 extern const struct ms_embedded ms_embedded_lua[];       /* src/queue/lua/NAME.lua */
+extern const struct ms_embedded ms_embedded_openapi[];   /* src/api/openapi.json */
 
 #endif

@@ -18,6 +18,8 @@ enum ms_http_range ms_http_parse_range(const char *range, int64_t size, int64_t 
 /* Whether If-None-Match, a list of tags or "*", contains our etag (with its quotes), by weak
  * comparison. */
 bool ms_http_etag_matches(const char *if_none_match, const char *etag);
+/* Whether If-Match, a list of tags or "*", is absent or contains our etag, by strong comparison. */
+bool ms_http_if_match_holds(const char *if_match, const char *etag);
 /* Whether Range counts: If-Range is absent or exactly this strong tag. A date never counts, because
  * the server sends none. */
 bool ms_http_if_range_holds(const char *if_range, const char *etag);

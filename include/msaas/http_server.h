@@ -12,8 +12,8 @@
  * Content-Lengths, Content-Length with Transfer-Encoding, bare CR or LF, a blank before a colon,
  * ...) is answered 400, and the connection is closed.
  *
- * Of browsers only pages of the service itself may ask: another Origin is answered 403, and on
- * loopback a Host that is no name of loopback 421 (see src/http/origin.h). */
+ * Of browsers only pages of the service itself may ask, and those of cors_origins: another Origin
+ * is answered 403, and on loopback a Host that is no name of loopback 421 (src/http/origin.h). */
 #ifndef MSAAS_HTTP_SERVER_H
 #define MSAAS_HTTP_SERVER_H
 
@@ -52,6 +52,8 @@ struct ms_http_call { /* borrowed, valid until the answer is complete; the body:
 /* Space for what whoever uses the server wants to keep with an exchange: zeros at first. */
 #define MS_HTTP_NOTES_BYTES 128
 void *ms_http_notes(const struct ms_exchange *exchange);
+/* A page of another origin asks, which cors_origins admits. */
+bool ms_http_is_foreign(const struct ms_http_call *call);
 const char *ms_http_header(const struct ms_http_call *call,
                            /* The name is compared without case. NULL: there is no such header. */
                            const char *name);
@@ -104,6 +106,19 @@ MS_MUST_CHECK int ms_http_outlet_file(struct ms_http_outlet *outlet, int fd, int
                                       int64_t count, int64_t *taken, struct ms_error *err);
 /* The client will take nothing any more. */
 bool ms_http_outlet_is_gone(const struct ms_http_outlet *outlet);
+
+/* An answer that is not known yet. look() runs in the place of the handler after some time: it
+ * answers, or puts the answer off again. The request's body is gone then. is_last: the server is
+ * about to stop, so that it must answer now. close() is called once, when the answer is sent or the
+ * client has gone. No thread waits meanwhile. */
+struct ms_http_later {
+    void (*look)(const struct ms_http_call *call, void *context, bool is_last);
+    void (*close)(void *context);
+    void *context;
+};
+/* Called by the handler and by look(), each time with the same `later`. */
+void ms_http_reply_later(const struct ms_http_call *call, int after_ms,
+                         const struct ms_http_later *later);
 
 /* Where a handler and the stream of its answer run. */
 enum ms_http_where {
@@ -161,6 +176,10 @@ struct ms_http_server_options {
     const struct ms_networks *trusted_proxies;
     /* names that Host may have, see src/http/origin.h. Borrowed; NULL: none are given */
     const char *allowed_hosts;
+    /* Origins whose pages may ask, too (CORS): "https://a.example,...", or "*" for any, then without
+     * cookies; which headers of requests they may set, and which of answers they may see, "A, B".
+     * Borrowed; NULL: none */
+    const char *cors_origins, *cors_asked, *cors_exposed;
     /* where bodies grow, as files without names; NULL: "/tmp" */
     const char *scratch_dir;
     /* of all bodies together; beyond it the slowest is broken off; 0: 2 GiB, but at most half of
@@ -183,6 +202,8 @@ struct ms_http_server_options {
     void (*done)(void *context, const char *method, const char *route, const char *path, int status,
                  double seconds, int64_t sent_bytes, const char *request_id, const char *peer);
 };
+/* MS_EUSAGE: a word of a list for cors_origins is neither an origin nor "*". NULL is fine. */
+MS_MUST_CHECK int ms_http_cors_check(const char *cors_origins, struct ms_error *err);
 MS_MUST_CHECK int ms_http_server_new(const struct ms_http_server_options *options,
                                      struct ms_http_server **out,
                                      /* Listens at once. MS_EUSAGE: it cannot listen on this host

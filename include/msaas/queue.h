@@ -223,6 +223,28 @@ MS_MUST_CHECK int ms_outbox_take(struct ms_queue *queue, int64_t hold_ms,
 MS_MUST_CHECK int ms_outbox_settle(struct ms_queue *queue, const struct ms_callback_due *due,
                                    int64_t again_ms, struct ms_error *err);
 
+/* ---- keys of requests ---- */
+
+/* A client may send a request under a key, and again under the same key, to any replica: it is done
+ * once, and its answer is kept for so long. */
+#define MS_KEY_MS (INT64_C(24) * 3600 * 1000)
+enum ms_key_state {
+    MS_KEY_NEW,        /* the caller is to answer it, and calls ms_queue_end_key */
+    MS_KEY_AT_WORK,    /* another caller is about to answer it */
+    MS_KEY_ANSWERED,   /* *answer: what was answered, the caller's to free */
+    MS_KEY_OF_ANOTHER, /* the key was used for another request */
+};
+/* key: any text of up to 255 bytes. request: a digest of the request, without blanks. *answer is
+ * NULL unless it was answered. If the caller dies, the key is free after a minute. */
+MS_MUST_CHECK int ms_queue_begin_key(struct ms_queue *queue, const char *key, const char *request,
+                                     char token[MS_TOKEN_HEX], enum ms_key_state *state,
+                                     char **answer, struct ms_error *err);
+/* answer: any text; NULL: there is none worth keeping, and the key is free. MS_ECONFLICT: it took
+ * so long that another caller has the key. */
+MS_MUST_CHECK int ms_queue_end_key(struct ms_queue *queue, const char *key, const char *request,
+                                   const char token[MS_TOKEN_HEX], const char *answer,
+                                   struct ms_error *err);
+
 /* ---- the course's list `logging` ---- */
 
 #define MS_LOG_LIST_MAX 10000 /* lines kept; older ones are dropped */

@@ -34,6 +34,7 @@ struct route {
 
 static const struct route table[] = {
     {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/openapi.json", ms_api_openapi, MS_HTTP_LOOP, 0, OPEN},
     {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0, OPEN},
     {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0, OPEN},
     {"GET", "/metrics", ms_api_metrics, MS_HTTP_POOL, 0, ADMIN},
@@ -121,6 +122,16 @@ void ms_api_serve(struct ms_api *api, struct ms_http_server_options *options) {
     options->admit = api->options.accounts != NULL ? ms_api_admit : NULL;
     options->error_body = ms_api_error_body;
     options->done = ms_api_done;
+    options->cors_asked =
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, "
+        "Last-Event-ID, Prefer, Range, Tus-Resumable, Upload-Checksum, Upload-Concat, "
+        "Upload-Defer-Length, Upload-Length, Upload-Metadata, Upload-Offset, "
+        "X-HTTP-Method-Override, X-Request-Id";
+    options->cors_exposed =
+        "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Preference-Applied, "
+        "RateLimit, RateLimit-Policy, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
+        "Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
+        "Upload-Offset, WWW-Authenticate, X-Request-Id";
 }
 
 void ms_api_set_draining(struct ms_api *api) {

@@ -33,7 +33,7 @@ void ms_api_v1_separate(const struct ms_http_call *call) {
     ok = ok &&
          ms_song_request_v1(call->body, call->body_bytes, api->options.max_song_bytes, &request,
                             &problem) &&
-         ms_api_accept(api, call, &request, &job, &problem);
+         ms_api_accept(api, call, &request, NULL, &job, &problem);
     if (ok) {
         struct ms_json_writer *w = ms_json_writer_new();
         if (w != NULL) {

@@ -5,55 +5,54 @@
 
 #include "expiry.h"
 #include "handlers.h"
+#include "idempotency.h"
+#include "job_reply.h"
 #include "jobs.h"
 #include "link.h"
 #include "owner.h"
+#include "prefer.h"
 #include "query.h"
 #include "reply.h"
 
 #define PAGE_JOBS 50
 #define MAX_PAGE_JOBS 200
-#define MAX_KEY_BYTES 255
-
-static void reply_job(const struct ms_http_call *call, int status, const struct ms_job *job) {
-    char *json = NULL;
-    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
-    if (ms_job_to_public_json(job, with_owner, &json, NULL) == 0)
-        ms_api_reply_json(call, status,
-                          json); /* otherwise there is no answer, and the client gets 500 */
-    free(json);
-}
 
 /* ---- POST jobs ---- */
 
-/* The id of a job is made of its song and options, so sending the same again is the same job, with
- * or without a key. Only the form of the key needs a check. */
-static bool check_key(const struct ms_http_call *call, struct ms_problem *problem) {
-    const char *key = ms_http_header(call, "Idempotency-Key");
-    if (key == NULL)
-        return true;
-    bool ok = key[0] != '\0' && strlen(key) <= MAX_KEY_BYTES;
-    for (const char *c = key; ok && *c != '\0'; c++)
-        ok = *c >= 0x20 && *c < 0x7f;
-    return ok || ms_problem_set(problem, 400, "invalid_idempotency_key",
-                                "Idempotency-Key: must be 1 to %d printable ASCII characters",
-                                MAX_KEY_BYTES);
+static void reply_accepted(const struct ms_http_call *call, struct ms_api_key *key,
+                           const struct ms_job *job) {
+    const int wait_s = ms_api_wait_s(call);
+    const bool with_owner = ms_api_shows_owner(ms_api_caller(call->exchange));
+    char location[128], *json = NULL;
+    if (key->answer != NULL)
+        json = strdup(key->answer);
+    else if (ms_job_to_public_json(job, with_owner, &json, NULL) != 0)
+        json = NULL; /* there is no answer, and the client gets 500 */
+    ms_api_key_end(call->context, key, json);
+    if (json == NULL)
+        return;
+    (void)snprintf(location, sizeof location, "/apiv2/jobs/%s", job->id);
+    ms_http_add_header(call, "Location", location);
+    if (wait_s > 0)
+        ms_api_reply_job_later(call, job->id, wait_s, 202);
+    else
+        ms_api_reply_json(call, 202, json);
+    free(json);
 }
 
 void ms_api_v2_submit(const struct ms_http_call *call) {
     struct ms_api *api = call->context;
     struct ms_song_request request = {0};
     struct ms_job job = {0};
+    struct ms_api_key key;
     struct ms_problem problem;
-    char location[128];
-    if (check_key(call, &problem) &&
+    if (ms_api_key_read(call, &key, &problem) &&
         ms_song_request_v2(ms_http_header(call, "Content-Type"), call->query, call->body,
                            call->body_bytes, api->options.max_song_bytes, &request, &problem) &&
-        ms_api_accept(api, call, &request, &job, &problem)) {
-        (void)snprintf(location, sizeof location, "/apiv2/jobs/%s", job.id);
-        ms_http_add_header(call, "Location", location);
-        reply_job(call, 202, &job);
+        ms_api_accept(api, call, &request, &key, &job, &problem)) {
+        reply_accepted(call, &key, &job);
     } else {
+        ms_api_key_end(api, &key, NULL);
         ms_api_reply_problem(call, &problem);
     }
     ms_job_fini(&job);
@@ -65,20 +64,35 @@ void ms_api_v2_submit(const struct ms_http_call *call) {
 void ms_api_v2_get(const struct ms_http_call *call) {
     struct ms_job job = {0};
     struct ms_problem problem;
+    const int wait_s = ms_api_wait_s(call);
     if (ms_api_find_asked(call, &job, &problem)) {
         ms_api_look_now_and_then(call->context, &job);
-        reply_job(call, 200, &job);
+        if (wait_s > 0)
+            ms_api_reply_job_later(call, job.id, wait_s, 200);
+        else
+            ms_api_reply_job(call, 200, &job);
     } else {
         ms_api_reply_problem(call, &problem);
     }
     ms_job_fini(&job);
 }
 
+static bool may_erase(const struct ms_http_call *call, struct ms_problem *problem) {
+    struct ms_job job = {0};
+    if (ms_http_header(call, "If-Match") == NULL)
+        return true;
+    const bool ok =
+        ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job, problem) &&
+        ms_api_job_matches(call, &job, problem);
+    ms_job_fini(&job);
+    return ok;
+}
+
 void ms_api_v2_erase(const struct ms_http_call *call) {
     struct ms_problem problem;
     bool gone;
-    if (!ms_api_erase(call->context, ms_api_caller(call->exchange), call->params[0], NULL, &gone,
-                      &problem))
+    if (!may_erase(call, &problem) || !ms_api_erase(call->context, ms_api_caller(call->exchange),
+                                                    call->params[0], NULL, &gone, &problem))
         ms_api_reply_problem(call, &problem);
     else if (gone)
         ms_http_reply(call, 204, NULL, NULL, 0);

@@ -27,6 +27,8 @@ bool ms_api_is_v1(const char *path) {
 
 bool ms_api_is_foreign(const struct ms_http_call *call) {
     const char *site = ms_http_header(call, "Sec-Fetch-Site");
+    if (ms_http_is_foreign(call)) /* CORS or not */
+        return true;
     return site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
 }
 

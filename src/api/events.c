@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "events.h"
 #include "expiry.h"
 #include "handlers.h"
 #include "jobs.h"
@@ -33,7 +34,7 @@ struct listener {
     bool over;
 };
 
-static int look_ms(struct ms_api *api) {
+int ms_api_look_ms(const struct ms_api *api) {
     const int fair_ms = (int)((int64_t)atomic_load(&api->listeners) * 1000 / LOOKS_PER_S);
     return fair_ms > LOOK_MS ? fair_ms : LOOK_MS;
 }
@@ -115,7 +116,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     *again_ms = 0;
     if (l->over)
         return 0;
-    *again_ms = look_ms(l->api);
+    *again_ms = ms_api_look_ms(l->api);
     struct ms_problem problem;
     if (ms_api_find(l->api, l->caller, l->id, &job, &problem)) {
         ms_api_look_now_and_then(l->api, &job);

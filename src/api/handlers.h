@@ -21,6 +21,7 @@ void ms_api_v2_stem_file(const struct ms_http_call *call);
 void ms_api_v2_models(const struct ms_http_call *call);
 void ms_api_v2_session_begin(const struct ms_http_call *call);
 void ms_api_v2_session_end(const struct ms_http_call *call);
+void ms_api_openapi(const struct ms_http_call *call);
 void ms_api_page(const struct ms_http_call *call);
 void ms_api_healthz(const struct ms_http_call *call);
 void ms_api_readyz(const struct ms_http_call *call);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "expiry.h"
+#include "idempotency.h"
 #include "jobs.h"
 #include "limits.h"
 #include "msaas/log.h"
@@ -221,7 +222,7 @@ static int make_job(const struct ms_api *api, const struct ms_account *caller,
 }
 
 bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
-                   struct ms_song_request *request, struct ms_job *now,
+                   struct ms_song_request *request, struct ms_api_key *key, struct ms_job *now,
                    struct ms_problem *problem) {
     const struct ms_account *caller = ms_api_caller(call->exchange);
     struct ms_error err = {0};
@@ -241,8 +242,12 @@ bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
     struct ms_api_limits limits = {0};
     if (check_cost(api, request, &job, problem))
         link = ms_api_borrow(api, problem);
-    const bool ok = link != NULL && ms_api_limits_read(link, caller, &limits, problem) &&
-                    submit(api, link, request, &job, label_count, &limits, now, problem);
+    bool ok = link != NULL && (key == NULL || ms_api_key_begin(link, key, &job, problem));
+    if (ok && key != NULL && key->answer != NULL)
+        memcpy(now->id, job.id, sizeof now->id);
+    else
+        ok = ok && ms_api_limits_read(link, caller, &limits, problem) &&
+             submit(api, link, request, &job, label_count, &limits, now, problem);
     ms_api_give_back(api, link);
     ms_api_limits_tell(call, &limits);
     ms_job_fini(&job);

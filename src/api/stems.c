@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "expiry.h"
+#include "job_reply.h"
 #include "link.h"
 #include "msaas/http_range.h"
 #include "reply.h"
@@ -334,6 +335,10 @@ void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job
     }
     if (object->sha256[0] != '\0')
         (void)snprintf(answer.etag, sizeof answer.etag, "\"%s\"", object->sha256);
+    if (!ms_api_tag_matches(call, answer.etag, &problem)) {
+        ms_api_reply_problem(call, &problem);
+        return;
+    }
     if (ms_http_etag_matches(ms_http_header(call, "If-None-Match"), answer.etag)) {
         add_headers(&answer);
         ms_http_reply(call, 304, NULL, NULL, 0);

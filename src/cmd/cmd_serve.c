@@ -100,6 +100,7 @@ static int plan_server(const struct ms_options *options, struct ms_http_server_o
         .min_rate = min_rate > 0 ? min_rate : -1,
         .trusted_proxies = *proxies,
         .allowed_hosts = ms_options_string(options, MS_OPTION_ALLOWED_HOSTS),
+        .cors_origins = ms_options_string(options, MS_OPTION_CORS_ORIGINS),
     };
     return rc;
 }
@@ -243,6 +244,7 @@ static const enum ms_option_id option_ids[] = {MS_OPTION_MODEL,
                                                MS_OPTION_PORT,
                                                MS_OPTION_ADMIN_PORT,
                                                MS_OPTION_ALLOWED_HOSTS,
+                                               MS_OPTION_CORS_ORIGINS,
                                                MS_OPTION_TRUSTED_PROXIES,
                                                MS_OPTION_TOKENS,
                                                MS_OPTION_APIV1,

@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "msaas/cmd.h"
+#include "msaas/http_server.h"
 #include "msaas/networks.h"
 #include "msaas/queue.h"
 #include "msaas/tokens.h"
@@ -194,6 +195,11 @@ static int check_tokens(const struct ms_options *options, struct ms_error *err) 
     return of(options, MS_OPTION_TOKENS, err);
 }
 
+static int check_cors(const struct ms_options *options, struct ms_error *err) {
+    int rc = ms_http_cors_check(ms_options_string(options, MS_OPTION_CORS_ORIGINS), err);
+    return rc == 0 ? 0 : of(options, MS_OPTION_CORS_ORIGINS, err);
+}
+
 /* ---- workers ---- */
 
 static int check_callbacks(const struct ms_options *options, struct ms_error *err) {
@@ -221,6 +227,8 @@ int ms_service_check(const struct ms_options *options, bool complete, struct ms_
         rc = check_proxies(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_TOKENS))
         rc = check_tokens(options, err);
+    if (rc == 0 && ms_options_has(options, MS_OPTION_CORS_ORIGINS))
+        rc = check_cors(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_DEVICE))
         rc = ms_cmd_check_device(options, err);
     if (rc == 0 && ms_options_has(options, MS_OPTION_CALLBACK_ALLOW))

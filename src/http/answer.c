@@ -72,6 +72,40 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
     ms_answer_send(c);
 }
 
+/* ---- answers that are not known yet ---- */
+
+static void run_look(void *user) {
+    struct ms_exchange *e = user;
+    if (!atomic_load(&e->abandoned)) {
+        e->is_put_off = false;
+        e->later.look(&e->call, e->later.context, e->is_last);
+    }
+    ms_server_give_back(e);
+}
+
+static void look_again(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    e->task = MS_TASK_HANDLE;
+    e->is_last = c->server->draining;
+    if (!ms_server_post(e, run_look)) {
+        e->task = MS_TASK_NONE;
+        ms_answer_send_error(c, 503, "too many requests are waiting; try again later", false);
+    }
+}
+
+static void handler_returned(struct ms_connection *c) {
+    struct ms_exchange *e = c->exchange;
+    if (!e->is_put_off || e->status != 0 || e->is_last) {
+        ms_answer_send(c);
+    } else if (c->eof) {
+        ms_connection_close(c); /* the client is gone */
+    } else {
+        const int after_ms = c->server->draining ? 0 : e->again_ms;
+        const struct timeval after = {after_ms / 1000, after_ms % 1000 * 1000L};
+        (void)event_add(c->again, &after);
+    }
+}
+
 /* ---- streams ---- */
 
 static void run_stream(void *user) {
@@ -191,7 +225,7 @@ void ms_answer_returned(struct ms_exchange *e) {
     if (c == NULL)
         ms_exchange_release(e);
     else if (task == MS_TASK_HANDLE)
-        ms_answer_send(c);
+        handler_returned(c);
     else
         stream_returned(c, task);
 }
@@ -200,8 +234,12 @@ void ms_answer_on_again(evutil_socket_t fd, short what, void *user) {
     struct ms_connection *c = user;
     (void)fd;
     (void)what;
-    if (c->fd >= 0)
+    if (c->fd < 0)
+        return;
+    if (c->exchange->head_queued)
         ask_stream(c);
+    else
+        look_again(c);
 }
 
 /* ---- writing ---- */

@@ -68,6 +68,9 @@ static void end_stream_and_body(struct ms_exchange *e) {
     if (e->stream.close != NULL)
         e->stream.close(e->stream.context);
     e->stream.close = NULL;
+    if (e->later.close != NULL)
+        e->later.close(e->later.context);
+    e->later.close = NULL;
     ms_body_free(e->server, &e->body);
 }
 
@@ -83,7 +86,7 @@ void ms_exchange_release(struct ms_exchange *e) {
         atomic_store(&e->abandoned, true);
         return; /* later, when it comes back */
     }
-    if (e->stream.close != NULL || e->body.fd >= 0) {
+    if (e->stream.close != NULL || e->later.close != NULL || e->body.fd >= 0) {
         e->task = MS_TASK_CLOSE;
         if (ms_server_post(e, run_close))
             return;
@@ -135,6 +138,10 @@ void ms_exchange_name(struct ms_exchange *exchange) {
 
 void *ms_http_notes(const struct ms_exchange *exchange) {
     return exchange->call.exchange->notes;
+}
+
+bool ms_http_is_foreign(const struct ms_http_call *call) {
+    return call->exchange->foreign != NULL;
 }
 
 const char *ms_http_header(const struct ms_http_call *call, const char *name) {
@@ -191,6 +198,7 @@ static void begin_answer(struct ms_exchange *exchange, int status, const char *c
     if (exchange->stream.close != NULL)
         exchange->stream.close(exchange->stream.context);
     exchange->stream = (struct ms_http_stream){0};
+    exchange->is_put_off = false;
     if (exchange->content != NULL)
         evbuffer_free(exchange->content);
     exchange->content = NULL;
@@ -221,6 +229,14 @@ void ms_http_reply_stream(const struct ms_http_call *call, int status, const cha
                           const struct ms_http_stream *stream) {
     begin_answer(call->exchange, status, content_type);
     call->exchange->stream = *stream;
+}
+
+void ms_http_reply_later(const struct ms_http_call *call, int after_ms,
+                         const struct ms_http_later *later) {
+    struct ms_exchange *exchange = call->exchange;
+    exchange->later = *later;
+    exchange->again_ms = after_ms;
+    exchange->is_put_off = true;
 }
 
 int ms_http_scratch_file(const struct ms_http_call *call) {

@@ -76,6 +76,8 @@ struct ms_exchange {
     struct ms_client *client;
     struct ms_body body;
     enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
+    /* the Origin of a page of another origin that may ask; NULL: none does */
+    const char *foreign;
 
     /* The answer. */
     int status;               /* 0: none yet */
@@ -83,6 +85,8 @@ struct ms_exchange {
     struct evbuffer *content; /* NULL: none */
     char *content_type;
     bool out_of_memory;
+    /* again_ms from now on `later` is asked, for the last time */
+    bool is_put_off, is_last;
     /* .read or .pass set: the answer is a stream; .close set: it is still to be called */
     struct ms_http_stream stream;
     int64_t streamed_bytes;
@@ -91,6 +95,7 @@ struct ms_exchange {
     struct ms_http_outlet outlet; /* of the last pass() */
     int again_ms;
     int read_rc;
+    struct ms_http_later later; /* .close set: it is still to be called */
     struct ms_error read_err;
 };
 

@@ -56,26 +56,34 @@ enum ms_http_range ms_http_parse_range(const char *range, int64_t size, int64_t 
     return MS_HTTP_RANGE_PART;
 }
 
-bool ms_http_etag_matches(const char *if_none_match, const char *etag) {
+/* weakly: a tag that is marked as weak counts, too. */
+static bool list_holds(const char *list, const char *etag, bool weakly) {
     const size_t wanted = strlen(etag);
-    const char *at = if_none_match;
-    if (at == NULL || wanted == 0)
-        return false;
-    if (strcmp(at, "*") == 0)
-        return true;
-    if (strncmp(etag, "W/", 2) == 0)
-        return ms_http_etag_matches(if_none_match, etag + 2);
-    for (;;) {
+    for (const char *at = list; wanted > 0;) {
         at += strspn(at, " \t,");
-        if (strncmp(at, "W/", 2) == 0)
+        const bool is_weak = strncmp(at, "W/", 2) == 0;
+        if (is_weak)
             at += 2;
         const char *end = *at == '"' ? strchr(at + 1, '"') : NULL;
         if (end == NULL)
             return false;
-        if ((size_t)(end + 1 - at) == wanted && memcmp(at, etag, wanted) == 0)
+        if ((weakly || !is_weak) && (size_t)(end + 1 - at) == wanted &&
+            memcmp(at, etag, wanted) == 0)
             return true;
         at = end + 1;
     }
+    return false;
+}
+
+bool ms_http_etag_matches(const char *if_none_match, const char *etag) {
+    if (if_none_match == NULL || *etag == '\0')
+        return false;
+    return strcmp(if_none_match, "*") == 0 ||
+           list_holds(if_none_match, strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag, true);
+}
+
+bool ms_http_if_match_holds(const char *if_match, const char *etag) {
+    return if_match == NULL || strcmp(if_match, "*") == 0 || list_holds(if_match, etag, false);
 }
 
 bool ms_http_if_range_holds(const char *if_range, const char *etag) {

@@ -1,9 +1,11 @@
 /* See origin.h. The one place where Host and Origin are judged. Owns nothing. */
 #include "origin.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "msaas/http_server.h"
 #include "msaas/networks.h"
 #include "msaas/text.h"
 
@@ -47,13 +49,17 @@ static bool is_fixed(const struct authority *authority, bool loopback) {
     return read_address(authority, ip) && (!loopback || ms_ip_is_loopback(ip));
 }
 
-static bool is_allowed(const struct authority *authority, const char *names) {
+/* Whether the list has the text, whatever its case. */
+static bool list_has(const char *list, const char *text, size_t text_size) {
     size_t size;
-    for (const char *at = names; (at = ms_text_word(at, &size)) != NULL; at += size)
-        if ((size == 1 && *at == '*') ||
-            (size == authority->host_size && strncasecmp(at, authority->host, size) == 0))
+    for (const char *at = list; (at = ms_text_word(at, &size)) != NULL; at += size)
+        if (size == text_size && strncasecmp(at, text, size) == 0)
             return true;
     return false;
+}
+
+static bool is_allowed(const struct authority *authority, const char *names) {
+    return list_has(names, "*", 1) || list_has(names, authority->host, authority->host_size);
 }
 
 /* A port that is not named is the one of Origin's scheme. */
@@ -72,15 +78,52 @@ static const char *forwarded_host(const struct ms_http_head *head) {
     return comma == NULL ? hosts : comma + 1 + strspn(comma + 1, " \t");
 }
 
+/* False: it is none, or "null", as sandboxed pages and files have. */
+static bool split_origin(const char *origin, struct authority *out, bool *https) {
+    *https = strncasecmp(origin, "https://", 8) == 0;
+    return (*https || strncasecmp(origin, "http://", 7) == 0) &&
+           split(origin + (*https ? 8 : 7), out);
+}
+
 static bool is_own(const struct ms_http_head *head, const char *origin, bool proxied) {
-    const bool https = strncasecmp(origin, "https://", 8) == 0;
-    const char *port = https ? "443" : "80";
+    bool https;
     struct authority authority;
-    if ((!https && strncasecmp(origin, "http://", 7) != 0) ||
-        !split(origin + (https ? 8 : 7), &authority))
-        return false; /* "null", as sandboxed pages and files have */
+    if (!split_origin(origin, &authority, &https))
+        return false;
+    const char *port = https ? "443" : "80";
     return is_same(&authority, ms_http_head_field(head, "Host"), port) ||
            (proxied && is_same(&authority, forwarded_host(head), port));
+}
+
+bool ms_origin_is_named(const char *cors_origins, const char *origin) {
+    return list_has(cors_origins, origin, strlen(origin)) && strcmp(origin, "*") != 0;
+}
+
+const char *ms_origin_foreign(const struct ms_http_head *head, bool proxied) {
+    for (int i = 0; i < head->field_count; i++)
+        if (strcasecmp(head->fields[i].name, "Origin") == 0 &&
+            !is_own(head, head->fields[i].value, proxied))
+            return head->fields[i].value;
+    return NULL;
+}
+
+int ms_http_cors_check(const char *cors_origins, struct ms_error *err) {
+    size_t size;
+    for (const char *at = cors_origins; (at = ms_text_word(at, &size)) != NULL; at += size) {
+        char word[300];
+        struct authority authority;
+        bool https;
+        if (size == 1 && *at == '*')
+            continue;
+        (void)snprintf(word, sizeof word, "%.*s", (int)size, at);
+        if (size >= sizeof word || !split_origin(word, &authority, &https) ||
+            strcspn(word + (https ? 8 : 7), "/?#@\\") != strlen(word + (https ? 8 : 7)))
+            return ms_error_set(err, MS_EUSAGE,
+                                "\"%.100s\" is not an origin: write https://HOST, "
+                                "http://HOST:PORT or *",
+                                word);
+    }
+    return 0;
 }
 
 int ms_origin_judge(const struct ms_http_head *head, const struct ms_origin_rules *rules,
@@ -97,7 +140,8 @@ int ms_origin_judge(const struct ms_http_head *head, const struct ms_origin_rule
     }
     for (int i = 0; i < head->field_count; i++) {
         if (strcasecmp(head->fields[i].name, "Origin") != 0 ||
-            is_own(head, head->fields[i].value, proxied))
+            is_own(head, head->fields[i].value, proxied) || list_has(rules->cors_origins, "*", 1) ||
+            ms_origin_is_named(rules->cors_origins, head->fields[i].value))
             continue;
         *reason = "the request comes from a web page of another origin";
         return 403;

@@ -44,6 +44,10 @@ int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *h
                       const char **reason) {
     size_t at = *scanned;
     *head_bytes = 0;
+    if (size > MS_HTTP_MAX_LINE_BYTES && memchr(bytes, '\n', MS_HTTP_MAX_LINE_BYTES) == NULL) {
+        *reason = "the URL is too long"; /* whether the rest of the head is there or not */
+        return 414;
+    }
     for (; at < size; at++) {
         const char c = bytes[at];
         if (c == '\0') {
@@ -61,10 +65,6 @@ int ms_http_scan_head(const char *bytes, size_t size, size_t *scanned, size_t *h
         }
     }
     *scanned = at;
-    if (size > MS_HTTP_MAX_LINE_BYTES && memchr(bytes, '\n', MS_HTTP_MAX_LINE_BYTES) == NULL) {
-        *reason = "the URL is too long";
-        return 414;
-    }
     return 0;
 }
 
@@ -126,6 +126,22 @@ static int parse_request_line(char *line, struct ms_http_head *out) {
     }
     out->path = target;
     return 0;
+}
+
+void ms_http_guess_line(char *text, struct ms_http_head *out) {
+    size_t length = 0;
+    while (is_token_char(text[length]))
+        length++;
+    if (length == 0 || length > MAX_METHOD_BYTES || text[length] != ' ')
+        return;
+    text[length] = '\0';
+    out->method = text;
+    char *path = text + length + 1, *end = path;
+    while (*end > 0x20 && *end < 0x7f && *end != '?')
+        end++;
+    *end = '\0';
+    if (*path == '/')
+        out->path = path;
 }
 
 /* ---- the fields ---- */

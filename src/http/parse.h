@@ -41,6 +41,9 @@ MS_MUST_CHECK int ms_http_scan_head(const char *bytes, size_t size, size_t *scan
  * it. Returns 0, or the status to answer with (400, 417, 431, 505) and out->reason; then
  * out->method and path are valid or "". */
 MS_MUST_CHECK int ms_http_parse_head(char *bytes, size_t size, struct ms_http_head *out);
+/* text: the beginning of a head that ms_http_scan_head refused. It is cut into strings in place:
+ * method and path as far as they can be told, else "". */
+void ms_http_guess_line(char *text, struct ms_http_head *out);
 const char *ms_http_head_field(const struct ms_http_head *head, const char *name); /* NULL: none */
 
 /* Decodes a whole path, segment by segment. False: malformed, or a segment is ".", "..", or

@@ -12,6 +12,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "cors.h"
 #include "forwarded.h"
 #include "msaas/metrics.h"
 #include "msaas/networks.h"
@@ -22,6 +23,7 @@
 #define DROP_BYTES (64 << 10) /* of a body that the route does not accept */
 #define RATE_S 2              /* the least that a body's rate is measured over */
 #define AGAIN_MS 100
+#define GUESS_BYTES 256 /* of a head that is refused */
 #define LINGER_S 30
 #define LINGER_BYTES (INT64_C(256) << 20)
 
@@ -209,6 +211,10 @@ static void find_route(struct ms_connection *c) {
     const struct ms_http_server_options *options = &c->server->options;
     char allow[128];
     int status;
+    if (!has_body_of(e) && ms_cors_preflight(e)) {
+        ms_answer_send(c);
+        return;
+    }
     e->route = ms_http_route_find(options->routes, e->head.method, e->call.path, &status, allow,
                                   sizeof allow);
     if (e->route == NULL) {
@@ -272,14 +278,16 @@ static struct ms_exchange *begin_exchange(struct ms_connection *c, size_t size) 
     return e;
 }
 
-/* Answers bytes that could not be read as a request. */
+/* Answers bytes that could not be read as a request. HEAD gets no body all the same, and each API
+ * its own form of errors. */
 static void refuse(struct ms_connection *c, int status, const char *reason) {
-    const bool is_head = c->in_bytes >= 5 && memcmp(c->in, "HEAD ", 5) == 0;
-    if (begin_exchange(c, 0) == NULL)
+    const size_t most = c->in_bytes < GUESS_BYTES ? c->in_bytes : GUESS_BYTES;
+    struct ms_exchange *e = begin_exchange(c, most);
+    if (e == NULL)
         return;
-    ms_exchange_name(c->exchange);
-    if (is_head) /* without a body, also when it is refused */
-        c->exchange->call.method = c->exchange->head.method = "HEAD";
+    ms_http_guess_line(e->text, &e->head);
+    ms_exchange_name(e);
+    e->call.method = e->head.method;
     ms_answer_send_error(c, status, reason, true);
 }
 
@@ -289,9 +297,13 @@ static bool admit(struct ms_connection *c) {
     struct ms_http_server *server = c->server;
     const bool proxied = ms_networks_hold(server->options.trusted_proxies, c->ip);
     const bool has_body = has_body_of(e);
-    const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts};
+    const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts,
+                                          server->options.cors_origins};
     const char *reason = NULL;
     const int status = ms_origin_judge(&e->head, &rules, proxied, &reason);
+    if (status == 0)
+        e->foreign = ms_origin_foreign(&e->head, proxied);
+    ms_cors_add_headers(e);
     if (status != 0) {
         ms_answer_send_error(c, status, reason, has_body);
         return false;

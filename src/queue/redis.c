@@ -2,8 +2,8 @@
  * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
  * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
  * order ids by time, the first two with :OWNER for those of an account, whose usage is
- * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker. Every change of a
- * record is one script (lua/queue.lua). */
+ * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are notes.
+ * Every change of a record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -539,6 +539,22 @@ static int redis_stats(struct ms_queue *queue, const char *owner, struct ms_queu
     return rc;
 }
 
+static int redis_note(struct ms_queue *queue, const char *key, const char *old, const char *note,
+                      int64_t keep_ms, char **found, struct ms_error *err) {
+    const struct number keep = to_text(keep_ms);
+    redisReply *reply = NULL;
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT, 5,
+                             (const char *[]){"note", key, old, note, keep.text}, &reply, err);
+    if (rc != 0)
+        return rc;
+    if (reply->type == REDIS_REPLY_STRING && (*found = strdup(reply->str)) == NULL)
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a note");
+    else if (reply->type != REDIS_REPLY_INTEGER)
+        rc = ms_error_set(err, MS_ECONFLICT, "the note is another one");
+    freeReplyObject(reply);
+    return rc;
+}
+
 /* ---- the list `logging` ---- */
 
 static int redis_log_push(struct ms_queue *queue, const char *const *lines, int count,
@@ -593,6 +609,7 @@ int ms_queue_redis_open(const char *url, struct ms_queue **out, struct ms_error 
         .claim = redis_claim,
         .list = redis_list,
         .stats = redis_stats,
+        .note = redis_note,
         .log_push = redis_log_push,
         .log_pop = redis_log_pop,
     };

@@ -14,37 +14,6 @@
 #define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
 #define TRIM_LINES 64 /* of the log, between two looks at its length */
 
-/* The statement, ready to be bound. The caller resets it. */
-static int prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
-                   struct ms_error *err) {
-    int rc = ms_sqlite_connect(s, err);
-    if (rc == 0 && s->statements[which] == NULL &&
-        sqlite3_prepare_v3(s->db, ms_sqlite_text[which], -1, SQLITE_PREPARE_PERSISTENT,
-                           &s->statements[which], NULL) != SQLITE_OK)
-        rc = ms_sqlite_failed(s, err);
-    *out = s->statements[which];
-    return rc;
-}
-
-/* Runs a bound statement that gives no rows. */
-static int run(struct sqlite *s, sqlite3_stmt *statement, int *changes, struct ms_error *err) {
-    const int step = sqlite3_step(statement);
-    int rc = step == SQLITE_DONE ? 0 : ms_sqlite_failed(s, err);
-    if (changes != NULL)
-        *changes = sqlite3_changes(s->db);
-    (void)sqlite3_reset(statement);
-    (void)sqlite3_clear_bindings(statement);
-    return rc;
-}
-
-static void put_text(sqlite3_stmt *statement, int at, const char *text) {
-    (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
-}
-
-static void put_int(sqlite3_stmt *statement, int at, int64_t value) {
-    (void)sqlite3_bind_int64(statement, at, value);
-}
-
 static void copy_text(sqlite3_stmt *statement, int column, char *out, size_t capacity) {
     const unsigned char *text = sqlite3_column_text(statement, column);
     (void)snprintf(out, capacity, "%s", text != NULL ? (const char *)text : "");
@@ -103,11 +72,11 @@ static int read_record(sqlite3_stmt *statement, struct ms_record *out, struct ms
 static int find_position(struct sqlite *s, struct ms_job *job, struct ms_error *err) {
     sqlite3_stmt *statement;
     job->position = -1;
-    int rc = prepare(s, POSITION, &statement, err);
+    int rc = ms_sqlite_prepare(s, POSITION, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, job->id);
-    put_int(statement, 2, MS_POSITION_MAX);
+    ms_sqlite_put_text(statement, 1, job->id);
+    ms_sqlite_put_int(statement, 2, MS_POSITION_MAX);
     const int step = sqlite3_step(statement);
     if (step == SQLITE_ROW && sqlite3_column_int64(statement, 0) < MS_POSITION_MAX)
         job->position = sqlite3_column_int64(statement, 0);
@@ -123,10 +92,10 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
     sqlite3_stmt *statement;
     *out = (struct ms_record){0};
     *now_ms = ms_unix_ms();
-    int rc = of_the_file(prepare(s, LOAD, &statement, err), err);
+    int rc = of_the_file(ms_sqlite_prepare(s, LOAD, &statement, err), err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, id);
+    ms_sqlite_put_text(statement, 1, id);
     const int step = sqlite3_step(statement);
     if (step == SQLITE_ROW)
         rc = read_record(statement, out, err);
@@ -145,10 +114,10 @@ static int sqlite_load(struct ms_queue *queue, const char *id, struct ms_record 
 static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char *argument,
                    bool *found, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, which, &statement, err);
+    int rc = ms_sqlite_prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, argument);
+    ms_sqlite_put_text(statement, 1, argument);
     const int step = sqlite3_step(statement);
     *found = step == SQLITE_ROW;
     if (step != SQLITE_ROW && step != SQLITE_DONE)
@@ -160,12 +129,12 @@ static int has_row(struct sqlite *s, enum ms_sqlite_statement which, const char 
 static int erase(struct sqlite *s, const struct ms_record *record, int *changes,
                  struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, ERASE, &statement, err);
+    int rc = ms_sqlite_prepare(s, ERASE, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, record->job.id);
-    put_int(statement, 2, record->revision);
-    return run(s, statement, changes, err);
+    ms_sqlite_put_text(statement, 1, record->job.id);
+    ms_sqlite_put_int(statement, 2, record->revision);
+    return ms_sqlite_run(s, statement, changes, err);
 }
 
 static int store(struct sqlite *s, const struct ms_record *record, int *changes,
@@ -178,26 +147,26 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
     char *doc = NULL;
     rc = ms_job_to_json(&record->job, &doc, err);
     if (rc == 0)
-        rc = prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
+        rc = ms_sqlite_prepare(s, record->revision == 0 ? INSERT : UPDATE, &statement, err);
     if (rc == 0) {
-        put_text(statement, 1, record->job.id);
-        put_int(statement, 2, record->revision + 1);
-        put_text(statement, 3, doc);
-        put_int(statement, 4, (int64_t)record->job.state);
-        put_int(statement, 5, (int64_t)record->place);
-        put_text(statement, 6, record->token);
-        put_int(statement, 7, record->job.created_ms);
-        put_int(statement, 8, record->lease_until_ms);
-        put_int(statement, 9, record->job.not_before_ms);
-        put_int(statement, 10, record->flags);
-        put_int(statement, 11, record->callback_due_ms);
-        put_int(statement, 12, record->in_front);
-        put_int(statement, 13, record->revision);
-        put_int(statement, 14, record->job.started_ms);
-        put_int(statement, 15, record->job.attempts);
-        put_text(statement, 16, record->job.options.model);
-        put_text(statement, 17, record->job.owner);
-        rc = run(s, statement, changes, err);
+        ms_sqlite_put_text(statement, 1, record->job.id);
+        ms_sqlite_put_int(statement, 2, record->revision + 1);
+        ms_sqlite_put_text(statement, 3, doc);
+        ms_sqlite_put_int(statement, 4, (int64_t)record->job.state);
+        ms_sqlite_put_int(statement, 5, (int64_t)record->place);
+        ms_sqlite_put_text(statement, 6, record->token);
+        ms_sqlite_put_int(statement, 7, record->job.created_ms);
+        ms_sqlite_put_int(statement, 8, record->lease_until_ms);
+        ms_sqlite_put_int(statement, 9, record->job.not_before_ms);
+        ms_sqlite_put_int(statement, 10, record->flags);
+        ms_sqlite_put_int(statement, 11, record->callback_due_ms);
+        ms_sqlite_put_int(statement, 12, record->in_front);
+        ms_sqlite_put_int(statement, 13, record->revision);
+        ms_sqlite_put_int(statement, 14, record->job.started_ms);
+        ms_sqlite_put_int(statement, 15, record->job.attempts);
+        ms_sqlite_put_text(statement, 16, record->job.options.model);
+        ms_sqlite_put_text(statement, 17, record->job.owner);
+        rc = ms_sqlite_run(s, statement, changes, err);
     }
     free(doc);
     return rc;
@@ -206,11 +175,11 @@ static int store(struct sqlite *s, const struct ms_record *record, int *changes,
 static int read_usage(struct sqlite *s, const char *owner, int64_t now_ms, struct ms_usage *out,
                       struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, USAGE, &statement, err);
+    int rc = ms_sqlite_prepare(s, USAGE, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, owner);
-    put_int(statement, 2, now_ms - MS_DAY_MS);
+    ms_sqlite_put_text(statement, 1, owner);
+    ms_sqlite_put_int(statement, 2, now_ms - MS_DAY_MS);
     if (sqlite3_step(statement) == SQLITE_ROW) {
         const int64_t since_ms = sqlite3_column_int64(statement, 3);
         *out = (struct ms_usage){.waiting = sqlite3_column_int64(statement, 0),
@@ -227,15 +196,15 @@ static int read_usage(struct sqlite *s, const char *owner, int64_t now_ms, struc
 static int charge(struct sqlite *s, const struct ms_record *record, int64_t now_ms,
                   struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, CHARGE, &statement, err);
+    int rc = ms_sqlite_prepare(s, CHARGE, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, record->job.owner);
-    put_int(statement, 2, now_ms);
-    put_int(statement, 3, record->charge_ms);
-    put_int(statement, 4, record->charge_bytes);
-    put_int(statement, 5, now_ms - MS_DAY_MS);
-    return run(s, statement, NULL, err);
+    ms_sqlite_put_text(statement, 1, record->job.owner);
+    ms_sqlite_put_int(statement, 2, now_ms);
+    ms_sqlite_put_int(statement, 3, record->charge_ms);
+    ms_sqlite_put_int(statement, 4, record->charge_bytes);
+    ms_sqlite_put_int(statement, 5, now_ms - MS_DAY_MS);
+    return ms_sqlite_run(s, statement, NULL, err);
 }
 
 /* With the right to write, so that nobody else is charged between the look and the charge. */
@@ -304,14 +273,14 @@ static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct 
 static int claim_next(struct sqlite *s, const char *model, const char *token, int64_t lease_ms,
                       struct ms_record *out, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, CLAIM, &statement, err);
+    int rc = ms_sqlite_prepare(s, CLAIM, &statement, err);
     if (rc != 0)
         return rc;
     const int64_t now_ms = ms_unix_ms();
-    put_int(statement, 1, now_ms);
-    put_text(statement, 2, token);
-    put_int(statement, 3, now_ms + lease_ms);
-    put_text(statement, 4, model);
+    ms_sqlite_put_int(statement, 1, now_ms);
+    ms_sqlite_put_text(statement, 2, token);
+    ms_sqlite_put_int(statement, 3, now_ms + lease_ms);
+    ms_sqlite_put_text(statement, 4, model);
     int step = sqlite3_step(statement);
     if (step == SQLITE_ROW) {
         rc = read_record(statement, out, err);
@@ -364,25 +333,26 @@ static int collect(struct sqlite *s, sqlite3_stmt *statement, char (*ids)[MS_JOB
 static int list_due(struct sqlite *s, enum ms_sqlite_statement which, int64_t until_ms, int max,
                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, which, &statement, err);
+    int rc = ms_sqlite_prepare(s, which, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, until_ms);
-    put_int(statement, 2, max);
+    ms_sqlite_put_int(statement, 1, until_ms);
+    ms_sqlite_put_int(statement, 2, max);
     return collect(s, statement, ids, max, count, NULL, err);
 }
 
 static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
                          char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, HAVE_MODEL, &statement, err);
+    int rc = ms_sqlite_prepare(s, HAVE_MODEL, &statement, err);
     if (rc != 0)
         return rc;
     const int64_t now_ms = ms_unix_ms();
-    put_text(statement, 1, listing->model);
-    put_int(statement, 2, now_ms);
-    put_int(statement, 3, listing->wait_ms / 4 < SEEN_MS ? listing->wait_ms / 4 : SEEN_MS);
-    rc = run(s, statement, NULL, err);
+    ms_sqlite_put_text(statement, 1, listing->model);
+    ms_sqlite_put_int(statement, 2, now_ms);
+    ms_sqlite_put_int(statement, 3,
+                      listing->wait_ms / 4 < SEEN_MS ? listing->wait_ms / 4 : SEEN_MS);
+    rc = ms_sqlite_run(s, statement, NULL, err);
     return rc != 0
                ? rc
                : list_due(s, UNSERVED, now_ms - listing->wait_ms, listing->max, ids, count, err);
@@ -391,10 +361,10 @@ static int list_unserved(struct sqlite *s, const struct ms_listing *listing,
 static int list_oldest(struct sqlite *s, const struct ms_listing *listing,
                        char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, OLDEST, &statement, err);
+    int rc = ms_sqlite_prepare(s, OLDEST, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 3, listing->skip);
+    ms_sqlite_put_int(statement, 3, listing->skip);
     return list_due(s, OLDEST, ms_unix_ms() - listing->wait_ms, listing->max, ids, count, err);
 }
 
@@ -408,18 +378,18 @@ static int list_newest(struct sqlite *s, const struct ms_listing *listing,
     int rc = ms_queue_read_cursor(listing->cursor, ':', INT64_MAX, &from, &id, err);
     const bool of_all = listing->state < 0;
     if (rc == 0 && listing->owner == NULL)
-        rc = prepare(s, of_all ? LIST_ALL : LIST_STATE, &statement, err);
+        rc = ms_sqlite_prepare(s, of_all ? LIST_ALL : LIST_STATE, &statement, err);
     else if (rc == 0)
-        rc = prepare(s, of_all ? LIST_OWNER : LIST_OWNER_STATE, &statement, err);
+        rc = ms_sqlite_prepare(s, of_all ? LIST_OWNER : LIST_OWNER_STATE, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, from);
-    put_text(statement, 2, id);
-    put_int(statement, 3, listing->max);
+    ms_sqlite_put_int(statement, 1, from);
+    ms_sqlite_put_text(statement, 2, id);
+    ms_sqlite_put_int(statement, 3, listing->max);
     if (!of_all)
-        put_int(statement, 4, listing->state);
+        ms_sqlite_put_int(statement, 4, listing->state);
     if (listing->owner != NULL)
-        put_text(statement, 5, listing->owner);
+        ms_sqlite_put_text(statement, 5, listing->owner);
     rc = collect(s, statement, ids, listing->max, count, &from, err);
     if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld:%s", (long long)from, ids[*count - 1]);
@@ -435,11 +405,11 @@ static int list_waiting(struct sqlite *s, const struct ms_listing *listing,
     int64_t seq;
     int rc = ms_queue_read_cursor(listing->cursor, '\0', INT64_MIN, &seq, &rest, err);
     if (rc == 0)
-        rc = prepare(s, LIST_WAITING, &statement, err);
+        rc = ms_sqlite_prepare(s, LIST_WAITING, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, seq);
-    put_int(statement, 2, listing->max);
+    ms_sqlite_put_int(statement, 1, seq);
+    ms_sqlite_put_int(statement, 2, listing->max);
     rc = collect(s, statement, ids, listing->max, count, &seq, err);
     if (rc == 0 && *count == listing->max)
         (void)snprintf(next, MS_CURSOR_MAX, "%lld", (long long)seq);
@@ -474,7 +444,7 @@ static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_que
     sqlite3_stmt *statement;
     if (owner != NULL)
         return read_usage(s, owner, ms_unix_ms(), &out->usage, err);
-    int rc = prepare(s, COUNTS, &statement, err);
+    int rc = ms_sqlite_prepare(s, COUNTS, &statement, err);
     if (rc != 0)
         return rc;
     int step;
@@ -487,7 +457,7 @@ static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_que
         rc = ms_sqlite_failed(s, err);
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, DUES, &statement, err);
+        rc = ms_sqlite_prepare(s, DUES, &statement, err);
     if (rc != 0)
         return rc;
     if (sqlite3_step(statement) == SQLITE_ROW) {
@@ -500,7 +470,7 @@ static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_que
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, WAITING_BY_MODEL, &statement, err);
+        rc = ms_sqlite_prepare(s, WAITING_BY_MODEL, &statement, err);
     if (rc != 0)
         return rc;
     while ((step = sqlite3_step(statement)) == SQLITE_ROW)
@@ -514,20 +484,20 @@ static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_que
 
 static int push_line(struct sqlite *s, const char *line, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, LOG_PUSH, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_PUSH, &statement, err);
     if (rc != 0)
         return rc;
-    put_text(statement, 1, line);
-    return run(s, statement, NULL, err);
+    ms_sqlite_put_text(statement, 1, line);
+    return ms_sqlite_run(s, statement, NULL, err);
 }
 
 static int trim_log(struct sqlite *s, struct ms_error *err) {
     sqlite3_stmt *statement;
-    int rc = prepare(s, LOG_TRIM, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_TRIM, &statement, err);
     if (rc != 0)
         return rc;
-    put_int(statement, 1, MS_LOG_LIST_MAX);
-    return run(s, statement, NULL, err);
+    ms_sqlite_put_int(statement, 1, MS_LOG_LIST_MAX);
+    return ms_sqlite_run(s, statement, NULL, err);
 }
 
 static int sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
@@ -554,7 +524,7 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
     sqlite3_stmt *statement;
     int64_t seq = 0;
     int changes = 0;
-    int rc = prepare(s, LOG_NEXT, &statement, err);
+    int rc = ms_sqlite_prepare(s, LOG_NEXT, &statement, err);
     if (rc != 0)
         return rc;
     const int step = sqlite3_step(statement);
@@ -569,10 +539,10 @@ static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
     }
     (void)sqlite3_reset(statement);
     if (rc == 0)
-        rc = prepare(s, LOG_ERASE, &statement, err);
+        rc = ms_sqlite_prepare(s, LOG_ERASE, &statement, err);
     if (rc == 0) {
-        put_int(statement, 1, seq);
-        rc = run(s, statement, &changes, err);
+        ms_sqlite_put_int(statement, 1, seq);
+        rc = ms_sqlite_run(s, statement, &changes, err);
     }
     if (rc == 0 && changes == 0)
         rc = ms_error_set(err, MS_ECONFLICT, "another reader took the line");
@@ -605,6 +575,7 @@ int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error
         .claim = sqlite_claim,
         .list = sqlite_list,
         .stats = sqlite_stats,
+        .note = ms_sqlite_note,
         .log_push = sqlite_log_push,
         .log_pop = sqlite_log_pop,
     };

@@ -108,3 +108,34 @@ int ms_sqlite_connect(struct sqlite *s, struct ms_error *err) {
         ms_sqlite_disconnect(s);
     return rc;
 }
+
+/* ---- statements ---- */
+
+int ms_sqlite_prepare(struct sqlite *s, enum ms_sqlite_statement which, sqlite3_stmt **out,
+                      struct ms_error *err) {
+    int rc = ms_sqlite_connect(s, err);
+    if (rc == 0 && s->statements[which] == NULL &&
+        sqlite3_prepare_v3(s->db, ms_sqlite_text[which], -1, SQLITE_PREPARE_PERSISTENT,
+                           &s->statements[which], NULL) != SQLITE_OK)
+        rc = ms_sqlite_failed(s, err);
+    *out = s->statements[which];
+    return rc;
+}
+
+int ms_sqlite_run(struct sqlite *s, sqlite3_stmt *statement, int *changes, struct ms_error *err) {
+    const int step = sqlite3_step(statement);
+    int rc = step == SQLITE_DONE ? 0 : ms_sqlite_failed(s, err);
+    if (changes != NULL)
+        *changes = sqlite3_changes(s->db);
+    (void)sqlite3_reset(statement);
+    (void)sqlite3_clear_bindings(statement);
+    return rc;
+}
+
+void ms_sqlite_put_text(sqlite3_stmt *statement, int at, const char *text) {
+    (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
+}
+
+void ms_sqlite_put_int(sqlite3_stmt *statement, int at, int64_t value) {
+    (void)sqlite3_bind_int64(statement, at, value);
+}

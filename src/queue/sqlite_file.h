@@ -22,6 +22,17 @@ int ms_sqlite_failed(struct sqlite *s, struct ms_error *err);
  * release made them. */
 MS_MUST_CHECK int ms_sqlite_connect(struct sqlite *s, struct ms_error *err);
 void ms_sqlite_disconnect(struct sqlite *s);
+/* The statement, ready to be bound. The caller resets it. */
+MS_MUST_CHECK int ms_sqlite_prepare(struct sqlite *s, enum ms_sqlite_statement which,
+                                    sqlite3_stmt **out, struct ms_error *err);
+/* Runs a bound statement that gives no rows. changes: NULL, or how many it changed. */
+MS_MUST_CHECK int ms_sqlite_run(struct sqlite *s, sqlite3_stmt *statement, int *changes,
+                                struct ms_error *err);
+void ms_sqlite_put_text(sqlite3_stmt *statement, int at, const char *text);
+void ms_sqlite_put_int(sqlite3_stmt *statement, int at, int64_t value);
+/* sqlite_notes.c: as note of queue_ops.h. */
+int ms_sqlite_note(struct ms_queue *queue, const char *key, const char *old, const char *note,
+                   int64_t keep_ms, char **found, struct ms_error *err);
 int ms_sqlite_execute(struct sqlite *s, const char *sql, struct ms_error *err);
 
 #endif

@@ -4,6 +4,10 @@
 /* With place, those that wait are counted without a look at the table. */
 #define WAITING_FOR "CREATE INDEX jobs_waiting_for ON jobs (model, seq, place) WHERE place = 0;"
 
+#define NOTES                                                                                      \
+    "CREATE TABLE notes (key TEXT PRIMARY KEY, note TEXT NOT NULL, until INTEGER NOT NULL)"        \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE INDEX notes_until ON notes (until);"
 /* What an account has used since its day began. */
 #define USAGE_TABLE                                                                                \
     "CREATE TABLE usage (owner TEXT PRIMARY KEY, since INTEGER NOT NULL,"                          \
@@ -28,8 +32,8 @@ const char ms_sqlite_schema[] =
     "CREATE INDEX jobs_created ON jobs (created, id);"
     "CREATE INDEX jobs_state ON jobs (state, created, id);" OWNER_INDEXES USAGE_TABLE
     "CREATE TABLE models (name TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);"
-    "PRAGMA user_version = 5;";
+    "CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);" NOTES
+    "PRAGMA user_version = 6;";
 
 const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
     /* Where the new columns are 0, the document rules. */
@@ -46,6 +50,7 @@ const char *const ms_sqlite_upgrades[MS_SQLITE_VERSION] = {
           "DROP INDEX jobs_waiting_for;" WAITING_FOR "PRAGMA user_version = 4;",
     [4] = "ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';" OWNER_INDEXES USAGE_TABLE
           "PRAGMA user_version = 5;",
+    [5] = NOTES "PRAGMA user_version = 6;",
 };
 
 /* A row by each table and index, so that a damaged file shows. */
@@ -61,6 +66,7 @@ const char ms_sqlite_touch[] =
     " (SELECT id FROM jobs WHERE owner <> '' ORDER BY owner, created, id LIMIT 1),"
     " (SELECT id FROM jobs WHERE owner <> '' ORDER BY owner, state, created, id LIMIT 1),"
     " (SELECT owner FROM usage LIMIT 1), (SELECT name FROM models LIMIT 1),"
+    " (SELECT note FROM notes ORDER BY until LIMIT 1),"
     " (SELECT line FROM log ORDER BY seq LIMIT 1)";
 
 /* A record as read_record of sqlite.c takes it. */
@@ -137,6 +143,12 @@ const char *const ms_sqlite_text[MS_SQLITE_STATEMENTS] = {
              " (SELECT min(created) FROM jobs WHERE state = 0)", /* queued: its index has it */
     [WAITING_BY_MODEL] = "SELECT model, count(*) FROM jobs WHERE place = 0 AND model <> ''"
                          " GROUP BY model",
+    /* ?2 in the place of ?3, until ?4; ?5: now. */
+    [NOTE] = "INSERT INTO notes SELECT ?1, ?2, ?4"
+             " WHERE ifnull((SELECT note FROM notes WHERE key = ?1 AND until > ?5), '') IN (?2, ?3)"
+             " ON CONFLICT (key) DO UPDATE SET note = excluded.note, until = excluded.until",
+    [NOTE_FIND] = "SELECT note FROM notes WHERE key = ?1 AND until > ?2 AND note <> ''",
+    [NOTES_LAPSE] = "DELETE FROM notes WHERE until <= ?1",
     /* Of a day that began after ?2. State 0: queued. */
     [USAGE] = "SELECT (SELECT count(*) FROM jobs WHERE owner = ?1 AND owner <> '' AND state = 0),"
               " cost, bytes, since FROM (SELECT 1) LEFT JOIN usage ON owner = ?1 AND since > ?2",

@@ -2,7 +2,7 @@
 #ifndef MSAAS_QUEUE_SQLITE_SQL_H
 #define MSAAS_QUEUE_SQLITE_SQL_H
 
-#define MS_SQLITE_VERSION 5 /* of the schema */
+#define MS_SQLITE_VERSION 6 /* of the schema */
 
 enum ms_sqlite_statement {
     LOAD,
@@ -27,6 +27,9 @@ enum ms_sqlite_statement {
     COUNTS,
     DUES,
     WAITING_BY_MODEL,
+    NOTE,
+    NOTE_FIND,
+    NOTES_LAPSE,
     USAGE,
     CHARGE,
     LOG_PUSH,

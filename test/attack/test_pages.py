@@ -4,7 +4,7 @@ points at 127.0.0.1."""
 import socket
 
 import pytest
-from harness import DEADLINE_S, wav
+from harness import DEADLINE_S, HTTP, wav
 from ports import free_port
 
 EVIL = "http://evil.example"
@@ -60,3 +60,28 @@ def test_names_that_point_here_are_refused(site):
             assert ask(port, "GET", "/healthz", Host=host, Origin=f"http://{host}") == 421
         for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]", "Music.example:81"):
             assert ask(port, "GET", "/healthz", Host=host) == 200
+
+
+def test_pages_that_are_let_in_cannot_remove_by_get(make_embedded):
+    """--cors-origins opens the API to a page, but not what an image could do."""
+    friend = "https://friend.example"
+    site = make_embedded()
+    site.up("--cors-origins", friend)
+    job = site.finished(site.submit(wav(tone=2), stems="bass")["id"])
+    path = f"/apiv2/jobs/{job['id']}"
+    seen = site.get(path, headers={"Origin": friend})
+    assert seen.status_code == 200
+    assert seen.headers["Access-Control-Allow-Origin"] == friend
+    assert seen.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Location" in seen.headers["Access-Control-Expose-Headers"]
+    for headers in ({"Origin": friend}, {"Origin": EVIL}, {"Sec-Fetch-Site": "cross-site"}):
+        for call in (site.get, site.delete):
+            answer = call(f"/apiv1/remove/{job['id']}/bass", headers=headers)
+            assert answer.status_code == 403, headers
+    assert site.get(path, headers={"Origin": EVIL}).status_code == 403
+    assert len(site.job(job["id"])["stems"]) == 1
+    asked = HTTP.options(site.url + path, timeout=DEADLINE_S, headers={
+        "Origin": friend, "Access-Control-Request-Method": "DELETE"})
+    assert asked.status_code == 204 and asked.headers["Access-Control-Allow-Methods"] == "DELETE"
+    assert site.delete(path, headers={"Origin": friend}).status_code == 204
+    site.stop()

@@ -101,6 +101,8 @@ class Services(cli.ServiceCase):
             (["serve"], {**self.FILE, "MSAAS_PORT": "many"}, "MSAAS_PORT .--port.: "),
             (["serve", "--trusted-proxies", "10.0.0.0/33"], self.FILE,
              '--trusted-proxies .MSAAS_TRUSTED_PROXIES.: "10.0.0.0/33" is not an address'),
+            (["serve", "--cors-origins", "https://a.example,b.example/x"], self.FILE,
+             '--cors-origins .MSAAS_CORS_ORIGINS.: "b.example/x" is not an origin'),
             (["serve", "--max-connections", "0"], self.FILE, "--max-connections: must be from 1"),
             (["work"], {**self.FILE, "MSAAS_LEASE": "0"}, "MSAAS_LEASE .--lease.: "),
             (["work", "--device", "abacus"], self.FILE, "--device"),

@@ -65,6 +65,12 @@ void a_job_goes_to_a_worker_that_has_its_model(void **state);
 void many_jobs_of_other_models_are_no_hindrance(void **state);
 void a_job_whose_model_nobody_has_fails(void **state);
 
+/* queue_keys.c */
+void a_request_under_a_key_is_done_once(void **state);
+void a_key_without_an_answer_is_free(void **state);
+void notes_lapse(void **state);
+void of_many_under_one_key_one_is_done(void **state);
+
 /* queue_outbox.c */
 void every_callback_of_a_song_is_due(void **state);
 void nothing_holds_up_the_outbox(void **state);

@@ -30,7 +30,7 @@ static void a_file_of_an_earlier_build_is_upgraded(void **state) {
     OK(ms_queue_enqueue(own, &seen, &created, NULL, &err));
     ms_job_fini(&seen);
     ms_queue_close(own);
-    run("earlier.db", "DROP INDEX jobs_waiting_for; DROP TABLE models; "
+    run("earlier.db", "DROP INDEX jobs_waiting_for; DROP TABLE models; DROP TABLE notes; "
                       "ALTER TABLE jobs DROP COLUMN model; ALTER TABLE jobs DROP COLUMN started; "
                       "ALTER TABLE jobs DROP COLUMN attempts; DROP INDEX jobs_owner; "
                       "DROP INDEX jobs_owner_state; DROP TABLE usage; "

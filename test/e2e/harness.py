@@ -26,12 +26,14 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 from ports import free_port  # noqa: E402  (its folder was just added)
+from recorder import record  # noqa: E402
 
 MSAAS = os.path.abspath(os.environ.get("E2E_MSAAS", "build/msaas"))
 MAKE_MODEL = os.path.abspath(os.environ.get("E2E_MAKE_MODEL", "build/test/make_model"))
 DEADLINE_S = 300  # of every wait: far beyond what a loaded machine takes
 HTTP = requests.Session()
 HTTP.trust_env = False  # no proxies
+record(HTTP)
 STEMS = ["drums", "bass", "other", "vocals"]
 
 

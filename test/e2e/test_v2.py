@@ -9,6 +9,7 @@ import time
 
 import pytest
 from harness import DEADLINE_S, HTTP, STEMS, Hook, mp3, song_id, wait_for, wav
+from ports import free_port
 
 SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
@@ -120,6 +121,27 @@ def test_idempotency_key(site):
     assert first.json()["id"] == again.json()["id"]
     site.finished(first.json()["id"])
     assert site.job(first.json()["id"])["attempts"] == 1
+
+
+def test_a_key_counts_on_every_replica(site):
+    headers = {"Content-Type": "audio/wav", "Idempotency-Key": '"everywhere"'}
+    other = site.serve(port=free_port())
+    first = site.post("/apiv2/jobs", data=wav(tone=6), headers=headers)
+    site.finished(first.json()["id"])
+    again = HTTP.post(other.url + "/apiv2/jobs", data=wav(tone=6), headers=headers,
+                      timeout=DEADLINE_S)
+    assert (again.status_code, again.content) == (202, first.content)
+    wrong = HTTP.post(other.url + "/apiv2/jobs", data=wav(tone=7), headers=headers,
+                      timeout=DEADLINE_S)
+    assert wrong.status_code == 422 and wrong.json()["code"] == "idempotency_key_reused"
+    other.terminate()
+
+
+def test_an_answer_waits_for_the_job(site):
+    answer = site.post("/apiv2/jobs", data=wav(tone=16), headers={"Content-Type": "audio/wav",
+                                                                  "Prefer": "wait=60"})
+    assert answer.status_code == 200 and answer.json()["state"] == "succeeded"
+    assert answer.headers["Preference-Applied"] == "wait=60"
 
 
 def test_list_and_cursor(site):
@@ -276,8 +298,9 @@ def test_models_and_openapi(site):
     models = site.get("/apiv2/models").json()["models"]
     assert models[0]["name"] == "tiny" and sorted(models[0]["stems"]) == sorted(STEMS)
     described = site.get("/openapi.json")
-    if described.status_code != 404:  # comes with the web page
-        assert described.json()["openapi"].startswith("3.1")
+    assert described.json()["openapi"].startswith("3.1")
+    same = site.get("/openapi.json", headers={"If-None-Match": described.headers["ETag"]})
+    assert same.status_code == 304 and not same.content
 
 
 def test_request_ids(site):

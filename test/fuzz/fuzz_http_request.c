@@ -26,7 +26,7 @@ static void read_fields(const struct ms_http_head *head) {
     (void)ms_http_if_range_holds(ms_http_head_field(head, "if-range"), "\"tag\"");
     struct ms_networks *trusted = NULL;
     uint8_t peer[16] = {0}, client[16];
-    const struct ms_origin_rules rules = {true, "a.example"};
+    const struct ms_origin_rules rules = {true, "a.example", "https://b.example"};
     const char *reason = NULL;
     check(ms_networks_parse("::/127,10.0.0.0/8", &trusted, NULL) == 0);
     ms_forwarded_client(head, trusted, peer, client);

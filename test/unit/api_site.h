@@ -3,6 +3,7 @@
 #ifndef MSAAS_TEST_API_SITE_H
 #define MSAAS_TEST_API_SITE_H
 
+#include "api_exchange.h"
 #include "http_peer.h"
 
 #include <ftw.h>
@@ -121,6 +122,22 @@ struct answer {
     struct ms_json *json; /* NULL: the body is none */
 };
 
+/* Of the answer's head; "" where there is none. */
+static inline const char *header(const struct answer *answer, const char *name) {
+    static char value[512];
+    value[0] = '\0';
+    for (const char *line = strstr(answer->text, "\r\n"); line != NULL && line + 2 < answer->body;
+         line = strstr(line + 2, "\r\n")) {
+        const size_t length = strlen(name);
+        if (strncasecmp(line + 2, name, length) == 0 && line[2 + length] == ':') {
+            (void)snprintf(value, sizeof value, "%.*s", (int)strcspn(line + 2 + length + 2, "\r"),
+                           line + 2 + length + 2);
+            break;
+        }
+    }
+    return value;
+}
+
 static inline struct answer call_at(int port, const char *method, const char *path,
                                     const char *headers, const void *body, size_t size) {
     char *head = ms_strdupf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", method,
@@ -142,6 +159,9 @@ static inline struct answer call_at(int port, const char *method, const char *pa
     answer.body_bytes = total - (size_t)(answer.body - answer.text);
     if (ms_json_parse(answer.body, answer.body_bytes, &answer.json, NULL) != 0)
         answer.json = NULL;
+    const char *type = header(&answer, "Content-Type");
+    const bool is_text = *type == '\0' || strncmp(type, "text/", 5) == 0 || strstr(type, "json");
+    keep_exchange(method, path, headers, answer.text, type, is_text ? answer.body : NULL);
     return answer;
 }
 
@@ -160,22 +180,6 @@ static inline struct answer post(const char *path, const char *type, const void 
 static inline void answer_free(struct answer *answer) {
     free(answer->text);
     ms_json_free(answer->json);
-}
-
-/* Of the answer's head; "" where there is none. */
-static inline const char *header(const struct answer *answer, const char *name) {
-    static char value[512];
-    value[0] = '\0';
-    for (const char *line = strstr(answer->text, "\r\n"); line != NULL && line + 2 < answer->body;
-         line = strstr(line + 2, "\r\n")) {
-        const size_t length = strlen(name);
-        if (strncasecmp(line + 2, name, length) == 0 && line[2 + length] == ':') {
-            (void)snprintf(value, sizeof value, "%.*s", (int)strcspn(line + 2 + length + 2, "\r"),
-                           line + 2 + length + 2);
-            break;
-        }
-    }
-    return value;
 }
 
 static inline const char *member(const struct answer *answer, const char *name) {

@@ -166,6 +166,28 @@ static void a_song_without_a_token_is_not_read(void **state) {
     close(fd);
 }
 
+static void an_idempotency_key_is_its_account_s_own(void **state) {
+    static const struct {
+        int caller, song, status;
+    } cases[] = {{SUBMIT, 0, 202}, {ADMIN, 1, 202}, {SUBMIT, 1, 422}, {SUBMIT, 0, 202}};
+    char songs[2][64], headers[300], ids[2][MS_JOB_ID_HEX];
+    const size_t sizes[] = {new_song(songs[0]), new_song(songs[1])};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        (void)snprintf(headers, sizeof headers,
+                       "Authorization: Bearer %s\r\nIdempotency-Key: \"same\"\r\n",
+                       secrets[cases[i].caller]);
+        struct answer answer = call_at(guarded_peer.port, "POST", "/apiv2/jobs", headers,
+                                       songs[cases[i].song], sizes[cases[i].song]);
+        expect(headers, &answer, cases[i].status);
+        if (answer.status == 202)
+            (void)snprintf(ids[cases[i].song], MS_JOB_ID_HEX, "%s", member(&answer, "id"));
+        answer_free(&answer);
+    }
+    erase(ids[0]);
+    erase(ids[1]);
+}
+
 /* ---- /apiv1 ---- */
 
 static void v1_may_be_open_or_off(void **state) {
@@ -275,6 +297,7 @@ int main(void) {
         cmocka_unit_test(each_route_asks_for_its_scope),
         cmocka_unit_test(refusals_have_the_form_of_their_api),
         cmocka_unit_test(a_song_without_a_token_is_not_read),
+        cmocka_unit_test(an_idempotency_key_is_its_account_s_own),
         cmocka_unit_test(v1_may_be_open_or_off),
         cmocka_unit_test(a_session_stands_for_its_token),
         cmocka_unit_test(pages_of_others_have_no_session),

@@ -178,6 +178,24 @@ static void refuses_long_names_and_other_methods(void **state) {
     memcpy(path, "/apiv2/jobs/", 12);
     path[7000] = '\0';
     expect_problem("a long id", call("GET", path), 404, "unknown_job");
+    memset(path, 'a', 10999);
+    path[10999] = '\0';
+    for (int v2 = 0; v2 < 2; v2++) { /* in the form of the API, though the head is not read */
+        memcpy(path, v2 ? "/apiv2/jobs?name=" : "/apiv1/queue?name", 17);
+        expect_problem("a long line", call("POST", path), 414, v2 ? "uri_too_long" : NULL);
+    }
+    struct answer head = call("HEAD", path);
+    assert_int_equal(head.status, 414);
+    assert_int_equal(head.body_bytes, 0);
+    answer_free(&head);
+    char *headers = malloc(20000);
+    assert_non_null(headers);
+    memset(headers, 'a', 17000);
+    memcpy(headers, "X: ", 3);
+    memcpy(headers + 17000, "\r\n", 3);
+    expect_problem("long headers", call_at(peer.port, "GET", "/apiv2/jobs", headers, NULL, 0), 431,
+                   "headers_too_large");
+    free(headers);
     free(path);
     char *song =
         ms_strdupf("{\"mp3\":\"" SONG64 "\",\"callback\":{\"url\":\"http://h/%2100d\"}}", 1);

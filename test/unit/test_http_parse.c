@@ -348,8 +348,36 @@ static void bounds_extensions_and_trailers(void **state) {
     assert_int_equal(unchunk(text, sizeof text, 100, out, &rest), -1);
 }
 
+static void guesses_what_was_refused(void **state) {
+    static const struct {
+        const char *text, *method, *path;
+    } cases[] = {
+        {"GET /apiv2/jobs?name=aaa", "GET", "/apiv2/jobs"},
+        {"HEAD /a b", "HEAD", "/a"},
+        {"POST /a\r\nHost: h", "POST", "/a"},
+        {"GET /\x01", "GET", "/"},
+        {"GET", "", ""},
+        {"GET\t/a", "", ""},
+        {" /a", "", ""},
+        {"GET http://h/a", "GET", ""},
+        {"GET ", "GET", ""},
+        {"", "", ""},
+        {"\xff\xfe", "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        struct ms_http_head head = {.method = "", .path = ""};
+        (void)snprintf(text, sizeof text, "%s", cases[i].text);
+        ms_http_guess_line(text, &head);
+        assert_string_equal(head.method, cases[i].method);
+        assert_string_equal(head.path, cases[i].path);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(guesses_what_was_refused),
         cmocka_unit_test(reads_a_request),
         cmocka_unit_test(judges_framing_strictly),
         cmocka_unit_test(refuses_nul_wherever_it_is),

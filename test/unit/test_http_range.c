@@ -72,6 +72,15 @@ static void compares_tags(void **state) {
     assert_false(ms_http_etag_matches("\"a", "\"a\""));
     assert_false(ms_http_etag_matches("\"x\",*", "\"a\""));
 
+    assert_true(ms_http_if_match_holds(NULL, "\"a\""));
+    assert_true(ms_http_if_match_holds("*", ""));
+    assert_true(ms_http_if_match_holds("\"b\", \"a\"", "\"a\""));
+    assert_false(ms_http_if_match_holds("", "\"a\""));
+    assert_false(ms_http_if_match_holds("W/\"a\"", "\"a\""));
+    assert_false(ms_http_if_match_holds("\"b\"", "\"a\""));
+    assert_false(ms_http_if_match_holds("\"a\"", ""));
+    assert_false(ms_http_if_match_holds("a", "\"a\""));
+
     assert_true(ms_http_if_range_holds(NULL, "\"a\""));
     assert_true(ms_http_if_range_holds("\"a\"", "\"a\""));
     assert_false(ms_http_if_range_holds("W/\"a\"", "\"a\""));

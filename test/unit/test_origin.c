@@ -229,28 +229,28 @@ static void goes_by_no_strange_name(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         (void)snprintf(line, sizeof line, "Host: %s\r\n", cases[i].host);
         parse(space, sizeof space, line, &head);
-        rules = (struct ms_origin_rules){false, NULL};
+        rules = (struct ms_origin_rules){0};
         assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
-        rules = (struct ms_origin_rules){true, NULL};
+        rules = (struct ms_origin_rules){.loopback = true};
         if (ms_origin_judge(&head, &rules, false, &reason) != cases[i].status)
             fail_msg("%s is not judged %d", cases[i].host, cases[i].status);
-        rules = (struct ms_origin_rules){true, "other,music.example"};
+        rules = (struct ms_origin_rules){.loopback = true, .allowed_hosts = "other,music.example"};
         if (ms_origin_judge(&head, &rules, false, &reason) != cases[i].allowed)
             fail_msg("%s is not judged %d where names are allowed", cases[i].host,
                      cases[i].allowed);
-        rules = (struct ms_origin_rules){false, "other,music.example"};
+        rules = (struct ms_origin_rules){.allowed_hosts = "other,music.example"};
         if (ms_origin_judge(&head, &rules, false, &reason) != cases[i].elsewhere)
             fail_msg("%s is not judged %d elsewhere than on loopback", cases[i].host,
                      cases[i].elsewhere);
     }
     parse(space, sizeof space, "Host: evil.example\r\n", &head);
-    rules = (struct ms_origin_rules){true, "*"};
+    rules = (struct ms_origin_rules){.loopback = true, .allowed_hosts = "*"};
     assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
-    rules = (struct ms_origin_rules){false, "*"};
+    rules = (struct ms_origin_rules){.allowed_hosts = "*"};
     assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
     char old[] = "GET / HTTP/1.0\r\n\r\n"; /* no browser */
     assert_int_equal(ms_http_parse_head(old, sizeof old - 1, &head), 0);
-    rules = (struct ms_origin_rules){true, NULL};
+    rules = (struct ms_origin_rules){.loopback = true};
     assert_int_equal(ms_origin_judge(&head, &rules, false, &reason), 0);
 }
 

@@ -439,4 +439,18 @@ function operations.usage(owner)
     return usage(owner)
 end
 
+-- Puts a note in the place of the old one; '': none. Returns 1, or what is there instead; nil: none.
+function operations.note(name, old, note, keep_ms)
+    local key = 'msaas:note:' .. name
+    local there = redis.call('GET', key) or ''
+    if there ~= old and there ~= note then
+        return there ~= '' and there
+    elseif note == '' then
+        redis.call('DEL', key)
+    else
+        redis.call('SET', key, note, 'PX', keep_ms)
+    end
+    return 1
+end
+
 return operations[operation](unpack(ARGV))
