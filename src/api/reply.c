@@ -63,6 +63,7 @@ static const char *title_of(int status) {
     case 408: return "Request Timeout";
     case 409: return "Conflict";
     case 410: return "Gone";
+    case 412: return "Precondition Failed";
     case 413: return "Content Too Large";
     case 415: return "Unsupported Media Type";
     case 416: return "Range Not Satisfiable";
@@ -70,6 +71,7 @@ static const char *title_of(int status) {
     case 422: return "Unprocessable Content";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
+    case 460: return "Checksum Mismatch";
     case 503: return "Service Unavailable";
     default: return status < 500 ? "Refused" : "Internal Server Error";
     }

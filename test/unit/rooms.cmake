@@ -15,6 +15,7 @@ endforeach()
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
                  http_limits http_flow http_intake)
 msaas_unit_tests(store s3 sigv4)
+msaas_unit_tests(upload upload)
 msaas_unit_tests(notify webhook)
 
 add_executable(make_model tools/make_model.c)
