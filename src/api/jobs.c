@@ -246,13 +246,15 @@ static bool take_song(struct ms_api *api, const struct ms_http_call *call,
     return ok;
 }
 
-bool ms_api_accept(struct ms_api *api, struct ms_song_request *request, struct ms_job *now,
+bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
+                   struct ms_song_request *request, struct ms_job *now,
                    struct ms_problem *problem) {
     struct ms_song_source song = {0};
     int label_count = 0;
     const bool ok = check_options(api, request, &label_count, problem) &&
-                    ms_song_source_open(api, request, &song, problem) &&
-                    make_job(api, request, &song, label_count, now, problem);
+                    ms_song_source_open(api, ms_api_caller(call->exchange), request, &song,
+                                        problem) &&
+                    take_song(api, call, request, &song, label_count, now, problem);
     ms_song_source_close(api, &song);
     return ok;
 }

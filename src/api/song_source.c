@@ -35,13 +35,14 @@ static bool read_head(struct ms_song_source *source, struct ms_problem *problem)
     return true;
 }
 
-static bool open_upload(struct ms_api *api, struct ms_song_request *request,
-                        struct ms_song_source *source, struct ms_problem *problem) {
+static bool open_upload(struct ms_api *api, const struct ms_account *caller,
+                        struct ms_song_request *request, struct ms_song_source *source,
+                        struct ms_problem *problem) {
     struct ms_upload upload;
     source->link = ms_api_borrow(api, problem);
     if (source->link == NULL)
         return false;
-    if (!ms_api_find_upload(source->link->store, request->upload, &upload, problem)) {
+    if (!ms_api_find_upload(source->link->store, caller, request->upload, &upload, problem)) {
         if (problem->status == 404 || problem->status == 410)
             (void)ms_problem_set(problem, 422, "unknown_upload",
                                  "there is no such upload, or it has expired");
@@ -70,11 +71,12 @@ static bool open_upload(struct ms_api *api, struct ms_song_request *request,
     return read_head(source, problem);
 }
 
-bool ms_song_source_open(struct ms_api *api, struct ms_song_request *request,
-                         struct ms_song_source *out, struct ms_problem *problem) {
+bool ms_song_source_open(struct ms_api *api, const struct ms_account *caller,
+                         struct ms_song_request *request, struct ms_song_source *out,
+                         struct ms_problem *problem) {
     *out = (struct ms_song_source){0};
     if (request->upload[0] != '\0')
-        return open_upload(api, request, out, problem);
+        return open_upload(api, caller, request, out, problem);
     out->head = request->song;
     out->bytes = (int64_t)request->song_bytes;
     out->head_bytes =

@@ -2,6 +2,7 @@
 #ifndef MSAAS_API_SONG_SOURCE_H
 #define MSAAS_API_SONG_SOURCE_H
 
+#include "caller.h"
 #include "link.h"
 #include "msaas/digest.h"
 #include "msaas/upload.h"
@@ -21,8 +22,9 @@ struct ms_song_source {
 
 /* Fills request->input_name from the upload, where the request has no name. The caller calls
  * ms_song_source_close, also after false. */
-bool ms_song_source_open(struct ms_api *api, struct ms_song_request *request,
-                         struct ms_song_source *out, struct ms_problem *problem);
+bool ms_song_source_open(struct ms_api *api, const struct ms_account *caller,
+                         struct ms_song_request *request, struct ms_song_source *out,
+                         struct ms_problem *problem);
 /* The digest that the job's id is made of: reads all of an upload. The head is gone then. */
 bool ms_song_source_digest(struct ms_song_source *source, char sha224[MS_SHA224_HEX],
                            struct ms_problem *problem);

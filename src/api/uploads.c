@@ -23,18 +23,21 @@
 /* A request with a checksum is stored whole or not at all. */
 #define CHECKED_MAX_BYTES (INT64_C(64) << 20)
 
+_Static_assert(MS_UPLOAD_OWNER_BYTES == MS_ACCOUNT_NAME_BYTES, "an account's name must fit");
+
 /* ---- which upload ---- */
 
-/* An upload of another account is none. There are no accounts yet. */
-static bool may_see(const struct ms_upload *upload) {
-    return upload->owner[0] == '\0';
+/* An upload of another account is none. */
+static bool may_see(const struct ms_account *caller, const struct ms_upload *upload) {
+    return caller == NULL || (caller->scopes & MS_SCOPE_ADMIN) != 0 ||
+           (caller->name[0] != '\0' && strcmp(caller->name, upload->owner) == 0);
 }
 
-bool ms_api_find_upload(struct ms_store *store, const char *id, struct ms_upload *upload,
-                        struct ms_problem *problem) {
+bool ms_api_find_upload(struct ms_store *store, const struct ms_account *caller, const char *id,
+                        struct ms_upload *upload, struct ms_problem *problem) {
     struct ms_error err = {0};
     const int rc = ms_upload_find(store, id, upload, &err);
-    if (rc == MS_ENOTFOUND || (rc == 0 && !may_see(upload)))
+    if (rc == MS_ENOTFOUND || (rc == 0 && !may_see(caller, upload)))
         return ms_problem_set(problem, 404, "unknown_upload", "there is no such upload");
     if (rc != 0)
         return ms_problem_of_store(problem, &err);
@@ -251,6 +254,9 @@ static bool read_creation(const struct ms_http_call *call, struct ms_upload *upl
                        "pairs of a key and a value in base64, by commas, of at most 2 KB");
     if (metadata != NULL)
         memcpy(upload->metadata, metadata, strlen(metadata) + 1);
+    const struct ms_account *caller = ms_api_caller(call->exchange);
+    if (caller != NULL)
+        memcpy(upload->owner, caller->name, sizeof upload->owner);
     upload->created_ms = ms_unix_ms();
     upload->expires_ms = upload->created_ms + api->options.upload_keep_s * 1000;
     return true;
@@ -323,8 +329,8 @@ void ms_api_uploads_options(const struct ms_http_call *call) {
 static bool find(const struct ms_http_call *call, struct ms_upload *upload,
                  struct ms_problem *problem) {
     struct ms_api_link *link = ms_api_borrow(call->context, problem);
-    const bool ok =
-        link != NULL && ms_api_find_upload(link->store, call->params[0], upload, problem);
+    const bool ok = link != NULL && ms_api_find_upload(link->store, ms_api_caller(call->exchange),
+                                                       call->params[0], upload, problem);
     ms_api_give_back(call->context, link);
     return ok;
 }
@@ -376,7 +382,8 @@ void ms_api_upload_delete(const struct ms_http_call *call) {
     struct ms_error err = {0};
     bool ok = speaks_tus(call, &problem);
     struct ms_api_link *link = ok ? ms_api_borrow(call->context, &problem) : NULL;
-    ok = link != NULL && ms_api_find_upload(link->store, call->params[0], &upload, &problem);
+    ok = link != NULL && ms_api_find_upload(link->store, ms_api_caller(call->exchange),
+                                            call->params[0], &upload, &problem);
     if (ok && ms_upload_remove(link->store, upload.id, &err) != 0)
         ok = ms_problem_of_store(&problem, &err);
     ms_api_give_back(call->context, link);
