@@ -218,8 +218,8 @@ static int make_job(const struct ms_api *api, const struct ms_account *caller,
 }
 
 static bool take_song(struct ms_api *api, const struct ms_http_call *call,
-                      struct ms_song_request *request, struct ms_song_source *song,
-                      int label_count, struct ms_job *now, struct ms_problem *problem) {
+                      struct ms_song_request *request, struct ms_song_source *song, int label_count,
+                      struct ms_job *now, struct ms_problem *problem) {
     const struct ms_account *caller = ms_api_caller(call->exchange);
     struct ms_error err = {0};
     struct ms_job job;
@@ -251,10 +251,10 @@ bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
                    struct ms_problem *problem) {
     struct ms_song_source song = {0};
     int label_count = 0;
-    const bool ok = check_options(api, request, &label_count, problem) &&
-                    ms_song_source_open(api, ms_api_caller(call->exchange), request, &song,
-                                        problem) &&
-                    take_song(api, call, request, &song, label_count, now, problem);
+    const bool ok =
+        check_options(api, request, &label_count, problem) &&
+        ms_song_source_open(api, ms_api_caller(call->exchange), request, &song, problem) &&
+        take_song(api, call, request, &song, label_count, now, problem);
     ms_song_source_close(api, &song);
     return ok;
 }

@@ -291,7 +291,8 @@ def test_expiry(site):
     site.work("--upload-keep", 0.0003, env={"MSAAS_LOG_LEVEL": "debug"})
     wait_for("404", lambda: HTTP.head(site.url + path, headers=TUS).status_code == 404)
     if hasattr(site, "data"):
-        assert not (site.data / "objects/queue/uploads" / ident(path)).exists()
+        wait_for("its folder to go", lambda: not (
+            site.data / "objects/queue/uploads" / ident(path)).exists())
     # Swept, too: this worker keeps uploads no longer. One with the default would leave it.
     wait_for("404", lambda: HTTP.head(site.url + kept, headers=TUS).status_code == 404)
 
@@ -393,7 +394,7 @@ def test_submit_sends_large_songs_as_uploads(site, client):
     assert client(small).wait() == 0
     assert uploads(site, serve)[0] == 1
     if hasattr(site, "data"):  # the upload is gone again
-        assert not (site.data / "objects/queue/uploads").exists()
+        wait_for("no folder", lambda: not (site.data / "objects/queue/uploads").exists())
     path.write_bytes(b"x" * (PIECE + 1))
     process = client(path)
     assert process.wait() == 1 and "not_audio" in process.text()
