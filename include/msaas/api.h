@@ -43,9 +43,11 @@ struct ms_api_options {
     int64_t max_song_bytes; /* decoded; 0: 256 MiB */
     /* mixes and other formats that are made at the same time (msaas/render.h); 0: one */
     int max_renders;
-    /* > 0: stems are answered by a redirect (302) to a presigned URL, valid for this long */
+    /* > 0: stems are answered by a redirect (302) to a presigned URL, valid for this long; and so
+     * long are the URLs that take uploads */
     int presign_s;
-    double max_cost; /* see ms_job_check_cost */
+    int64_t upload_keep_s; /* how long an upload may take and wait; 0: MS_UPLOAD_KEEP_S */
+    double max_cost;       /* see ms_job_check_cost */
     /* more are answered 503 with Retry-After; 0: 100,000 */
     int64_t max_waiting_jobs;
     struct ms_api_disk disks[MS_API_DISKS]; /* borrowed strings */

@@ -19,6 +19,8 @@ void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size);
  * any file. */
 void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]);
 void ms_sha256_free(struct ms_sha256 *digest);
+/* The same for SHA-224: ms_sha256_hex gives 56 digits then. */
+MS_MUST_CHECK int ms_sha224_new(struct ms_sha256 **out, struct ms_error *err);
 
 /* The digest of bytes in memory. */
 MS_MUST_CHECK int ms_sha256_of(const void *bytes, size_t size, char hex[MS_SHA256_HEX],
@@ -31,6 +33,13 @@ MS_MUST_CHECK int ms_sha256_of_file(const char *path, char hex[MS_SHA256_HEX],
 #define MS_SHA224_HEX (2 * MS_SHA224_BYTES + 1) /* with the final NUL */
 MS_MUST_CHECK int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX],
                                struct ms_error *err);
+
+/* A checksum by its name, "sha1" or "sha256", raw; *raw_size: its bytes. MS_EUSAGE: another name.
+ * */
+#define MS_CHECKSUM_BYTES 32
+MS_MUST_CHECK int ms_checksum_of(const char *name, const void *bytes, size_t size,
+                                 unsigned char raw[MS_CHECKSUM_BYTES], size_t *raw_size,
+                                 struct ms_error *err);
 
 /* HMAC-SHA-256, raw. A key of any length; mac may be the key. */
 MS_MUST_CHECK int ms_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,

@@ -72,6 +72,26 @@ void ms_http_add_header(const struct ms_http_call *call, const char *name,
                         const char *value); /* CR, LF refused */
 void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
                    const void *body, size_t size); /* copied */
+/* A body that is taken in pieces, as it comes, so that it costs neither memory nor much of the
+ * scratch folder, and what has come is not lost when the rest does not. Only for routes with
+ * MS_HTTP_IN_PIECES: their handlers are called with the head alone. A handler answers then, and the
+ * body is not read (100 Continue is not sent either), or calls ms_http_take_body.
+ *
+ * take() runs on the route's pool with one piece after the other, piece_bytes each but the last; no
+ * more is read meanwhile. If it answers, the body is not read on. At MS_HTTP_LAST it must answer
+ * (a request without a body has this part alone, of no bytes). MS_HTTP_BROKEN: the rest will not
+ * come, because the client is gone or too slow, or the server stops; no answer is sent. A body of
+ * more than most_bytes is answered 413, and what came before is broken off. close() is called once,
+ * when all is over. */
+enum ms_http_part { MS_HTTP_MORE, MS_HTTP_LAST, MS_HTTP_BROKEN };
+struct ms_http_intake {
+    int64_t most_bytes, piece_bytes;
+    void (*take)(void *context, const struct ms_http_call *call, const void *bytes, size_t size,
+                 enum ms_http_part part);
+    void (*close)(void *context);
+    void *context;
+};
+void ms_http_take_body(const struct ms_http_call *call, const struct ms_http_intake *intake);
 struct ms_http_outlet;
 /* A streamed answer. read() runs on the pool when all that it gave is written. *size 0 and
  * *again_ms > 0: nothing now, ask again after this time (events); *size 0 and *again_ms 0: the end.
@@ -130,13 +150,15 @@ enum ms_http_where {
     MS_HTTP_SLOW,
 };
 
+#define MS_HTTP_IN_PIECES (-1)
 struct ms_http_route {
     const char *method; /* "GET" serves HEAD too */
     /* "/apiv2/jobs/{}/stems/{}"; a {} is one segment that is not empty; a final slash counts */
     const char *pattern;
     void (*handle)(const struct ms_http_call *call);
     enum ms_http_where where;
-    /* 0: bodies are dropped, up to 64 KiB */
+    /* 0: bodies are dropped, up to 64 KiB. MS_HTTP_IN_PIECES: see struct ms_http_intake; not on the
+     * loop */
     int64_t max_body_bytes;
 };
 

@@ -121,6 +121,10 @@ struct ms_job {
 MS_MUST_CHECK int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                               const struct ms_job_options *options, const char *default_model,
                               struct ms_error *err);
+/* The same for a song whose SHA-224 is known. */
+MS_MUST_CHECK int ms_job_init_of_digest(struct ms_job *job, const char sha224[MS_JOB_ID_HEX],
+                                        int64_t song_bytes, const struct ms_job_options *options,
+                                        const char *default_model, struct ms_error *err);
 /* Gives a job that ms_job_init has just made its owner (not ""). Its id then depends on the owner
  * too, so that two who send the same song have a job each: 40 digits of the SHA-224 of owner and
  * id, 8 that mark the owner, and 8 that are a check of these 48. So an id says whose it is. */

@@ -64,6 +64,8 @@ void ms_json_put_int(struct ms_json_writer *writer, const char *name, int64_t va
 void ms_json_put_double(struct ms_json_writer *writer, const char *name, double value);
 void ms_json_put_bool(struct ms_json_writer *writer, const char *name, bool value);
 void ms_json_put_null(struct ms_json_writer *writer, const char *name);
+/* Unix time as ISO 8601 in UTC, with milliseconds; 0: null */
+void ms_json_put_time(struct ms_json_writer *writer, const char *name, int64_t unix_ms);
 /* A value that is JSON already, and is taken as it is. NULL: null */
 void ms_json_put_json(struct ms_json_writer *writer, const char *name, const char *json);
 /* The text: borrowed until the next call, or until the writer is freed. NULL when memory ran out.

@@ -58,11 +58,19 @@ struct ms_object_info {
     int64_t modified_ms;
 };
 
-/* Stores a local file (or bytes: path NULL) under bucket/key, over what was there. */
+/* Stores a local file, what read() gives, or bytes (path and read NULL) under bucket/key, over what
+ * was there. */
 struct ms_object_source {
     const char *path; /* a regular file, stored whole; `size` is ignored */
+    /* Gives [offset, offset + size) of the object's `size` bytes; called in order, for each block
+     * twice or more. */
+    int (*read)(void *context, int64_t offset, void *buffer, size_t size, struct ms_error *err);
+    void *context;
     const void *bytes;
     int64_t size;
+    /* Only if there is none of this key: else MS_ECONFLICT. Of many at once, one stores. Where the
+     * server's answer was lost, it may be the object of this very call. */
+    bool exclusive;
     const char *content_type; /* NULL: none */
     const char *sha256;       /* lower-case hex, when the caller knows it; else NULL */
 };
@@ -98,6 +106,19 @@ MS_MUST_CHECK int ms_store_remove(struct ms_store *store, const char *bucket, co
  * permission to list the bucket. */
 MS_MUST_CHECK int ms_store_remove_all(struct ms_store *store, const char *bucket,
                                       const char *prefix, struct ms_error *err);
+/* At most `max` of the objects whose keys begin with `prefix` and come behind the key `after` (""
+ * from the beginning), in the order of their bytes. entries: room for max. *count 0: there are no
+ * more; a page may be short without being the last. 0 also where there is no such bucket. What is
+ * stored or removed meanwhile may be on a page or not; all else is. */
+#define MS_STORE_KEY_BYTES 513
+#define MS_STORE_PAGE_MAX 500
+struct ms_object_entry {
+    char key[MS_STORE_KEY_BYTES];
+    int64_t bytes, modified_ms;
+};
+MS_MUST_CHECK int ms_store_list(struct ms_store *store, const char *bucket, const char *prefix,
+                                const char *after, int max, struct ms_object_entry *entries,
+                                int *count, struct ms_error *err);
 /* Removes what killed writers left of objects in the bucket that they did not finish, where they
  * began at least age_s ago: parts of uploads on S3, temporary files (of all buckets) in a folder.
  * *count: how many. Looks at 10,000 at most. 0 also where there is no such bucket. */
@@ -107,6 +128,11 @@ MS_MUST_CHECK int ms_store_sweep(struct ms_store *store, const char *bucket, int
  */
 MS_MUST_CHECK int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,
                                    int seconds, char **url, struct ms_error *err);
+/* The same for a PUT of exactly `bytes` bytes, once: the request must have the headers
+ * Content-Length: BYTES and If-None-Match: *, which are signed. */
+MS_MUST_CHECK int ms_store_presign_put(struct ms_store *store, const char *bucket, const char *key,
+                                       int64_t bytes, int seconds, char **url,
+                                       struct ms_error *err);
 
 /* Metric: calls of the store that failed; counted by whoever makes them. */
 extern struct ms_metric ms_store_errors;

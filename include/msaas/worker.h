@@ -30,6 +30,7 @@ struct ms_worker_options {
      * ended. The same happens when a job does not end long after grace_ms. */
     double stall_s;
     int64_t model_wait_ms;      /* see ms_queue_reap */
+    int64_t upload_keep_s;      /* older uploads are removed; 0: MS_UPLOAD_KEEP_S */
     double max_cost;            /* jobs that cost more fail with code "too_large"; 0: any */
     double max_song_s;          /* longer songs fail with code "input" */
     int64_t give_up_ms;         /* see ms_worker_run */

@@ -7,6 +7,7 @@
 #include "caller.h"
 #include "handlers.h"
 #include "link.h"
+#include "msaas/upload.h"
 #include "reply.h"
 
 #define MAX_SONG_BYTES (INT64_C(256) << 20)
@@ -53,11 +54,22 @@ static const struct route table[] = {
     {"GET", "/apiv2/jobs/{}/stems.zip", ms_api_v2_archive, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/stem.mp4", ms_api_v2_stem_file, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/mix", ms_api_v2_mix, MS_HTTP_SLOW, 0, READ},
+    {"OPTIONS", "/apiv2/uploads", ms_api_uploads_options, MS_HTTP_LOOP, 0, OPEN},
+    {"POST", "/apiv2/uploads", ms_api_uploads_create, MS_HTTP_SLOW, MS_HTTP_IN_PIECES, SUBMIT},
+    {"OPTIONS", "/apiv2/uploads/{}", ms_api_uploads_options, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/apiv2/uploads/{}", ms_api_upload_get, MS_HTTP_SLOW, 0, SUBMIT},
+    {"PATCH", "/apiv2/uploads/{}", ms_api_upload_patch, MS_HTTP_SLOW, MS_HTTP_IN_PIECES, SUBMIT},
+    {"DELETE", "/apiv2/uploads/{}", ms_api_upload_delete, MS_HTTP_SLOW, 0, SUBMIT},
+    {"POST", "/apiv2/uploads/{}", ms_api_upload_post, MS_HTTP_SLOW, MS_HTTP_IN_PIECES, SUBMIT},
     {"GET", "/apiv2/models", ms_api_v2_models, MS_HTTP_LOOP, 0, ANY},
     {"POST", "/apiv2/session", ms_api_v2_session_begin, MS_HTTP_LOOP, 0, ANY},
     {"DELETE", "/apiv2/session", ms_api_v2_session_end, MS_HTTP_LOOP, 0, OPEN},
 };
 _Static_assert(sizeof table / sizeof *table < MS_API_ROUTES, "MS_API_ROUTES is too small");
+
+static bool is_song(int64_t max_body_bytes) {
+    return max_body_bytes == 1 || max_body_bytes == 2;
+}
 
 static void fill_routes(struct ms_api *api) {
     const int64_t song = api->options.max_song_bytes;
@@ -68,7 +80,7 @@ static void fill_routes(struct ms_api *api) {
             continue;
         api->routes[count] = (struct ms_http_route){
             from->method, from->pattern, from->handle, from->where,
-            from->max_body_bytes <= 2 ? bodies[from->max_body_bytes] : from->max_body_bytes};
+            is_song(from->max_body_bytes) ? bodies[from->max_body_bytes] : from->max_body_bytes};
         api->scopes[count++] = from->scopes;
     }
 }
@@ -85,6 +97,8 @@ int ms_api_new(const struct ms_api_options *options, struct ms_api **out, struct
     api->options = *options;
     if (api->options.max_song_bytes <= 0)
         api->options.max_song_bytes = MAX_SONG_BYTES;
+    if (api->options.upload_keep_s <= 0)
+        api->options.upload_keep_s = MS_UPLOAD_KEEP_S;
     if (api->options.max_waiting_jobs <= 0)
         api->options.max_waiting_jobs = MAX_WAITING_JOBS;
     if (api->options.store.attempts <= 0)

@@ -13,7 +13,7 @@
 #include "owner.h"
 #include "reply.h"
 #include "sniff.h"
-#include "song_length.h"
+#include "song_source.h"
 #include "stems.h"
 
 /* ---- adding ---- */
@@ -53,10 +53,10 @@ static bool check_options(const struct ms_api *api, struct ms_song_request *requ
     return true;
 }
 
-static bool check_song(const struct ms_song_request *request, struct ms_problem *problem) {
-    if (request->song_bytes == 0)
+static bool check_song(const struct ms_song_source *song, struct ms_problem *problem) {
+    if (song->bytes == 0)
         return ms_problem_set(problem, 422, "empty_audio", "the song is empty");
-    if (!ms_sniff_is_media(request->song, request->song_bytes))
+    if (!ms_sniff_is_media(song->head, song->head_bytes))
         return ms_problem_set(problem, 422, "not_audio",
                               "its first bytes are not those of a known audio format");
     return true;
@@ -92,12 +92,11 @@ static bool check_room(struct ms_api *api, struct ms_api_link *link, struct ms_p
 /* Under the id; where the workers of the course's programs are served too, also under the name that
  * they know. */
 static bool put_song(const struct ms_api *api, struct ms_api_link *link, const struct ms_job *job,
-                     const struct ms_song_request *request, struct ms_problem *problem) {
+                     const struct ms_song_source *song, struct ms_problem *problem) {
     struct ms_error err = {0};
     const int last = api->options.course_items ? MS_JOB_SONG_COURSE : MS_JOB_SONG_ID;
-    const struct ms_object_source source = {.bytes = request->song,
-                                            .size = (int64_t)request->song_bytes,
-                                            .content_type = "application/octet-stream"};
+    struct ms_object_source source = song->object;
+    source.content_type = "application/octet-stream";
     char key[MS_JOB_SONG_KEY_BYTES];
     for (int name = MS_JOB_SONG_ID; name <= last; name++) {
         (void)ms_job_song_key(job, (enum ms_job_song_name)name, key);
@@ -163,9 +162,9 @@ static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
 }
 
 /* The song is stored first, so that no worker finds a job without a song. */
-static bool submit(struct ms_api *api, struct ms_api_link *link,
-                   const struct ms_song_request *request, const struct ms_job *job, int label_count,
-                   struct ms_api_limits *limits, struct ms_job *now, struct ms_problem *problem) {
+static bool submit(struct ms_api *api, struct ms_api_link *link, const struct ms_song_source *song,
+                   const struct ms_job *job, int label_count, struct ms_api_limits *limits,
+                   struct ms_job *now, struct ms_problem *problem) {
     struct ms_job present = {0};
     struct ms_error err = {0};
     bool created = false;
@@ -177,14 +176,14 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
     if (!skip && (!ms_api_limits_allow(limits, job, problem) || !check_room(api, link, problem) ||
-                  !put_song(api, link, job, request, problem)))
+                  !put_song(api, link, job, song, problem)))
         return false;
     if (!enqueue(link, job, limits, &created, now, problem))
         return false;
     /* The job was erased meanwhile, and its song; a worker may have missed it already. */
     if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
-        if (!put_song(api, link, job, request, problem) ||
+        if (!put_song(api, link, job, song, problem) ||
             !enqueue(link, job, limits, &created, now, problem))
             return false;
         created = true;
@@ -197,40 +196,38 @@ static bool submit(struct ms_api *api, struct ms_api_link *link,
 }
 
 /* As far as the song's head tells its length; else the worker decides. */
-static bool check_cost(const struct ms_api *api, const struct ms_song_request *request,
+static bool check_cost(const struct ms_api *api, const struct ms_song_source *song,
                        struct ms_job *job, struct ms_problem *problem) {
-    const size_t head =
-        request->song_bytes < MS_SONG_HEAD_BYTES ? request->song_bytes : MS_SONG_HEAD_BYTES;
     struct ms_error err = {0};
     const struct ms_api_model *model = find_model(api, job->options.model);
     if (model != NULL)
         job->networks = model->networks;
-    job->audio_seconds = ms_song_seconds(request->song, head, (int64_t)request->song_bytes);
+    job->audio_seconds = song->seconds;
     return ms_job_check_cost(job, api->options.max_cost, &err) == 0 ||
            ms_problem_set(problem, 422, "too_costly", "%.390s", err.text);
 }
 
 /* The caller's job. */
 static int make_job(const struct ms_api *api, const struct ms_account *caller,
-                    const struct ms_song_request *request, struct ms_job *job,
-                    struct ms_error *err) {
-    int rc = ms_job_init(job, request->song, request->song_bytes, &request->options,
-                         api->options.models[0].name, err);
+                    const struct ms_song_request *request, const struct ms_song_source *song,
+                    const char *digest, struct ms_job *job, struct ms_error *err) {
+    int rc = ms_job_init_of_digest(job, digest, song->bytes, &request->options,
+                                   api->options.models[0].name, err);
     if (rc == 0 && caller != NULL && caller->name[0] != '\0')
         rc = ms_job_set_owner(job, caller->name, err);
     return rc;
 }
 
-bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
-                   struct ms_song_request *request, struct ms_api_key *key, struct ms_job *now,
-                   struct ms_problem *problem) {
+static bool take_song(struct ms_api *api, const struct ms_http_call *call,
+                      struct ms_song_request *request, struct ms_song_source *song, int label_count,
+                      struct ms_api_key *key, struct ms_job *now, struct ms_problem *problem) {
     const struct ms_account *caller = ms_api_caller(call->exchange);
     struct ms_error err = {0};
-    int label_count = 0;
-    if (!check_options(api, request, &label_count, problem) || !check_song(request, problem))
-        return false;
     struct ms_job job;
-    if (make_job(api, caller, request, &job, &err) != 0) {
+    char digest[MS_SHA224_HEX];
+    if (!check_song(song, problem) || !ms_song_source_digest(song, digest, problem))
+        return false;
+    if (make_job(api, caller, request, song, digest, &job, &err) != 0) {
         ms_log(MS_LOG_ERROR, "no job could be made: %s", err.text);
         return ms_problem_set(problem, 500, "internal", "the server failed; its log says why");
     }
@@ -240,17 +237,30 @@ bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
     request->callback = (struct ms_job_callback){0};
     struct ms_api_link *link = NULL;
     struct ms_api_limits limits = {0};
-    if (check_cost(api, request, &job, problem))
+    if (check_cost(api, song, &job, problem))
         link = ms_api_borrow(api, problem);
     bool ok = link != NULL && (key == NULL || ms_api_key_begin(link, key, &job, problem));
     if (ok && key != NULL && key->answer != NULL)
         memcpy(now->id, job.id, sizeof now->id);
     else
         ok = ok && ms_api_limits_read(link, caller, &limits, problem) &&
-             submit(api, link, request, &job, label_count, &limits, now, problem);
+             submit(api, link, song, &job, label_count, &limits, now, problem);
     ms_api_give_back(api, link);
     ms_api_limits_tell(call, &limits);
     ms_job_fini(&job);
+    return ok;
+}
+
+bool ms_api_accept(struct ms_api *api, const struct ms_http_call *call,
+                   struct ms_song_request *request, struct ms_api_key *key, struct ms_job *now,
+                   struct ms_problem *problem) {
+    struct ms_song_source song = {0};
+    int label_count = 0;
+    const bool ok =
+        check_options(api, request, &label_count, problem) &&
+        ms_song_source_open(api, ms_api_caller(call->exchange), request, &song, problem) &&
+        take_song(api, call, request, &song, label_count, key, now, problem);
+    ms_song_source_close(api, &song);
     return ok;
 }
 

@@ -1,5 +1,5 @@
-/* See link.h. Owns the links that no handler has borrowed. There are never more links than the
- * pools of the server have threads. */
+/* See link.h. Owns the links that no handler has borrowed. There are never more links than twice
+ * the threads that the pools of the server have: whoever copies an upload has two. */
 #include "link.h"
 
 #include <stdlib.h>

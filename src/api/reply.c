@@ -71,6 +71,7 @@ static const char *title_of(int status) {
     case 422: return "Unprocessable Content";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
+    case 460: return "Checksum Mismatch";
     case 503: return "Service Unavailable";
     default: return status < 500 ? "Refused" : "Internal Server Error";
     }

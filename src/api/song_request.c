@@ -208,8 +208,7 @@ bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
 
 /* ---- /apiv2: options ---- */
 
-/* The name of the file without folders, cut between characters if it is too long. */
-static void set_name(struct ms_song_request *out, const char *name) {
+void ms_song_request_name(struct ms_song_request *out, const char *name) {
     for (const char *c = name; *c != '\0'; c++)
         if (*c == '/' || *c == '\\')
             name = c + 1;
@@ -257,7 +256,7 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
         return unknown_option("option", name, "", problem);
     if (strcmp(name, "name") != 0)
         return value[0] == '\0' || set_callback(out, 2, value, 422, problem);
-    set_name(out, value);
+    ms_song_request_name(out, value);
     return true;
 }
 
@@ -324,7 +323,7 @@ static bool take_form(const char *content_type, const void *body, size_t size,
             out->song = part->data;
             out->song_bytes = part->size;
             if (part->filename != NULL && out->input_name[0] == '\0')
-                set_name(out, part->filename);
+                ms_song_request_name(out, part->filename);
         }
     }
     if (ok && out->song == NULL)
@@ -336,7 +335,33 @@ static bool take_form(const char *content_type, const void *body, size_t size,
     return ok;
 }
 
-/* There are no uploads yet, so no upload that a document names exists. */
+static bool wrong_json(const char *name, const char *must, struct ms_problem *problem) {
+    return ms_problem_set(problem, 400, "invalid_json", "\"%s\" must be %s", name, must);
+}
+
+/* What is no option in the table; the table's were read before. */
+static bool take_member(const struct ms_json *member, struct ms_song_request *out,
+                        struct ms_problem *problem) {
+    const char *name = ms_json_name(member), *value = ms_json_string(member);
+    if (strcmp(name, "source") == 0 || ms_job_option_find(name) != NULL || ms_json_is_null(member))
+        return true;
+    if (is_of_requests(name) && value == NULL)
+        return wrong_json(name, "a string", problem);
+    return set_option(out, name, value != NULL ? value : "", problem);
+}
+
+static bool take_upload(const struct ms_json *source, struct ms_song_request *out,
+                        struct ms_problem *problem) {
+    const char *id = ms_json_string(ms_json_get(source, "upload"));
+    if (id == NULL)
+        return ms_problem_set(problem, 422, "missing_source",
+                              "the document names no source: {\"source\": {\"upload\": ID}}");
+    if (!ms_upload_id_is_valid(id))
+        return ms_problem_set(problem, 422, "unknown_upload", "there is no such upload");
+    memcpy(out->upload, id, sizeof out->upload);
+    return true;
+}
+
 static bool take_document(const void *body, size_t size, struct ms_song_request *out,
                           struct ms_problem *problem) {
     struct ms_error err = {0};
@@ -345,20 +370,18 @@ static bool take_document(const void *body, size_t size, struct ms_song_request 
     if (rc == MS_ENOMEM)
         return no_memory(problem);
     if (rc != 0)
-        (void)ms_problem_set(problem, 400, "invalid_json", "the body is not JSON: %.300s",
-                             err.text);
-    else if (ms_job_options_from_json(document, &out->options, &err) != 0)
-        (void)ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
-    else if (ms_json_string(ms_json_get(ms_json_get(document, "source"), "upload")) != NULL)
-        (void)ms_problem_set(problem, 422, "unknown_upload",
-                             "there is no such upload; send the song as the body, or as \"file\" "
-                             "of multipart/form-data");
-    else
-        (void)ms_problem_set(problem, 422, "missing_source",
-                             "the document names no source; send the song as the body, or as "
-                             "\"file\" of multipart/form-data");
+        return ms_problem_set(problem, 400, "invalid_json", "the body is not JSON: %.300s",
+                              err.text);
+    bool ok = ms_json_is_object(document) ||
+              ms_problem_set(problem, 400, "invalid_json", "the body must be a JSON object");
+    if (ok && ms_job_options_from_json(document, &out->options, &err) != 0)
+        ok = ms_problem_set(problem, 422, "invalid_option", "%.390s", err.text);
+    for (const struct ms_json *at = ms_json_first(document); ok && at != NULL;
+         at = ms_json_next(at))
+        ok = take_member(at, out, problem);
+    ok = ok && take_upload(ms_json_get(document, "source"), out, problem);
     ms_json_free(document);
-    return false;
+    return ok;
 }
 
 /* curl --data-binary sends everything with the type of a form, which is not expected otherwise. */
@@ -374,7 +397,7 @@ bool ms_song_request_v2(const char *content_type, const char *query, const void 
                         struct ms_problem *problem) {
     begin(out);
     if (ms_http_is_media_type(content_type, "application/json"))
-        return take_document(body, size, out, problem);
+        return take_query(query, out, problem) && take_document(body, size, out, problem);
     const bool form = ms_http_is_media_type(content_type, "multipart/form-data");
     if (!form && !is_song_type(content_type))
         return ms_problem_set(

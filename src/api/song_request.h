@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "msaas/job.h"
+#include "msaas/upload.h"
 
 struct ms_problem { /* an error as clients see it: RFC 9457 for /apiv2, a reason elsewhere */
     int status;
@@ -25,8 +26,11 @@ struct ms_song_request {
     char input_name[256];
     const void *song; /* in the request's body */
     size_t song_bytes;
+    char upload[MS_UPLOAD_ID_BYTES]; /* whose song it is instead; "": the body's */
 };
 void ms_song_request_fini(struct ms_song_request *request);
+/* The song's name, from a file's: without folders, cut where it is too long. */
+void ms_song_request_name(struct ms_song_request *request, const char *name);
 
 /* /apiv1: JSON; its song is decoded in place. The caller calls ms_song_request_fini on *out, also
  * after false. */

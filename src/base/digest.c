@@ -18,6 +18,7 @@
 
 struct ms_sha256 {
     EVP_MD_CTX *context;
+    unsigned raw_size;
     bool failed;
 };
 
@@ -28,17 +29,27 @@ static void to_hex(const unsigned char *raw, size_t digits, char *hex) {
     hex[digits] = '\0';
 }
 
-int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err) {
+static int new_digest(const EVP_MD *kind, unsigned raw_size, struct ms_sha256 **out,
+                      struct ms_error *err) {
     struct ms_sha256 *digest = calloc(1, sizeof *digest);
     if (digest == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for a digest");
     digest->context = EVP_MD_CTX_new();
-    if (digest->context == NULL || EVP_DigestInit_ex(digest->context, EVP_sha256(), NULL) != 1) {
+    digest->raw_size = raw_size;
+    if (digest->context == NULL || EVP_DigestInit_ex(digest->context, kind, NULL) != 1) {
         ms_sha256_free(digest);
-        return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no SHA-256");
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no SHA-2");
     }
     *out = digest;
     return 0;
+}
+
+int ms_sha256_new(struct ms_sha256 **out, struct ms_error *err) {
+    return new_digest(EVP_sha256(), MS_SHA256_BYTES, out, err);
+}
+
+int ms_sha224_new(struct ms_sha256 **out, struct ms_error *err) {
+    return new_digest(EVP_sha224(), MS_SHA224_BYTES, out, err);
 }
 
 void ms_sha256_update(struct ms_sha256 *digest, const void *bytes, size_t size) {
@@ -51,7 +62,7 @@ void ms_sha256_hex(struct ms_sha256 *digest, char hex[MS_SHA256_HEX]) {
     hex[0] = '\0';
     unsigned char raw[EVP_MAX_MD_SIZE];
     if (digest->failed || EVP_DigestFinal_ex(digest->context, raw, &size) != 1 ||
-        size != MS_SHA256_BYTES)
+        size != digest->raw_size)
         return;
     to_hex(raw, 2 * (size_t)size, hex);
 }
@@ -113,6 +124,22 @@ int ms_sha224_of(const void *bytes, size_t size, char hex[MS_SHA224_HEX], struct
         raw_size != MS_SHA224_BYTES)
         return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no SHA-224");
     to_hex(raw, 2 * (size_t)raw_size, hex);
+    return 0;
+}
+
+int ms_checksum_of(const char *name, const void *bytes, size_t size,
+                   unsigned char raw[MS_CHECKSUM_BYTES], size_t *raw_size, struct ms_error *err) {
+    const EVP_MD *kind = strcmp(name, "sha1") == 0     ? EVP_sha1()
+                         : strcmp(name, "sha256") == 0 ? EVP_sha256()
+                                                       : NULL;
+    unsigned char all[EVP_MAX_MD_SIZE];
+    unsigned count = 0;
+    if (kind == NULL)
+        return ms_error_set(err, MS_EUSAGE, "checksums are sha1 or sha256, not \"%.20s\"", name);
+    if (EVP_Digest(bytes, size, all, &count, kind, NULL) != 1 || count > MS_CHECKSUM_BYTES)
+        return ms_error_set(err, MS_EINTERNAL, "OpenSSL has no %s", name);
+    memcpy(raw, all, count);
+    *raw_size = count;
     return 0;
 }
 

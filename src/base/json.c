@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "msaas/text.h"
 
@@ -404,6 +405,19 @@ void ms_json_put_bool(struct ms_json_writer *writer, const char *name, bool valu
 
 void ms_json_put_null(struct ms_json_writer *writer, const char *name) {
     put(writer, name, cJSON_CreateNull());
+}
+
+void ms_json_put_time(struct ms_json_writer *writer, const char *name, int64_t unix_ms) {
+    const time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    char date[64] = "", text[80];
+    if (unix_ms <= 0 || gmtime_r(&seconds, &tm) == NULL ||
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+        ms_json_put_null(writer, name);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s.%03dZ", date, (int)(unix_ms % 1000));
+    ms_json_put_string(writer, name, text);
 }
 
 void ms_json_put_json(struct ms_json_writer *writer, const char *name, const char *json) {

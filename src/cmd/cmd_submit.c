@@ -1,5 +1,5 @@
-/* `msaas submit`: a song -> POST /apiv2/jobs, streamed from its file -> the job's ID, or with
- * --wait its end. Main thread. */
+/* `msaas submit`: a song -> POST /apiv2/jobs, streamed from its file, if it is large as an upload
+ * of its own before -> the job's ID, or with --wait its end. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +13,10 @@
 #include "msaas/sys.h"
 #include "msaas/text.h"
 #include "msaas/url.h"
+#include "resume.h"
+
+#define STALL_S 120
+#define COPY_S 1800 /* in which the server makes one object of a large upload */
 
 static const char usage[] =
     "Sends songs to a server to be separated.\n"
@@ -28,6 +32,8 @@ static const char usage[] =
     "\n"
     "The same song with the same options is one job, however often it is sent and in\n"
     "whatever format. Ctrl-C ends the waiting only; \"msaas rm ID\" cancels the job.\n"
+    "A song of 8 MiB or more goes on where it broke off, also when the same command is\n"
+    "given again after it was ended.\n"
     "\n"
     "Exit code: 0 all done; 1 at least one song was refused, or, with --wait, not\n"
     "separated; 2 wrong usage; 130 interrupted.\n";
@@ -128,38 +134,83 @@ static int open_song(const char *path, int *fd, int64_t *bytes, struct ms_error 
     return 0;
 }
 
+/* The job's request, with the song as its body. */
+static int post_song(struct ms_client *client, const char *url, const char *path, int fd,
+                     int64_t bytes, struct ms_client_job *job, struct ms_error *err) {
+    struct upload upload = {.client = client, .fd = fd, .path = path, .total = bytes};
+    char header[100];
+    const char *const headers[] = {header, NULL};
+    (void)snprintf(header, sizeof header, "Content-Type: %s", content_type(path));
+    const struct ms_http_request request = {
+        .method = "POST",
+        .headers = headers,
+        .read = read_song,
+        .rewind = rewind_song,
+        .body_bytes = bytes,
+        .context = &upload,
+        .stall_timeout_s = STALL_S,
+    };
+    return ms_client_call(client, url, request, &job->document, err);
+}
+
+/* The job's request for a song that was sent before. */
+static int post_upload(struct ms_client *client, const char *url, const char *id,
+                       struct ms_client_job *job, struct ms_error *err) {
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    char body[100];
+    const int size = snprintf(body, sizeof body, "{\"source\": {\"upload\": \"%s\"}}", id);
+    const struct ms_http_request request = {
+        .method = "POST",
+        .headers = headers,
+        .body = body,
+        .body_bytes = size,
+        .stall_timeout_s = COPY_S,
+    };
+    return ms_client_call(client, url, request, &job->document, err);
+}
+
+/* A large song goes first, by itself, and may go on after it broke off. */
+static int post_large(struct ms_client *client, const char *url, const char *path, int fd,
+                      int64_t bytes, struct ms_client_job *job, struct ms_error *err) {
+    const char *slash = strrchr(path, '/');
+    struct ms_resume resume = {.client = client,
+                               .path = path,
+                               .fd = fd,
+                               .bytes = bytes,
+                               .name = slash != NULL ? slash + 1 : path};
+    int rc = ms_resume_send(&resume, err);
+    if (rc == 0) {
+        rc = post_upload(client, url, resume.upload, job, err);
+        if (rc == 0 || rc == MS_EINPUT || rc == MS_ETOOLARGE)
+            ms_resume_forget(&resume);
+    }
+    ms_resume_end(&resume);
+    if (rc == MS_EUNSUPPORTED) /* a server of an earlier release */
+        rc = post_song(client, url, path, fd, bytes, job, err);
+    return rc;
+}
+
 /* POSTs one song; *job is what the server made of it. */
 static int post(struct ms_client *client, const char *query, const char *path,
                 struct ms_client_job *job, struct ms_error *err) {
-    struct upload upload = {.client = client, .fd = -1, .path = path};
-    char header[100];
-    const char *const headers[] = {header, NULL};
     const char *slash = strrchr(path, '/');
     char *url = strdup(query);
+    int fd = -1;
+    int64_t bytes = 0;
     int rc = url != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a URL");
-    (void)snprintf(header, sizeof header, "Content-Type: %s", content_type(path));
     if (rc == 0 &&
         ms_is_utf8(slash != NULL ? slash + 1 : path)) /* the server refuses other names */
         rc = add(&url, "name", slash != NULL ? slash + 1 : path, err);
     if (rc == 0)
-        rc = open_song(path, &upload.fd, &upload.total, err);
-    if (rc == 0) {
-        const struct ms_http_request request = {
-            .method = "POST",
-            .headers = headers,
-            .read = read_song,
-            .rewind = rewind_song,
-            .body_bytes = upload.total,
-            .context = &upload,
-            .stall_timeout_s = 120,
-        };
-        rc = ms_client_call(client, url, request, &job->document, err);
-    }
+        rc = open_song(path, &fd, &bytes, err);
+    if (rc == 0)
+        rc = bytes < MS_RESUME_LEAST_BYTES ? post_song(client, url, path, fd, bytes, job, err)
+                                           : post_large(client, url, path, fd, bytes, job, err);
     if (rc == 0)
         rc = ms_client_read_job(client, job, err);
     ms_report_clear(&client->report);
-    if (upload.fd >= 0)
-        (void)close(upload.fd);
+    if (fd >= 0)
+        (void)close(fd);
     free(url);
     return rc;
 }

@@ -159,7 +159,7 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_OFFER] = {"models", 0, STRING, "A,B,...", "MSAAS_MODELS", NULL, 0, 0,
                          "Models on offer, the default first; by default --model and those in the "
                          "models' folder."},
-    [MS_OPTION_MAX_SONG_MB] = {"max-song-mb", 0, INT, "MB", "MSAAS_MAX_SONG_MB", "256", 1, 2000,
+    [MS_OPTION_MAX_SONG_MB] = {"max-song-mb", 0, INT, "MB", "MSAAS_MAX_SONG_MB", "256", 1, 8000,
                                "Refuse songs larger than this."},
     [MS_OPTION_MAX_SONG_MINUTES] = {"max-song-minutes", 0, REAL, "MIN", "MSAAS_MAX_SONG_MINUTES",
                                     "120", 0.01, 100000,
@@ -184,9 +184,12 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
         {"course-items", 0, CHOICE, "plain|json", "MSAAS_COURSE_ITEMS", "plain", 0, 0,
          "What Redis' list toWorker holds: ids, or JSON that the course's own workers read; then "
          "songs are stored as HASH and as HASH.mp3."},
+    [MS_OPTION_UPLOAD_KEEP] = {"upload-keep", 0, REAL, "HOURS", "MSAAS_UPLOAD_KEEP", "24", 0.0003,
+                               8760, "Remove uploads so long after they began."},
     [MS_OPTION_PRESIGN] =
         {"presign", 0, INT, "SECONDS", "MSAAS_PRESIGN", "0", 0, 604800,
-         "Redirect downloads of stems to the S3 server, by URLs valid for this long; 0: do not."},
+         "Redirect downloads of stems to the S3 server, by URLs valid for this long, and give such "
+         "URLs to clients that ask for one for their upload; 0: do not."},
     [MS_OPTION_LINGER] =
         {"linger", 0, REAL, "SECONDS", "MSAAS_LINGER", "0", 0, 600,
          "After SIGTERM, serve for this long with /readyz at 503, so that load balancers notice."},

@@ -72,6 +72,15 @@ void ms_answer_send_error(struct ms_connection *c, int status, const char *reaso
     ms_answer_send(c);
 }
 
+void ms_answer_continue(struct ms_connection *c) {
+    if (!c->exchange->head.expect_continue || c->in_bytes > 0)
+        return;
+    if (evbuffer_add(c->out, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 0)
+        ms_connection_close(c);
+    else
+        ms_answer_flush(c);
+}
+
 /* ---- answers that are not known yet ---- */
 
 static void run_look(void *user) {

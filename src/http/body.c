@@ -70,23 +70,30 @@ static void keep(struct ms_http_server *server, struct ms_body *body, const char
     (void)atomic_fetch_add(&server->inflight_bytes, (int64_t)size);
 }
 
-/* Takes bytes of the body; returns how many: fewer than `size` where the body ends. */
+/* How many bytes the file still takes, at most `size`. */
+static size_t room(const struct ms_body *body, size_t size) {
+    const int64_t left = body->piece_bytes - body->bytes;
+    return body->piece_bytes > 0 && left < (int64_t)size ? (size_t)left : size;
+}
+
+/* Takes bytes of the body; returns how many: fewer than `size` where the body or a piece of it
+ * ends. */
 static size_t feed(struct ms_http_server *server, struct ms_body *body, const char *bytes,
                    size_t size) {
     size_t at = 0;
-    while (at < size && !body->complete && body->status == 0) {
+    while (at < size && !body->complete && !body->full && body->status == 0) {
         const char *data = bytes + at;
+        const size_t most = room(body, size - at);
         size_t used, some;
         if (body->is_chunked) {
-            const int end =
-                ms_http_chunked_feed(&body->chunked, data, size - at, &used, &data, &some);
+            const int end = ms_http_chunked_feed(&body->chunked, data, most, &used, &data, &some);
             if (end < 0) {
                 refuse(body, 400, "the chunked body is malformed");
                 break;
             }
             body->complete = end > 0;
         } else {
-            used = some = (int64_t)(size - at) < body->left ? size - at : (size_t)body->left;
+            used = some = (int64_t)most < body->left ? most : (size_t)body->left;
             body->left -= (int64_t)some;
             body->complete = body->left == 0;
         }
@@ -96,6 +103,7 @@ static size_t feed(struct ms_http_server *server, struct ms_body *body, const ch
             refuse(body, 413, "the body is too large");
         else if (body->is_kept && some > 0)
             keep(server, body, data, some);
+        body->full = room(body, 1) == 0;
     }
     return at;
 }
@@ -111,7 +119,8 @@ static void feed_rest(struct ms_http_server *server, struct ms_body *body) {
     }
 }
 
-/* What was read behind the body is the beginning of the next request. */
+/* What was read behind the body is the beginning of the next request; behind a piece, of the next
+ * piece. */
 static void keep_rest(struct ms_body *body, const char *bytes, size_t size) {
     if (size == 0)
         return;
@@ -128,12 +137,14 @@ static void read_more(struct ms_exchange *e) {
     struct ms_http_server *server = e->server;
     struct ms_body *body = &e->body;
     char block[BLOCK_BYTES];
-    for (size_t turn = 0; turn < TURN_BYTES && !body->complete && body->status == 0;) {
+    for (size_t turn = 0;
+         turn < TURN_BYTES && !body->complete && !body->full && body->status == 0;) {
         size_t most = sizeof block;
         if (body->is_chunked && most > server->options.max_header_bytes)
             most = server->options.max_header_bytes; /* for what follows the body */
         else if (!body->is_chunked && (int64_t)most > body->left)
             most = (size_t)body->left;
+        most = room(body, most);
         body->crowded = body->is_kept && atomic_load(&server->inflight_bytes) + (int64_t)most >
                                              server->options.max_inflight_bytes;
         if (body->crowded)
@@ -149,22 +160,38 @@ static void read_more(struct ms_exchange *e) {
         }
         turn += (size_t)got;
         const size_t used = feed(server, body, block, (size_t)got);
-        if (body->complete)
+        if (used < (size_t)got && body->status == 0)
             keep_rest(body, block + used, (size_t)got - used);
     }
 }
 
 /* A page may end with the body: the file gets one byte more, which is 0. It is written, because to
  * touch a page that a full disk has no room for would end the process. */
-static void map_file(struct ms_body *body, const char *scratch) {
+bool ms_body_map(struct ms_http_server *server, struct ms_body *body) {
     const size_t size = (size_t)body->bytes + 1;
     void *map = MAP_FAILED;
     if (ms_http_file_write(body->fd, "", 1))
         map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, body->fd, 0);
     if (map == MAP_FAILED)
-        refuse_for_disk(body, scratch);
+        refuse_for_disk(body, server->options.scratch_dir);
     else
         body->map = map;
+    return map != MAP_FAILED;
+}
+
+static void unmap(struct ms_body *body) {
+    if (body->map != NULL)
+        (void)munmap(body->map, (size_t)body->bytes + 1);
+    body->map = NULL;
+}
+
+void ms_body_empty(struct ms_http_server *server, struct ms_body *body) {
+    unmap(body);
+    if (body->fd >= 0 && (ftruncate(body->fd, 0) != 0 || lseek(body->fd, 0, SEEK_SET) != 0))
+        refuse_for_disk(body, server->options.scratch_dir);
+    ms_body_forget(server, body);
+    body->bytes = 0;
+    body->full = false;
 }
 
 void ms_body_take(void *user) {
@@ -173,8 +200,8 @@ void ms_body_take(void *user) {
     if (body->rest_bytes > 0)
         feed_rest(e->server, body);
     read_more(e);
-    if (body->complete && body->status == 0 && body->fd >= 0)
-        map_file(body, e->server->options.scratch_dir);
+    if (body->complete && body->status == 0 && body->fd >= 0 && body->piece_bytes == 0)
+        (void)ms_body_map(e->server, body);
     ms_server_give_back(e);
 }
 
@@ -184,8 +211,7 @@ void ms_body_forget(struct ms_http_server *server, struct ms_body *body) {
 }
 
 void ms_body_free(struct ms_http_server *server, struct ms_body *body) {
-    if (body->map != NULL)
-        (void)munmap(body->map, (size_t)body->bytes + 1);
+    unmap(body);
     if (body->fd >= 0)
         (void)close(body->fd);
     ms_body_forget(server, body);

@@ -15,7 +15,7 @@ struct ms_http_server;
 struct ms_body {
     int fd;                       /* -1: no byte was kept yet */
     int64_t bytes, counted_bytes; /* in the file; in the server's inflight_bytes */
-    void *map;                    /* all of it, and a NUL; NULL as long as it is not complete */
+    void *map;                    /* all of it, and a NUL; NULL as long as nobody looks at it */
 
     /* What is still to come. */
     bool is_chunked;
@@ -27,7 +27,10 @@ struct ms_body {
     bool complete; /* all has come */
     bool gone;     /* the client will not send the rest */
     bool crowded;  /* max_inflight_bytes are reached */
-    int status;    /* not 0: the body is refused with it */
+    /* > 0: the body is given away in pieces of so many bytes. full: one has come */
+    int64_t piece_bytes;
+    bool full;
+    int status; /* not 0: the body is refused with it */
     const char *reason;
     /* What was read from the socket and not taken yet: at first the body's beginning, at the end
      * what follows it. It goes back and forth between connection and exchange. */
@@ -44,6 +47,11 @@ bool ms_http_file_write(int fd, const char *bytes, size_t size);
 /* On the disk's pool: moves what has come, without waiting for more, from the exchange's socket
  * into the file. Takes a limited amount at once, so that other connections get their turn. */
 void ms_body_take(void *user);
+/* Makes the file visible in body->map. False: the disk is full, and the body is refused for that.
+ * */
+bool ms_body_map(struct ms_http_server *server, struct ms_body *body);
+/* The piece in the file is taken: the next one may come. */
+void ms_body_empty(struct ms_http_server *server, struct ms_body *body);
 /* The file does not count any more, because it is about to be closed. */
 void ms_body_forget(struct ms_http_server *server, struct ms_body *body);
 /* Closes the file. May block for as long as the disk needs to free it. */

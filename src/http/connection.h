@@ -119,6 +119,8 @@ void ms_answer_send(struct ms_connection *c);
 /* Sends an error of the server itself. close_after: because the request may be incomplete. */
 void ms_answer_send_error(struct ms_connection *c, int status, const char *reason,
                           bool close_after);
+/* Tells a client that waits for it to send the body. May close the connection. */
+void ms_answer_continue(struct ms_connection *c);
 /* Writes what is in `out`, as much as the client takes. */
 void ms_answer_flush(struct ms_connection *c);
 void ms_answer_check_pace(struct ms_connection *c);
@@ -126,6 +128,15 @@ void ms_answer_on_writable(int fd, short what, void *user);
 void ms_answer_on_again(int fd, short what, void *user);
 /* Continues with an exchange that came back from a pool. Its connection may be closed already. */
 void ms_answer_returned(struct ms_exchange *exchange);
+
+/* intake.c */
+/* Has the handler of a route that takes its body in pieces called with the head. */
+void ms_intake_begin(struct ms_connection *c);
+/* A piece of the body has come, or its end. */
+void ms_intake_give(struct ms_connection *c);
+/* Continues with an exchange whose head or piece was taken. Its connection may be closed already.
+ */
+void ms_intake_returned(struct ms_exchange *exchange);
 
 /* request.c */
 /* Continues with a request that came back from a pool before its handler ran: admitted or not, or

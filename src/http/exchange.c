@@ -64,7 +64,25 @@ static void free_exchange(struct ms_exchange *exchange) {
     free(exchange);
 }
 
+/* Once for the last bytes: whatever breaks a body off, nothing that has come is lost. */
+void ms_exchange_take(struct ms_exchange *e, enum ms_http_part part) {
+    struct ms_body *body = &e->body;
+    const bool mapped = body->bytes > 0 && ms_body_map(e->server, body);
+    if (body->status != 0 && part != MS_HTTP_BROKEN)
+        return;
+    e->intake.take(e->intake.context, &e->call, mapped ? body->map : "",
+                   mapped ? (size_t)body->bytes : 0, part);
+    if (part != MS_HTTP_MORE)
+        e->intake.take = NULL;
+    ms_body_empty(e->server, body);
+}
+
 static void end_stream_and_body(struct ms_exchange *e) {
+    if (e->intake.take != NULL)
+        ms_exchange_take(e, MS_HTTP_BROKEN);
+    if (e->intake.close != NULL)
+        e->intake.close(e->intake.context);
+    e->intake.close = NULL;
     if (e->stream.close != NULL)
         e->stream.close(e->stream.context);
     e->stream.close = NULL;
@@ -86,7 +104,8 @@ void ms_exchange_release(struct ms_exchange *e) {
         atomic_store(&e->abandoned, true);
         return; /* later, when it comes back */
     }
-    if (e->stream.close != NULL || e->later.close != NULL || e->body.fd >= 0) {
+    if (e->stream.close != NULL || e->later.close != NULL || e->intake.close != NULL ||
+        e->body.fd >= 0) {
         e->task = MS_TASK_CLOSE;
         if (ms_server_post(e, run_close))
             return;
@@ -97,6 +116,10 @@ void ms_exchange_release(struct ms_exchange *e) {
 
 bool ms_exchange_has_socket(const struct ms_exchange *e) {
     return e->task == MS_TASK_BODY || e->task == MS_TASK_PASS;
+}
+
+bool ms_exchange_brings_body(const struct ms_exchange *e) {
+    return e->head.chunked || e->head.content_length > 0;
 }
 
 bool ms_exchange_is_stream(const struct ms_exchange *e) {
@@ -171,6 +194,10 @@ int ms_http_query(const struct ms_http_call *call, const char *name, char **out)
     }
     free(text);
     return 0;
+}
+
+void ms_http_take_body(const struct ms_http_call *call, const struct ms_http_intake *intake) {
+    call->exchange->intake = *intake;
 }
 
 /* ---- the answer, on the handler's thread ---- */

@@ -26,6 +26,7 @@ enum ms_exchange_task {
     MS_TASK_ADMIT,
     MS_TASK_BODY, /* takes what has come of the body */
     MS_TASK_HANDLE,
+    MS_TASK_TAKE, /* hands the head, or a piece of the body, to whoever takes the body */
     MS_TASK_READ,
     MS_TASK_PASS,
     MS_TASK_CLOSE,
@@ -78,6 +79,8 @@ struct ms_exchange {
     enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
     /* the Origin of a page of another origin that may ask; NULL: none does */
     const char *foreign;
+    /* .take set: the body is taken in pieces; .close set: it is still to be called */
+    struct ms_http_intake intake;
 
     /* The answer. */
     int status;               /* 0: none yet */
@@ -108,6 +111,10 @@ struct ms_exchange *ms_exchange_new(struct ms_http_server *server, const uint8_t
 void ms_exchange_release(struct ms_exchange *exchange);
 /* Whether a pool has the connection's socket now. */
 bool ms_exchange_has_socket(const struct ms_exchange *exchange);
+/* Whether there is a body to be read. */
+bool ms_exchange_brings_body(const struct ms_exchange *exchange);
+/* On the pool: gives what has come of the body to its taker. */
+void ms_exchange_take(struct ms_exchange *exchange, enum ms_http_part part);
 /* Whether the answer is a stream. */
 bool ms_exchange_is_stream(const struct ms_exchange *exchange);
 /* Calls options.done, once for each exchange. */

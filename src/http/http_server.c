@@ -1,8 +1,8 @@
 /* The HTTP server as a whole: starts its parts, continues what comes back from the pools, drains.
  * The loop is the thread that calls ms_http_server_run. Handlers run on the pools; those that never
  * block may run on the loop. The files call each other in one direction only: http_server -> accept
- * -> request -> answer -> connection -> exchange -> server, clients; request -> parse, router,
- * forwarded, origin. */
+ * -> request -> intake -> answer -> connection -> exchange -> server, clients; request -> parse,
+ * router, forwarded, origin. */
 #include "connection.h"
 
 #include <errno.h>
@@ -34,6 +34,8 @@ static void take_finished(struct ms_http_server *server) {
         next = e->next;
         if (e->task == MS_TASK_BODY || e->task == MS_TASK_ADMIT)
             ms_request_returned(e);
+        else if (e->task == MS_TASK_TAKE)
+            ms_intake_returned(e);
         else
             ms_answer_returned(e);
     }

@@ -29,10 +29,6 @@
 
 /* ---- requests ---- */
 
-static bool has_body_of(const struct ms_exchange *e) {
-    return e->head.chunked || e->head.content_length > 0;
-}
-
 static const char *const too_many_wait = "too many requests are waiting; try again later";
 
 static void run_handle(void *user) {
@@ -125,6 +121,8 @@ static void body_returned(struct ms_connection *c) {
         ms_answer_send_error(c, e->body.status, e->body.reason, true);
     } else if (e->body.gone) {
         ms_connection_close(c);
+    } else if (e->intake.take != NULL && (e->body.complete || e->body.full)) {
+        ms_intake_give(c);
     } else if (e->body.complete) {
         dispatch(c);
     } else {
@@ -140,15 +138,19 @@ static void begin_body(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
     const int64_t length = e->head.content_length;
-    const bool has_body = has_body_of(e);
+    const bool has_body = ms_exchange_brings_body(e);
+    if (server->exchange_count > 2 * server->options.max_connections) {
+        ms_answer_send_error(c, 503, too_busy, has_body);
+        return;
+    }
+    if (e->route->max_body_bytes == MS_HTTP_IN_PIECES) {
+        ms_intake_begin(c);
+        return;
+    }
     e->body.is_kept = e->route->max_body_bytes > 0;
     e->body.most = e->body.is_kept ? e->route->max_body_bytes : DROP_BYTES;
     if (length > e->body.most || length > server->options.max_inflight_bytes) {
         ms_answer_send_error(c, 413, too_large, true);
-        return;
-    }
-    if (server->exchange_count > 2 * server->options.max_connections) {
-        ms_answer_send_error(c, 503, too_busy, has_body);
         return;
     }
     if (!has_body) {
@@ -162,15 +164,9 @@ static void begin_body(struct ms_connection *c) {
     c->body_seen_s = ms_monotonic_s();
     c->body_rate = HUGE_VAL;
     ms_connection_pace(c, c->received_bytes);
-    if (e->head.expect_continue && c->in_bytes == 0) {
-        if (evbuffer_add(c->out, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 0) {
-            ms_connection_close(c);
-            return;
-        }
-        ms_answer_flush(c);
-        if (c->fd < 0)
-            return;
-    }
+    ms_answer_continue(c);
+    if (c->fd < 0)
+        return;
     if (c->in_bytes > 0)
         take_body(c);
     else
@@ -184,7 +180,7 @@ static void admitted(struct ms_connection *c, enum ms_http_verdict verdict) {
         begin_body(c);
         return;
     }
-    if (has_body_of(c->exchange)) {
+    if (ms_exchange_brings_body(c->exchange)) {
         c->keep_alive = false;
         c->linger = true;
     }
@@ -211,7 +207,7 @@ static void find_route(struct ms_connection *c) {
     const struct ms_http_server_options *options = &c->server->options;
     char allow[128];
     int status;
-    if (!has_body_of(e) && ms_cors_preflight(e)) {
+    if (!ms_exchange_brings_body(e) && ms_cors_preflight(e)) {
         ms_answer_send(c);
         return;
     }
@@ -223,7 +219,7 @@ static void find_route(struct ms_connection *c) {
         ms_answer_send_error(c, status,
                              status == 404 ? "nothing is served at this path"
                                            : "this method is not allowed here",
-                             has_body_of(e));
+                             ms_exchange_brings_body(e));
         return;
     }
     if (e->path != NULL)
@@ -241,7 +237,7 @@ static void find_route(struct ms_connection *c) {
     e->task = MS_TASK_ADMIT;
     if (!ms_server_post(e, run_admit)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, too_many_wait, has_body_of(e));
+        ms_answer_send_error(c, 503, too_many_wait, ms_exchange_brings_body(e));
     }
 }
 
@@ -296,7 +292,7 @@ static bool admit(struct ms_connection *c) {
     struct ms_exchange *e = c->exchange;
     struct ms_http_server *server = c->server;
     const bool proxied = ms_networks_hold(server->options.trusted_proxies, c->ip);
-    const bool has_body = has_body_of(e);
+    const bool has_body = ms_exchange_brings_body(e);
     const struct ms_origin_rules rules = {server->loopback, server->options.allowed_hosts,
                                           server->options.cors_origins};
     const char *reason = NULL;

@@ -18,7 +18,8 @@ void ms_server_wake(struct ms_http_server *server) {
 bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange)) {
     struct ms_http_server *server = exchange->server;
     struct ms_tasks *pool = server->pool;
-    if (exchange->task == MS_TASK_BODY || exchange->task == MS_TASK_CLOSE)
+    const bool takes = exchange->intake.take != NULL; /* its end may block like any piece */
+    if (exchange->task == MS_TASK_BODY || (exchange->task == MS_TASK_CLOSE && !takes))
         pool = server->disk_pool;
     else if (exchange->task != MS_TASK_ADMIT && exchange->route->where == MS_HTTP_SLOW)
         pool = server->slow_pool;

@@ -96,12 +96,8 @@ static void canonical_options(const struct ms_job_options *options, char text[CA
                        ms_precision_name(options->precision));
 }
 
-static int make_id(const void *song, size_t song_bytes, const struct ms_job_options *options,
+static int make_id(const char *digest, const struct ms_job_options *options,
                    const char *default_model, char id[MS_JOB_ID_HEX], struct ms_error *err) {
-    char digest[MS_SHA224_HEX];
-    int rc = ms_sha224_of(song, song_bytes, digest, err);
-    if (rc != 0)
-        return rc;
     struct ms_job_options standard;
     ms_job_options_default(default_model, &standard);
     char usual[CANONICAL_MAX];
@@ -161,6 +157,17 @@ bool ms_job_id_has_mark(const char *id, const char *mark) {
 int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
                 const struct ms_job_options *options, const char *default_model,
                 struct ms_error *err) {
+    char digest[MS_SHA224_HEX];
+    memset(job, 0, sizeof *job);
+    const int rc = ms_sha224_of(song, song_bytes, digest, err);
+    return rc != 0 ? rc
+                   : ms_job_init_of_digest(job, digest, (int64_t)song_bytes, options, default_model,
+                                           err);
+}
+
+int ms_job_init_of_digest(struct ms_job *job, const char sha224[MS_JOB_ID_HEX], int64_t song_bytes,
+                          const struct ms_job_options *options, const char *default_model,
+                          struct ms_error *err) {
     memset(job, 0, sizeof *job);
     int rc = ms_job_options_check(options, err);
     if (rc != 0)
@@ -169,11 +176,11 @@ int ms_job_init(struct ms_job *job, const void *song, size_t song_bytes,
     if (job->options.model[0] == '\0')
         (void)snprintf(job->options.model, sizeof job->options.model, "%s", default_model);
     job->state = MS_JOB_QUEUED;
-    job->input_bytes = (int64_t)song_bytes;
+    job->input_bytes = song_bytes;
     job->eta_seconds = -1;
     job->position = -1;
     job->created_ms = ms_unix_ms();
-    return make_id(song, song_bytes, &job->options, default_model, job->id, err);
+    return make_id(sha224, &job->options, default_model, job->id, err);
 }
 
 /* ---- cost ---- */

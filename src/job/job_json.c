@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/job.h"
 #include "msaas/json.h"
@@ -145,20 +144,6 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     return finish(w, out, err);
 }
 
-/* ISO 8601, UTC, milliseconds. */
-static void put_time(struct ms_json_writer *w, const char *name, int64_t unix_ms) {
-    const time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm tm;
-    char date[64] = "", text[80];
-    if (unix_ms <= 0 || gmtime_r(&seconds, &tm) == NULL ||
-        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
-        ms_json_put_null(w, name);
-        return;
-    }
-    (void)snprintf(text, sizeof text, "%s.%03dZ", date, (int)(unix_ms % 1000));
-    ms_json_put_string(w, name, text);
-}
-
 int ms_job_to_public_json(const struct ms_job *job, bool with_owner, char **out,
                           struct ms_error *err) {
     struct ms_json_writer *w = ms_json_writer_new();
@@ -179,9 +164,9 @@ int ms_job_to_public_json(const struct ms_job *job, bool with_owner, char **out,
            job->eta_seconds);
     ms_json_put_int(w, "attempts", job->attempts);
     put_if(w, "cost", job->audio_seconds > 0, ms_job_cost(job));
-    put_time(w, "created_at", job->created_ms);
-    put_time(w, "started_at", job->started_ms);
-    put_time(w, "finished_at", job->finished_ms);
+    ms_json_put_time(w, "created_at", job->created_ms);
+    ms_json_put_time(w, "started_at", job->started_ms);
+    ms_json_put_time(w, "finished_at", job->finished_ms);
     ms_json_begin_object(w, "input");
     ms_json_put_string(w, "name", or_null(job->input_name));
     ms_json_put_int(w, "bytes", job->input_bytes);

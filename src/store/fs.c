@@ -18,12 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fs.h"
 #include "msaas/sys.h"
-#include "store_ops.h"
 
 #define BLOCK_BYTES (1 << 17)
 #define TEMPORARY ".tmp"
 #define TEMPORARY_MAX 33 /* of a name in it */
+#define PLACE_ATTEMPTS 10
 #define SHA256_ATTRIBUTE "user.msaas.sha256"
 #define TYPE_ATTRIBUTE "user.mime_type"
 
@@ -92,9 +93,8 @@ static void describe(int fd, const struct stat *status, struct ms_object_info *i
                  (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec);
 }
 
-static int fs_file(struct ms_store *store, const char *bucket, const char *key, int *fd,
-                   struct ms_object_info *info, struct ms_error *err) {
-    const struct fs *fs = (const struct fs *)store;
+static int open_object(const struct fs *fs, const char *bucket, const char *key, int *fd,
+                       struct ms_object_info *info, struct ms_error *err) {
     const char *name;
     const int folder = open_folder(fs, bucket, key, false, &name);
     *fd = -1;
@@ -167,6 +167,42 @@ static int copy(const struct fs *fs, const struct ms_store_source *source, int f
     return rc;
 }
 
+/* Gives a temporary file its name. Where that must be new, it is made by link(), which replaces
+ * nothing. False: errno says why. */
+static bool name_it(const struct fs *fs, char temporary[TEMPORARY_MAX], int folder,
+                    const char *name, bool exclusive) {
+    if (exclusive)
+        return linkat(fs->temporary, temporary, folder, name, 0) == 0;
+    if (renameat(fs->temporary, temporary, folder, name) != 0)
+        return false;
+    temporary[0] = '\0';
+    return true;
+}
+
+/* Opens the folder of a new object and gives the temporary file its name in it. Somebody may remove
+ * the folder meanwhile, because it was empty. */
+static int place(const struct fs *fs, const char *bucket, const char *key,
+                 char temporary[TEMPORARY_MAX], bool exclusive, struct ms_error *err) {
+    for (int attempt = 1;; attempt++) {
+        const char *name;
+        const int folder = open_folder(fs, bucket, key, true, &name);
+        if (folder < 0 && errno == ENOENT && attempt >= PLACE_ATTEMPTS)
+            return ms_error_set(err, MS_ENOTFOUND, "there is no bucket %s", bucket);
+        const bool placed =
+            folder >= 0 && name_it(fs, temporary, folder, name, exclusive) && fsync(folder) == 0;
+        const int error = errno;
+        if (folder >= 0)
+            (void)close(folder);
+        errno = error;
+        if (placed)
+            return 0;
+        if (error == EEXIST && exclusive)
+            return ms_error_set(err, MS_ECONFLICT, "there is an object %s/%s already", bucket, key);
+        if (error != ENOENT || attempt >= PLACE_ATTEMPTS)
+            return disk_error(fs, bucket, key, err);
+    }
+}
+
 /* False: the disk failed. True also where the file system has no attributes. */
 static bool set_attribute(int fd, const char *name, const char *value) {
     return value[0] == '\0' || fsetxattr(fd, name, value, strlen(value), 0) == 0 ||
@@ -181,46 +217,33 @@ static int fs_put(struct ms_store *store, const char *bucket, const char *key,
     const int fd = open_temporary(fs, temporary, err);
     if (fd < 0)
         return fd;
-    const char *name;
-    const int folder = open_folder(fs, bucket, key, true, &name);
-    int rc;
-    if (folder < 0) {
-        rc = errno == ENOENT ? ms_error_set(err, MS_ENOTFOUND, "there is no bucket %s", bucket)
-                             : disk_error(fs, bucket, key, err);
-        goto out;
-    }
     char hex[MS_SHA256_HEX];
-    rc = copy(fs, source, fd, hex, err);
-    if (rc != 0)
-        goto out;
+    int rc = copy(fs, source, fd, hex, err);
     struct stat status;
-    if (!set_attribute(fd, SHA256_ATTRIBUTE, hex) ||
-        !set_attribute(fd, TYPE_ATTRIBUTE, source->content_type) || fsync(fd) != 0 ||
-        fstat(fd, &status) != 0 || renameat(fs->temporary, temporary, folder, name) != 0) {
+    if (rc == 0 && (!set_attribute(fd, SHA256_ATTRIBUTE, hex) ||
+                    !set_attribute(fd, TYPE_ATTRIBUTE, source->content_type) || fsync(fd) != 0 ||
+                    fstat(fd, &status) != 0))
         rc = disk_error(fs, bucket, key, err);
-        goto out;
-    }
-    temporary[0] = '\0'; /* it has its final name */
-    describe(fd, &status, info);
-    if (fsync(folder) != 0)
-        rc = disk_error(fs, bucket, key, err);
-out:
+    if (rc == 0)
+        rc = place(fs, bucket, key, temporary, source->exclusive, err);
+    if (rc == 0)
+        describe(fd, &status, info);
     if (temporary[0] != '\0')
         (void)unlinkat(fs->temporary, temporary, 0);
     (void)close(fd);
-    if (folder >= 0)
-        (void)close(folder);
     return rc;
 }
 
 /* ---- the other operations ---- */
 
 static int fs_head(struct ms_store *store, const char *bucket, const char *key,
-                   struct ms_object_info *info, struct ms_error *err) {
-    int fd;
-    const int rc = fs_file(store, bucket, key, &fd, info, err);
-    if (rc == 0)
-        (void)close(fd);
+                   struct ms_object_info *info, int *fd, struct ms_error *err) {
+    int opened;
+    const int rc = open_object((struct fs *)store, bucket, key, &opened, info, err);
+    if (fd != NULL)
+        *fd = opened;
+    else if (rc == 0)
+        (void)close(opened);
     return rc;
 }
 
@@ -229,7 +252,7 @@ static int fs_get(struct ms_store *store, const char *bucket, const char *key, i
     struct fs *fs = (struct fs *)store;
     char *block = NULL;
     int fd;
-    int rc = fs_file(store, bucket, key, &fd, sink->info, err);
+    int rc = open_object(fs, bucket, key, &fd, sink->info, err);
     if (rc != 0)
         return rc;
     rc = ms_store_range(sink->info->bytes, first, &last, err);
@@ -276,6 +299,22 @@ out:
     return rc;
 }
 
+/* Those that held the object and are empty now, but never the bucket. */
+static void remove_folders(const struct fs *fs, const char *bucket, const char *key) {
+    char path[MS_STORE_KEY_BYTES];
+    (void)snprintf(path, sizeof path, "%s", key);
+    for (char *slash; (slash = strrchr(path, '/')) != NULL;) {
+        *slash = '\0';
+        const char *name;
+        const int folder = open_folder(fs, bucket, path, false, &name);
+        const bool removed = folder >= 0 && unlinkat(folder, name, AT_REMOVEDIR) == 0;
+        if (folder >= 0)
+            (void)close(folder);
+        if (!removed)
+            return;
+    }
+}
+
 static int fs_remove(struct ms_store *store, const char *bucket, const char *key,
                      struct ms_error *err) {
     struct fs *fs = (struct fs *)store;
@@ -291,39 +330,25 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
         rc = disk_error(fs, bucket, key, err);
     }
     (void)close(folder);
+    remove_folders(fs, bucket, key);
     return rc;
 }
 
-static int fs_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
-                         struct ms_error *err) {
-    struct fs *fs = (struct fs *)store;
+/* ---- lists ---- */
+
+static int fs_list(struct ms_store *store, const char *bucket, const char *prefix,
+                   const char *after, int max, struct ms_object_entry *entries, int *count,
+                   struct ms_error *err) {
+    const struct fs *fs = (struct fs *)store;
+    const struct ms_fs_list list = {prefix, after, max, entries, count};
+    char path[MS_STORE_KEY_BYTES + 1];
     const char *name;
-    const int folder = open_folder(fs, bucket, prefix, false, &name);
+    (void)snprintf(path, sizeof path, "%s*", prefix); /* a name in the folder that it leads to */
+    const int folder = open_folder(fs, bucket, path, false, &name);
     if (folder < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : disk_error(fs, bucket, prefix, err);
-    DIR *entries = fdopendir(folder);
-    int rc = 0;
-    if (entries == NULL) {
-        rc = disk_error(fs, bucket, prefix, err);
-        (void)close(folder);
-        return rc;
-    }
-    bool removed = false;
-    const struct dirent *entry;
-    while (rc == 0 && (entry = readdir(entries)) != NULL) { // NOLINT(concurrency-mt-unsafe)
-        if (strncmp(entry->d_name, name, strlen(name)) != 0)
-            continue;
-        if (ms_store_canceled(store))
-            rc = ms_error_set(err, MS_ECANCELED, "canceled");
-        else if (unlinkat(folder, entry->d_name, 0) == 0)
-            removed = true;
-        else if (errno != ENOENT && errno != EISDIR)
-            rc = disk_error(fs, bucket, entry->d_name, err);
-    }
-    if (removed && fsync(folder) != 0 && rc == 0)
-        rc = disk_error(fs, bucket, prefix, err);
-    (void)closedir(entries);
-    return rc;
+    path[name - path] = '\0';
+    return ms_fs_list_folder(&list, folder, path, err);
 }
 
 static int fs_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
@@ -381,9 +406,8 @@ int ms_store_fs_open(const struct ms_store_options *options, struct ms_store **o
         .put = fs_put,
         .head = fs_head,
         .get = fs_get,
-        .file = fs_file,
         .remove = fs_remove,
-        .remove_all = fs_remove_all,
+        .list = fs_list,
         .sweep = fs_sweep,
     };
     const char *path = ms_store_folder(options->url);

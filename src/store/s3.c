@@ -1,5 +1,5 @@
-/* The store on S3 and compatible servers. s3_get.c reads objects, s3_put.c stores them; the rest is
- * here. Owns the HTTP client and a copy of the settings; runs on the caller's thread. */
+/* The store on S3 and compatible servers. s3.h tells what the other files do; the rest is here.
+ * Owns the HTTP client and a copy of the settings; runs on the caller's thread. */
 #include "s3.h"
 
 #include <stdio.h>
@@ -20,8 +20,15 @@ static int s3_ping(struct ms_store *store, struct ms_error *err) {
     return ms_s3_status(&call, err);
 }
 
-static int s3_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
-                      char **url, struct ms_error *err) {
+static int s3_remove(struct ms_store *store, const char *bucket, const char *key,
+                     struct ms_error *err) {
+    struct ms_s3_call call = {.method = "DELETE", .bucket = bucket, .key = key};
+    const int rc = ms_s3_do((struct ms_s3 *)store, &call, err);
+    return rc == MS_ENOTFOUND ? 0 : rc;
+}
+
+static int s3_presign(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
+                      int seconds, char **url, struct ms_error *err) {
     const struct ms_s3 *s3 = (const struct ms_s3 *)store;
     char *host = NULL, *path = NULL;
     int rc = ms_s3_address(s3, bucket, key, &host, &path, err);
@@ -29,8 +36,11 @@ static int s3_presign(struct ms_store *store, const char *bucket, const char *ke
         return rc;
     char date[17];
     ms_s3_date(date);
-    char *query = NULL;
-    rc = ms_sigv4_presign(&(struct ms_sigv4_request){.method = "GET",
+    char *query = NULL, length[40];
+    const char *const of_put[] = {length, "if-none-match: *", NULL};
+    (void)snprintf(length, sizeof length, "content-length: %lld", (long long)bytes);
+    rc = ms_sigv4_presign(&(struct ms_sigv4_request){.method = bytes >= 0 ? "PUT" : "GET",
+                                                     .headers = bytes >= 0 ? of_put : NULL,
                                                      .host = host,
                                                      .path = path,
                                                      .query = "",
@@ -150,8 +160,8 @@ int ms_store_s3_open(const struct ms_store_options *options, struct ms_store **o
         .put = ms_s3_put,
         .head = ms_s3_head,
         .get = ms_s3_get,
-        .remove = ms_s3_remove,
-        .remove_all = ms_s3_remove_all,
+        .remove = s3_remove,
+        .list = ms_s3_list,
         .sweep = ms_s3_sweep,
         .presign = s3_presign,
     };

@@ -1,5 +1,6 @@
 /* What the files of the S3 backend share. s3_call.c sends one signed request, s3_get.c reads
- * objects, s3_put.c stores them, s3_remove.c removes them, s3.c does the rest. */
+ * objects, s3_put.c stores them, s3_list.c lists them, s3_sweep.c removes what a killed s3_put.c
+ * left, s3.c does the rest. */
 #ifndef MSAAS_STORE_S3_H
 #define MSAAS_STORE_S3_H
 
@@ -76,18 +77,27 @@ MS_MUST_CHECK int ms_s3_status(const struct ms_s3_call *call, struct ms_error *e
 MS_MUST_CHECK int ms_s3_address(const struct ms_s3 *s3, const char *bucket, const char *key,
                                 char **host, char **path, struct ms_error *err);
 void ms_s3_date(char date[17]); /* now: "20130524T000000Z" */
+/* What a reply's write() collects: room for the largest page of a list; what does not fit comes
+ * with the next page. */
+#define MS_S3_PAGE_BYTES ((size_t)512 << 10)
+struct ms_s3_page {
+    char *xml; /* MS_S3_PAGE_BYTES */
+    size_t size;
+};
+int ms_s3_page_take(void *page, const void *bytes, size_t size, struct ms_error *err);
+/* "2013-05-24T00:00:00.000Z", as S3's XML has it, in milliseconds; 0: it is no time. */
+int64_t ms_s3_time_ms(const char *text);
 /* Copies the text of the first element of that name. False: there is none, or it does not fit. */
 bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity);
 
 MS_MUST_CHECK int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
-                             struct ms_object_info *info, struct ms_error *err);
+                             struct ms_object_info *info, int *fd, struct ms_error *err);
 MS_MUST_CHECK int ms_s3_get(struct ms_store *store, const char *bucket, const char *key,
                             int64_t first, int64_t last, const struct ms_store_sink *sink,
                             struct ms_error *err);
-MS_MUST_CHECK int ms_s3_remove(struct ms_store *store, const char *bucket, const char *key,
-                               struct ms_error *err);
-MS_MUST_CHECK int ms_s3_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
-                                   struct ms_error *err);
+MS_MUST_CHECK int ms_s3_list(struct ms_store *store, const char *bucket, const char *prefix,
+                             const char *after, int max, struct ms_object_entry *entries,
+                             int *count, struct ms_error *err);
 MS_MUST_CHECK int ms_s3_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                               struct ms_error *err);
 MS_MUST_CHECK int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,

@@ -81,6 +81,23 @@ bool ms_s3_xml(const char *xml, const char *element, char *out, size_t capacity)
     return size > 0;
 }
 
+int ms_s3_page_take(void *context, const void *bytes, size_t size, struct ms_error *err) {
+    struct ms_s3_page *page = context;
+    const size_t room = MS_S3_PAGE_BYTES - 1 - page->size;
+    const size_t some = size < room ? size : room;
+    (void)err;
+    memcpy(page->xml + page->size, bytes, some);
+    page->size += some;
+    page->xml[page->size] = '\0';
+    return 0;
+}
+
+int64_t ms_s3_time_ms(const char *text) {
+    struct tm utc = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
+    return rest != NULL ? (int64_t)timegm(&utc) * 1000 : 0;
+}
+
 /* ---- what the HTTP client calls ---- */
 
 static int give_body(void *context, void *buffer, size_t capacity, size_t *size,

@@ -59,7 +59,9 @@ static int see_info(void *context, const struct ms_http_response *response, stru
 }
 
 int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
-               struct ms_object_info *info, struct ms_error *err) {
+               struct ms_object_info *info, int *fd, struct ms_error *err) {
+    if (fd != NULL)
+        return ms_error_set(err, MS_EUNSUPPORTED, "the objects of S3 are no local files");
     struct ms_s3_call call = {
         .method = "HEAD", .bucket = bucket, .key = key, .head = see_info, .context = info};
     return ms_s3_do((struct ms_s3 *)store, &call, err);
@@ -145,7 +147,7 @@ int ms_s3_get(struct ms_store *store, const char *bucket, const char *key, int64
             break; /* also where the connection broke after the last byte */
         if (rc == 0 && !call.may_retry) {
             if (call.status == 416 && first == 0) { /* the object is empty */
-                rc = ms_s3_head(store, bucket, key, sink->info, err);
+                rc = ms_s3_head(store, bucket, key, sink->info, NULL, err);
                 break;
             }
             rc = ms_s3_status(&call, err);

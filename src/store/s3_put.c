@@ -1,7 +1,8 @@
-/* Storing on S3: small objects in one request, larger ones in parts. The digest of what is sent is
- * signed with each request, and that of the whole object is kept with it. A broken upload is
- * aborted: nothing of it is ever seen. An upload that a killed process began is not seen either,
- * but takes space until it is swept (s3_remove.c). Runs on the caller's thread. */
+/* Storing on S3: small objects, and those that must be new, in one request, larger ones in parts.
+ * The digest of what is sent is signed with each request, and that of the whole object is kept with
+ * it. A broken upload is aborted: nothing of it is ever seen. An upload that a killed process began
+ * is not seen either, but takes space until it is swept (s3_sweep.c). Runs on the caller's thread.
+ * */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +127,7 @@ static int complete(struct upload *upload, char etag[80], struct ms_error *err) 
     /* Some servers do not return the tag. And where S3 knows no such upload, an earlier attempt may
      * have completed it and only its answer was lost. The object shows it in both cases. */
     if (rc == 0 || call.status == 404) {
-        if (ms_s3_head(&upload->s3->store, upload->bucket, upload->key, &info, NULL) == 0 &&
+        if (ms_s3_head(&upload->s3->store, upload->bucket, upload->key, &info, NULL, NULL) == 0 &&
             strcmp(info.sha256, strchr(upload->digest, ' ') + 1) == 0) {
             memcpy(etag, info.etag, sizeof info.etag);
             return 0;
@@ -213,18 +214,19 @@ int ms_s3_put(struct ms_store *store, const char *bucket, const char *key,
     if (type == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to store an object");
     char etag[80] = "";
-    if (source->size > PART_BYTES) {
+    if (source->size > PART_BYTES && !source->exclusive) {
         struct upload upload = {
             .s3 = s3, .bucket = bucket, .key = key, .source = source, .digest = digest};
         rc = put_parts(&upload, type, etag, err);
     } else {
-        struct ms_s3_call call = {.method = "PUT",
-                                  .bucket = bucket,
-                                  .key = key,
-                                  .headers = {digest, type},
-                                  .body = source,
-                                  .body_bytes = source->size,
-                                  .body_sha256 = hex};
+        struct ms_s3_call call = {
+            .method = "PUT",
+            .bucket = bucket,
+            .key = key,
+            .headers = {digest, type, source->exclusive ? "if-none-match: *" : NULL},
+            .body = source,
+            .body_bytes = source->size,
+            .body_sha256 = hex};
         rc = do_in_bucket(s3, &call, err);
         memcpy(etag, call.etag, sizeof etag);
     }

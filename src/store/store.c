@@ -22,6 +22,7 @@ struct ms_metric ms_store_errors = {
 #define KEY_MAX_BYTES 512
 #define PART_MAX_BYTES 255 /* between slashes: the limit of file systems */
 #define WEEK_S 604800
+#define REMOVE_PAGE 100
 
 /* ---- names ---- */
 
@@ -44,6 +45,17 @@ static bool key_is_good(const char *key) {
         if (at[part] == '\0')
             return true;
     }
+}
+
+/* A key, and a slash. */
+static bool is_folder(const char *prefix) {
+    char key[KEY_MAX_BYTES + 1];
+    const size_t size = strlen(prefix);
+    if (size == 0 || size > KEY_MAX_BYTES || prefix[size - 1] != '/')
+        return false;
+    memcpy(key, prefix, size - 1);
+    key[size - 1] = '\0';
+    return key_is_good(key);
 }
 
 static bool bucket_is_good(const char *bucket) {
@@ -97,7 +109,10 @@ static int open_source(const struct ms_object_source *given, struct ms_store_sou
     *source = (struct ms_store_source){
         .fd = -1,
         .bytes = given->bytes,
+        .read = given->path == NULL ? given->read : NULL,
+        .context = given->context,
         .size = given->size,
+        .exclusive = given->exclusive,
         .name = given->path != NULL ? given->path : "bytes",
         .content_type = given->content_type != NULL ? given->content_type : "",
         .sha256 = given->sha256,
@@ -147,7 +162,7 @@ int ms_store_head(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_object_info *info, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
-    return rc != 0 ? rc : store->ops->head(store, full, key, info, err);
+    return rc != 0 ? rc : store->ops->head(store, full, key, info, NULL, err);
 }
 
 int ms_store_get(struct ms_store *store, const char *bucket, const char *key, int64_t first,
@@ -171,11 +186,7 @@ int ms_store_file(struct ms_store *store, const char *bucket, const char *key, i
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
     *fd = -1;
-    if (rc != 0)
-        return rc;
-    if (store->ops->file == NULL)
-        return ms_error_set(err, MS_EUNSUPPORTED, "the objects of S3 are no local files");
-    return store->ops->file(store, full, key, fd, info, err);
+    return rc != 0 ? rc : store->ops->head(store, full, key, info, fd, err);
 }
 
 int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
@@ -185,11 +196,39 @@ int ms_store_remove(struct ms_store *store, const char *bucket, const char *key,
     return rc != 0 ? rc : store->ops->remove(store, full, key, err);
 }
 
+int ms_store_list(struct ms_store *store, const char *bucket, const char *prefix, const char *after,
+                  int max, struct ms_object_entry *entries, int *count, struct ms_error *err) {
+    char full[MS_STORE_BUCKET_MAX];
+    *count = 0;
+    const int rc = check_names(store, bucket, "any", full, err);
+    if (rc != 0)
+        return rc;
+    if ((prefix[0] != '\0' && !key_is_good(prefix) && !is_folder(prefix)) ||
+        (after[0] != '\0' && !key_is_good(after)) || max < 1 || max > MS_STORE_PAGE_MAX)
+        return ms_error_set(err, MS_EUSAGE, "objects of bucket %s cannot be listed like this",
+                            full);
+    return store->ops->list(store, full, prefix, after, max, entries, count, err);
+}
+
 int ms_store_remove_all(struct ms_store *store, const char *bucket, const char *prefix,
                         struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
-    const int rc = check_names(store, bucket, prefix, full, err);
-    return rc != 0 ? rc : store->ops->remove_all(store, full, prefix, err);
+    int rc = check_names(store, bucket, prefix, full, err);
+    if (rc != 0)
+        return rc;
+    struct ms_object_entry *page = calloc(REMOVE_PAGE, sizeof *page);
+    if (page == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory to remove objects");
+    char after[MS_STORE_KEY_BYTES] = "";
+    for (int count = 1; rc == 0 && count > 0;) {
+        rc = ms_store_list(store, bucket, prefix, after, REMOVE_PAGE, page, &count, err);
+        for (int i = 0; rc == 0 && i < count; i++) {
+            memcpy(after, page[i].key, sizeof after);
+            rc = store->ops->remove(store, full, after, err);
+        }
+    }
+    free(page);
+    return rc;
 }
 
 int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
@@ -200,8 +239,8 @@ int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, in
     return rc != 0 ? rc : store->ops->sweep(store, full, age_s, count, err);
 }
 
-int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
-                     char **url, struct ms_error *err) {
+static int presign(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
+                   int seconds, char **url, struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
     *url = NULL;
@@ -212,7 +251,17 @@ int ms_store_presign(struct ms_store *store, const char *bucket, const char *key
     if (seconds < 1 || seconds > WEEK_S)
         return ms_error_set(err, MS_EUSAGE, "a URL can be valid for 1 to %d seconds, not %d",
                             WEEK_S, seconds);
-    return store->ops->presign(store, full, key, seconds, url, err);
+    return store->ops->presign(store, full, key, bytes, seconds, url, err);
+}
+
+int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
+                     char **url, struct ms_error *err) {
+    return presign(store, bucket, key, -1, seconds, url, err);
+}
+
+int ms_store_presign_put(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
+                         int seconds, char **url, struct ms_error *err) {
+    return presign(store, bucket, key, bytes, seconds, url, err);
 }
 
 /* ---- into a file ---- */

@@ -34,6 +34,8 @@ int ms_store_corrupt(struct ms_error *err, const char *what, const char *is, con
 
 int ms_store_source_read(const struct ms_store_source *source, int64_t offset, void *buffer,
                          size_t size, struct ms_error *err) {
+    if (source->read != NULL)
+        return source->read(source->context, offset, buffer, size, err);
     if (source->fd < 0) {
         memcpy(buffer, source->bytes + offset, size);
         return 0;

@@ -20,9 +20,12 @@ struct ms_store_sink {
 
 /* What is to be stored: an open file or bytes in memory. */
 struct ms_store_source {
-    int fd; /* -1: bytes */
+    int fd; /* -1: bytes, or what read() gives */
     const char *bytes;
+    int (*read)(void *context, int64_t offset, void *buffer, size_t size, struct ms_error *err);
+    void *context;
     int64_t size;
+    bool exclusive;
     const char *name;         /* of the file, for messages */
     const char *content_type; /* never NULL */
     const char *sha256;       /* NULL: unknown */
@@ -43,36 +46,33 @@ struct ms_store_ops {
     /* Stores an object; *info describes it. Atomic, also when the process is killed: the key shows
      * the old object until the call returns 0, and the new one from then on. Makes the bucket where
      * the options allow it. MS_ENOTFOUND: no bucket; MS_ECORRUPT: the bytes are not what
-     * source->sha256 says. */
+     * source->sha256 says; MS_ECONFLICT: source->exclusive, and there is one. */
     int (*put)(struct ms_store *store, const char *bucket, const char *key,
                const struct ms_store_source *source, struct ms_object_info *info,
                struct ms_error *err);
-    /* Describes an object in *info. MS_ENOTFOUND. */
+    /* Describes an object in *info; fd != NULL: and opens the file that it is (MS_EUNSUPPORTED:
+     * objects are no local files). MS_ENOTFOUND. */
     int (*head)(struct ms_store *store, const char *bucket, const char *key,
-                struct ms_object_info *info, struct ms_error *err);
+                struct ms_object_info *info, int *fd, struct ms_error *err);
     /* Fills *sink->info, then writes the bytes [first, last] to the sink in order; first >= 0, last
      * >= first or -1 for the end. Checks the digest of a whole object. MS_ENOTFOUND; MS_EUSAGE: no
      * such bytes; MS_ECORRUPT: wrong digest; MS_ECONFLICT: the object was replaced meanwhile; and
      * what the sink returns. */
     int (*get)(struct ms_store *store, const char *bucket, const char *key, int64_t first,
                int64_t last, const struct ms_store_sink *sink, struct ms_error *err);
-    /* Opens the file that is the object, and describes it in *info. MS_ENOTFOUND. NULL where
-     * objects are no local files. */
-    int (*file)(struct ms_store *store, const char *bucket, const char *key, int *fd,
-                struct ms_object_info *info, struct ms_error *err);
     /* Removes an object; 0 also where there is none. */
     int (*remove)(struct ms_store *store, const char *bucket, const char *key,
                   struct ms_error *err);
-    /* As ms_store_remove_all. */
-    int (*remove_all)(struct ms_store *store, const char *bucket, const char *prefix,
-                      struct ms_error *err);
+    /* As ms_store_list; *count is 0 before. */
+    int (*list)(struct ms_store *store, const char *bucket, const char *prefix, const char *after,
+                int max, struct ms_object_entry *entries, int *count, struct ms_error *err);
     /* As ms_store_sweep; *count is 0 before. */
     int (*sweep)(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                  struct ms_error *err);
-    /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`. Does not
-     * wait. NULL where the backend has no URLs. */
-    int (*presign)(struct ms_store *store, const char *bucket, const char *key, int seconds,
-                   char **url, struct ms_error *err);
+    /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`; bytes >=
+     * 0: PUT it once, with so many. Does not wait. NULL where the backend has no URLs. */
+    int (*presign)(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
+                   int seconds, char **url, struct ms_error *err);
 };
 
 /* A backend's own object begins with this one. */

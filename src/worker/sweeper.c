@@ -12,6 +12,7 @@
 #include "msaas/queue.h"
 #include "msaas/sys.h"
 #include "msaas/thread.h"
+#include "msaas/upload.h"
 
 #define EVERY_S 3600
 #define AGE_S 86400 /* no writer takes a day */
@@ -25,6 +26,7 @@ struct ms_sweeper {
     int64_t skip; /* jobs that are looked at no more until the next round: they are not old yet */
     struct ms_store *store;
     struct ms_queue *queue;
+    int64_t upload_keep_s;
     pthread_t thread;
     bool has_thread;
     atomic_bool ending; /* for the store; the thread sees it under the lock */
@@ -42,6 +44,17 @@ static void sweep(struct ms_sweeper *sweeper, const char *bucket) {
     if (rc != 0 && rc != MS_ECANCELED)
         ms_log(MS_LOG_INFO, "cannot look for unfinished uploads to bucket %s: %s", bucket,
                err.text);
+}
+
+static void sweep_uploads(struct ms_sweeper *sweeper) {
+    struct ms_error err = {0};
+    int count = 0;
+    const int rc = ms_upload_sweep(sweeper->store, sweeper->upload_keep_s, &count, &err);
+    if (count > 0)
+        ms_log(MS_LOG_INFO, "removed %d object%s of uploads that have expired", count,
+               count == 1 ? "" : "s");
+    if (rc != 0 && rc != MS_ECANCELED)
+        ms_log(MS_LOG_INFO, "cannot look for uploads that have expired: %s", err.text);
 }
 
 static bool wait_until(struct ms_sweeper *sweeper, double until_s) {
@@ -99,6 +112,7 @@ static void *sweep_all(void *user) {
         if (ms_monotonic_s() >= uploads_s) {
             sweep(sweeper, MS_BUCKET_SONGS);
             sweep(sweeper, MS_BUCKET_STEMS);
+            sweep_uploads(sweeper);
             uploads_s = ms_monotonic_s() + EVERY_S;
         }
         if (ms_monotonic_s() >= old_s) {
@@ -115,6 +129,8 @@ int ms_sweeper_new(const struct ms_sweeper_options *options, struct ms_sweeper *
     *out = NULL;
     if (sweeper == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the sweeper");
+    sweeper->upload_keep_s =
+        options->upload_keep_s > 0 ? options->upload_keep_s : MS_UPLOAD_KEEP_S;
     (void)pthread_mutex_init(&sweeper->lock, NULL);
     (void)ms_cond_init(&sweeper->wake);
     struct ms_store_options store = options->store;

@@ -558,7 +558,11 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
         .outage = &worker.queue_outage,
     };
     const struct ms_sweeper_options sweeper = {
-        .store = options->store, .queue_url = options->queue_url, .keep_ms = options->keep_ms};
+        .store = options->store,
+        .queue_url = options->queue_url,
+        .keep_ms = options->keep_ms,
+        .upload_keep_s = options->upload_keep_s,
+    };
     struct ms_error fault = {0};
     *unfit = false;
     set_unready(&worker, "the worker has not begun yet");

@@ -66,6 +66,9 @@ void damage(const char *key);
 
 extern const struct CMUnitTest fault_tests_s3[], fault_tests_file[];
 extern const size_t fault_tests_s3_count, fault_tests_file_count;
+/* store_uploads.c, for every backend */
+extern const struct CMUnitTest upload_tests[];
+extern const size_t upload_tests_count;
 int uploads_left(void); /* begun in BUCKET and neither completed nor aborted; file: leftovers */
 
 #endif

@@ -619,8 +619,10 @@ int main(int argc, char **argv) {
     }
     size_t extra = world.s3 ? fault_tests_s3_count : fault_tests_file_count;
     struct CMUnitTest all[64];
-    assert_true(count + extra <= sizeof all / sizeof *all);
+    assert_true(count + extra + upload_tests_count <= sizeof all / sizeof *all);
     memcpy(all, world.s3 ? fault_tests_s3 : fault_tests_file, extra * sizeof *all);
+    memcpy(all + extra, upload_tests, upload_tests_count * sizeof *all);
+    extra += upload_tests_count;
     memcpy(all + extra, common, sizeof common);
     return _cmocka_run_group_tests(argv[1], all, count + extra, set_up, tear_down);
 }

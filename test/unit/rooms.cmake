@@ -13,8 +13,9 @@ foreach(name stem_mp4 stem_file)
         MP4_BOXES="${CMAKE_SOURCE_DIR}/test/tools/mp4_boxes.py")
 endforeach()
 msaas_unit_tests(http http_parse router http_range multipart origin http_server http_slow
-                 http_limits http_flow http_later cors)
+                 http_limits http_flow http_later http_intake cors)
 msaas_unit_tests(store s3 sigv4)
+msaas_unit_tests(upload upload)
 msaas_unit_tests(notify webhook)
 
 add_executable(make_model tools/make_model.c)

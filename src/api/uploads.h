@@ -1,0 +1,13 @@
+/* The uploads that clients may name. */
+#ifndef MSAAS_API_UPLOADS_H
+#define MSAAS_API_UPLOADS_H
+
+#include "caller.h"
+#include "link.h"
+#include "msaas/upload.h"
+
+/* 404: there is none, or it is another account's; 410: it has expired. */
+bool ms_api_find_upload(struct ms_store *store, const struct ms_account *caller, const char *id,
+                        struct ms_upload *upload, struct ms_problem *problem);
+
+#endif
