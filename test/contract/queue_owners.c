@@ -292,8 +292,8 @@ void a_day_ends(void **state) {
     assert_int_equal(send_within(&quota, "heidi", 1601, 180, &created, &usage, ids[1]), MS_EQUOTA);
     assert_true(usage.left_ms > 0);
     end_day("heidi");
-    UNTIL(usage_of("heidi").left_ms == 0);
-    assert_int_equal(usage_of("heidi").cost_ms, 0);
+    UNTIL(usage_of("heidi").cost_ms == 0);
+    assert_int_equal(usage_of("heidi").left_ms, 0);
     assert_int_equal(usage_of("heidi").waiting, 1); /* it waits all the same */
     OK(send_within(&quota, "heidi", 1601, 180, &created, &usage, ids[1]));
     expect_usage("heidi", 2, 3 * MINUTE_MS, 1000);
