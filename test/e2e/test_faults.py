@@ -159,7 +159,8 @@ class Load:
                 assert digests == self.reference[tone], ident
         songs, stems = stored(self.site)
         assert sorted(songs) == sorted(self.tone_of)
-        expected = [f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in STEMS]
+        expected = [name for ident in self.tone_of for stem in STEMS
+                    for name in (f"{ident}-{stem}.mp3", f"kept/{ident}-{stem}.flac")]
         assert sorted(stems) == sorted(expected)
         done = collections.Counter(
             ident for process in self.site.processes
@@ -176,7 +177,7 @@ def stored(site):
     if hasattr(site, "data"):
         def files(bucket):
             folder = site.data / "objects" / bucket
-            return [path.name for path in folder.rglob("*") if path.is_file()]
+            return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
         return files("queue"), files("output")
     client = boto3.client(
@@ -441,7 +442,7 @@ def test_64_identical_posts_are_one_job(site, hook):
     assert len(site.get("/apiv2/jobs").json()["jobs"]) == 1
     worker = site.work()
     assert site.finished(song_id(song))["attempts"] == 1
-    assert stored(site)[0] == [song_id(song)] and len(stored(site)[1]) == 4
+    assert stored(site)[0] == [song_id(song)] and len(stored(site)[1]) == 8
     assert worker.terminate() == 0
     say("64 identical POSTs at once to two servers: 1 job")
 
