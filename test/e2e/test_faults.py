@@ -159,7 +159,8 @@ class Load:
                 assert digests == self.reference[tone], ident
         songs, stems = stored(self.site)
         assert sorted(songs) == sorted(self.tone_of)
-        expected = [f"{ident}-{stem}.mp3" for ident in self.tone_of for stem in STEMS]
+        expected = [f"{ident}-{stem}.{kind}" for ident in self.tone_of for stem in STEMS
+                    for kind in ("flac", "mp3")]
         assert sorted(stems) == sorted(expected)
         done = collections.Counter(
             ident for process in self.site.processes

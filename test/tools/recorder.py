@@ -39,8 +39,8 @@ class Recorder:
         kind = answer.headers.get("Content-Type", "")
         is_text = kind.startswith("text/") or "json" in kind or not kind
         body = None
-        if is_text and not options.get("stream"):
-            body = answer.content[:MAX_BODY].decode("utf-8")
+        if is_text and not options.get("stream") and len(answer.content) <= MAX_BODY:
+            body = answer.content.decode("utf-8")
         self.keep({
             "method": answer.request.method,
             "path": urllib.parse.unquote(url.path),
