@@ -160,7 +160,9 @@ static int open_codec(struct ms_encoder *encoder, struct ms_error *err) {
         context->compression_level = options->mp3_preset != 0 ? options->mp3_preset : MP3_PRESET;
     if (context->sample_fmt == AV_SAMPLE_FMT_S32)
         context->bits_per_raw_sample = 24;
-    int rc = avcodec_open2(context, codec, NULL);
+    int rc = options->format == MS_FORMAT_M4A ? ms_ffmpeg_tune_aac(context) : 0;
+    if (rc >= 0)
+        rc = avcodec_open2(context, codec, NULL);
     if (rc < 0)
         return encode_error(encoder, rc, "its encoder cannot be opened", err);
 

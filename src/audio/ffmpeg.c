@@ -10,6 +10,7 @@
 #include <libavutil/error.h>
 #include <libavutil/log.h>
 #include <libavutil/mem.h>
+#include <libavutil/opt.h>
 
 /* A demuxer's index of a day of music fits; a size field that lies does not. */
 #define MAX_ALLOCATION_BYTES ((size_t)256 << 20)
@@ -64,4 +65,13 @@ int ms_ffmpeg_error(struct ms_error *err, int code, int av_error, const char *su
     return ms_error_about(err, code, subject, "%s%s%s%s%s%s", text, cause[0] != '\0' ? ": " : "",
                           cause, last_line[0] != '\0' ? " (" : "", last_line,
                           last_line[0] != '\0' ? ")" : "");
+}
+
+int ms_ffmpeg_tune_aac(AVCodecContext *context) {
+    int rc = av_opt_set(context->priv_data, "aac_coder", "fast", 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(context->priv_data, "aac_pns", 0, 0);
+    if (rc >= 0)
+        rc = av_opt_set_int(context->priv_data, "aac_is", 0, 0);
+    return rc;
 }

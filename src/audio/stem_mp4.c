@@ -67,7 +67,9 @@ static int open_track(struct track *track, int rate_hz, const struct ms_stem_mp4
     if (aac)
         context->bit_rate =
             (options->bitrate_kbps != 0 ? options->bitrate_kbps : DEFAULT_KBPS) * INT64_C(1000);
-    int rc = avcodec_open2(context, codec, NULL);
+    int rc = aac ? ms_ffmpeg_tune_aac(context) : 0;
+    if (rc >= 0)
+        rc = avcodec_open2(context, codec, NULL);
     if (rc >= 0) {
         frame->format = context->sample_fmt;
         frame->ch_layout = stereo;

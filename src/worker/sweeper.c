@@ -129,8 +129,7 @@ int ms_sweeper_new(const struct ms_sweeper_options *options, struct ms_sweeper *
     *out = NULL;
     if (sweeper == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the sweeper");
-    sweeper->upload_keep_s =
-        options->upload_keep_s > 0 ? options->upload_keep_s : MS_UPLOAD_KEEP_S;
+    sweeper->upload_keep_s = options->upload_keep_s > 0 ? options->upload_keep_s : MS_UPLOAD_KEEP_S;
     (void)pthread_mutex_init(&sweeper->lock, NULL);
     (void)ms_cond_init(&sweeper->wake);
     struct ms_store_options store = options->store;

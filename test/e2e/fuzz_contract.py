@@ -1,6 +1,7 @@
 """fuzz_contract.py URL REQUESTS SEED JOBS: asks the server at URL whatever its /openapi.json allows,
 and what it forbids, and compares each answer with the contract. JOBS: a JSON file with the ids of
-jobs that have ended ("finished") and that may be erased ("expendable").
+jobs that have ended ("finished") and that may be erased ("expendable"), and the address of a server
+of the same jobs that wants tokens ("closed"), with an admin's ("token").
 
 Schemathesis makes the requests. Prints what was answered, and each kind of fault once; exit code 1
 if there is any. Runs in the environment that test_contract.py makes.
@@ -34,7 +35,7 @@ ROUND = 100  # requests for an operation, before the others get theirs
 SLOW = 0.005  # so many of the requests that could wait do
 
 for kind in ("audio/*", "video/*", "application/ogg", "application/octet-stream",
-             "application/x-www-form-urlencoded"):
+             "application/offset+octet-stream", "application/x-www-form-urlencoded"):
     schemathesis.openapi.media_type(kind, SONGS)
 
 
@@ -42,6 +43,7 @@ class Fuzz:
     def __init__(self, url, seed, jobs):
         self.url = url
         self.jobs = jobs
+        self.uploads = []
         self.dice = random.Random(seed)
         self.contract = Contract()
         self.session = requests.Session()
@@ -50,8 +52,10 @@ class Fuzz:
         self.faults = {}
 
     def aim(self, case, name):
-        """Most requests are for jobs that there are, and bring songs that are ones."""
-        if "id" in (case.path_parameters or {}) and self.dice.random() < 0.8:
+        """Most requests are for jobs and uploads that there are, and bring songs that are ones."""
+        if "uploads" in case.operation.path:
+            self.aim_at_upload(case)
+        elif "id" in (case.path_parameters or {}) and self.dice.random() < 0.8:
             pool = self.jobs["expendable" if name in ERASING else "finished"]
             case.path_parameters["id"] = self.dice.choice(pool)
         if "file" in (case.path_parameters or {}) and self.dice.random() < 0.5:
@@ -70,13 +74,30 @@ class Fuzz:
             waits = self.dice.random() < SLOW
             case.headers["Prefer"] = "wait=1" if waits else "wait=0, respond-async"
 
+    def aim_at_upload(self, case):
+        if "id" in (case.path_parameters or {}) and self.uploads and self.dice.random() < 0.8:
+            case.path_parameters["id"] = self.dice.choice(self.uploads)
+        for header, most in (("Upload-Length", 64), ("Upload-Offset", 8)):
+            if header in (case.headers or {}) and self.dice.random() < 0.7:
+                case.headers[header] = str(self.dice.randint(0, most))
+
+    def place(self):
+        """Where a request goes, and the header with which it does: half need a token."""
+        if self.dice.random() < 0.5:
+            return self.url, {}
+        token = self.dice.choices((self.jobs["token"], "guess", None), (8, 1, 1))[0]
+        return self.jobs["closed"], {"Authorization": f"Bearer {token}"} if token else {}
+
     def ask(self, case, name):
         self.aim(case, name)
-        answer = case.call(base_url=self.url, session=self.session, timeout=60,
+        url, headers = self.place()
+        answer = case.call(base_url=url, session=self.session, timeout=60, headers=headers,
                            allow_redirects=False)
         self.answers[name][answer.status_code] += 1
         if name == "sendSong" and answer.status_code == 202:
             self.jobs["expendable"].append(answer.json()["id"])
+        if name == "createUpload" and answer.status_code == 201:
+            self.uploads = self.uploads[-20:] + [answer.json()["id"]]
         for fault in self.judge(case, answer):
             self.faults.setdefault((name, fault), (case.as_curl_command()[:600], answer.text[:300]))
 

@@ -1,5 +1,6 @@
 """Whatever a stranger makes of /openapi.json is answered as it says, and never with a 5xx: on both
-pairs of backends, with requests that Schemathesis makes. CONTRACT_REQUESTS: so many in all."""
+pairs of backends, with requests that Schemathesis makes, with accounts and
+without. CONTRACT_REQUESTS: so many in all."""
 
 import json
 import os
@@ -10,6 +11,7 @@ import venv
 
 import pytest
 from harness import DEADLINE_S, wait_for, wav
+from ports import free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = HERE.parent / "requirements" / "contract.txt"
@@ -46,9 +48,14 @@ def test_the_contract_holds(site, python, tmp_path):
     wait_for("the worker's end", lambda: not worker.running())
     waiting = [site.submit(wav(tone=n + 20), stems="bass")["id"] for n in range(FINISHED)]
     jobs = tmp_path / "jobs.json"
-    jobs.write_text(json.dumps({"finished": finished, "expendable": waiting}), encoding="utf-8")
-    done = subprocess.run([python, "-W", "ignore", HERE / "fuzz_contract.py", site.url, str(REQUESTS // 2), "1",
-                           jobs], env=site.environment(), text=True, capture_output=True,
+    tokens = tmp_path / "tokens.json"
+    token = site.run("token", "add", "fuzz", "--scopes", "admin", "--tokens", tokens).strip()
+    closed = site.serve("--max-song-mb", "1", "--tokens", tokens, port=free_port())
+    jobs.write_text(json.dumps({"finished": finished, "expendable": waiting, "closed": closed.url,
+                                "token": token}), encoding="utf-8")
+    done = subprocess.run([python, "-W", "ignore", HERE / "fuzz_contract.py", site.url,
+                           str(REQUESTS // 2), "1", jobs],
+                          env=site.environment(), text=True, capture_output=True,
                           timeout=max(DEADLINE_S, REQUESTS), check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

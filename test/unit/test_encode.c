@@ -159,7 +159,7 @@ static const struct {
     {"fast.mp3", {.format = MS_FORMAT_MP3, .mp3_preset = 7, .bitrate_kbps = 128}, 20},
     {"stem.opus", {.format = MS_FORMAT_OPUS}, 25},
     {"low.opus", {.format = MS_FORMAT_OPUS, .bitrate_kbps = 64}, 15},
-    {"stem.m4a", {.format = MS_FORMAT_M4A}, 30},
+    {"stem.m4a", {.format = MS_FORMAT_M4A}, 55},
     {"low.m4a", {.format = MS_FORMAT_M4A, .bitrate_kbps = 96}, 15},
 };
 #define LOSSY_COUNT ((int)(sizeof lossy / sizeof *lossy))
