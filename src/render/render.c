@@ -1,6 +1,6 @@
 /* See render.h. A render has one thread, which reads and adds up the stems a few seconds ahead,
- * into a ring of blocks. Its reader's thread takes the blocks and encodes them: so two processors work
- * for one render, and neither works for nobody. */
+ * into a ring of blocks. Its reader's thread takes the blocks and encodes them: so two processors
+ * work for one render, and neither works for nobody. */
 #include "msaas/render.h"
 
 #include <malloc.h>

@@ -16,8 +16,8 @@
 
 #define EVERY_S 3600
 #define AGE_S 86400 /* no writer takes a day */
-/* Between looks for old jobs; sooner where jobs are kept for minutes only, and where there were more
- * than one look takes. */
+/* Between looks for old jobs; sooner where jobs are kept for minutes only, and where there were
+ * more than one look takes. */
 #define LOOK_S 60
 #define LOOK_ON_S 1
 
@@ -68,7 +68,7 @@ static bool wait_until(struct ms_sweeper *sweeper, double until_s) {
 
 /* ---- retention ---- */
 
-/* The objects before the record: if the store fails, the record is still there for the next look. */
+/* The objects before the record: if the store fails, the record is there for the next look. */
 static int remove_old(struct ms_sweeper *sweeper, const char *id, struct ms_error *err) {
     struct ms_job job;
     int rc = ms_queue_get_old(sweeper->queue, id, sweeper->keep_ms, &job, err);
@@ -129,8 +129,7 @@ int ms_sweeper_new(const struct ms_sweeper_options *options, struct ms_sweeper *
     *out = NULL;
     if (sweeper == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory for the sweeper");
-    sweeper->upload_keep_s =
-        options->upload_keep_s > 0 ? options->upload_keep_s : MS_UPLOAD_KEEP_S;
+    sweeper->upload_keep_s = options->upload_keep_s > 0 ? options->upload_keep_s : MS_UPLOAD_KEEP_S;
     (void)pthread_mutex_init(&sweeper->lock, NULL);
     (void)ms_cond_init(&sweeper->wake);
     struct ms_store_options store = options->store;

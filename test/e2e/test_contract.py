@@ -47,9 +47,9 @@ def test_the_contract_holds(site, python, tmp_path):
     waiting = [site.submit(wav(tone=n + 20), stems="bass")["id"] for n in range(FINISHED)]
     jobs = tmp_path / "jobs.json"
     jobs.write_text(json.dumps({"finished": finished, "expendable": waiting}), encoding="utf-8")
-    done = subprocess.run([python, "-W", "ignore", HERE / "fuzz_contract.py", site.url, str(REQUESTS // 2), "1",
-                           jobs], env=site.environment(), text=True, capture_output=True,
-                          timeout=max(DEADLINE_S, REQUESTS), check=False)
+    done = subprocess.run([python, "-W", "ignore", HERE / "fuzz_contract.py", site.url,
+                           str(REQUESTS // 2), "1", jobs], env=site.environment(), text=True,
+                          capture_output=True, timeout=max(DEADLINE_S, REQUESTS), check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert site.get("/healthz").status_code == 200, sys.executable
