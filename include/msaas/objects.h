@@ -1,5 +1,5 @@
-/* The objects of a job in the store, all of them, whoever put them there: the song under each of its
- * names, the stems in the format that was asked for and in any other, and what is kept of them.
+/* The objects of a job in the store, all of them, whoever put them there: the song under each of
+ * its names, the stems in the format that was asked for and in any other, and what is kept of them.
  * Runs on the caller's thread; waits for the store. Errors are the store's; what was removed until
  * then stays removed, and each call may be repeated. */
 #ifndef MSAAS_OBJECTS_H

@@ -185,8 +185,8 @@ MS_MUST_CHECK int ms_queue_expire(struct ms_queue *queue, const struct ms_job *j
 #define MS_OLD_MAX 100
 MS_MUST_CHECK int ms_queue_list_old(struct ms_queue *queue, int64_t keep_ms, int64_t skip,
                                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err);
-/* As ms_queue_get, of a job that ended at least keep_ms ago. MS_ENOTFOUND: it did not. A record that
- * cannot be read gives a job that is empty but for its id. */
+/* As ms_queue_get, of a job that ended at least keep_ms ago. MS_ENOTFOUND: it did not. A record
+ * that cannot be read gives a job that is empty but for its id. */
 MS_MUST_CHECK int ms_queue_get_old(struct ms_queue *queue, const char *id, int64_t keep_ms,
                                    struct ms_job *out, struct ms_error *err);
 /* Erases the record of a job that ended at least keep_ms ago. MS_ENOTFOUND: it did not. */

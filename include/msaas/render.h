@@ -107,7 +107,7 @@ MS_MUST_CHECK int ms_render_next(struct ms_render *render, const float *planes[2
 /* Ends the work within a second, wherever it is. Accepts NULL. */
 void ms_render_close(struct ms_render *render);
 
-/* ---- a stem file (msaas/stem_mp4.h): one MP4 of the mix and its four stems, for DJ programs ---- */
+/* ---- a stem file (msaas/stem_mp4.h): one MP4 of the mix and its four stems, for DJs ---- */
 
 #define MS_RENDER_STEMS 4
 
@@ -124,8 +124,8 @@ MS_MUST_CHECK int ms_render_plan_stem_file(const struct ms_job *job, const char 
                                            const char *bitrate, struct ms_render_stem_file *out,
                                            struct ms_error *err);
 /* Makes the file in `fd`, an empty one, which stays the caller's; *bytes: its size. Takes 6 s for
- * each minute of music, 1 s with ALAC. It counts as four renders. Errors as those of ms_render_open and
- * ms_render_read; MS_EIO: the disk. */
+ * each minute of music, 1 s with ALAC. It counts as four renders. Errors as those of ms_render_open
+ * and ms_render_read; MS_EIO: the disk. */
 MS_MUST_CHECK int ms_render_stem_file(struct ms_renders *renders,
                                       const struct ms_render_stem_file *plan, int fd,
                                       int64_t *bytes, struct ms_error *err);

@@ -66,8 +66,8 @@ struct ms_upload_reader;
 MS_MUST_CHECK int ms_upload_open(struct ms_store *store, const struct ms_upload *upload,
                                  struct ms_upload_reader **out, struct ms_error *err);
 /* [offset, offset + size), which must lie in it; fast where offsets grow. Fits
- * ms_object_source.read. */
-int ms_upload_read(void *reader, int64_t offset, void *buffer, size_t size, struct ms_error *err);
+ * ms_object_source.read; context: the reader. */
+int ms_upload_read(void *context, int64_t offset, void *buffer, size_t size, struct ms_error *err);
 void ms_upload_close(struct ms_upload_reader *reader);
 
 #endif

@@ -25,7 +25,7 @@ void ms_api_disposition(const struct ms_job *job, const char *what, const char *
     for (const char *at = name; *at != '\0'; size++) {
         /* Some programs take a percent sign for the beginning of an escape. */
         const bool plain = *at >= 0x20 && *at < 0x7f && *at != '%' && *at != '"' && *at != '\\';
-        ascii[size] = plain ? *at : '_';
+        ascii[size] = (char)(plain ? *at : '_');
         const size_t length = ms_utf8_read(at, strlen(at), NULL);
         at += length > 0 ? length : 1;
     }

@@ -4,7 +4,7 @@
 
 #include "link.h"
 
-/* Of whoever listens, between two looks at its job. The more listen (api->listeners), the longer. */
+/* Between two looks at the job of one who listens. The more listen (api->listeners), the longer. */
 int ms_api_look_ms(const struct ms_api *api);
 
 #endif

@@ -30,7 +30,7 @@ struct ms_song_request {
 };
 void ms_song_request_fini(struct ms_song_request *request);
 /* The song's name, from a file's: without folders, cut where it is too long. */
-void ms_song_request_name(struct ms_song_request *request, const char *name);
+void ms_song_request_name(struct ms_song_request *out, const char *name);
 
 /* /apiv1: JSON; its song is decoded in place. The caller calls ms_song_request_fini on *out, also
  * after false. */

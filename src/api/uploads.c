@@ -362,7 +362,7 @@ static bool is_at(const struct ms_http_call *call, const struct ms_upload *uploa
 void ms_api_upload_patch(const struct ms_http_call *call) {
     struct coming *coming = new_coming(call);
     struct ms_problem problem;
-    int64_t offset;
+    int64_t offset = 0;
     if (coming == NULL)
         return;
     if (speaks_tus(call, &problem) && has_type(call, &problem) &&

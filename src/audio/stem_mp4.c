@@ -1,4 +1,4 @@
-/* Four stems, planar float -> five tracks of AAC or ALAC in one MP4 file: the mix is made here. Owns
+/* Four stems, planar float -> five tracks of AAC or ALAC in one MP4 file: the mix is made here. Has
  * an encoder for each track, and the file in the making (mp4.c). Runs on the caller's thread. */
 #include "msaas/stem_mp4.h"
 

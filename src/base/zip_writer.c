@@ -211,7 +211,7 @@ int ms_zip_writer_end(struct ms_zip_writer *zip, const void **bytes, size_t *siz
 static void put_directory_entry(struct ms_zip_writer *zip, const struct entry *entry) {
     const bool long_size = entry->bytes >= MOST_32;
     const bool long_at = entry->at >= MOST_32;
-    const size_t extra = (size_t)((long_size ? 16 : 0) + (long_at ? 8 : 0));
+    const size_t extra = (long_size ? 16u : 0u) + (long_at ? 8u : 0u);
     put(zip, 4, 0x02014b50);
     put(zip, 2, MADE_BY);
     put_common(zip, entry->zip64 || extra > 0);

@@ -456,7 +456,7 @@ bool ms_options_has(const struct ms_options *options, enum ms_option_id id) {
 
 static const struct value *value_of(const struct ms_options *options, enum ms_option_id id,
                                     enum ms_option_type type) {
-    enum ms_option_type its = ms_option_row(id)->type;
+    enum ms_option_type its = ms_option_row((int)id)->type;
     bool right_type =
         its == type || (type == MS_TYPE_STRING && (its == MS_TYPE_CHOICE || its == MS_TYPE_SECRET));
     if (!right_type || !ms_options_has(options, id))
@@ -485,7 +485,7 @@ bool ms_options_flag(const struct ms_options *options, enum ms_option_id id) {
 }
 
 bool ms_options_is_set(const struct ms_options *options, enum ms_option_id id) {
-    return value_of(options, id, ms_option_row(id)->type)->set;
+    return value_of(options, id, ms_option_row((int)id)->type)->set;
 }
 
 bool ms_options_view(const struct ms_options *options, int id, struct ms_option_view *out) {
@@ -512,7 +512,7 @@ bool ms_options_view(const struct ms_options *options, int id, struct ms_option_
 
 const char *ms_options_origin(const struct ms_options *options, enum ms_option_id id,
                               char out[MS_OPTION_ORIGIN_BYTES]) {
-    const struct ms_option_row *row = ms_option_row(id);
+    const struct ms_option_row *row = ms_option_row((int)id);
     const char *env = options->values[id].origin;
     if (env != NULL)
         return name_origin(row, env, out);
@@ -547,11 +547,12 @@ int ms_options_check_parts(const struct ms_options *options, enum ms_option_id i
             (strpbrk(text, "@/?#\\ ") == NULL && ms_url_parse(whole, &url, NULL) == 0 &&
              url.host[0] != '\0' && (url.port[0] == '\0' || is_port || may_have_port)))
             continue;
-        return ms_error_set(
-            err, MS_EUSAGE, "%.*s (--%s): must be %s", (int)length, name, ms_option_row(id)->name,
-            is_port         ? "a port's number, from 1 to 65535"
-            : may_have_port ? "HOST or HOST:PORT, and no URL"
-                            : "a host's name or address, without a port, and no URL");
+        return ms_error_set(err, MS_EUSAGE, "%.*s (--%s): must be %s", (int)length, name,
+                            ms_option_row((int)id)->name,
+                            is_port ? "a port's number, from 1 to 65535"
+                            : may_have_port
+                                ? "HOST or HOST:PORT, and no URL"
+                                : "a host's name or address, without a port, and no URL");
     }
     return 0;
 }

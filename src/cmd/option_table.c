@@ -13,8 +13,9 @@
 #define TIME MS_TYPE_TIME
 #define SECRET MS_TYPE_SECRET
 
-/* An option of a job: see job_options.h. */
+/* An option of a job: see job_options.h. The other rows leave `job` out. */
 #define JOB(id) (&ms_job_option_table[MS_JOB_OPTION_##id])
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_MODEL] =

@@ -51,16 +51,15 @@ struct ms_exchange {
     /* of the connection, for MS_TASK_BODY and MS_TASK_PASS. A connection that is closed meanwhile
      * leaves it to the exchange. */
     int socket;
+    int counted_status;
+    bool told; /* options.done was called */
     bool socket_left;
+    bool head_queued; /* the answer has begun */
     /* set by the loop: the client went away while a pool has the exchange */
     atomic_bool abandoned;
     const struct ms_http_route *route;
     double started_s, posted_s;
     int64_t sent_bytes;
-    bool head_queued; /* the answer has begun */
-    /* options.done was called */
-    bool told;
-    int counted_status;
 
     struct ms_http_call call;
     struct ms_http_head head;
@@ -76,16 +75,16 @@ struct ms_exchange {
      * counted until the exchange is over. Else NULL */
     struct ms_client *client;
     struct ms_body body;
-    enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
     /* the Origin of a page of another origin that may ask; NULL: none does */
     const char *foreign;
     /* .take set: the body is taken in pieces; .close set: it is still to be called */
     struct ms_http_intake intake;
 
     /* The answer. */
-    int status;               /* 0: none yet */
-    struct evbuffer *headers; /* "Name: value\r\n" lines; NULL: none */
-    struct evbuffer *content; /* NULL: none */
+    int status;                   /* 0: none yet */
+    enum ms_http_verdict verdict; /* of MS_TASK_ADMIT */
+    struct evbuffer *headers;     /* "Name: value\r\n" lines; NULL: none */
+    struct evbuffer *content;     /* NULL: none */
     char *content_type;
     bool out_of_memory;
     /* again_ms from now on `later` is asked, for the last time */

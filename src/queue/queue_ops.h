@@ -123,8 +123,8 @@ struct ms_queue_ops {
     int (*stats)(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
                  struct ms_error *err);
     /* Notes: texts by key that lapse. Puts `note` in the place of `old`, for keep_ms, as one step;
-     * "" is no note. MS_ECONFLICT: neither of them is there, but *found, which is the caller's; NULL:
-     * no note. */
+     * "" is no note. MS_ECONFLICT: neither of them is there, but *found, which is the caller's;
+     * NULL: no note. */
     int (*note)(struct ms_queue *queue, const char *key, const char *old, const char *note,
                 int64_t keep_ms, char **found, struct ms_error *err);
     /* As ms_loglist_push. */

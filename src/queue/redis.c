@@ -2,8 +2,8 @@
  * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
  * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
  * order ids by time, the first two with :OWNER for those of an account, whose usage is
- * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are notes.
- * Every change of a record is one script (lua/queue.lua). */
+ * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are
+ * notes. Every change of a record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 #include "msaas/sys.h"
 #include "queue_ops.h"
 #include "redis_connection.h"
+#include "redis_lists.h"
 
-#define KNOWN_BATCH 1000 /* ids asked about at once */
-#define POLL_MS 100      /* while only jobs for other models wait */
+#define POLL_MS 100 /* while only jobs for other models wait */
 #define WORD(number) #number
 #define WORD_OF(number) WORD(number)
 #define POSITION_MAX WORD_OF(MS_POSITION_MAX)
@@ -30,30 +30,6 @@ struct redis {
 };
 
 static const char *const places[] = {"waiting", "delayed", "leased", "ended"};
-
-static int unexpected(struct ms_error *err) {
-    return ms_error_set(err, MS_EINTERNAL, "Redis answered something unexpected");
-}
-
-static int64_t to_int(const redisReply *reply) {
-    if (reply->type == REDIS_REPLY_INTEGER)
-        return reply->integer;
-    return reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : 0;
-}
-
-static const char *text_of(const redisReply *reply) {
-    return reply->str != NULL ? reply->str : "";
-}
-
-struct number {
-    char text[24];
-};
-
-static struct number to_text(int64_t value) {
-    struct number number;
-    (void)snprintf(number.text, sizeof number.text, "%" PRId64, value);
-    return number;
-}
 
 static void redis_close(struct ms_queue *queue) {
     struct redis *r = (struct redis *)queue;
@@ -137,26 +113,26 @@ static int read_record(const redisReply *reply, struct ms_record *out, int64_t *
     };
     redisReply *const *field = reply->element;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != COUNT)
-        return unexpected(err);
-    *now_ms = to_int(field[NOW]);
+        return ms_redis_unexpected(err);
+    *now_ms = ms_redis_int(field[NOW]);
     if (field[DOC]->type == REDIS_REPLY_NIL && field[REVISION]->type == REDIS_REPLY_NIL)
         return ms_error_set(err, MS_ENOTFOUND, "there is no job with this id");
-    (void)snprintf(out->job.id, sizeof out->job.id, "%s", text_of(field[ID]));
-    out->job.position = to_int(field[POSITION]);
-    out->job.created_ms = to_int(field[CREATED]);
-    out->job.started_ms = to_int(field[STARTED]);
-    out->job.attempts = (int)to_int(field[ATTEMPTS]);
-    out->revision = to_int(field[REVISION]);
+    (void)snprintf(out->job.id, sizeof out->job.id, "%s", ms_redis_text(field[ID]));
+    out->job.position = ms_redis_int(field[POSITION]);
+    out->job.created_ms = ms_redis_int(field[CREATED]);
+    out->job.started_ms = ms_redis_int(field[STARTED]);
+    out->job.attempts = (int)ms_redis_int(field[ATTEMPTS]);
+    out->revision = ms_redis_int(field[REVISION]);
     out->place = MS_PLACE_ENDED;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (strcmp(text_of(field[PLACE]), places[i]) == 0)
+        if (strcmp(ms_redis_text(field[PLACE]), places[i]) == 0)
             out->place = (enum ms_place)i;
-    (void)snprintf(out->token, sizeof out->token, "%s", text_of(field[TOKEN]));
-    out->lease_until_ms = to_int(field[LEASE_UNTIL]);
-    out->flags = (int)to_int(field[FLAGS]);
-    out->callback_due_ms = to_int(field[DUE]);
-    (void)snprintf(out->job.owner, sizeof out->job.owner, "%s", text_of(field[OWNER]));
-    if (ms_job_state_parse(text_of(field[STATE]), &out->job.state, NULL) != 0) {
+    (void)snprintf(out->token, sizeof out->token, "%s", ms_redis_text(field[TOKEN]));
+    out->lease_until_ms = ms_redis_int(field[LEASE_UNTIL]);
+    out->flags = (int)ms_redis_int(field[FLAGS]);
+    out->callback_due_ms = ms_redis_int(field[DUE]);
+    (void)snprintf(out->job.owner, sizeof out->job.owner, "%s", ms_redis_text(field[OWNER]));
+    if (ms_job_state_parse(ms_redis_text(field[STATE]), &out->job.state, NULL) != 0) {
         out->unreadable = true;
         return ms_error_set(err, MS_ECORRUPT, "the record of job %.12s... has no state",
                             out->job.id);
@@ -186,7 +162,7 @@ static int take_off_list(struct redis *r, const struct ms_record *record, struct
     int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, 4,
                            (const char *[]){"LREM", "toWorker", "-1", record->item},
                            (const size_t[]){4, 8, 2, record->item_bytes}, 0, &reply, err);
-    if (rc == 0 && to_int(reply) == 0)
+    if (rc == 0 && ms_redis_int(reply) == 0)
         rc = ms_error_set(err, MS_ECONFLICT, "the item has left the list");
     freeReplyObject(reply);
     return rc;
@@ -195,9 +171,9 @@ static int take_off_list(struct redis *r, const struct ms_record *record, struct
 /* What usage() of queue.lua gives. */
 static int read_usage(const redisReply *reply, struct ms_usage *out, struct ms_error *err) {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)
-        return unexpected(err);
-    *out = (struct ms_usage){to_int(reply->element[0]), to_int(reply->element[1]),
-                             to_int(reply->element[2]), to_int(reply->element[3])};
+        return ms_redis_unexpected(err);
+    *out = (struct ms_usage){ms_redis_int(reply->element[0]), ms_redis_int(reply->element[1]),
+                             ms_redis_int(reply->element[2]), ms_redis_int(reply->element[3])};
     return 0;
 }
 
@@ -208,18 +184,18 @@ static int read_saved(const redisReply *reply, struct ms_record *record, struct 
     if (reply->type == REDIS_REPLY_NIL)
         return ms_error_set(err, MS_ECONFLICT, "job %.12s... was changed meanwhile", job->id);
     if (reply->type != REDIS_REPLY_ARRAY)
-        return unexpected(err);
+        return ms_redis_unexpected(err);
     if (reply->elements == 4) {
         int rc = read_usage(reply, usage, err);
         return rc != 0 ? rc
                        : ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", job->owner);
     }
     if (reply->elements != 2 && reply->elements != 3)
-        return unexpected(err);
+        return ms_redis_unexpected(err);
     record->revision++;
-    job->position = to_int(reply->element[0]);
+    job->position = ms_redis_int(reply->element[0]);
     if (job->created_ms == 0)
-        job->created_ms = to_int(reply->element[1]);
+        job->created_ms = ms_redis_int(reply->element[1]);
     return reply->elements == 3 ? read_usage(reply->element[2], usage, err) : 0;
 }
 
@@ -236,20 +212,20 @@ static int redis_save(struct ms_queue *queue, struct ms_record *record, struct m
         free(doc);
         return rc;
     }
-    const struct number revision = to_text(record->revision);
-    const struct number created = to_text(job->created_ms);
-    const struct number not_before = to_text(job->not_before_ms);
-    const struct number lease_until = to_text(record->lease_until_ms);
-    const struct number due = to_text(record->callback_due_ms);
-    const struct number started = to_text(job->started_ms);
-    const struct number attempts = to_text(job->attempts);
-    const struct number flags = to_text(record->flags);
+    const struct ms_redis_number revision = ms_redis_number(record->revision);
+    const struct ms_redis_number created = ms_redis_number(job->created_ms);
+    const struct ms_redis_number not_before = ms_redis_number(job->not_before_ms);
+    const struct ms_redis_number lease_until = ms_redis_number(record->lease_until_ms);
+    const struct ms_redis_number due = ms_redis_number(record->callback_due_ms);
+    const struct ms_redis_number started = ms_redis_number(job->started_ms);
+    const struct ms_redis_number attempts = ms_redis_number(job->attempts);
+    const struct ms_redis_number flags = ms_redis_number(record->flags);
     const struct ms_quota quota = record->quota != NULL ? *record->quota : (struct ms_quota){0};
-    const struct number cost = to_text(record->charge_ms);
-    const struct number bytes = to_text(record->charge_bytes);
-    const struct number max_waiting = to_text(quota.max_waiting);
-    const struct number max_cost = to_text(quota.max_cost_ms);
-    const struct number max_bytes = to_text(quota.max_bytes);
+    const struct ms_redis_number cost = ms_redis_number(record->charge_ms);
+    const struct ms_redis_number bytes = ms_redis_number(record->charge_bytes);
+    const struct ms_redis_number max_waiting = ms_redis_number(quota.max_waiting);
+    const struct ms_redis_number max_cost = ms_redis_number(quota.max_cost_ms);
+    const struct ms_redis_number max_bytes = ms_redis_number(quota.max_bytes);
     const char *const argv[] = {
         "save",
         job->id,
@@ -326,22 +302,23 @@ static int redis_claim(struct ms_queue *queue, const char *model, const char tok
     enum { EMPTY, JUNK, OTHERS }; /* what queue.lua gives if nothing is next */
     struct redis *r = (struct redis *)queue;
     const double until_s = ms_monotonic_s() + (double)wait_ms / 1000;
-    const struct number lease = to_text(lease_ms);
+    const struct ms_redis_number lease = ms_redis_number(lease_ms);
     *out = (struct ms_record){0};
     for (;;) {
-        const struct number far = to_text(r->far);
+        const struct ms_redis_number far = ms_redis_number(r->far);
         const char *const argv[] = {"claim", model, token, lease.text, ITEM_MAX, far.text};
         freeReplyObject(r->claimed);
         r->claimed = NULL;
         int rc = ms_redis_script(r->connection, MS_REDIS_ONCE, 6, argv, &r->claimed, err);
         if (rc == 0 && (r->claimed->type != REDIS_REPLY_ARRAY || r->claimed->elements != 3))
-            rc = unexpected(err);
+            rc = ms_redis_unexpected(err);
         if (rc != 0)
             return rc;
-        r->far = to_int(r->claimed->element[2]);
+        r->far = ms_redis_int(r->claimed->element[2]);
         const redisReply *next = r->claimed->element[0], *junk = r->claimed->element[1];
         for (size_t i = 0; i < junk->elements; i++)
-            ms_queue_tell_junk(queue, text_of(junk->element[i]), (size_t)junk->element[i]->len);
+            ms_queue_tell_junk(queue, ms_redis_text(junk->element[i]),
+                               (size_t)junk->element[i]->len);
         if (next->type == REDIS_REPLY_STRING) {
             out->item = next->str;
             out->item_bytes = (size_t)next->len;
@@ -361,147 +338,10 @@ static int redis_claim(struct ms_queue *queue, const char *model, const char tok
 
 /* ---- looking ---- */
 
-/* `script`: an operation of queue.lua and its first two arguments; the last one is `max`. */
-static int list_due(struct redis *r, const char *const script[3], int max,
-                    char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
-    const struct number most = to_text(max);
-    redisReply *reply = NULL;
-    int rc =
-        ms_redis_script(r->connection, MS_REDIS_REPEAT, 4,
-                        (const char *[]){script[0], script[1], script[2], most.text}, &reply, err);
-    for (size_t i = 0; rc == 0 && i < reply->elements && *count < max; i++)
-        (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", text_of(reply->element[i]));
-    freeReplyObject(reply);
-    return rc;
-}
-
-/* Cursors: "CREATED:ID". */
-static int list_newest(struct redis *r, const struct ms_listing *listing,
-                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
-                       struct ms_error *err) {
-    const char *after;
-    int64_t from;
-    int rc = ms_queue_read_cursor(listing->cursor, ':', 0, &from, &after, err);
-    char key[40 + MS_ACCOUNT_NAME_BYTES];
-    (void)snprintf(key, sizeof key, "%s%s%s%s", listing->state < 0 ? "msaas:jobs" : "msaas:state:",
-                   listing->state < 0 ? "" : ms_job_state_name((enum ms_job_state)listing->state),
-                   listing->owner != NULL ? ":" : "", listing->owner != NULL ? listing->owner : "");
-    const struct number before = to_text(from);
-    const char *const most = after[0] == '\0' ? "+inf" : before.text;
-    int64_t last = 0, skipped = 0;
-    bool more = true;
-    while (rc == 0 && more && *count < listing->max) {
-        redisReply *reply = NULL;
-        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
-                          "ZREVRANGEBYSCORE %s %s -inf WITHSCORES LIMIT %" PRId64 " %d", key, most,
-                          skipped, listing->max);
-        more = rc == 0 && reply->elements == 2 * (size_t)listing->max;
-        for (size_t i = 0; rc == 0 && i + 1 < reply->elements && *count < listing->max; i += 2) {
-            const char *id = reply->element[i]->str;
-            const int64_t created = to_int(reply->element[i + 1]);
-            skipped++;
-            if (after[0] != '\0' && created == from && strcmp(id, after) >= 0)
-                continue; /* of the same millisecond, and seen */
-            (void)snprintf(ids[(*count)++], MS_JOB_ID_HEX, "%s", id);
-            last = created;
-        }
-        freeReplyObject(reply);
-    }
-    if (rc == 0 && *count == listing->max)
-        (void)snprintf(next, MS_CURSOR_MAX, "%" PRId64 ":%s", last, ids[*count - 1]);
-    return rc;
-}
-
-/* Of the list's items, the last first, those that are queued jobs. */
-static int keep_jobs(struct redis *r, redisReply *const *items, size_t item_count,
-                     char (*ids)[MS_JOB_ID_HEX], int *count, struct ms_error *err) {
-    const char *argv[2 + KNOWN_BATCH] = {"ZMSCORE", "msaas:state:queued"};
-    while (item_count > 0) {
-        char(*const asked)[MS_JOB_ID_HEX] = ids + *count;
-        int batch = 0;
-        while (item_count > 0 && batch < KNOWN_BATCH) {
-            const redisReply *item = items[--item_count];
-            if (item->type == REDIS_REPLY_STRING &&
-                ms_course_item_id(item->str, (size_t)item->len, asked[batch])) {
-                argv[2 + batch] = asked[batch];
-                batch++;
-            }
-        }
-        if (batch == 0)
-            continue;
-        redisReply *reply = NULL;
-        int rc =
-            ms_redis_call(r->connection, MS_REDIS_REPEAT, 2 + batch, argv, NULL, 0, &reply, err);
-        if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != (size_t)batch))
-            rc = unexpected(err);
-        for (int i = 0; rc == 0 && i < batch; i++)
-            if (reply->element[i]->type != REDIS_REPLY_NIL)
-                memmove(ids[(*count)++], asked[i], sizeof asked[i]);
-        freeReplyObject(reply);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-/* Cursors: how many items come before; the list's right end is served first. */
-static int list_waiting(struct redis *r, const struct ms_listing *listing,
-                        char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
-                        struct ms_error *err) {
-    const int max = listing->max;
-    const char *rest;
-    int64_t from;
-    int rc = ms_queue_read_cursor(listing->cursor, '\0', 0, &from, &rest, err);
-    if (rc == 0 && (from < 0 || from > INT32_MAX))
-        rc = ms_error_about(err, MS_EUSAGE, "cursor", "%" PRId64 " is not a place in the list",
-                            from);
-    redisReply *reply = NULL;
-    if (rc == 0)
-        rc = ms_redis_ask(r->connection, MS_REDIS_REPEAT, 0, &reply, err,
-                          "LRANGE toWorker %" PRId64 " %" PRId64, -(from + max), -(from + 1));
-    if (rc != 0)
-        return rc;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements > (size_t)max) {
-        rc = unexpected(err);
-    } else { /* a list shorter than that gives what there is */
-        rc = keep_jobs(r, reply->element, reply->elements, ids, count, err);
-        if (rc == 0 && reply->elements == (size_t)max)
-            (void)snprintf(next, MS_CURSOR_MAX, "%" PRId64, from + max);
-    }
-    freeReplyObject(reply);
-    return rc;
-}
-
 static int redis_list(struct ms_queue *queue, const struct ms_listing *listing,
                       char (*ids)[MS_JOB_ID_HEX], int *count, char next[MS_CURSOR_MAX],
                       struct ms_error *err) {
-    struct redis *r = (struct redis *)queue;
-    const struct number wait = to_text(listing->wait_ms), skip = to_text(listing->skip);
-    *count = 0;
-    next[0] = '\0';
-    const char *script[3] = {"due", "msaas:leases", "first"};
-    switch (listing->order) {
-    case MS_ORDER_NEWEST: return list_newest(r, listing, ids, count, next, err);
-    case MS_ORDER_WAITING: return list_waiting(r, listing, ids, count, next, err);
-    case MS_ORDER_LAPSED: break;
-    case MS_ORDER_DELAYED:
-        script[1] = "msaas:delayed";
-        script[2] = "last";
-        break;
-    case MS_ORDER_CALLBACKS: script[1] = "msaas:outbox"; break;
-    case MS_ORDER_UNSERVED:
-        script[0] = "unserved";
-        script[1] = listing->model;
-        script[2] = wait.text;
-        break;
-    case MS_ORDER_MISSING: script[0] = "missing"; break;
-    case MS_ORDER_OLDEST:
-        script[0] = "oldest";
-        script[1] = wait.text;
-        script[2] = skip.text;
-        break;
-    }
-    return list_due(r, script, listing->max, ids, count, err);
+    return ms_redis_list(((struct redis *)queue)->connection, listing, ids, count, next, err);
 }
 
 static int get_usage(struct redis *r, const char *owner, struct ms_usage *out,
@@ -526,14 +366,15 @@ static int redis_stats(struct ms_queue *queue, const char *owner, struct ms_queu
     int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT,
                              1 + MS_JOB_STATES, argv, &reply, err);
     if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 + MS_JOB_STATES))
-        rc = unexpected(err);
+        rc = ms_redis_unexpected(err);
     if (rc == 0) {
-        out->callbacks_due = to_int(reply->element[0]);
-        out->oldest_waiting_ms = to_int(reply->element[1]);
+        out->callbacks_due = ms_redis_int(reply->element[0]);
+        out->oldest_waiting_ms = ms_redis_int(reply->element[1]);
         for (int i = 0; i < MS_JOB_STATES; i++)
-            out->jobs[i] = to_int(reply->element[2 + i]);
+            out->jobs[i] = ms_redis_int(reply->element[2 + i]);
         for (size_t i = 2 + MS_JOB_STATES; i + 1 < reply->elements; i += 2)
-            ms_queue_add_waiting(out, text_of(reply->element[i]), to_int(reply->element[i + 1]));
+            ms_queue_add_waiting(out, ms_redis_text(reply->element[i]),
+                                 ms_redis_int(reply->element[i + 1]));
     }
     freeReplyObject(reply);
     return rc;
@@ -541,7 +382,7 @@ static int redis_stats(struct ms_queue *queue, const char *owner, struct ms_queu
 
 static int redis_note(struct ms_queue *queue, const char *key, const char *old, const char *note,
                       int64_t keep_ms, char **found, struct ms_error *err) {
-    const struct number keep = to_text(keep_ms);
+    const struct ms_redis_number keep = ms_redis_number(keep_ms);
     redisReply *reply = NULL;
     int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_REPEAT, 5,
                              (const char *[]){"note", key, old, note, keep.text}, &reply, err);
@@ -569,7 +410,7 @@ static int redis_log_push(struct ms_queue *queue, const char *const *lines, int 
     memcpy(words + 2, lines, (size_t)count * sizeof *words);
     int rc = ms_redis_call(r->connection, MS_REDIS_ONCE, count + 2, words, NULL, 0, &reply, err);
     free(words);
-    const bool trim = rc == 0 && to_int(reply) > MS_LOG_LIST_MAX;
+    const bool trim = rc == 0 && ms_redis_int(reply) > MS_LOG_LIST_MAX;
     freeReplyObject(reply);
     if (!trim)
         return rc;

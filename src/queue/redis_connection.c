@@ -1,5 +1,6 @@
 /* See redis_connection.h. Owns the connection; one thread at a time. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,4 +243,26 @@ int ms_redis_script(struct ms_redis *redis, enum ms_redis_effect effect, int arg
     return rc == MS_ENOTFOUND
                ? ms_error_set(err, MS_EINTERNAL, "Redis %s forgets its scripts", redis->shown)
                : rc;
+}
+
+/* ---- replies and words ---- */
+
+int ms_redis_unexpected(struct ms_error *err) {
+    return ms_error_set(err, MS_EINTERNAL, "Redis answered something unexpected");
+}
+
+int64_t ms_redis_int(const redisReply *reply) {
+    if (reply->type == REDIS_REPLY_INTEGER)
+        return reply->integer;
+    return reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : 0;
+}
+
+const char *ms_redis_text(const redisReply *reply) {
+    return reply->str != NULL ? reply->str : "";
+}
+
+struct ms_redis_number ms_redis_number(int64_t value) {
+    struct ms_redis_number number;
+    (void)snprintf(number.text, sizeof number.text, "%" PRId64, value);
+    return number;
 }

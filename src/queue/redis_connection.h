@@ -1,5 +1,5 @@
 /* The connection to Redis: commands in, replies out, errors told apart, connected anew after it was
- * lost. Used by redis.c. */
+ * lost. Used by redis.c and redis_lists.c. */
 #ifndef MSAAS_QUEUE_REDIS_CONNECTION_H
 #define MSAAS_QUEUE_REDIS_CONNECTION_H
 
@@ -36,5 +36,16 @@ MS_MUST_CHECK int ms_redis_ask(struct ms_redis *redis, enum ms_redis_effect effe
 MS_MUST_CHECK int ms_redis_script(struct ms_redis *redis, enum ms_redis_effect effect, int argc,
                                   const char *const *argv, redisReply **reply,
                                   struct ms_error *err);
+
+/* ---- what replies say, and numbers as words of commands ---- */
+
+MS_MUST_CHECK int ms_redis_unexpected(struct ms_error *err); /* MS_EINTERNAL */
+int64_t ms_redis_int(const redisReply *reply);               /* 0: no number */
+const char *ms_redis_text(const redisReply *reply);          /* borrowed; "": no text */
+
+struct ms_redis_number {
+    char text[24];
+};
+struct ms_redis_number ms_redis_number(int64_t value);
 
 #endif

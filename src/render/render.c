@@ -1,6 +1,6 @@
 /* See render.h. A render has one thread, which reads and adds up the stems a few seconds ahead,
- * into a ring of blocks. Its reader's thread takes the blocks and encodes them: so two processors work
- * for one render, and neither works for nobody. */
+ * into a ring of blocks. Its reader's thread takes the blocks and encodes them: so two processors
+ * work for one render, and neither works for nobody. */
 #include "msaas/render.h"
 
 #include <malloc.h>
@@ -310,9 +310,9 @@ static int fill_ring(struct ms_render *render, double *const sum[2], struct ms_e
 static void *run_thread(void *context) {
     struct ms_render *render = context;
     struct ms_error err = {0};
-    double *both = malloc(2 * BLOCK_FRAMES * sizeof *both);
+    double(*both)[BLOCK_FRAMES] = malloc(2 * sizeof *both);
     if (both != NULL) {
-        double *const sum[2] = {both, both + BLOCK_FRAMES};
+        double *const sum[2] = {both[0], both[1]};
         (void)fill_ring(render, sum, &err);
     } else {
         (void)ms_error_set(&err, MS_ENOMEM, "no memory for a mix");

@@ -1,5 +1,5 @@
-/* The four stems of a job -> a stem file (msaas/stem_mp4.h). Each stem is a render of its own, whose
- * thread reads ahead; the caller's thread encodes. Owns the four renders and, for the song's tags,
+/* The four stems of a job -> a stem file (msaas/stem_mp4.h). Each stem is a render of its own:
+ * its thread reads ahead, the caller's encodes. Owns the four renders and, for the song's tags,
  * one stem more, of which only the head is read. */
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * Blocks of stems arrive on the caller's thread while the lanes work on the next segments. Where
  * the peak must be known first (MS_CLIP_RESCALE, kept_path) they are spooled; the encoders then run
  * on as many threads as there are lanes, which are idle by then. What is asked for and what is kept
- * of a stem are made of the same spool, in one pass. Every output is complete under a temporary name
- * before the first gets its own. */
+ * of a stem are made of the same spool, in one pass. Every output is complete under a temporary
+ * name before the first gets its own. */
 #include "msaas/pipeline.h"
 
 #include <math.h>

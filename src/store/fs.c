@@ -337,6 +337,7 @@ static int fs_remove(struct ms_store *store, const char *bucket, const char *key
 /* ---- lists ---- */
 
 static int fs_list(struct ms_store *store, const char *bucket, const char *prefix,
+                   // NOLINTNEXTLINE(readability-non-const-parameter): the list counts in it
                    const char *after, int max, struct ms_object_entry *entries, int *count,
                    struct ms_error *err) {
     const struct fs *fs = (struct fs *)store;

@@ -84,7 +84,7 @@ struct ms_s3_page {
     char *xml; /* MS_S3_PAGE_BYTES */
     size_t size;
 };
-int ms_s3_page_take(void *page, const void *bytes, size_t size, struct ms_error *err);
+int ms_s3_page_take(void *context, const void *bytes, size_t size, struct ms_error *err);
 /* "2013-05-24T00:00:00.000Z", as S3's XML has it, in milliseconds; 0: it is no time. */
 int64_t ms_s3_time_ms(const char *text);
 /* Copies the text of the first element of that name. False: there is none, or it does not fit. */

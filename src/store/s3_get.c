@@ -59,6 +59,7 @@ static int see_info(void *context, const struct ms_http_response *response, stru
 }
 
 int ms_s3_head(struct ms_store *store, const char *bucket, const char *key,
+               // NOLINTNEXTLINE(readability-non-const-parameter): as in struct ms_store_ops
                struct ms_object_info *info, int *fd, struct ms_error *err) {
     if (fd != NULL)
         return ms_error_set(err, MS_EUNSUPPORTED, "the objects of S3 are no local files");

@@ -16,8 +16,8 @@
 
 #define EVERY_S 3600
 #define AGE_S 86400 /* no writer takes a day */
-/* Between looks for old jobs; sooner where jobs are kept for minutes only, and where there were more
- * than one look takes. */
+/* Between looks for old jobs; sooner where jobs are kept for minutes only, and where there were
+ * more than one look takes. */
 #define LOOK_S 60
 #define LOOK_ON_S 1
 
@@ -68,7 +68,7 @@ static bool wait_until(struct ms_sweeper *sweeper, double until_s) {
 
 /* ---- retention ---- */
 
-/* The objects before the record: if the store fails, the record is still there for the next look. */
+/* The objects before the record: if the store fails, the record is there for the next look. */
 static int remove_old(struct ms_sweeper *sweeper, const char *id, struct ms_error *err) {
     struct ms_job job;
     int rc = ms_queue_get_old(sweeper->queue, id, sweeper->keep_ms, &job, err);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""`msaas separate` in a pipe: songs from standard input, a stem or a zip to standard output; zips as
-files; and the options that those know who come from Demucs."""
+"""`msaas separate` in a pipe: songs from standard input, a stem or a zip to standard output; zips
+as files; and the options that those know who come from Demucs."""
 
 import json
 import os

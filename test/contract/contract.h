@@ -1,5 +1,6 @@
-/* The files of the store's contract suite among themselves: store_contract.c holds what every
- * backend must do, store_faults.c what only one of them can be asked, tools.c what both need. */
+/* The files of the store's contract suite among themselves: store_contract.c,
+ * store_names.c and store_uploads.c hold what every backend must do, store_faults.c what only one of
+ * them can be asked, tools.c what all need. */
 #ifndef MSAAS_TEST_CONTRACT_H
 #define MSAAS_TEST_CONTRACT_H
 
@@ -59,6 +60,7 @@ void write_file(const char *path, int64_t bytes, unsigned seed); /* of random by
 char *read_file(const char *path, size_t *size);
 int count_entries(const char *folder);
 int put_text(struct ms_store *store, const char *key, const char *text);
+void check_text(const char *key, const char *text); /* that the object in world.store is so */
 struct ms_store *open_store(const struct ms_store_options *options);
 
 /* Changes one byte of an object behind the store's back. */
@@ -66,9 +68,9 @@ void damage(const char *key);
 
 extern const struct CMUnitTest fault_tests_s3[], fault_tests_file[];
 extern const size_t fault_tests_s3_count, fault_tests_file_count;
-/* store_uploads.c, for every backend */
-extern const struct CMUnitTest upload_tests[];
-extern const size_t upload_tests_count;
+/* store_names.c and store_uploads.c, for every backend */
+extern const struct CMUnitTest name_tests[], upload_tests[];
+extern const size_t name_tests_count, upload_tests_count;
 int uploads_left(void); /* begun in BUCKET and neither completed nor aborted; file: leftovers */
 
 #endif

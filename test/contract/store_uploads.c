@@ -16,13 +16,6 @@ static int put_new(struct ms_store *store, const char *key, const char *text,
         info, err);
 }
 
-static void check(const char *key, const char *text) {
-    struct heap heap = {0};
-    expect(0, ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, NULL, &err));
-    assert_string_equal(heap.bytes, text);
-    free(heap.bytes);
-}
-
 static void stores_only_what_is_new(void **state) {
     const int left = uploads_left();
     struct ms_object_info info;
@@ -30,12 +23,12 @@ static void stores_only_what_is_new(void **state) {
     expect(0, put_new(world.store, "new/one", "first", &info, &err));
     assert_int_equal(info.bytes, 5);
     expect(MS_ECONFLICT, put_new(world.store, "new/one", "second", NULL, &err));
-    check("new/one", "first");
+    check_text("new/one", "first");
     expect(0, put_text(world.store, "new/one", "third")); /* who does not mind goes over it */
-    check("new/one", "third");
+    check_text("new/one", "third");
     expect(0, ms_store_remove(world.store, BUCKET, "new/one", &err));
     expect(0, put_new(world.store, "new/one", "fourth", NULL, &err));
-    check("new/one", "fourth");
+    check_text("new/one", "fourth");
     expect(0, ms_store_remove(world.store, BUCKET, "new/one", &err));
     expect(0, ms_store_put(world.store, "fresh-bucket", "a",
                            &(struct ms_object_source){.bytes = "a", .size = 1, .exclusive = true},
@@ -95,7 +88,7 @@ static void lets_one_of_many_store(void **state) {
         assert_int_not_equal(winner, -1);
         snprintf(key, sizeof key, "race/%d/object", round);
         snprintf(text, sizeof text, "racer %d", winner);
-        check(key, text);
+        check_text(key, text);
         expect(0, ms_store_remove(world.store, BUCKET, key, &err));
         pthread_barrier_destroy(&start);
     }
@@ -326,9 +319,9 @@ static void presigns_one_put_of_one_size(void **state) {
     assert_int_equal(curl_put(url, "right", "X-Other: a") / 100, 4); /* may go over another */
     expect(MS_ENOTFOUND, ms_store_head(world.store, BUCKET, "put/a", &info, &err));
     assert_int_equal(curl_put(url, "right", once), 200);
-    check("put/a", "right");
+    check_text("put/a", "right");
     assert_int_equal(curl_put(url, "again", once), 412);
-    check("put/a", "right");
+    check_text("put/a", "right");
     expect(0, ms_store_remove(world.store, BUCKET, "put/a", &err));
     free(url);
 }

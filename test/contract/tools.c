@@ -70,6 +70,17 @@ int put_text(struct ms_store *store, const char *key, const char *text) {
                         NULL, NULL);
 }
 
+void check_text(const char *key, const char *text) {
+    struct heap heap = {0};
+    struct ms_object_info info;
+    expect(0, ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
+    assert_int_equal(heap.size, strlen(text));
+    assert_int_equal(info.bytes, strlen(text));
+    if (text[0] != '\0')
+        assert_string_equal(heap.bytes, text);
+    free(heap.bytes);
+}
+
 struct ms_store *open_store(const struct ms_store_options *options) {
     struct ms_store *store = NULL;
     expect(0, ms_store_open(options, &store, &err));

@@ -1,5 +1,5 @@
-"""What is kept of a job, and how long: one separation for all formats; everything goes with the job;
-jobs of earlier releases; --keep."""
+"""What is kept of a job, and how long: one separation for all formats; everything goes with the
+job; jobs of earlier releases; --keep."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-"""Stem files of jobs over HTTP and with `msaas fetch`: what is in them (tools/mp4_boxes.py), ranges,
-tags, and who gets none. On both pairs of backends."""
+"""Stem files of jobs over HTTP and with `msaas fetch`: what is in them (tools/mp4_boxes.py),
+ranges, tags, and who gets none. On both pairs of backends."""
 
 import json
 import pathlib

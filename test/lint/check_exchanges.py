@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""check_exchanges.py FOLDER: every exchange that the tests had with msaas is in src/api/openapi.json
-as it was: route, parameters, status, headers, body. test/tools/recorder.py has kept them."""
+"""check_exchanges.py FOLDER: every exchange that the tests had with msaas is in
+src/api/openapi.json as it was: route, parameters, status, headers, body. test/tools/recorder.py
+has kept them."""
 
 import collections
 import json
@@ -33,8 +34,8 @@ def main(folder):
     seen = {(exchange["method"], contract.template(exchange["path"])) for exchange in exchanges}
     unseen = [f"{method} {path}" for method, path in contract.operations()
               if (method, path) not in seen]
-    print(f"{len(exchanges)} exchanges of {len(files)} tests; {len(faults)} faults; never asked for:"
-          f" {', '.join(unseen) or 'nothing'}")
+    print(f"{len(exchanges)} exchanges of {len(files)} tests; {len(faults)} faults; never asked "
+          f"for: {', '.join(unseen) or 'nothing'}")
     return 1 if faults else 0
 
 

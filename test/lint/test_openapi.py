@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""test_openapi.py MSAAS ROOT: src/api/openapi.json says what the program, its tables and docs/api.md
-say. Those tables are compared with the sources by test_docs.py."""
+"""test_openapi.py MSAAS ROOT: src/api/openapi.json says what the program, its tables and
+docs/api.md say. Those tables are compared with the sources by test_docs.py."""
 
 import json
 import pathlib

@@ -414,7 +414,7 @@ function operations.missing(_, _, max)
     return ids
 end
 
--- At most `max` ids of the jobs that came at least age_ms ago, the oldest first, behind `skip` others.
+-- At most `max` ids of the jobs that came at least age_ms ago, the oldest first, but for `skip`.
 function operations.oldest(age_ms, skip, max)
     return redis.call('ZRANGEBYSCORE', 'msaas:jobs', '-inf', now_ms() - age_ms, 'LIMIT', skip, max)
 end
@@ -439,7 +439,7 @@ function operations.usage(owner)
     return usage(owner)
 end
 
--- Puts a note in the place of the old one; '': none. Returns 1, or what is there instead; nil: none.
+-- Puts a note in the place of the old one; '': none. Returns 1, or what is there; nil: none.
 function operations.note(name, old, note, keep_ms)
     local key = 'msaas:note:' .. name
     local there = redis.call('GET', key) or ''
