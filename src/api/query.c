@@ -13,28 +13,40 @@ bool ms_api_query(const struct ms_http_call *call, const char *name, char **out,
                                      "%s: the value is not percent-encoded UTF-8", name);
 }
 
-static bool is_among(const char *name, size_t length, const char *const *known) {
-    for (; *known != NULL; known++)
-        if (strlen(*known) == length && strncmp(*known, name, length) == 0)
-            return true;
-    return false;
+/* -1: it is none of them. */
+static int place_of(const char *name, size_t length, const char *const *known) {
+    for (int i = 0; known[i] != NULL; i++)
+        if (strlen(known[i]) == length && strncmp(known[i], name, length) == 0)
+            return i;
+    return -1;
+}
+
+static bool unknown(const char *name, size_t length, const char *const *known,
+                    struct ms_problem *problem) {
+    char list[200] = "";
+    size_t used = 0;
+    for (int i = 0; known[i] != NULL && used < sizeof list; i++)
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", known[i]);
+    return ms_problem_set(problem, 422, "unknown_option",
+                          "%.*s: there is no such option; there are %s",
+                          length < 60 ? (int)length : 60, name, list);
 }
 
 bool ms_api_query_has_only(const struct ms_http_call *call, const char *const *known,
                            struct ms_problem *problem) {
+    unsigned seen = 0;
     for (const char *at = call->query; *at != '\0'; at += strspn(at, "&")) {
         const size_t pair = strcspn(at, "&");
         const size_t length = strcspn(at, "=&");
-        if (length > 0 && !is_among(at, length, known)) {
-            char list[200] = "";
-            size_t used = 0;
-            for (int i = 0; known[i] != NULL && used < sizeof list; i++)
-                used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
-                                         known[i]);
-            return ms_problem_set(problem, 422, "unknown_option",
-                                  "%.*s: there is no such option; there are %s",
-                                  length < 60 ? (int)length : 60, at, list);
-        }
+        const int place = place_of(at, length, known);
+        if (length > 0 && place < 0)
+            return unknown(at, length, known, problem);
+        if (place >= 0 && (seen & 1U << place) != 0)
+            return ms_problem_set(problem, 422, "invalid_option", "%s: is given twice",
+                                  known[place]);
+        if (place >= 0)
+            seen |= 1U << place;
         at += pair;
     }
     return true;

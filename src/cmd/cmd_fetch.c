@@ -26,6 +26,7 @@ static const char fetch_usage[] =
     "      the same stems in another format; nothing is separated again\n"
     "  msaas fetch --zip $ID\n"
     "      separated/SONG.zip\n"
+    "  msaas fetch --zip -o - $ID | ssh host 'cat >stems.zip'\n"
     "  msaas fetch --stem-mp4 $ID\n"
     "      separated/SONG.stem.mp4, for DJ programs; needs the four stems\n"
     "  msaas fetch --wait -o stems $ID\n"
@@ -160,13 +161,17 @@ static int fetch_whole(struct ms_client *client, const struct ms_client_job *job
     char *path = zip ? ms_strdupf("/apiv2/jobs/%s/stems.zip?format=%s", job->id,
                                   format != NULL ? format : format_of(job))
                      : ms_strdupf("/apiv2/jobs/%s/stem.mp4", job->id);
-    char *file = ms_strdupf("%s/%s.%s", folder, song, zip ? "zip" : "stem.mp4");
+    const bool to_stdout = strcmp(folder, "-") == 0;
+    char *file =
+        to_stdout ? strdup("-") : ms_strdupf("%s/%s.%s", folder, song, zip ? "zip" : "stem.mp4");
     const struct ms_download download = {.path = path,
                                          .label = zip ? "stems.zip" : "stem.mp4",
                                          .file = file,
                                          .bytes = -1,
                                          .patience_s = zip ? 0 : STEM_FILE_PATIENCE_S};
-    rc = path != NULL && file != NULL ? ms_make_dirs(folder, err) : no_memory(err);
+    rc = path != NULL && file != NULL ? 0 : no_memory(err);
+    if (rc == 0 && !to_stdout)
+        rc = ms_make_dirs(folder, err);
     if (rc == 0)
         rc = ms_client_download(client, &download, err);
     if (rc == 0) {
@@ -176,6 +181,11 @@ static int fetch_whole(struct ms_client *client, const struct ms_client_job *job
     free(path);
     free(file);
     return rc;
+}
+
+static int json_and_stdout(struct ms_error *err) {
+    return ms_error_set(err, MS_EUSAGE,
+                        "--json and -o - both write to standard output: choose one");
 }
 
 static bool is_whole(const struct ms_client *client) {
@@ -215,6 +225,21 @@ out:
     return rc;
 }
 
+static bool is_stdout(const char *out) {
+    return out != NULL && strcmp(out, "-") == 0;
+}
+
+/* Standard output takes one file and nothing beside it. */
+static int check_stdout(const struct ms_client *client, struct ms_error *err) {
+    if (!is_stdout(ms_options_string(client->options, MS_OPTION_FETCH_OUT)))
+        return 0;
+    if (!is_whole(client) || ms_options_argument_count(client->options) != 1)
+        return ms_error_set(err, MS_EUSAGE,
+                            "-o - is for one file: take the stems of one job as a --zip or a "
+                            "--stem-mp4");
+    return client->json ? json_and_stdout(err) : 0;
+}
+
 static int run_fetch(const struct ms_call *call) {
     struct ms_client client;
     struct ms_error err = {0};
@@ -229,6 +254,8 @@ static int run_fetch(const struct ms_call *call) {
     if (rc == 0 && ms_options_flag(client.options, MS_OPTION_STEM_MP4) &&
         (format != NULL || ms_options_flag(client.options, MS_OPTION_FETCH_ZIP)))
         rc = ms_error_set(&err, MS_EUSAGE, "--stem-mp4 excludes --zip and the other formats");
+    if (rc == 0)
+        rc = check_stdout(&client, &err);
     if (rc == 0 && count > 1 && ms_options_is_set(client.options, MS_OPTION_FETCH_OUT) &&
         !is_whole(&client))
         rc = ms_error_set(
@@ -314,12 +341,11 @@ static int run_mix(const struct ms_call *call) {
     if (!ms_client_begin(&client, call, &exit_code))
         return exit_code;
     int rc = ms_client_check_ids(&client, &err);
-    const char *out = ms_options_string(client.options, MS_OPTION_MIX_OUT);
     if (rc == 0 && ms_options_argument_count(client.options) != 1)
         rc = ms_error_set(&err, MS_EUSAGE, "mix takes one ID, since it makes one file");
-    else if (rc == 0 && client.json && out != NULL && strcmp(out, "-") == 0)
-        rc = ms_error_set(&err, MS_EUSAGE,
-                          "--json and -o - both write to standard output: choose one");
+    else if (rc == 0 && client.json &&
+             is_stdout(ms_options_string(client.options, MS_OPTION_MIX_OUT)))
+        rc = json_and_stdout(&err);
     if (rc == 0)
         rc = mix_job(&client, ms_options_argument(client.options, 0), &err);
     return ms_client_end(&client, call->argv[0], rc, &err);

@@ -251,7 +251,7 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_JOB_PRECISION] = {.job = JOB(PRECISION)},
     [MS_OPTION_FETCH_OUT] = {"out", 'o', STRING, "DIR", NULL, NULL, 0, 0,
                              "Folder of the stems, or of the archive; by default separated/SONG, "
-                             "or separated."},
+                             "or separated; - for standard output, with --zip or --stem-mp4."},
     [MS_OPTION_MIX_FORMAT] = {"format", 0, CHOICE, "mp3|wav|flac|opus|m4a", NULL, "mp3", 0, 0,
                               "Format of the mix."},
     [MS_OPTION_FETCH_ZIP] = {"zip", 0, FLAG, NULL, NULL, NULL, 0, 0,

@@ -33,8 +33,8 @@ static int read_file(const struct ms_render_options *options, struct ms_render_p
         rc = ms_job_option_set(&file, ms_job_option_find("format"), options->format, err);
     if (rc == 0 && is_given(options->bitrate))
         rc = ms_job_option_set(&file, ms_job_option_find("bitrate"), options->bitrate, err);
-    if (rc == 0 && (rc = ms_job_bitrate_check(file.format, file.bitrate_kbps, err)) != 0)
-        rc = ms_error_prefix(err, "bitrate");
+    if (rc == 0)
+        rc = ms_job_bitrate_check(file.format, file.bitrate_kbps, err);
     if (rc != 0)
         return rc;
     memcpy(plan->format, file.format, sizeof plan->format);

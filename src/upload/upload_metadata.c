@@ -5,6 +5,14 @@
 #include "msaas/base64.h"
 #include "msaas/upload.h"
 
+/* Of the key at `at`, the bytes of printable ASCII; the store keeps no others as they were sent. */
+static size_t key_bytes(const char *at) {
+    size_t size = 0;
+    while (at[size] > ' ' && at[size] < 0x7f && at[size] != ',')
+        size++;
+    return size;
+}
+
 /* Decodes the value of the pair at `at`. False: it is malformed. *value NULL: it has none. */
 static bool read_value(const char *at, size_t key, size_t pair, char **value, size_t *size) {
     struct ms_error err = {0};
@@ -26,9 +34,10 @@ bool ms_upload_metadata_read(const char *text, const char *key, char *out, size_
     out[0] = '\0';
     for (const char *at = text; *at != '\0';) {
         const size_t pair = strcspn(at, ",");
-        size_t word = strcspn(at, " ,"), size;
+        size_t word = key_bytes(at), size;
         char *value;
-        if (word == 0 || !read_value(at, word, pair, &value, &size))
+        if (word == 0 || strchr(" ,", at[word]) == NULL ||
+            !read_value(at, word, pair, &value, &size))
             return false;
         if (value != NULL && strlen(key) == word && strncmp(at, key, word) == 0 &&
             size < capacity && memchr(value, '\0', size) == NULL) {

@@ -166,6 +166,8 @@ def test_a_mix_in_every_format(site, job):
     ("gains=vocals:99", "invalid_option", "-120 to 24"),
     ("gains=vocals:nan", "invalid_option", "-inf mutes"),
     ("gains=vocals:1,vocals:2", "invalid_option", "twice"),
+    ("gains=vocals:1&gains=drums:2", "invalid_option", "gains: is given twice"),
+    ("format=wav&bitrate=320", "invalid_option", "wav has no bit rate"),
     ("pan=vocals:2", "invalid_option", "-1 to 1"),
     ("format=wma", "invalid_option", "mp3"),
     ("format=mp3&bitrate=1", "invalid_option", "32"),
@@ -176,6 +178,7 @@ def test_a_mix_in_every_format(site, job):
 def test_wrong_mixes(site, job, query, code, says):
     problem = get(site, job, f"mix?{query}", 422).json()
     assert problem["code"] == code and says in problem["detail"], problem
+    assert problem["detail"].count("bitrate: ") <= 1, problem
 
 
 def test_jobs_that_are_not_there_or_not_finished(site):
@@ -266,6 +269,13 @@ def test_fetch_and_mix(site, job, tmp_path):
                   site.environment(MSAAS_SERVER=site.url))
     assert out.wait() == 0
     assert (tmp_path / "out").read_bytes() == get(site, job, "mix").content
+    out = Process([MSAAS, "fetch", "--zip", "-o", "-", ident], tmp_path / "zip",
+                  site.environment(MSAAS_SERVER=site.url), tmp_path)
+    assert out.wait() == 0
+    assert (tmp_path / "zip").read_bytes() == get(site, job, "stems.zip").content
+    assert not (tmp_path / "-").exists()
+    site.run("fetch", "-o", "-", ident, cwd=tmp_path, expect=2)  # several files
+    site.run("fetch", "--json", "--zip", "-o", "-", ident, cwd=tmp_path, expect=2)
     site.run("mix", "--gains", "x:1", ident, cwd=tmp_path, expect=1)
     assert not (tmp_path / "separated" / "mix.mp3").exists()
     assert not list(tmp_path.rglob(".*")), "no temporary file is left"

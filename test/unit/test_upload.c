@@ -205,6 +205,8 @@ static void reads_metadata(void **state) {
         {"filename c29uZy5tcDM=,,a", false, ""},
         {" filename c29uZy5tcDM=", false, ""},
         {"filename ???", false, ""},
+        {"n\xc3\xa4me c29uZy5tcDM=", false, ""}, /* keys are ASCII */
+        {"a\tb,filename c29uZy5tcDM=", false, ""},
         {"filename  c29uZy5tcDM=", false, ""},
     };
     (void)state;
