@@ -51,7 +51,8 @@ int ms_accounts_count(struct ms_accounts *accounts);
 /* Whose token it is. A token that was proven costs one HMAC and a search, and so does one that is
  * unknown or expired: its digest finds nothing, so that guesses cost no scrypt, and their time does
  * not tell how near they were. A known one is proven by scrypt the first time, one at a time and if
- * may_block: until then MS_TOKEN_UNPROVEN. */
+ * may_block: until then MS_TOKEN_UNPROVEN. After may_block that means: try again later, scrypt has
+ * no memory, or the file was replaced meanwhile. */
 enum ms_token_verdict { MS_TOKEN_KNOWN, MS_TOKEN_UNKNOWN, MS_TOKEN_UNPROVEN };
 MS_MUST_CHECK enum ms_token_verdict ms_accounts_check(struct ms_accounts *accounts,
                                                       const char *secret, size_t size,

@@ -57,8 +57,10 @@ MS_MUST_CHECK int ms_tokens_revoke(struct ms_tokens *tokens, const char *name,
 /* The HMAC of a token under the key, which begins with its lookup. */
 MS_MUST_CHECK int ms_token_digest(const unsigned char key[MS_TOKEN_KEY_BYTES], const char *secret,
                                   unsigned char digest[MS_SHA256_BYTES], struct ms_error *err);
-/* Whether the hash is that of the token. Takes the time of scrypt. */
-MS_MUST_CHECK bool ms_token_matches(const char *hash, const char *secret);
+/* *matches: whether the hash is that of the token. Takes the time and memory of scrypt, and fails
+ * where there is none. */
+MS_MUST_CHECK int ms_token_prove(const char *hash, const char *secret, bool *matches,
+                                 struct ms_error *err);
 
 /* "2026-05-01T00:00:00Z", in whole seconds. */
 #define MS_TOKEN_TIME_BYTES 40

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "msaas/log.h"
 #include "msaas/sys.h"
 
 struct ms_metric ms_accounts_checks = {
@@ -204,13 +205,18 @@ static enum ms_token_verdict prove(struct ms_accounts *accounts, const char *sec
     (void)pthread_mutex_lock(&accounts->proving);
     enum ms_token_verdict verdict = look(accounts, secret, digest, hash, out);
     if (verdict == MS_TOKEN_UNPROVEN) { /* nobody else has proven it meanwhile */
+        struct ms_error err = {0};
+        bool good;
         ms_metric_add(&ms_accounts_checks, 1, "proven", NULL);
-        note(accounts, hash, ms_token_matches(hash, secret), digest);
-        verdict = look(accounts, secret, digest, hash, out);
+        if (ms_token_prove(hash, secret, &good, &err) == 0) {
+            note(accounts, hash, good, digest);
+            verdict = look(accounts, secret, digest, hash, out);
+        } else { /* says nothing of the token */
+            ms_log(MS_LOG_WARN, "a token cannot be checked: %s", err.text);
+        }
     }
     (void)pthread_mutex_unlock(&accounts->proving);
-    /* Still unproven: the file was replaced meanwhile. */
-    return verdict == MS_TOKEN_KNOWN ? MS_TOKEN_KNOWN : MS_TOKEN_UNKNOWN;
+    return verdict;
 }
 
 enum ms_token_verdict ms_accounts_check(struct ms_accounts *accounts, const char *secret,

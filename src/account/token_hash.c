@@ -101,13 +101,16 @@ bool ms_token_hash_is_formed(const char *text) {
     return split(text, &parts);
 }
 
-bool ms_token_matches(const char *hash, const char *secret) {
+int ms_token_prove(const char *hash, const char *secret, bool *matches, struct ms_error *err) {
     struct parts parts;
     unsigned char made[MS_SCRYPT_BYTES];
-    return split(hash, &parts) &&
-           ms_scrypt(&parts.cost, secret, MS_TOKEN_CHARS, parts.salt, SALT_BYTES, made, NULL) ==
-               0 &&
-           ms_same_bytes(made, parts.hash, sizeof made);
+    *matches = false;
+    if (!split(hash, &parts))
+        return 0;
+    const int rc =
+        ms_scrypt(&parts.cost, secret, MS_TOKEN_CHARS, parts.salt, SALT_BYTES, made, err);
+    *matches = rc == 0 && ms_same_bytes(made, parts.hash, sizeof made);
+    return rc;
 }
 
 int ms_token_make(char secret[MS_TOKEN_CHARS + 1], char hash[MS_TOKEN_HASH_BYTES],

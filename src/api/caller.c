@@ -52,6 +52,15 @@ static enum ms_http_verdict unknown_caller(const struct ms_http_call *call, bool
                         : "Bearer realm=\"msaas\"");
 }
 
+/* Nobody knows whether the token is good. */
+static enum ms_http_verdict unchecked(const struct ms_http_call *call) {
+    struct ms_problem problem;
+    (void)ms_problem_set(&problem, 503, "no_memory",
+                         "the token could not be checked; try again in a moment");
+    problem.retry_after_s = 1;
+    return refuse(call, &problem, NULL);
+}
+
 static enum ms_http_verdict short_of_scope(const struct ms_http_call *call, unsigned scopes) {
     struct ms_problem problem;
     char names[MS_SCOPES_TEXT_BYTES], challenge[128];
@@ -129,7 +138,7 @@ enum ms_http_verdict ms_api_admit(const struct ms_http_call *call,
         verdict = MS_TOKEN_KNOWN;
     }
     if (verdict == MS_TOKEN_UNPROVEN)
-        return MS_HTTP_BLOCKS;
+        return may_block ? unchecked(call) : MS_HTTP_BLOCKS;
     caller->known = verdict == MS_TOKEN_KNOWN;
     if (!caller->known)
         return unknown_caller(call, field != NULL || session != NULL);

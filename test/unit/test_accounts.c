@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,24 @@
 
 static char folder[] = "/tmp/msaas-tokens-XXXXXX";
 static char path[64];
+
+/* OpenSSL's memory: none of the large pieces while it is short. */
+static bool short_of_memory;
+
+static void *take(size_t size, const char *file, int line) {
+    (void)file, (void)line;
+    return short_of_memory && size > 1 << 20 ? NULL : malloc(size);
+}
+
+static void *take_again(void *old, size_t size, const char *file, int line) {
+    (void)file, (void)line;
+    return realloc(old, size);
+}
+
+static void give_back(void *old, const char *file, int line) {
+    (void)file, (void)line;
+    free(old);
+}
 
 static int set_up(void **state) {
     (void)state;
@@ -103,8 +122,11 @@ static void the_file_keeps_all_but_the_token(void **state) {
     assert_int_equal(of_bob->account.scopes, MS_SCOPE_ADMIN);
     assert_int_equal(of_bob->account.max_waiting, 7);
     assert_int_equal(of_bob->expires_ms, INT64_C(4102444800000));
-    assert_true(ms_token_matches(of_bob->hash, bob));
-    assert_false(ms_token_matches(of_bob->hash, ann));
+    bool matches;
+    assert_int_equal(ms_token_prove(of_bob->hash, bob, &matches, NULL), 0);
+    assert_true(matches);
+    assert_int_equal(ms_token_prove(of_bob->hash, ann, &matches, NULL), 0);
+    assert_false(matches);
     const struct ms_account again = {.name = "bob", .scopes = MS_SCOPE_READ};
     char secret[MS_TOKEN_CHARS + 1];
     assert_int_equal(ms_tokens_add(&tokens, &again, 0, secret, NULL), MS_ECONFLICT);
@@ -240,6 +262,20 @@ static void a_refuted_line_costs_scrypt_once(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* scrypt wants 16 MiB. Where there are none, nothing is known of the token: not that it is wrong. */
+static void no_memory_refutes_no_token(void **state) {
+    (void)state;
+    char ann[MS_TOKEN_CHARS + 1];
+    put_token(path, "ann", MS_SCOPE_READ, 0, ann);
+    struct ms_accounts *accounts = open_accounts();
+    short_of_memory = true;
+    assert_int_equal(check(accounts, ann, true), MS_TOKEN_UNPROVEN);
+    short_of_memory = false;
+    assert_int_equal(check(accounts, ann, true), MS_TOKEN_KNOWN);
+    ms_accounts_close(accounts);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void a_broken_file_changes_nothing(void **state) {
     (void)state;
     char ann[MS_TOKEN_CHARS + 1], good[8192];
@@ -346,6 +382,8 @@ static void sessions_end_with_their_token(void **state) {
 }
 
 int main(void) {
+    if (CRYPTO_set_mem_functions(take, take_again, give_back) != 1)
+        return 1; /* OpenSSL has memory already */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_scopes),
         cmocka_unit_test(the_file_keeps_all_but_the_token),
@@ -353,6 +391,7 @@ int main(void) {
         cmocka_unit_test(scrypt_runs_once_for_each_token),
         cmocka_unit_test(guesses_cost_no_scrypt),
         cmocka_unit_test(a_refuted_line_costs_scrypt_once),
+        cmocka_unit_test(no_memory_refutes_no_token),
         cmocka_unit_test(a_broken_file_changes_nothing),
         cmocka_unit_test(a_link_that_turns_is_seen),
         cmocka_unit_test(sessions_end_with_their_token),
