@@ -14,7 +14,7 @@ static const char *const too_large = "the body is too large";
 
 static void run_head(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_goes_on(e)) {
+    if (ms_exchange_goes_on(e)) {
         e->route->handle(&e->call);
         if (e->intake.take != NULL && e->status == 0 && !ms_exchange_brings_body(e))
             ms_exchange_take(e, MS_HTTP_LAST);

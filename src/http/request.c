@@ -31,7 +31,7 @@
 
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-    if (ms_server_goes_on(e))
+    if (ms_exchange_goes_on(e))
         e->route->handle(&e->call);
     ms_body_free(e->server, &e->body);
     ms_server_give_back(e);
@@ -182,7 +182,7 @@ static void admitted(struct ms_connection *c, enum ms_http_verdict verdict) {
 static void run_admit(void *user) {
     struct ms_exchange *e = user;
     e->verdict = MS_HTTP_REFUSE;
-    if (ms_server_goes_on(e))
+    if (ms_exchange_goes_on(e))
         e->verdict = e->server->options.admit(&e->call, e->route, true);
     ms_server_give_back(e);
 }

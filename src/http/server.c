@@ -31,17 +31,6 @@ double ms_server_waited(const struct ms_exchange *exchange) {
     return (ms_monotonic_s() - exchange->posted_s) * 1000 / exchange->server->options.max_wait_ms;
 }
 
-bool ms_server_goes_on(struct ms_exchange *exchange) {
-    if (atomic_load(&exchange->abandoned))
-        return false;
-    if (ms_server_waited(exchange) <= 1)
-        return true;
-    /* The pool is blocked: better an early error. */
-    ms_exchange_error(exchange, 503, MS_HTTP_TOO_MANY_WAIT);
-    ms_http_add_header(&exchange->call, "Retry-After", "5");
-    return false;
-}
-
 void ms_server_give_back(struct ms_exchange *exchange) {
     struct ms_http_server *server = exchange->server;
     pthread_mutex_lock(&server->lock);

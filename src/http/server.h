@@ -71,10 +71,6 @@ void ms_server_wake(struct ms_http_server *server);
 bool ms_server_post(struct ms_exchange *exchange, void (*run)(void *exchange));
 /* On the pool: how long the exchange waited for a thread, in units of options.max_wait_ms. */
 double ms_server_waited(const struct ms_exchange *exchange);
-/* On the pool, before a handler: whether it is called. No: its client went away, or has waited for
- * so long that the exchange now answers 503. */
-bool ms_server_goes_on(struct ms_exchange *exchange);
-#define MS_HTTP_TOO_MANY_WAIT "too many requests are waiting; try again later"
 /* On the pool: hands the exchange back to the loop. The pool must not use it any more. */
 void ms_server_give_back(struct ms_exchange *exchange);
 /* The exchanges that came back since the last call, oldest first, linked by `next`. */
