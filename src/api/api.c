@@ -29,7 +29,7 @@ struct route {
     const char *method, *pattern;
     void (*handle)(const struct ms_http_call *call);
     enum ms_http_where where;
-    int64_t max_body_bytes; /* 1 and 2 stand for the limit of a song in /apiv1 and /apiv2 */
+    int max_body_bytes; /* 1 and 2 stand for the limit of a song in /apiv1 and /apiv2 */
     unsigned scopes;
 };
 
@@ -67,7 +67,7 @@ static const struct route table[] = {
 };
 _Static_assert(sizeof table / sizeof *table < MS_API_ROUTES, "MS_API_ROUTES is too small");
 
-static bool is_song(int64_t max_body_bytes) {
+static bool is_song(int max_body_bytes) {
     return max_body_bytes == 1 || max_body_bytes == 2;
 }
 

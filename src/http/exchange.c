@@ -390,6 +390,17 @@ void ms_exchange_read(struct ms_exchange *exchange) {
     }
 }
 
+bool ms_exchange_goes_on(struct ms_exchange *exchange) {
+    if (atomic_load(&exchange->abandoned))
+        return false;
+    if (ms_server_waited(exchange) <= 1)
+        return true;
+    /* The pool is blocked: better an early error. */
+    ms_exchange_error(exchange, 503, MS_HTTP_TOO_MANY_WAIT);
+    ms_http_add_header(&exchange->call, "Retry-After", "5");
+    return false;
+}
+
 void ms_exchange_pass(struct ms_exchange *exchange) {
     const int64_t left = exchange->stream.length - exchange->streamed_bytes;
     exchange->read_err = (struct ms_error){0};

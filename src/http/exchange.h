@@ -112,6 +112,10 @@ void ms_exchange_release(struct ms_exchange *exchange);
 bool ms_exchange_has_socket(const struct ms_exchange *exchange);
 /* Whether there is a body to be read. */
 bool ms_exchange_brings_body(const struct ms_exchange *exchange);
+/* On the pool, before a handler: whether it is called. No: its client went away, or has waited for
+ * so long that the exchange now answers 503. */
+bool ms_exchange_goes_on(struct ms_exchange *exchange);
+#define MS_HTTP_TOO_MANY_WAIT "too many requests are waiting; try again later"
 /* On the pool: gives what has come of the body to its taker. */
 void ms_exchange_take(struct ms_exchange *exchange, enum ms_http_part part);
 /* Whether the answer is a stream. */

@@ -11,16 +11,10 @@
 #include "msaas/sys.h"
 
 static const char *const too_large = "the body is too large";
-static const char *const too_many_wait = "too many requests are waiting; try again later";
 
 static void run_head(void *user) {
     struct ms_exchange *e = user;
-    if (atomic_load(&e->abandoned)) {
-        ;                                 /* nobody waits for it */
-    } else if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
-        ms_exchange_error(e, 503, too_many_wait);
-        ms_http_add_header(&e->call, "Retry-After", "5");
-    } else {
+    if (ms_exchange_goes_on(e)) {
         e->route->handle(&e->call);
         if (e->intake.take != NULL && e->status == 0 && !ms_exchange_brings_body(e))
             ms_exchange_take(e, MS_HTTP_LAST);
@@ -43,7 +37,7 @@ static void hand_over(struct ms_connection *c, void (*run)(void *exchange)) {
     e->task = MS_TASK_TAKE;
     if (!ms_server_post(e, run)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, too_many_wait, true);
+        ms_answer_send_error(c, 503, MS_HTTP_TOO_MANY_WAIT, true);
     }
 }
 

@@ -29,18 +29,10 @@
 
 /* ---- requests ---- */
 
-static const char *const too_many_wait = "too many requests are waiting; try again later";
-
 static void run_handle(void *user) {
     struct ms_exchange *e = user;
-    if (atomic_load(&e->abandoned)) {
-        ;                                 /* nobody waits for it */
-    } else if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
-        ms_exchange_error(e, 503, too_many_wait);
-        ms_http_add_header(&e->call, "Retry-After", "5");
-    } else {
+    if (ms_exchange_goes_on(e))
         e->route->handle(&e->call);
-    }
     ms_body_free(e->server, &e->body);
     ms_server_give_back(e);
 }
@@ -60,7 +52,7 @@ static void dispatch(struct ms_connection *c) {
     e->task = MS_TASK_HANDLE;
     if (!ms_server_post(e, run_handle)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, too_many_wait, false);
+        ms_answer_send_error(c, 503, MS_HTTP_TOO_MANY_WAIT, false);
     }
 }
 
@@ -80,7 +72,7 @@ static void take_body(struct ms_connection *c) {
     e->socket = c->fd;
     if (!ms_server_post(e, ms_body_take)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, too_many_wait, true);
+        ms_answer_send_error(c, 503, MS_HTTP_TOO_MANY_WAIT, true);
     }
 }
 
@@ -190,14 +182,8 @@ static void admitted(struct ms_connection *c, enum ms_http_verdict verdict) {
 static void run_admit(void *user) {
     struct ms_exchange *e = user;
     e->verdict = MS_HTTP_REFUSE;
-    if (atomic_load(&e->abandoned)) {
-        ;                                 /* nobody waits for it */
-    } else if (ms_server_waited(e) > 1) { /* the pool is blocked: better an early error */
-        ms_exchange_error(e, 503, too_many_wait);
-        ms_http_add_header(&e->call, "Retry-After", "5");
-    } else {
+    if (ms_exchange_goes_on(e))
         e->verdict = e->server->options.admit(&e->call, e->route, true);
-    }
     ms_server_give_back(e);
 }
 
@@ -237,7 +223,7 @@ static void find_route(struct ms_connection *c) {
     e->task = MS_TASK_ADMIT;
     if (!ms_server_post(e, run_admit)) {
         e->task = MS_TASK_NONE;
-        ms_answer_send_error(c, 503, too_many_wait, ms_exchange_brings_body(e));
+        ms_answer_send_error(c, 503, MS_HTTP_TOO_MANY_WAIT, ms_exchange_brings_body(e));
     }
 }
 

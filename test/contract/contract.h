@@ -1,6 +1,6 @@
-/* The files of the store's contract suite among themselves: store_contract.c,
- * store_names.c and store_uploads.c hold what every backend must do, store_faults.c what only one of
- * them can be asked, tools.c what all need. */
+/* The files of the store's contract suite among themselves: store_contract.c, store_names.c and
+ * store_uploads.c hold what every backend must do, store_faults.c what only one of them can be
+ * asked, tools.c what all need. */
 #ifndef MSAAS_TEST_CONTRACT_H
 #define MSAAS_TEST_CONTRACT_H
 

@@ -1,7 +1,7 @@
 """fuzz_contract.py URL REQUESTS SEED JOBS: asks the server at URL whatever its /openapi.json
-allows, and what it forbids, and compares each answer with the contract. JOBS: a JSON file with the ids of
-jobs that have ended ("finished") and that may be erased ("expendable"), and the address of a server
-of the same jobs that wants tokens ("closed"), with an admin's ("token").
+allows, and what it forbids, and compares each answer with the contract. JOBS: a JSON file with the
+ids of jobs that have ended ("finished") and that may be erased ("expendable"), and the address of a
+server of the same jobs that wants tokens ("closed"), with an admin's ("token").
 
 Schemathesis makes the requests. Prints what was answered, and each kind of fault once; exit code 1
 if there is any. Runs in the environment that test_contract.py makes.
