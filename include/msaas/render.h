@@ -123,7 +123,7 @@ struct ms_render_stem_file {
 MS_MUST_CHECK int ms_render_plan_stem_file(const struct ms_job *job, const char *codec,
                                            const char *bitrate, struct ms_render_stem_file *out,
                                            struct ms_error *err);
-/* Makes the file in `fd`, an empty one, which stays the caller's; *bytes: its size. Takes 6 s for
+/* Makes the file in `fd`, an empty one, which stays the caller's; *bytes: its size. Takes 3 s for
  * each minute of music, 1 s with ALAC. It counts as four renders. Errors as those of ms_render_open
  * and ms_render_read; MS_EIO: the disk. */
 MS_MUST_CHECK int ms_render_stem_file(struct ms_renders *renders,

@@ -10,6 +10,7 @@ if there is any. Runs in the environment that test_contract.py makes.
 import base64
 import collections
 import contextlib
+import itertools
 import json
 import pathlib
 import random
@@ -141,11 +142,12 @@ def main(url, wanted, seed, jobs):
     operations = {result.ok().definition.raw["operationId"]: result.ok()
                   for result in schema.get_all_operations()}
     each = min(ROUND, int(wanted) // len(operations) // 2 + 1)
-    while fuzz.total() < int(wanted):
-        for name, operation in operations.items():
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing can be wrong
-                    fuzz.run(operation, name, mode, each)
+    for name, operation in itertools.cycle(operations.items()):
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing can be wrong
+                fuzz.run(operation, name, mode, each)
+        if fuzz.total() >= int(wanted):
+            break
     for name, counter in fuzz.answers.items():
         print(f"{name}: {dict(sorted(counter.items()))}")
     for (name, fault), (request, answer) in fuzz.faults.items():
