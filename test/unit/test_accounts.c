@@ -262,7 +262,7 @@ static void a_refuted_line_costs_scrypt_once(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
-/* scrypt wants 16 MiB. Where there are none, nothing is known of the token: not that it is wrong. */
+/* scrypt wants 16 MiB. Without them nothing is known of the token: not that it is wrong. */
 static void no_memory_refutes_no_token(void **state) {
     (void)state;
     char ann[MS_TOKEN_CHARS + 1];
