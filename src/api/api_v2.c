@@ -82,8 +82,7 @@ static bool may_erase(const struct ms_http_call *call, struct ms_problem *proble
     if (ms_http_header(call, "If-Match") == NULL)
         return true;
     const bool ok =
-        ms_api_find(call->context, ms_api_caller(call->exchange), call->params[0], &job, problem) &&
-        ms_api_job_matches(call, &job, problem);
+        ms_api_find_asked(call, &job, problem) && ms_api_job_matches(call, &job, problem);
     ms_job_fini(&job);
     return ok;
 }

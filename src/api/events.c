@@ -145,7 +145,7 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     struct ms_job job = {0};
     const char *last = ms_http_header(call, "Last-Event-ID");
     const struct ms_account *caller = ms_api_caller(call->exchange);
-    if (!ms_api_find(api, caller, call->params[0], &job, &problem)) {
+    if (!ms_api_find_asked(call, &job, &problem)) {
         ms_api_reply_problem(call, &problem);
         return;
     }
