@@ -61,8 +61,9 @@ MS_MUST_CHECK int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *
  *
  * A job that is queued, or queued anew, is charged to its owner: the bytes of its song, and its
  * cost (ms_job_cost). Where the song's length is not known yet, or was wrong, the cost is put right
- * when the worker says it. Nothing is given back when a job fails or is erased. The sums are of one
- * day, which begins with the first job after the day before has ended. */
+ * when the worker says it. Bytes may also be charged before there is a job (an upload), and then
+ * pay for one. Nothing is given back when a job fails or is erased. The sums are of one day, which
+ * begins with the first charge after the day before has ended. */
 
 #define MS_DAY_MS INT64_C(86400000)
 struct ms_usage {
@@ -79,13 +80,22 @@ enum ms_limit { MS_LIMIT_NONE, MS_LIMIT_WAITING, MS_LIMIT_COST, MS_LIMIT_BYTES }
 enum ms_limit ms_quota_exceeded(const struct ms_quota *quota, const struct ms_usage *usage,
                                 int64_t cost_ms, int64_t bytes);
 
-/* As ms_queue_enqueue. If the job would be queued and exceed its owner's quota, nothing is changed:
- * MS_EQUOTA. The check and the charge are one atomic step, whoever else sends jobs of this owner.
+/* As ms_queue_enqueue. bytes: what is charged for the song: its bytes, or 0 if they are paid for.
+ * If the job would be queued and exceed its owner's quota, nothing is changed: MS_EQUOTA. The check and the charge are one atomic step, whoever else sends jobs of this owner.
  * *usage is set after success if *created, and after MS_EQUOTA. */
 MS_MUST_CHECK int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job,
-                                          const struct ms_quota *quota, bool *created,
-                                          struct ms_job *now, struct ms_usage *usage,
+                                          int64_t bytes, const struct ms_quota *quota,
+                                          bool *created, struct ms_job *now, struct ms_usage *usage,
                                           struct ms_error *err);
+/* Charges bytes without a job; fewer than 0 are given back. MS_EQUOTA: they would be more than
+ * max_bytes (0: no limit), and nothing is changed. *usage is set in both cases. A call that failed
+ * with MS_ENET and is repeated may charge twice. */
+MS_MUST_CHECK int ms_queue_charge(struct ms_queue *queue, const char *owner, int64_t bytes,
+                                  int64_t max_bytes, struct ms_usage *usage, struct ms_error *err);
+/* Whether what was charged before as `what` (a name of at most 64 characters) pays for the song of
+ * the job `id`: it pays for the first job that asks, again and again. Known for keep_ms. */
+MS_MUST_CHECK int ms_queue_pay(struct ms_queue *queue, const char *what, const char *id,
+                               int64_t keep_ms, bool *paid, struct ms_error *err);
 MS_MUST_CHECK int ms_queue_usage(struct ms_queue *queue, const char *owner, struct ms_usage *out,
                                  struct ms_error *err);
 

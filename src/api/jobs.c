@@ -115,32 +115,33 @@ static bool stays(const struct ms_job *job, int label_count) {
 /* Others of the account's jobs came first. Nobody else needs the song that was stored for this one,
  * unless its job exists: then a limit kept it from being queued anew. */
 static bool refuse(struct ms_api_link *link, const struct ms_api_limits *limits,
-                   const struct ms_job *job, struct ms_problem *problem) {
+                   const struct ms_job *job, int64_t bytes, struct ms_problem *problem) {
     struct ms_job present = {0};
     struct ms_error err = {0};
     if (ms_queue_get(link->queue, job->id, &present, NULL) == MS_ENOTFOUND &&
         ms_objects_remove_song(link->store, job, &err) != 0)
         return ms_problem_of_store(problem, &err);
     ms_job_fini(&present);
-    if (!ms_api_limits_allow(limits, job, problem))
+    if (!ms_api_limits_allow(limits, job, bytes, problem))
         return false;
     (void)ms_problem_set(problem, 429, "quota", "a limit of account %s is reached", job->owner);
     problem->retry_after_s = 5;
     return false;
 }
 
-static bool enqueue(struct ms_api_link *link, const struct ms_job *job,
+/* bytes: as ms_queue_enqueue_within. */
+static bool enqueue(struct ms_api_link *link, const struct ms_job *job, int64_t bytes,
                     struct ms_api_limits *limits, bool *created, struct ms_job *now,
                     struct ms_problem *problem) {
     struct ms_error err = {0};
     struct ms_usage usage;
-    const int rc =
-        ms_queue_enqueue_within(link->queue, job, limits->account != NULL ? &limits->quota : NULL,
-                                created, now, &usage, &err);
+    const int rc = ms_queue_enqueue_within(link->queue, job, bytes,
+                                           limits->account != NULL ? &limits->quota : NULL, created,
+                                           now, &usage, &err);
     if (*created || rc == MS_EQUOTA)
         limits->usage = usage;
     if (rc == MS_EQUOTA)
-        return refuse(link, limits, job, problem);
+        return refuse(link, limits, job, bytes, problem);
     if (rc == MS_ECONFLICT) {
         (void)ms_problem_set(problem, 503, "canceling",
                              "the same song is being canceled; send it again in a moment");
@@ -161,6 +162,21 @@ static bool song_is_there(struct ms_api_link *link, const struct ms_job *job) {
     return ms_store_head(link->store, MS_BUCKET_SONGS, job->id, &info, NULL) != MS_ENOTFOUND;
 }
 
+/* What the song costs its owner: nothing, if the upload that it is has paid for it. Whoever makes
+ * another job of the same upload pays for another copy. */
+static bool price(struct ms_api_link *link, const struct ms_song_source *song,
+                  const struct ms_job *job, int64_t *bytes, struct ms_problem *problem) {
+    const struct ms_upload *upload = &song->upload;
+    struct ms_error err = {0};
+    bool paid = false;
+    if (upload->id[0] != '\0' && job->owner[0] != '\0' && strcmp(upload->owner, job->owner) == 0 &&
+        ms_queue_pay(link->queue, upload->id, job->id, upload->expires_ms - upload->created_ms,
+                     &paid, &err) != 0)
+        return ms_problem_of_queue(problem, &err);
+    *bytes = paid ? 0 : job->input_bytes;
+    return true;
+}
+
 /* The song is stored first, so that no worker finds a job without a song. */
 static bool submit(struct ms_api *api, struct ms_api_link *link, const struct ms_song_source *song,
                    const struct ms_job *job, int label_count, struct ms_api_limits *limits,
@@ -168,6 +184,7 @@ static bool submit(struct ms_api *api, struct ms_api_link *link, const struct ms
     struct ms_job present = {0};
     struct ms_error err = {0};
     bool created = false;
+    int64_t bytes = job->input_bytes;
     const int rc = ms_queue_get(link->queue, job->id, &present, &err);
     if (rc != 0 && rc != MS_ENOTFOUND && rc != MS_ECORRUPT)
         return ms_problem_of_queue(problem, &err);
@@ -175,16 +192,17 @@ static bool submit(struct ms_api *api, struct ms_api_link *link, const struct ms
         (void)ms_api_look_for_stems(link, &present);
     const bool skip = rc == 0 && stays(&present, label_count);
     ms_job_fini(&present);
-    if (!skip && (!ms_api_limits_allow(limits, job, problem) || !check_room(api, link, problem) ||
-                  !put_song(api, link, job, song, problem)))
+    if (!skip && (!price(link, song, job, &bytes, problem) ||
+                  !ms_api_limits_allow(limits, job, bytes, problem) ||
+                  !check_room(api, link, problem) || !put_song(api, link, job, song, problem)))
         return false;
-    if (!enqueue(link, job, limits, &created, now, problem))
+    if (!enqueue(link, job, bytes, limits, &created, now, problem))
         return false;
     /* The job was erased meanwhile, and its song; a worker may have missed it already. */
     if (created && !song_is_there(link, job)) {
         ms_job_fini(now);
         if (!put_song(api, link, job, song, problem) ||
-            !enqueue(link, job, limits, &created, now, problem))
+            !enqueue(link, job, bytes, limits, &created, now, problem))
             return false;
         created = true;
     }

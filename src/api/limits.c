@@ -55,14 +55,38 @@ static bool refuse(const struct ms_api_limits *limits, enum ms_limit limit, doub
     return false;
 }
 
+static bool never_fits(const struct ms_api_limits *limits, int64_t bytes,
+                       struct ms_problem *problem) {
+    return ms_problem_set(problem, 413, "too_large",
+                          "the song has %" PRId64 " bytes, and account %s may send %" PRId64
+                          " a day",
+                          bytes, limits->account->name, limits->quota.max_bytes);
+}
+
+bool ms_api_limits_charge(struct ms_api_link *link, const struct ms_upload *upload,
+                          struct ms_api_limits *limits, struct ms_problem *problem) {
+    const int64_t most = limits->quota.max_bytes;
+    struct ms_error err = {0};
+    struct ms_usage usage;
+    if (upload->owner[0] == '\0')
+        return true;
+    if (most > 0 && upload->length > most)
+        return never_fits(limits, upload->length, problem);
+    const int rc = ms_queue_charge(link->queue, upload->owner, upload->length, most, &usage, &err);
+    if (rc != 0 && rc != MS_EQUOTA)
+        return ms_problem_of_queue(problem, &err);
+    limits->usage = usage;
+    return rc == 0 || refuse(limits, MS_LIMIT_BYTES, 0, problem);
+}
+
 bool ms_api_limits_allow(const struct ms_api_limits *limits, const struct ms_job *job,
-                         struct ms_problem *problem) {
+                         int64_t bytes, struct ms_problem *problem) {
     if (limits->account == NULL)
         return true;
     static const struct ms_usage none;
     const int64_t cost_ms = ms_job_cost_ms(job);
     const double cost = ms_job_cost(job);
-    const enum ms_limit never = ms_quota_exceeded(&limits->quota, &none, cost_ms, job->input_bytes);
+    const enum ms_limit never = ms_quota_exceeded(&limits->quota, &none, cost_ms, bytes);
     if (never == MS_LIMIT_COST)
         return ms_problem_set(problem, 422, "too_costly",
                               "the job would cost %.1f minutes of separation, and account %s has "
@@ -70,12 +94,8 @@ bool ms_api_limits_allow(const struct ms_api_limits *limits, const struct ms_job
                               cost, limits->account->name,
                               (double)limits->quota.max_cost_ms / MINUTE_MS);
     if (never == MS_LIMIT_BYTES)
-        return ms_problem_set(problem, 413, "too_large",
-                              "the song has %" PRId64 " bytes, and account %s may send %" PRId64
-                              " a day",
-                              job->input_bytes, limits->account->name, limits->quota.max_bytes);
-    const enum ms_limit limit =
-        ms_quota_exceeded(&limits->quota, &limits->usage, cost_ms, job->input_bytes);
+        return never_fits(limits, bytes, problem);
+    const enum ms_limit limit = ms_quota_exceeded(&limits->quota, &limits->usage, cost_ms, bytes);
     return limit == MS_LIMIT_NONE || refuse(limits, limit, cost, problem);
 }
 

@@ -6,6 +6,7 @@
 
 #include "link.h"
 #include "msaas/account.h"
+#include "msaas/upload.h"
 
 struct ms_api_limits {
     const struct ms_account *account; /* NULL: it has no limits */
@@ -16,9 +17,14 @@ struct ms_api_limits {
 /* caller: NULL or borrowed. Asks the queue what the account has used, if it has limits. */
 bool ms_api_limits_read(struct ms_api_link *link, const struct ms_account *caller,
                         struct ms_api_limits *out, struct ms_problem *problem);
-/* Whether they allow one more job: 429 with Retry-After, or 413 and 422 for what never fits. */
+/* Whether they allow one more job, which is charged so many bytes: 429 with Retry-After, or 413 and
+ * 422 for what never fits. */
 bool ms_api_limits_allow(const struct ms_api_limits *limits, const struct ms_job *job,
-                         struct ms_problem *problem);
+                         int64_t bytes, struct ms_problem *problem);
+/* Charges an upload that is about to begin to its owner, who is the caller, if it has one. Refuses
+ * as above. */
+bool ms_api_limits_charge(struct ms_api_link *link, const struct ms_upload *upload,
+                          struct ms_api_limits *limits, struct ms_problem *problem);
 /* RateLimit-Policy and RateLimit. */
 void ms_api_limits_tell(const struct ms_http_call *call, const struct ms_api_limits *limits);
 

@@ -38,32 +38,32 @@ static bool read_head(struct ms_song_source *source, struct ms_problem *problem)
 static bool open_upload(struct ms_api *api, const struct ms_account *caller,
                         struct ms_song_request *request, struct ms_song_source *source,
                         struct ms_problem *problem) {
-    struct ms_upload upload;
+    struct ms_upload *upload = &source->upload;
     source->link = ms_api_borrow(api, problem);
     if (source->link == NULL)
         return false;
-    if (!ms_api_find_upload(source->link->store, caller, request->upload, &upload, problem)) {
+    if (!ms_api_find_upload(source->link->store, caller, request->upload, upload, problem)) {
         if (problem->status == 404 || problem->status == 410)
             (void)ms_problem_set(problem, 422, "unknown_upload",
                                  "there is no such upload, or it has expired");
         return false;
     }
-    if (upload.offset < upload.length)
+    if (upload->offset < upload->length)
         return ms_problem_set(problem, 409, "upload_incomplete",
                               "the upload has %lld of its %lld bytes: send the rest first",
-                              (long long)upload.offset, (long long)upload.length);
-    if (upload.length > api->options.max_song_bytes)
+                              (long long)upload->offset, (long long)upload->length);
+    if (upload->length > api->options.max_song_bytes)
         return ms_problem_set(problem, 413, "too_large",
                               "the song is too large; at most %lld bytes are accepted",
                               (long long)api->options.max_song_bytes);
     if (request->input_name[0] == '\0') {
         char name[sizeof request->input_name];
-        (void)ms_upload_metadata_read(upload.metadata, "filename", name, sizeof name);
+        (void)ms_upload_metadata_read(upload->metadata, "filename", name, sizeof name);
         ms_song_request_name(request, name);
     }
-    source->bytes = upload.length;
+    source->bytes = upload->length;
     struct ms_error err = {0};
-    const int rc = ms_upload_open(source->link->store, &upload, &source->reader, &err);
+    const int rc = ms_upload_open(source->link->store, upload, &source->reader, &err);
     if (rc != 0)
         return problem_of_reading(problem, rc, &err);
     source->object = (struct ms_object_source){

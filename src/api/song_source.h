@@ -16,7 +16,8 @@ struct ms_song_source {
     /* Of an upload. Its own link reads it, because the other one stores it meanwhile. */
     struct ms_api_link *link;
     struct ms_upload_reader *reader;
-    char *copy; /* of the head, until the digest is made */
+    struct ms_upload upload; /* id "": it is none */
+    char *copy;              /* of the head, until the digest is made */
     char sha256[MS_SHA256_HEX];
 };
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "handlers.h"
+#include "limits.h"
 #include "link.h"
 #include "msaas/base64.h"
 #include "msaas/digest.h"
@@ -281,12 +282,16 @@ static bool create(const struct ms_http_call *call, struct ms_upload *upload, ch
     struct ms_api_link *link = ms_api_borrow(api, problem);
     if (link == NULL)
         return false;
+    struct ms_api_limits limits = {0};
     struct ms_error err = {0};
-    int rc = ms_upload_create(link->store, upload, &err);
-    if (rc == 0 && presign && api->options.presign_s > 0 && upload->length > 0)
+    bool ok = ms_api_limits_read(link, ms_api_caller(call->exchange), &limits, problem) &&
+              ms_api_limits_charge(link, upload, &limits, problem);
+    ms_api_limits_tell(call, &limits);
+    int rc = ok ? ms_upload_create(link->store, upload, &err) : 0;
+    if (ok && rc == 0 && presign && api->options.presign_s > 0 && upload->length > 0)
         rc = ms_upload_presign(link->store, upload, api->options.presign_s, put_url, &err);
     ms_api_give_back(api, link);
-    return rc == 0 || rc == MS_EUNSUPPORTED || ms_problem_of_store(problem, &err);
+    return ok && (rc == 0 || rc == MS_EUNSUPPORTED || ms_problem_of_store(problem, &err));
 }
 
 void ms_api_uploads_create(const struct ms_http_call *call) {

@@ -77,6 +77,12 @@ static void drop_note(struct ms_resume *resume) {
 
 /* ---- requests ---- */
 
+/* Whether the answer says that it will not be better soon. */
+static bool is_for_long(const struct ms_http_response *response) {
+    const char *seconds = ms_http_response_header(response, "Retry-After");
+    return seconds != NULL && strtoll(seconds, NULL, 10) > PATIENCE_S;
+}
+
 /* MS_ENOTFOUND: no such upload. MS_ENET: may be better later. */
 static int ask(struct ms_resume *resume, struct ms_http_request request, const char *path,
                struct ms_http_response *response, struct ms_error *err) {
@@ -99,8 +105,8 @@ static int ask(struct ms_resume *resume, struct ms_http_request request, const c
     case 410: return err->code = MS_ENOTFOUND;
     case 408:
     case 409:
-    case 423:
-    case 429: return err->code = MS_ENET;
+    case 423: return err->code = MS_ENET;
+    case 429: return err->code = is_for_long(response) ? MS_EQUOTA : MS_ENET;
     default: return response->status >= 500 ? (err->code = MS_ENET) : rc;
     }
 }

@@ -53,18 +53,19 @@ int ms_queue_ping(struct ms_queue *queue, const char **warning, struct ms_error 
 
 struct coming {
     const struct ms_job *job;
+    int64_t bytes;                /* that are charged */
     const struct ms_quota *quota; /* NULL: none */
     struct ms_usage *usage;
     const char *item; /* NULL, or what another program put on the list for it */
     bool created;
 };
 
-/* The job takes the place of what the record was, if it was anything. in_front: it takes that of an
- * item on the list. */
-static int begin(struct ms_record *record, const struct ms_job *job, bool in_front, int64_t now_ms,
+/* The job takes the place of what the record was, if it was anything, and that of its item on the
+ * list. */
+static int begin(struct ms_record *record, const struct coming *coming, int64_t now_ms,
                  struct ms_error *err) {
     struct ms_job fresh;
-    int rc = ms_job_copy(job, &fresh, err);
+    int rc = ms_job_copy(coming->job, &fresh, err);
     if (rc != 0)
         return rc;
     /* Who is still to be called for the last time will be called for this one. */
@@ -79,10 +80,10 @@ static int begin(struct ms_record *record, const struct ms_job *job, bool in_fro
     record->job = fresh;
     record->job.created_ms = now_ms;
     record->job.charged_ms = 0;
-    record->charge_bytes = record->job.input_bytes;
+    record->charge_bytes = coming->bytes;
     record->flags = 0;
     ms_record_charge_cost(record);
-    ms_record_put_back(record, MS_PLACE_WAITING, in_front);
+    ms_record_put_back(record, MS_PLACE_WAITING, coming->item != NULL);
     record->fate = MS_FATE_SAVE;
     return 0;
 }
@@ -102,7 +103,7 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
     if (coming->created) {
         record->quota = coming->quota;
         record->usage = coming->usage;
-        return begin(record, job, coming->item != NULL, now_ms, err);
+        return begin(record, coming, now_ms, err);
     }
     if (present->cancel_asked && present->state == MS_JOB_RUNNING)
         return ms_error_set(err, MS_ECONFLICT,
@@ -118,14 +119,14 @@ static int take_in(struct ms_record *record, int64_t now_ms, void *context, stru
 
 int ms_queue_enqueue(struct ms_queue *queue, const struct ms_job *job, bool *created,
                      struct ms_job *now, struct ms_error *err) {
-    return ms_queue_enqueue_within(queue, job, NULL, created, now, NULL, err);
+    return ms_queue_enqueue_within(queue, job, job->input_bytes, NULL, created, now, NULL, err);
 }
 
-int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job,
+int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job, int64_t bytes,
                             const struct ms_quota *quota, bool *created, struct ms_job *now,
                             struct ms_usage *usage, struct ms_error *err) {
     struct ms_record record = {0};
-    struct coming coming = {.job = job, .quota = quota, .usage = usage};
+    struct coming coming = {.job = job, .bytes = bytes, .quota = quota, .usage = usage};
     *created = false;
     if (usage != NULL)
         *usage = (struct ms_usage){0};
@@ -167,7 +168,7 @@ static int take_item(struct ms_queue *queue, const struct ms_record *found, stru
     struct ms_job job;
     int rc = ms_course_item_read(found->item, found->item_bytes, &job, err);
     if (rc == 0) {
-        struct coming coming = {.job = &job, .item = found->item};
+        struct coming coming = {.job = &job, .bytes = job.input_bytes, .item = found->item};
         rc = ms_queue_update(queue, job.id, take_in, &coming, NULL, err);
         ms_job_fini(&job);
     }

@@ -122,6 +122,9 @@ struct ms_queue_ops {
     /* As ms_queue_stats; with an owner, its usage alone. *out is zeroed before. */
     int (*stats)(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
                  struct ms_error *err);
+    /* As ms_queue_charge. */
+    int (*charge)(struct ms_queue *queue, const char *owner, int64_t bytes, int64_t max_bytes,
+                  struct ms_usage *usage, struct ms_error *err);
     /* Notes: texts by key that lapse. Puts `note` in the place of `old`, for keep_ms, as one step;
      * "" is no note. MS_ECONFLICT: neither of them is there, but *found, which is the caller's;
      * NULL: no note. */
@@ -164,6 +167,9 @@ MS_MUST_CHECK int ms_queue_read_cursor(const char *cursor, char end, int64_t fir
 
 /* Counts the jobs that wait for a model. */
 void ms_queue_add_waiting(struct ms_queue_stats *stats, const char *model, int64_t waiting);
+
+/* MS_EQUOTA. */
+int ms_queue_at_limit(const char *owner, struct ms_error *err);
 
 /* Tells of an item that was taken off the list because it is no job. */
 void ms_queue_tell_junk(const struct ms_queue *queue, const char *item, size_t size);

@@ -187,8 +187,7 @@ static int read_saved(const redisReply *reply, struct ms_record *record, struct 
         return ms_redis_unexpected(err);
     if (reply->elements == 4) {
         int rc = read_usage(reply, usage, err);
-        return rc != 0 ? rc
-                       : ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", job->owner);
+        return rc != 0 ? rc : ms_queue_at_limit(job->owner, err);
     }
     if (reply->elements != 2 && reply->elements != 3)
         return ms_redis_unexpected(err);
@@ -355,6 +354,22 @@ static int get_usage(struct redis *r, const char *owner, struct ms_usage *out,
     return rc;
 }
 
+static int redis_charge(struct ms_queue *queue, const char *owner, int64_t bytes, int64_t max_bytes,
+                        struct ms_usage *usage, struct ms_error *err) {
+    const struct ms_redis_number more = ms_redis_number(bytes), most = ms_redis_number(max_bytes);
+    redisReply *reply = NULL;
+    int rc = ms_redis_script(((struct redis *)queue)->connection, MS_REDIS_ONCE, 4,
+                             (const char *[]){"charge", owner, more.text, most.text}, &reply, err);
+    if (rc == 0 && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2))
+        rc = ms_redis_unexpected(err);
+    if (rc == 0)
+        rc = read_usage(reply->element[1], usage, err);
+    if (rc == 0 && ms_redis_int(reply->element[0]) == 0)
+        rc = ms_queue_at_limit(owner, err);
+    freeReplyObject(reply);
+    return rc;
+}
+
 static int redis_stats(struct ms_queue *queue, const char *owner, struct ms_queue_stats *out,
                        struct ms_error *err) {
     if (owner != NULL)
@@ -450,6 +465,7 @@ int ms_queue_redis_open(const char *url, struct ms_queue **out, struct ms_error 
         .claim = redis_claim,
         .list = redis_list,
         .stats = redis_stats,
+        .charge = redis_charge,
         .note = redis_note,
         .log_push = redis_log_push,
         .log_pop = redis_log_pop,

@@ -24,6 +24,21 @@ static void wait_a_little(void) {
     (void)nanosleep(&pause, NULL);
 }
 
+/* A transaction with the right to write. */
+static int begin(struct sqlite *s, struct ms_error *err) {
+    int rc = ms_sqlite_connect(s, err);
+    return rc != 0 ? rc : ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+}
+
+/* rc: how its steps ended. */
+static int end(struct sqlite *s, int rc, struct ms_error *err) {
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "COMMIT", err);
+    if (rc != 0)
+        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
+    return rc;
+}
+
 /* ---- operations ---- */
 
 static void sqlite_close(struct ms_queue *queue) {
@@ -193,16 +208,16 @@ static int read_usage(struct sqlite *s, const char *owner, int64_t now_ms, struc
     return rc;
 }
 
-static int charge(struct sqlite *s, const struct ms_record *record, int64_t now_ms,
-                  struct ms_error *err) {
+static int charge(struct sqlite *s, const char *owner, int64_t cost_ms, int64_t bytes,
+                  int64_t now_ms, struct ms_error *err) {
     sqlite3_stmt *statement;
     int rc = ms_sqlite_prepare(s, CHARGE, &statement, err);
     if (rc != 0)
         return rc;
-    ms_sqlite_put_text(statement, 1, record->job.owner);
+    ms_sqlite_put_text(statement, 1, owner);
     ms_sqlite_put_int(statement, 2, now_ms);
-    ms_sqlite_put_int(statement, 3, record->charge_ms);
-    ms_sqlite_put_int(statement, 4, record->charge_bytes);
+    ms_sqlite_put_int(statement, 3, cost_ms);
+    ms_sqlite_put_int(statement, 4, bytes);
     ms_sqlite_put_int(statement, 5, now_ms - MS_DAY_MS);
     return ms_sqlite_run(s, statement, NULL, err);
 }
@@ -220,9 +235,9 @@ static int store_in_quota(struct sqlite *s, const struct ms_record *record, int 
         return rc;
     if (record->quota != NULL && ms_quota_exceeded(record->quota, &usage, record->charge_ms,
                                                    record->charge_bytes) != MS_LIMIT_NONE)
-        rc = ms_error_set(err, MS_EQUOTA, "account %s has reached a limit", owner);
+        rc = ms_queue_at_limit(owner, err);
     if (rc == 0)
-        rc = charge(s, record, now_ms, err);
+        rc = charge(s, owner, record->charge_ms, record->charge_bytes, now_ms, err);
     if (rc == 0 && record->usage != NULL)
         rc = read_usage(s, owner, now_ms, &usage, err);
     if ((rc == 0 || rc == MS_EQUOTA) && record->usage != NULL)
@@ -235,17 +250,27 @@ static int store_and_charge(struct sqlite *s, const struct ms_record *record, in
     if (record->job.owner[0] == '\0' ||
         (record->charge_ms == 0 && record->charge_bytes == 0 && record->quota == NULL))
         return store(s, record, changes, err);
-    int rc = ms_sqlite_connect(s, err);
+    int rc = begin(s, err);
+    return rc != 0 ? rc : end(s, store_in_quota(s, record, changes, err), err);
+}
+
+static int charge_within(struct sqlite *s, const char *owner, int64_t bytes, int64_t max_bytes,
+                         struct ms_usage *usage, struct ms_error *err) {
+    const struct ms_quota quota = {.max_bytes = max_bytes};
+    const int64_t now_ms = ms_unix_ms();
+    int rc = read_usage(s, owner, now_ms, usage, err);
+    if (rc == 0 && ms_quota_exceeded(&quota, usage, 0, bytes) != MS_LIMIT_NONE)
+        rc = ms_queue_at_limit(owner, err);
     if (rc == 0)
-        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
-    if (rc != 0)
-        return rc;
-    rc = store_in_quota(s, record, changes, err);
-    if (rc == 0)
-        rc = ms_sqlite_execute(s, "COMMIT", err);
-    if (rc != 0)
-        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
-    return rc;
+        rc = charge(s, owner, 0, bytes, now_ms, err);
+    return rc != 0 ? rc : read_usage(s, owner, now_ms, usage, err);
+}
+
+static int sqlite_charge(struct ms_queue *queue, const char *owner, int64_t bytes,
+                         int64_t max_bytes, struct ms_usage *usage, struct ms_error *err) {
+    struct sqlite *s = (struct sqlite *)queue;
+    int rc = begin(s, err);
+    return rc != 0 ? rc : end(s, charge_within(s, owner, bytes, max_bytes, usage, err), err);
 }
 
 static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
@@ -503,20 +528,14 @@ static int trim_log(struct sqlite *s, struct ms_error *err) {
 static int sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
                            struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
-    int rc = ms_sqlite_connect(s, err);
-    if (rc == 0)
-        rc = ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+    int rc = begin(s, err);
     if (rc != 0)
         return rc;
     for (int i = 0; rc == 0 && i < count; i++)
         rc = push_line(s, lines[i], err);
     if (rc == 0 && sqlite3_last_insert_rowid(s->db) % TRIM_LINES < count)
         rc = trim_log(s, err);
-    if (rc == 0)
-        rc = ms_sqlite_execute(s, "COMMIT", err);
-    if (rc != 0)
-        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
-    return rc;
+    return end(s, rc, err);
 }
 
 /* Of several readers, each line goes to the one that erases it. */
@@ -575,6 +594,7 @@ int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error
         .claim = sqlite_claim,
         .list = sqlite_list,
         .stats = sqlite_stats,
+        .charge = sqlite_charge,
         .note = ms_sqlite_note,
         .log_push = sqlite_log_push,
         .log_pop = sqlite_log_pop,

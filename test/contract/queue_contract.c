@@ -544,6 +544,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(each_owner_has_jobs_of_its_own),
         cmocka_unit_test(lists_of_an_owner_go_back_in_time),
         cmocka_unit_test(what_an_owner_uses_is_limited),
+        cmocka_unit_test(bytes_before_a_job_are_charged_once),
         cmocka_unit_test(many_at_once_keep_within_the_limit),
         cmocka_unit_test(the_length_is_charged_when_it_is_known),
         cmocka_unit_test(a_day_ends),

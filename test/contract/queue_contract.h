@@ -88,6 +88,7 @@ void a_record_of_an_earlier_release_is_read(void **state);
 void each_owner_has_jobs_of_its_own(void **state);
 void lists_of_an_owner_go_back_in_time(void **state);
 void what_an_owner_uses_is_limited(void **state);
+void bytes_before_a_job_are_charged_once(void **state);
 void many_at_once_keep_within_the_limit(void **state);
 void the_length_is_charged_when_it_is_known(void **state);
 void a_day_ends(void **state);

@@ -19,7 +19,8 @@ static int send_within(const struct ms_quota *quota, const char *owner, int numb
     struct ms_job job;
     make_owned(owner, number, seconds, &job);
     memcpy(id, job.id, MS_JOB_ID_HEX);
-    const int rc = ms_queue_enqueue_within(queue, &job, quota, created, NULL, usage, &err);
+    const int rc =
+        ms_queue_enqueue_within(queue, &job, job.input_bytes, quota, created, NULL, usage, &err);
     ms_job_fini(&job);
     return rc;
 }
@@ -199,6 +200,44 @@ void what_an_owner_uses_is_limited(void **state) {
         erase(ids[i]);
 }
 
+/* Bytes that come before there is a job pay for one job, as often as that is asked. */
+void bytes_before_a_job_are_charged_once(void **state) {
+    const struct ms_quota few_bytes = {.max_bytes = 2500};
+    char ids[2][MS_JOB_ID_HEX];
+    struct ms_usage usage;
+    struct ms_job job;
+    bool created, paid;
+    (void)state;
+    OK(ms_queue_charge(queue, "ivan", 1500, 2500, &usage, &err));
+    assert_int_equal(usage.bytes, 1500);
+    assert_int_equal(ms_queue_charge(queue, "ivan", 1001, 2500, &usage, &err), MS_EQUOTA);
+    assert_int_equal(usage.bytes, 1500);
+    expect_usage("ivan", 0, 0, 1500);
+    assert_int_equal(usage_of("judy").bytes, 0);
+
+    make_owned("ivan", 1700, 60, &job);
+    for (int i = 0; i < 2; i++) {
+        OK(ms_queue_pay(queue, "upload", job.id, 60000, &paid, &err));
+        assert_true(paid);
+    }
+    memcpy(ids[0], job.id, MS_JOB_ID_HEX);
+    OK(ms_queue_enqueue_within(queue, &job, 0, &few_bytes, &created, NULL, &usage, &err));
+    assert_true(created);
+    ms_job_fini(&job);
+    expect_usage("ivan", 1, MINUTE_MS, 1500);
+    OK(ms_queue_pay(queue, "upload", "another", 60000, &paid, &err));
+    assert_false(paid);
+    OK(ms_queue_pay(queue, "another upload", "another", 60000, &paid, &err));
+    assert_true(paid);
+    OK(send_within(&few_bytes, "ivan", 1701, 60, &created, &usage, ids[1]));
+    expect_usage("ivan", 2, 2 * MINUTE_MS, 2500);
+    OK(ms_queue_charge(queue, "ivan", 5, 0, &usage, &err)); /* no limit */
+    OK(ms_queue_charge(queue, "ivan", -5, 2500, &usage, &err));
+    expect_usage("ivan", 2, 2 * MINUTE_MS, 2500);
+    erase(ids[0]);
+    erase(ids[1]);
+}
+
 static atomic_int taken, refused;
 
 static void *send_one(void *argument) {
@@ -209,7 +248,7 @@ static void *send_one(void *argument) {
     struct ms_usage usage;
     if (ms_queue_open(url, &own, &mine) == 0) {
         const int rc =
-            ms_queue_enqueue_within(own, argument, &quota, &created, NULL, &usage, &mine);
+            ms_queue_enqueue_within(own, argument, 1000, &quota, &created, NULL, &usage, &mine);
         if (rc == 0 && created)
             atomic_fetch_add(&taken, 1);
         else if (rc == MS_EQUOTA)

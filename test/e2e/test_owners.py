@@ -272,6 +272,60 @@ def test_minutes_and_bytes_of_a_day_are_limited_over_replicas(two):
     assert answer.status_code == 413 and answer.json()["code"] == "too_large"
 
 
+def test_uploads_count_when_they_begin(two):
+    site, _, dave, erin = two
+    song = wav(20, tone=1)  # 320 kB
+
+    def begin(who, length, url):
+        return HTTP.post(url + "/apiv2/uploads", timeout=DEADLINE_S, headers=who | {
+            "Tus-Resumable": "1.0.0", "Upload-Length": str(length)})
+
+    def job_of_upload(**options):
+        return HTTP.post(site.url + "/apiv2/jobs", headers=dave, timeout=DEADLINE_S,
+                         json={"source": {"upload": upload.json()["id"]}} | options)
+
+    def left(answer):
+        assert answer.status_code in (201, 202), answer.text
+        return parse(answer.headers["RateLimit"])["bytes"]["r"]
+
+    upload = begin(dave, len(song), site.urls[0])
+    assert left(upload) == 1000000 - len(song)
+    assert left(begin(dave, 300000, site.urls[1])) == 700000 - len(song)
+    answer = begin(dave, 400000, site.urls[0])
+    assert f"sent {300000 + len(song)} of its 1000000 bytes" in refused(answer, "bytes")
+    answer = begin(dave, 1000001, site.urls[0])
+    assert answer.status_code == 413 and answer.json()["code"] == "too_large"
+    assert "RateLimit" not in begin(erin, 400000, site.urls[1]).headers
+
+    # The upload has paid for the first job that is made of it; another one is another copy.
+    answer = HTTP.patch(site.urls[1] + upload.headers["Location"], data=song, timeout=DEADLINE_S,
+                        headers=dave | {"Tus-Resumable": "1.0.0", "Upload-Offset": "0",
+                                        "Content-Type": "application/offset+octet-stream"})
+    assert answer.status_code == 204
+    answer = job_of_upload()
+    assert left(answer) == 700000 - len(song)
+    assert site.delete(f"/apiv2/jobs/{answer.json()['id']}", headers=dave).status_code == 204
+    assert left(job_of_upload()) == 700000 - len(song)
+    assert left(job_of_upload(two_stems="vocals")) == 700000 - 2 * len(song)
+    refused(job_of_upload(two_stems="drums"), "bytes")
+
+
+def test_submit_does_not_wait_for_another_day(two):
+    site, *_ = two
+    token = site.run("token", "add", "frank", "--tokens", site.folder / "tokens.json", "--quiet",
+                     "--max-mb-a-day", 15).strip()
+    bearer = {"Authorization": f"Bearer {token}"}
+    wait_for("frank to be known", lambda: site.get("/apiv2/jobs", headers=bearer).ok)
+    song = site.folder / "large.wav"
+    song.write_bytes(wav(1, tag="x" * (9 << 20)))
+    mine = {"MSAAS_TOKEN": token, "XDG_STATE_HOME": str(site.folder)}
+    assert len(site.run("submit", song, env=mine).strip()) == 56
+    song.write_bytes(wav(1, tag="y" * (9 << 20)))
+    site.run("submit", song, env=mine, expect=1)
+    asked = "".join(process.text() for process in site.processes)
+    assert asked.count("POST /apiv2/uploads 429") == 1
+
+
 def test_the_length_is_charged_when_the_worker_knows_it(two):
     """An MP3 without a Xing frame does not tell its length."""
     site, carol, _, _ = two

@@ -439,6 +439,16 @@ function operations.usage(owner)
     return usage(owner)
 end
 
+-- Charges bytes without a job. Returns 1, or 0 if that would exceed the limit, and the usage.
+function operations.charge(owner, bytes, max_bytes)
+    local used = usage(owner)
+    if exceeds(used, 0, tonumber(bytes), 0, 0, tonumber(max_bytes)) then
+        return {0, used}
+    end
+    charge(owner, used, 0, tonumber(bytes))
+    return {1, usage(owner)}
+end
+
 -- Puts a note in the place of the old one; '': none. Returns 1, or what is there; nil: none.
 function operations.note(name, old, note, keep_ms)
     local key = 'msaas:note:' .. name
