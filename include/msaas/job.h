@@ -78,11 +78,13 @@ struct ms_job_receipt { /* how the result was made */
 /* An object's key at its longest, with the final NUL. */
 #define MS_JOB_SONG_KEY_BYTES 513
 
+#define MS_JOB_INPUT_NAME_BYTES 256
 struct ms_job {
     char id[MS_JOB_ID_HEX];
     char owner[MS_ACCOUNT_NAME_BYTES]; /* the account that sent it; "": there were none */
     enum ms_job_state state;
-    char input_name[256]; /* as the client called it; "" unknown; never used as a path */
+    char input_name
+        [MS_JOB_INPUT_NAME_BYTES]; /* as the client called it; "" unknown; never used as a path */
     int64_t input_bytes;
     /* The song's object, as another program named it; "": it has the usual names. */
     char song_key[MS_JOB_SONG_KEY_BYTES];

@@ -208,18 +208,18 @@ bool ms_song_request_v1(void *body, size_t size, int64_t max_song_bytes,
 
 /* ---- /apiv2: options ---- */
 
-void ms_song_request_name(struct ms_song_request *out, const char *name) {
+void ms_song_request_name(const char *name, char out[MS_JOB_INPUT_NAME_BYTES]) {
     for (const char *c = name; *c != '\0'; c++)
         if (*c == '/' || *c == '\\')
             name = c + 1;
     size_t length = strlen(name);
-    if (length >= sizeof out->input_name) {
-        length = sizeof out->input_name - 1;
+    if (length >= MS_JOB_INPUT_NAME_BYTES) {
+        length = MS_JOB_INPUT_NAME_BYTES - 1;
         while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
             length--;
     }
-    memcpy(out->input_name, name, length);
-    out->input_name[length] = '\0';
+    memcpy(out, name, length);
+    out[length] = '\0';
 }
 
 /* Besides the options in the table. */
@@ -256,7 +256,7 @@ static bool set_option(struct ms_song_request *out, const char *name, const char
         return unknown_option("option", name, "", problem);
     if (strcmp(name, "name") != 0)
         return value[0] == '\0' || set_callback(out, 2, value, 422, problem);
-    ms_song_request_name(out, value);
+    ms_song_request_name(value, out->input_name);
     return true;
 }
 
@@ -323,7 +323,7 @@ static bool take_form(const char *content_type, const void *body, size_t size,
             out->song = part->data;
             out->song_bytes = part->size;
             if (part->filename != NULL && out->input_name[0] == '\0')
-                ms_song_request_name(out, part->filename);
+                ms_song_request_name(part->filename, out->input_name);
         }
     }
     if (ok && out->song == NULL)

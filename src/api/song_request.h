@@ -23,14 +23,14 @@ bool ms_problem_set(struct ms_problem *problem, int status, const char *code, co
 struct ms_song_request {
     struct ms_job_options options; /* model "": that of the server */
     struct ms_job_callback callback;
-    char input_name[256];
+    char input_name[MS_JOB_INPUT_NAME_BYTES];
     const void *song; /* in the request's body */
     size_t song_bytes;
     char upload[MS_UPLOAD_ID_BYTES]; /* whose song it is instead; "": the body's */
 };
 void ms_song_request_fini(struct ms_song_request *request);
 /* The song's name, from a file's: without folders, cut where it is too long. */
-void ms_song_request_name(struct ms_song_request *out, const char *name);
+void ms_song_request_name(const char *name, char out[MS_JOB_INPUT_NAME_BYTES]);
 
 /* /apiv1: JSON; its song is decoded in place. The caller calls ms_song_request_fini on *out, also
  * after false. */

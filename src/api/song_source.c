@@ -56,11 +56,8 @@ static bool open_upload(struct ms_api *api, const struct ms_account *caller,
         return ms_problem_set(problem, 413, "too_large",
                               "the song is too large; at most %lld bytes are accepted",
                               (long long)api->options.max_song_bytes);
-    if (request->input_name[0] == '\0') {
-        char name[sizeof request->input_name];
-        (void)ms_upload_metadata_read(upload->metadata, "filename", name, sizeof name);
-        ms_song_request_name(request, name);
-    }
+    if (request->input_name[0] == '\0')
+        ms_api_upload_name(upload, request->input_name);
     source->bytes = upload->length;
     struct ms_error err = {0};
     const int rc = ms_upload_open(source->link->store, upload, &source->reader, &err);

@@ -47,6 +47,12 @@ bool ms_api_find_upload(struct ms_store *store, const struct ms_account *caller,
                           "the upload was not finished and used in time: begin a new one");
 }
 
+void ms_api_upload_name(const struct ms_upload *upload, char out[MS_JOB_INPUT_NAME_BYTES]) {
+    char name[MS_UPLOAD_METADATA_BYTES];
+    (void)ms_upload_metadata_read(upload->metadata, "filename", name, sizeof name);
+    ms_song_request_name(name, out);
+}
+
 /* ---- headers ---- */
 
 static void put_int(const struct ms_http_call *call, const char *name, int64_t value) {
@@ -209,11 +215,11 @@ static struct coming *new_coming(const struct ms_http_call *call) {
 /* The upload as JSON, for clients that do not speak tus. put_url NULL: none. */
 static void reply_upload(const struct ms_http_call *call, int status,
                          const struct ms_upload *upload, const char *put_url) {
-    char name[256];
+    char name[MS_JOB_INPUT_NAME_BYTES];
     struct ms_json_writer *w = ms_json_writer_new();
     if (w == NULL)
         return; /* 500 */
-    (void)ms_upload_metadata_read(upload->metadata, "filename", name, sizeof name);
+    ms_api_upload_name(upload, name);
     ms_json_begin_object(w, NULL);
     ms_json_put_string(w, "id", upload->id);
     ms_json_put_string(w, "name", name[0] != '\0' ? name : NULL);

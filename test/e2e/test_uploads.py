@@ -277,6 +277,21 @@ def test_jobs(site):
     assert site.finished(job["id"])
 
 
+def test_names_are_those_of_forms(site):
+    """Without folders, and cut where they are too long, between two characters."""
+    site.serve()
+    song = harness.wav(tone=3)
+    for name in "dir/Größe.wav", "dir/" + "ö" * 200 + ".wav", "a" * 254 + "♪", "x" * 300:
+        path, answer = create(site, len(song), **{"Upload-Metadata": metadata(filename=name)})
+        patch(site, path, 0, song)
+        job = make_job(site, path)
+        site.delete("/apiv2/jobs/" + job["id"])
+        form = site.post("/apiv2/jobs", files={"file": (name, song)}).json()
+        site.delete("/apiv2/jobs/" + form["id"])
+        assert 0 < len(form["input"]["name"].encode()) < 256
+        assert job["input"]["name"] == answer.json()["name"] == form["input"]["name"]
+
+
 def test_expiry(site):
     """An upload that has expired is 410, then swept by a worker; a younger one stays."""
     site.serve("--upload-keep", 0.0003)  # about a second
