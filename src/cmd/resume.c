@@ -1,5 +1,5 @@
-/* See resume.h. The upload's id is noted in a file whose name is made of server and song, so that a
- * later run finds it; how far it is, the server knows. Main thread. */
+/* See resume.h. The upload's id is noted in a file whose name is made of server, token and song, so
+ * that a later run finds it; how far it is, the server knows. Main thread. */
 #include "resume.h"
 
 #include <errno.h>
@@ -28,6 +28,7 @@
  * again, but all else works. */
 static int find_note(struct ms_resume *resume, struct ms_error *err) {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *authorization = resume->client->authorization;
     char *folder = NULL, *song = NULL, digest[MS_SHA256_HEX];
     struct stat status;
     if (state != NULL && state[0] == '/')
@@ -36,8 +37,9 @@ static int find_note(struct ms_resume *resume, struct ms_error *err) {
         folder = ms_strdupf("%s/.local/state/msaas/uploads", home);
     char *whole = realpath(resume->path, NULL);
     if (folder != NULL && whole != NULL && fstat(resume->fd, &status) == 0)
-        song = ms_strdupf("%s\n%s\n%" PRId64 "\n%lld.%09ld", resume->client->server, whole,
-                          resume->bytes, (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+        song = ms_strdupf("%s\n%s\n%s\n%" PRId64 "\n%lld.%09ld", resume->client->server,
+                          authorization != NULL ? authorization : "", whole, resume->bytes,
+                          (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
     int rc = 0;
     if (song != NULL && ms_make_dirs(folder, NULL) == 0) {
         rc = ms_sha256_of(song, strlen(song), digest, err);
@@ -46,6 +48,8 @@ static int find_note(struct ms_resume *resume, struct ms_error *err) {
     }
     free(folder);
     free(whole);
+    if (song != NULL)
+        explicit_bzero(song, strlen(song)); /* the token is in it */
     free(song);
     return rc;
 }

@@ -431,6 +431,7 @@ def test_submit_goes_on(site, client):
     process = client(path)
     wait_for("more", lambda: offset(site, upload) > reached)
     reached = offset(site, upload)
+    assert uploads(site, serve)[0] == 1  # the second run began none
     if process.running():
         serve.kill()
         serve = site.serve()
@@ -447,6 +448,38 @@ def test_submit_goes_on(site, client):
     process = client(path)
     assert process.wait() == 0, process.text()
     assert notes(site) == []
+
+
+def test_submit_goes_on_with_its_own_token_only(make_embedded):
+    """Another account that sends the same song begins anew, and takes nothing from the first."""
+    site = make_embedded()
+    tokens = site.folder / "tokens.json"
+    keys = {name: site.run("token", "add", name, "--tokens", tokens).strip()
+            for name in ("ann", "bob")}
+    serve = site.serve("--tokens", tokens)
+    path = site.folder / "large.wav"
+    path.write_bytes(large_song(12 * PIECE, "of both"))
+
+    def start(name):
+        return site.start("submit", "--server", site.url, path,
+                          env={"XDG_STATE_HOME": site.folder / "state", "MSAAS_TOKEN": keys[name]})
+
+    process = start("ann")
+    wait_for("the first piece", lambda: uploads(site, serve)[0] == 1 and notes(site) and int(
+        HTTP.head(f"{site.url}/apiv2/uploads/{notes(site)[0].read_text().strip()}",
+                  headers=TUS | {"Authorization": f"Bearer {keys['ann']}"}).headers.get(
+                      "Upload-Offset", 0)) > 0)
+    process.kill()
+    [note] = notes(site)
+    text = note.read_text()
+    for name, begun in ("bob", 2), ("ann", 2):
+        process = start(name)
+        assert process.wait() == 0, process.text()
+        assert uploads(site, serve)[0] == begun
+        if name == "bob":
+            assert note.read_text() == text
+    assert notes(site) == []
+    assert f"PATCH /apiv2/uploads/{text.strip()} 204" in serve.text()
 
 
 def test_submit_to_an_earlier_release(make_site, tmp_path):
