@@ -198,9 +198,9 @@ struct ms_http_server_options {
     const struct ms_networks *trusted_proxies;
     /* names that Host may have, see src/http/origin.h. Borrowed; NULL: none are given */
     const char *allowed_hosts;
-    /* Origins whose pages may ask, too (CORS): "https://a.example,...", or "*" for any, then
-     * without cookies; which headers of requests they may set, and which of answers they may see,
-     * "A, B". Borrowed; NULL: none */
+    /* Origins whose pages may ask, too, without cookies (CORS): "https://a.example,...", or "*"
+     * for any; which headers of requests they may set, and which of answers they may see, "A, B".
+     * Borrowed; NULL: none */
     const char *cors_origins, *cors_asked, *cors_exposed;
     /* where bodies grow, as files without names; NULL: "/tmp" */
     const char *scratch_dir;

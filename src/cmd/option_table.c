@@ -132,8 +132,8 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
          "refused in any case, elsewhere only if this is given."},
     [MS_OPTION_CORS_ORIGINS] =
         {"cors-origins", 0, STRING, "URL,...", "MSAAS_CORS_ORIGINS", NULL, 0, 0,
-         "Other origins whose pages browsers let use the API, https://HOST[:PORT]; *: any, but "
-         "without cookies."},
+         "Other origins whose pages browsers let use the API, without cookies, "
+         "https://HOST[:PORT]; *: any."},
     [MS_OPTION_TRUSTED_PROXIES] =
         {"trusted-proxies", 0, STRING, "CIDR,...", "MSAAS_TRUSTED_PROXIES", NULL, 0, 0,
          "Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto are believed."},

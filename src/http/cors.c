@@ -20,8 +20,6 @@ void ms_cors_add_headers(struct ms_exchange *e) {
     if (e->foreign == NULL)
         return;
     ms_http_add_header(&e->call, "Access-Control-Allow-Origin", is_named ? e->foreign : "*");
-    if (is_named)
-        ms_http_add_header(&e->call, "Access-Control-Allow-Credentials", "true");
     if (options->cors_exposed != NULL)
         ms_http_add_header(&e->call, "Access-Control-Expose-Headers", options->cors_exposed);
 }
