@@ -220,9 +220,10 @@ struct ms_http_server_options {
     void (*error_body)(void *context, const char *path, int status, const char *reason, char *body,
                        size_t capacity, const char **content_type);
     /* Called after each answer, on the loop, for the access log and metrics. route: the pattern, ""
-     * if none fitted. path: as it came, percent-encoded. */
+     * if none fitted. path: as it came, percent-encoded. exchange: for its notes. */
     void (*done)(void *context, const char *method, const char *route, const char *path, int status,
-                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer);
+                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer,
+                 const struct ms_exchange *exchange);
 };
 /* MS_EUSAGE: a word of a list for cors_origins is neither an origin nor "*". NULL is fine. */
 MS_MUST_CHECK int ms_http_cors_check(const char *cors_origins, struct ms_error *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "msaas/json.h"
 #include "msaas/log.h"
 #include "msaas/metrics.h"
@@ -175,7 +176,10 @@ static bool is_probe(const char *route) {
 }
 
 void ms_api_done(void *context, const char *method, const char *route, const char *path, int status,
-                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer) {
+                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer,
+                 const struct ms_exchange *exchange) {
+    const struct ms_account *caller = ms_api_caller(exchange);
+    const bool is_named = caller != NULL && caller->name[0] != '\0';
     (void)context;
     char code[16];
     (void)snprintf(code, sizeof code, "%d", status);
@@ -187,7 +191,8 @@ void ms_api_done(void *context, const char *method, const char *route, const cha
     (void)snprintf(text, sizeof text, "%.16s %.*s %d", method, MAX_LOGGED_PATH, path, status);
     /* probes come every few seconds and are not worth a line */
     ms_log_fields(is_probe(route) && status < 500 ? MS_LOG_DEBUG : MS_LOG_INFO, text, "ms", took,
-                  "bytes", sent, "peer", peer, "request", request_id, NULL);
+                  "bytes", sent, "peer", peer, "request", request_id, is_named ? "account" : NULL,
+                  is_named ? caller->name : "", NULL);
     if (*route == '\0')
         route = "none";
     ms_metric_add(&ms_api_requests, 1, route, code);

@@ -131,7 +131,7 @@ void ms_exchange_tell(struct ms_exchange *e, int status) {
     if (options->done != NULL && !e->told)
         options->done(options->context, e->head.method, e->route != NULL ? e->route->pattern : "",
                       e->head.path, status, ms_monotonic_s() - e->started_s, e->sent_bytes,
-                      e->request_id, e->peer);
+                      e->request_id, e->peer, e);
     e->told = true;
 }
 

@@ -131,6 +131,29 @@ def test_only_tokens_may_ask(guarded):
     guarded.check_logs()
 
 
+def test_the_log_names_the_account(guarded):
+    ann, eye = guarded.add("ann"), guarded.add("eye", "--scopes", "read")
+    serve = guarded.serve()
+    session = guarded.ask(ann, "/apiv2/session", "POST").cookies["msaas_session"]
+    HTTP.cookies.clear()
+    guarded.secrets.append(session)
+
+    def line(request, status, **headers):
+        answer = requests.request(
+            "POST" if status == 403 else "GET", guarded.site.url + "/apiv2/jobs",
+            headers=headers | {"X-Request-Id": request}, timeout=DEADLINE_S)
+        assert answer.status_code == status
+        return wait_for("the line", lambda: re.search(f"^.* request={request}.*$", serve.text(),
+                                                      re.MULTILINE))[0]
+
+    assert line("one", 200, Authorization=f"Bearer {ann}").endswith(" account=ann")
+    assert line("two", 200, Cookie=f"msaas_session={session}").endswith(" account=ann")
+    assert line("three", 403, Authorization=f"Bearer {eye}").endswith(" account=eye")
+    assert "account=" not in line("four", 401, Authorization=f"Bearer {ann}x")
+    assert "account=" not in line("five", 401)
+    guarded.check_logs()
+
+
 def test_a_token_on_the_command_line_is_refused_and_not_repeated(guarded):
     ann = guarded.add("ann")
     for words in (("--token", ann), (f"--token={ann}",)):
