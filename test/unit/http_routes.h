@@ -203,8 +203,9 @@ static const struct ms_http_route routes[] = {
 
 static inline void done(void *context, const char *method, const char *route, const char *path,
                         int code, double seconds, int64_t sent_bytes, const char *request_id,
-                        const char *peer) {
+                        const char *peer, const struct ms_exchange *exchange) {
     assert_null(context);
+    assert_non_null(exchange);
     assert_true(method != NULL && route != NULL && path != NULL && seconds >= 0 &&
                 sent_bytes >= 0 && *request_id != '\0' && *peer != '\0');
     atomic_store(&told_status, code);
