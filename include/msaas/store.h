@@ -124,10 +124,11 @@ MS_MUST_CHECK int ms_store_list(struct ms_store *store, const char *bucket, cons
  * *count: how many. Looks at 10,000 at most. 0 also where there is no such bucket. */
 MS_MUST_CHECK int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s,
                                  int *count, struct ms_error *err);
-/* A URL that anyone may GET for `seconds` (at most a week); caller frees. MS_EUNSUPPORTED: file:.
- */
+/* A URL that anyone may GET for `seconds` (at most a week); caller frees. disposition: the
+ * Content-Disposition of the answer, which is signed; NULL: none. MS_EUNSUPPORTED: file:. */
 MS_MUST_CHECK int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,
-                                   int seconds, char **url, struct ms_error *err);
+                                   const char *disposition, int seconds, char **url,
+                                   struct ms_error *err);
 /* The same for a PUT of exactly `bytes` bytes, once: the request must have the headers
  * Content-Length: BYTES and If-None-Match: *, which are signed. */
 MS_MUST_CHECK int ms_store_presign_put(struct ms_store *store, const char *bucket, const char *key,

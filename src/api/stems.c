@@ -238,15 +238,16 @@ static bool is_stored(struct ms_api *api, const struct ms_job *job, const char *
 /* ---- answers ---- */
 
 /* False: an answer is given already, or the download is not redirected. */
-static bool redirect(const struct ms_http_call *call, struct ms_api *api, const char *key) {
+static bool redirect(const struct ms_http_call *call, struct ms_api *api, const char *key,
+                     const char *disposition) {
     struct ms_problem problem;
     struct ms_error err = {0};
     char *url = NULL;
     struct ms_api_link *link = ms_api_borrow(api, &problem);
     if (link == NULL)
         return false;
-    const int rc =
-        ms_store_presign(link->store, MS_BUCKET_STEMS, key, api->options.presign_s, &url, &err);
+    const int rc = ms_store_presign(link->store, MS_BUCKET_STEMS, key, disposition,
+                                    api->options.presign_s, &url, &err);
     ms_api_give_back(api, link);
     if (rc != 0) /* this store cannot presign: the download goes through this server */
         return false;
@@ -344,6 +345,6 @@ void ms_api_reply_stem(const struct ms_http_call *call, const struct ms_job *job
         ms_http_reply(call, 304, NULL, NULL, 0);
         return;
     }
-    if (!redirects || !redirect(call, api, object->key))
+    if (!redirects || !redirect(call, api, object->key, disposition))
         reply_bytes(&answer);
 }

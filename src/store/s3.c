@@ -11,6 +11,7 @@
 
 #include "msaas/sigv4.h"
 #include "msaas/sys.h"
+#include "msaas/url.h"
 
 static int s3_ping(struct ms_store *store, struct ms_error *err) {
     struct ms_s3_call call = {.method = "GET"};
@@ -27,31 +28,46 @@ static int s3_remove(struct ms_store *store, const char *bucket, const char *key
     return rc == MS_ENOTFOUND ? 0 : rc;
 }
 
-static int s3_presign(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
-                      int seconds, char **url, struct ms_error *err) {
+/* What the answer is to have, as parameters of the URL. NULL: no memory. */
+static char *answer_query(const char *disposition) {
+    if (disposition == NULL)
+        return strdup("");
+    char *value = ms_percent_encode(disposition, false);
+    char *query = value != NULL ? ms_strdupf("response-content-disposition=%s", value) : NULL;
+    free(value);
+    return query;
+}
+
+static int s3_presign(struct ms_store *store, const char *bucket, const char *key,
+                      const char *disposition, int64_t bytes, int seconds, char **url,
+                      struct ms_error *err) {
     const struct ms_s3 *s3 = (const struct ms_s3 *)store;
     char *host = NULL, *path = NULL;
     int rc = ms_s3_address(s3, bucket, key, &host, &path, err);
     if (rc != 0)
         return rc;
+    char *answer = answer_query(disposition);
     char date[17];
     ms_s3_date(date);
     char *query = NULL, length[40];
     const char *const of_put[] = {length, "if-none-match: *", NULL};
     (void)snprintf(length, sizeof length, "content-length: %lld", (long long)bytes);
-    rc = ms_sigv4_presign(&(struct ms_sigv4_request){.method = bytes >= 0 ? "PUT" : "GET",
-                                                     .headers = bytes >= 0 ? of_put : NULL,
-                                                     .host = host,
-                                                     .path = path,
-                                                     .query = "",
-                                                     .payload_sha256 = "UNSIGNED-PAYLOAD",
-                                                     .region = s3->region,
-                                                     .service = "s3",
-                                                     .access_key = s3->access_key,
-                                                     .secret_key = s3->secret_key,
-                                                     .session_token = s3->session_token,
-                                                     .amz_date = date},
-                          seconds, &query, err);
+    if (answer == NULL)
+        rc = ms_error_set(err, MS_ENOMEM, "no memory for a URL");
+    else
+        rc = ms_sigv4_presign(&(struct ms_sigv4_request){.method = bytes >= 0 ? "PUT" : "GET",
+                                                         .headers = bytes >= 0 ? of_put : NULL,
+                                                         .host = host,
+                                                         .path = path,
+                                                         .query = answer,
+                                                         .payload_sha256 = "UNSIGNED-PAYLOAD",
+                                                         .region = s3->region,
+                                                         .service = "s3",
+                                                         .access_key = s3->access_key,
+                                                         .secret_key = s3->secret_key,
+                                                         .session_token = s3->session_token,
+                                                         .amz_date = date},
+                              seconds, &query, err);
     if (rc == 0) {
         *url = ms_strdupf("%s://%s%s?%s", s3->scheme, host, path, query);
         if (*url == NULL)
@@ -60,6 +76,7 @@ static int s3_presign(struct ms_store *store, const char *bucket, const char *ke
     free(host);
     free(path);
     free(query);
+    free(answer);
     return rc;
 }
 

@@ -239,8 +239,9 @@ int ms_store_sweep(struct ms_store *store, const char *bucket, int64_t age_s, in
     return rc != 0 ? rc : store->ops->sweep(store, full, age_s, count, err);
 }
 
-static int presign(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
-                   int seconds, char **url, struct ms_error *err) {
+static int presign(struct ms_store *store, const char *bucket, const char *key,
+                   const char *disposition, int64_t bytes, int seconds, char **url,
+                   struct ms_error *err) {
     char full[MS_STORE_BUCKET_MAX];
     const int rc = check_names(store, bucket, key, full, err);
     *url = NULL;
@@ -251,17 +252,17 @@ static int presign(struct ms_store *store, const char *bucket, const char *key, 
     if (seconds < 1 || seconds > WEEK_S)
         return ms_error_set(err, MS_EUSAGE, "a URL can be valid for 1 to %d seconds, not %d",
                             WEEK_S, seconds);
-    return store->ops->presign(store, full, key, bytes, seconds, url, err);
+    return store->ops->presign(store, full, key, disposition, bytes, seconds, url, err);
 }
 
-int ms_store_presign(struct ms_store *store, const char *bucket, const char *key, int seconds,
-                     char **url, struct ms_error *err) {
-    return presign(store, bucket, key, -1, seconds, url, err);
+int ms_store_presign(struct ms_store *store, const char *bucket, const char *key,
+                     const char *disposition, int seconds, char **url, struct ms_error *err) {
+    return presign(store, bucket, key, disposition, -1, seconds, url, err);
 }
 
 int ms_store_presign_put(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
                          int seconds, char **url, struct ms_error *err) {
-    return presign(store, bucket, key, bytes, seconds, url, err);
+    return presign(store, bucket, key, NULL, bytes, seconds, url, err);
 }
 
 /* ---- into a file ---- */

@@ -69,10 +69,12 @@ struct ms_store_ops {
     /* As ms_store_sweep; *count is 0 before. */
     int (*sweep)(struct ms_store *store, const char *bucket, int64_t age_s, int *count,
                  struct ms_error *err);
-    /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`; bytes >=
-     * 0: PUT it once, with so many. Does not wait. NULL where the backend has no URLs. */
-    int (*presign)(struct ms_store *store, const char *bucket, const char *key, int64_t bytes,
-                   int seconds, char **url, struct ms_error *err);
+    /* Makes *url, which the caller frees: anyone may GET the object by it for `seconds`, with this
+     * Content-Disposition (NULL: none); bytes >= 0: PUT it once, with so many. Does not wait. NULL
+     * where the backend has no URLs. */
+    int (*presign)(struct ms_store *store, const char *bucket, const char *key,
+                   const char *disposition, int64_t bytes, int seconds, char **url,
+                   struct ms_error *err);
 };
 
 /* A backend's own object begins with this one. */

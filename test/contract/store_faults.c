@@ -150,7 +150,7 @@ static void finds_buckets_in_host_names(void **state) {
                            &err));
     assert_string_equal(heap.bytes, "by name");
     char *url = NULL;
-    expect(0, ms_store_presign(store, BUCKET, "a", 60, &url, &err));
+    expect(0, ms_store_presign(store, BUCKET, "a", NULL, 60, &url, &err));
     assert_non_null(strstr(url, world.bucket));
     assert_true(strstr(url, world.bucket) < strstr(url, "localhost"));
     free(url);
@@ -172,15 +172,50 @@ static int curl(const char *url, const char *path) {
     return WEXITSTATUS(status);
 }
 
+/* Whether curl gets a header that begins so, in small letters, with this value. */
+static bool answer_has(const char *url, const char *name, const char *value) {
+    char path[96];
+    size_t size;
+    snprintf(path, sizeof path, "%s/headers", world.folder);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        execlp("curl", "curl", "-sf", "--noproxy", "*", "-D", path, "-o", "/dev/null", url,
+               (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    char *text = read_file(path, &size);
+    char *line = strcasestr(text, name);
+    const bool has = line != NULL && strncmp(line + strlen(name), value, strlen(value)) == 0;
+    free(text);
+    unlink(path);
+    return has;
+}
+
 static void presigns_urls_that_curl_can_get(void **state) {
     static const char key[] = "some song/\xc3\xa4&b=c+d%20.mp3";
+    static const char name[] = "attachment; filename=\"a song & more; +1.mp3\"; "
+                               "filename*=UTF-8''%C3%A4%20song.mp3";
     char *url = NULL, *bytes, path[96];
     size_t size;
     (void)state;
     snprintf(path, sizeof path, "%s/curl", world.folder);
     expect(0, put_text(world.store, key, "through curl"));
-    expect(0, ms_store_presign(world.store, BUCKET, key, 600, &url, &err));
+    expect(0, ms_store_presign(world.store, BUCKET, key, name, 600, &url, &err));
+    assert_int_equal(curl(url, "/dev/null"), 0);
+    assert_true(answer_has(url, "content-disposition: ", name));
+    /* The name is signed. */
+    char *at = strstr(url, "song%20%26%20more");
+    assert_non_null(at);
+    *at = 'w';
+    assert_int_equal(curl(url, path), 22);
+    free(url);
+    expect(0, ms_store_presign(world.store, BUCKET, key, NULL, 600, &url, &err));
     assert_int_equal(curl(url, path), 0);
+    assert_false(answer_has(url, "content-disposition: ", ""));
     bytes = read_file(path, &size);
     assert_int_equal(size, 12);
     assert_memory_equal(bytes, "through curl", 12);
@@ -191,8 +226,8 @@ static void presigns_urls_that_curl_can_get(void **state) {
     free(url);
     unlink(path);
     for (int i = 0; i < 3; i++)
-        expect(MS_EUSAGE,
-               ms_store_presign(world.store, BUCKET, key, (int[]){0, -1, 604801}[i], &url, &err));
+        expect(MS_EUSAGE, ms_store_presign(world.store, BUCKET, key, NULL,
+                                           (int[]){0, -1, 604801}[i], &url, &err));
 }
 
 /* A store behind a forwarder. */
@@ -425,7 +460,7 @@ static void keeps_plain_files_and_their_type(void **state) {
     if (getxattr(path, "user.mime_type", type, sizeof type - 1) >= 0)
         assert_string_equal(type, "audio/mpeg");
     char *url = NULL;
-    expect(MS_EUNSUPPORTED, ms_store_presign(world.store, BUCKET, "plain", 60, &url, &err));
+    expect(MS_EUNSUPPORTED, ms_store_presign(world.store, BUCKET, "plain", NULL, 60, &url, &err));
 }
 
 static void refuses_bad_urls(void **state) {

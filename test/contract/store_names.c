@@ -75,7 +75,7 @@ static void refuses_bad_names(void **state) {
                ms_store_get(world.store, BUCKET, key, 0, -1, write_heap, &heap, &info, &err));
         expect(MS_EUSAGE, ms_store_remove(world.store, BUCKET, key, &err));
         char *url = NULL;
-        expect(MS_EUSAGE, ms_store_presign(world.store, BUCKET, key, 60, &url, &err));
+        expect(MS_EUSAGE, ms_store_presign(world.store, BUCKET, key, NULL, 60, &url, &err));
     }
     for (size_t i = 0; i < sizeof buckets / sizeof *buckets; i++) {
         /* A prefix makes some of them good ones, on S3. */

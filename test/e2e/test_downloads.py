@@ -245,6 +245,21 @@ def test_names_of_other_scripts(site):
     assert name_of(get(site, nameless, "mix")) == f"{nameless['id']} - mix.mp3"
 
 
+def test_names_of_downloads_from_the_store(make_scaled):
+    """--presign: what the S3 server answers is saved under the same name."""
+    site = make_scaled()
+    site.serve("--presign", 600)
+    site.work()
+    job = site.finished(site.submit(song(tone=6), name="Söng & 100%; a=\"b\".wav")["id"])
+    for path in "stems/vocals.mp3", "stems/drums.flac":
+        direct = HTTP.head(f"{site.url}/apiv2/jobs/{job['id']}/{path}")
+        answer = get(site, job, path)
+        assert [one.status_code for one in answer.history] == [302] and answer.content
+        assert answer.headers["Content-Disposition"] == direct.headers["Content-Disposition"]
+        assert "S%C3%B6ng%20%26%20100%25" in answer.headers["Content-Disposition"]
+    site.stop()
+
+
 # ---- the command line ----
 
 def test_fetch_and_mix(site, job, tmp_path):
