@@ -91,10 +91,9 @@ static const char *bearer(const char *field, size_t *size) {
     return field;
 }
 
-/* NULL: there is none. */
-static const char *session_of(const struct ms_http_call *call, size_t *size) {
+const char *ms_api_session_of(const char *cookie, size_t *size) {
     const size_t name = sizeof MS_API_SESSION_COOKIE - 1;
-    const char *at = ms_http_header(call, "Cookie");
+    const char *at = cookie;
     while (at != NULL && *at != '\0') {
         at += strspn(at, "; \t");
         const size_t length = strcspn(at, ";");
@@ -125,7 +124,8 @@ enum ms_http_verdict ms_api_admit(const struct ms_http_call *call,
     size_t size = 0;
     if ((scopes & MS_API_OPEN) != 0)
         return MS_HTTP_ADMIT;
-    const char *session = field == NULL ? session_of(call, &size) : NULL;
+    const char *session =
+        field == NULL ? ms_api_session_of(ms_http_header(call, "Cookie"), &size) : NULL;
     enum ms_token_verdict verdict = MS_TOKEN_UNKNOWN;
     if (field != NULL) {
         const char *token = bearer(field, &size);

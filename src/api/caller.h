@@ -22,5 +22,7 @@ enum ms_http_verdict ms_api_admit(const struct ms_http_call *call,
 bool ms_api_is_v1(const char *path);
 /* Whether a browser says that a page of somebody else's asks. Other clients say nothing. */
 bool ms_api_is_foreign(const struct ms_http_call *call);
+/* The session in a header Cookie (NULL: there is no such header); NULL: none. Pure. */
+const char *ms_api_session_of(const char *cookie, size_t *size);
 
 #endif
