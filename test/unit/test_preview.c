@@ -206,6 +206,22 @@ static void nothing_is_left_of_a_job_that_is_canceled(void **state) {
     assert_int_equal(count_pieces(world), 0);
 }
 
+static void nothing_is_left_of_a_job_that_fails(void **state) {
+    struct world *world = *state;
+    struct ms_job job;
+    begin(world, 60);
+    world->model.fail_forward = FORWARD_2;
+    world_open(world);
+    world_start(world);
+    world_submit(world, SONG_FRAMES);
+    world_wait_until(world, has_5_s, "5 s of preview");
+    atomic_store(&gate, 0);
+    world_wait(world, MS_JOB_FAILED, &job);
+    assert_true(job.preview_seconds == 0);
+    ms_job_fini(&job);
+    assert_int_equal(count_pieces(world), 0);
+}
+
 static void a_stopped_job_begins_anew(void **state) {
     struct world *world = *state;
     struct ms_job job;
@@ -311,6 +327,7 @@ int main(int argc, char *argv[]) {
         TEST(a_store_that_fails_ends_the_preview_alone), /* forks: the first */
         TEST(can_be_heard_while_it_is_at_work),
         TEST(nothing_is_left_of_a_job_that_is_canceled),
+        TEST(nothing_is_left_of_a_job_that_fails),
         TEST(a_stopped_job_begins_anew),
         TEST(a_slow_store_costs_little_memory),
     };
