@@ -11,8 +11,9 @@ from test_kept import all_of, bucket_of, objects
 
 PIECE_S = 5
 SONG_S = 300  # long enough for the worker to be at work when somebody looks
-# Between frames: the worker dies at this segment, with pieces in the store.
+# The worker dies at this segment, with pieces in the store, of a song that others do whole.
 DIES_AT = "mid-inference:120"
+KILLED_S = 100
 
 
 def content(site, key):
@@ -96,7 +97,7 @@ def test_a_canceled_job_leaves_no_pieces(site):
 def test_pieces_of_a_killed_worker_go_with_the_job(site):
     site.serve()
     doomed = site.work(lease_s=2, env={"MSAAS_FAULT": DIES_AT})
-    ident = site.submit(wav(SONG_S, tone=9))["id"]
+    ident = site.submit(wav(KILLED_S, tone=9))["id"]
     assert doomed.wait() < 0
     assert previews(site, ident)
     site.work("--preview", 0, lease_s=2)
@@ -111,7 +112,7 @@ def test_pieces_of_a_killed_worker_are_put_anew(site):
     ident, left = None, []
     for _ in range(2):
         doomed = site.work(lease_s=2, env={"MSAAS_FAULT": DIES_AT})
-        ident = ident or site.submit(wav(SONG_S, tone=9))["id"]
+        ident = ident or site.submit(wav(KILLED_S, tone=9))["id"]
         assert doomed.wait() < 0
         left.append({key: content(site, key) for key in previews(site, ident)})
     assert left[0] and all(left[1][key] == left[0][key] for key in left[0])
