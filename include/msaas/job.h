@@ -103,6 +103,9 @@ struct ms_job {
     double audio_seconds; /* of the song; 0: not known yet */
     int networks;         /* of the model: a bag has several; 0: not known */
     double eta_seconds;   /* < 0: not known */
+    /* While it is at work: so much of every stem lies in the store, in pieces (ms_job_preview_key).
+     * 0: nothing. */
+    double preview_seconds;
     /* Of its cost (ms_job_cost_ms), so much was charged to the owner. The queue sets it. */
     int64_t charged_ms;
     /* In the queue: 0 is next; -1: not waiting, or too far behind to be counted. The queue sets it.
@@ -173,10 +176,19 @@ bool ms_job_label_is_valid(const char *text); /* [A-Za-z0-9_-], 1 to MS_JOB_LABE
 #define MS_BUCKET_SONGS "queue"
 #define MS_BUCKET_STEMS "output"
 #define MS_JOB_KEPT_FOLDER "kept/"
+#define MS_JOB_PREVIEW_FOLDER "preview/"
 #define MS_JOB_KEY_MAX 128
 void ms_job_stem_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
 /* Of the lossless stem, 24-bit FLAC. */
 void ms_job_kept_key(const struct ms_job *job, const char *stem, char key[MS_JOB_KEY_MAX]);
+/* Of the peaks of what is kept of all stems, made as they are encoded; see msaas/peaks.h. */
+void ms_job_peaks_key(const struct ms_job *job, char key[MS_JOB_KEY_MAX]);
+/* Of a piece of a stem's beginning, put while the job is at work and removed when it has ended:
+ * seconds [MS_PREVIEW_PIECE_S * piece, MS_PREVIEW_PIECE_S * (piece + 1)), 16-bit FLAC. The song's
+ * last piece may be shorter. */
+#define MS_PREVIEW_PIECE_S 5
+void ms_job_preview_key(const struct ms_job *job, const char *stem, int piece,
+                        char key[MS_JOB_KEY_MAX]);
 /* The names under which the song may lie, in the order in which it is looked for. */
 enum ms_job_song_name {
     MS_JOB_SONG_NAMED,  /* job->song_key */

@@ -4,6 +4,7 @@
 #define MSAAS_PIPELINE_H
 
 #include "msaas/audio.h"
+#include "msaas/peaks.h"
 #include "msaas/separate.h"
 #include "msaas/stem.h"
 
@@ -23,6 +24,14 @@ struct ms_pipeline_options {
      * NULL: none. */
     int (*admit)(void *context, int64_t frames, struct ms_error *err);
     void *admit_context;
+    /* Called with every block of every output as it was separated, before its level is changed: in
+     * order, the outputs in turn, on the caller's thread. NULL: none. */
+    void (*on_block)(void *context, int output, const float *const planes[MS_AUDIO_CHANNELS],
+                     size_t frames);
+    void *on_block_context;
+    /* NULL, or one for each output: the peaks of those that are kept, as they were separated. The
+     * caller frees them (ms_peaks_fini), also after a failure. */
+    struct ms_peaks *peaks;
 };
 
 /* One output: its label ("vocals", "no_vocals", "minus_vocals") and where it goes. */

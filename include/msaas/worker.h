@@ -29,10 +29,11 @@ struct ms_worker_options {
      * ends with exit code MS_WORKER_STALLED, because a thread that hangs in a library cannot be
      * ended. The same happens when a job does not end long after grace_ms. */
     double stall_s;
-    int64_t model_wait_ms;      /* see ms_queue_reap */
-    int64_t upload_keep_s;      /* older uploads are removed; 0: MS_UPLOAD_KEEP_S */
-    double max_cost;            /* jobs that cost more fail with code "too_large"; 0: any */
-    double max_song_s;          /* longer songs fail with code "input" */
+    int64_t model_wait_ms; /* see ms_queue_reap */
+    int64_t upload_keep_s; /* older uploads are removed; 0: MS_UPLOAD_KEEP_S */
+    double preview_s;  /* so much of every stem can be heard while the job is at work; 0: nothing */
+    double max_cost;   /* jobs that cost more fail with code "too_large"; 0: any */
+    double max_song_s; /* longer songs fail with code "input" */
     int64_t give_up_ms;         /* see ms_worker_run */
     int64_t keep_ms;            /* jobs that ended so long ago are removed; 0: none are */
     int64_t grace_ms;           /* after `stop`: the time to finish the job before it is put back */

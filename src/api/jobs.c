@@ -357,17 +357,13 @@ bool ms_api_find_track(struct ms_api *api, const struct ms_account *caller, cons
 
 /* ---- removing ---- */
 
-/* stem NULL: song and stems; else that stem, and with the last one the song. */
+/* stem NULL: all of them; else those of that stem, and with the last one all. */
 static bool remove_objects(struct ms_api_link *link, const struct ms_job *job, const char *stem,
                            struct ms_problem *problem) {
     struct ms_error err = {0};
-    int rc = 0;
-    if (stem == NULL)
-        rc = ms_objects_remove(link->store, job, &err);
-    else if (job->stem_count <= 1)
-        rc = ms_objects_remove_song(link->store, job, &err);
-    if (rc == 0 && stem != NULL)
-        rc = ms_objects_remove_stem(link->store, job, stem, &err);
+    const int rc = stem == NULL || job->stem_count <= 1
+                       ? ms_objects_remove(link->store, job, &err)
+                       : ms_objects_remove_stem(link->store, job, stem, &err);
     return rc == 0 || ms_problem_of_store(problem, &err);
 }
 

@@ -167,6 +167,9 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
                                     "Fail songs longer than this. The scratch folder needs the "
                                     "song's size, and 21 MB a minute for each stem (WAV: 32 "
                                     "MB)."},
+    [MS_OPTION_PREVIEW] = {"preview", 0, INT, "SECONDS", "MSAAS_PREVIEW", "60", 0, 600,
+                           "Let so much of every stem's beginning be heard while its job is at "
+                           "work, in pieces of 5 s; 0: nothing."},
     [MS_OPTION_MAX_COST] =
         {"max-cost", 0, REAL, "MIN", "MSAAS_MAX_COST", "600", 0, 1e9,
          "Refuse jobs that cost more: minutes of the song x shifts x networks of "

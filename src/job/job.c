@@ -301,6 +301,16 @@ void ms_job_kept_key(const struct ms_job *job, const char *stem, char key[MS_JOB
     (void)snprintf(key, MS_JOB_KEY_MAX, MS_JOB_KEPT_FOLDER "%s-%s.flac", job->id, stem);
 }
 
+void ms_job_peaks_key(const struct ms_job *job, char key[MS_JOB_KEY_MAX]) {
+    (void)snprintf(key, MS_JOB_KEY_MAX, MS_JOB_KEPT_FOLDER "%s-peaks.json", job->id);
+}
+
+void ms_job_preview_key(const struct ms_job *job, const char *stem, int piece,
+                        char key[MS_JOB_KEY_MAX]) {
+    (void)snprintf(key, MS_JOB_KEY_MAX, MS_JOB_PREVIEW_FOLDER "%s/%s-%d.flac", job->id, stem,
+                   piece);
+}
+
 bool ms_job_song_key(const struct ms_job *job, enum ms_job_song_name name,
                      char key[MS_JOB_SONG_KEY_BYTES]) {
     key[0] = '\0';

@@ -133,6 +133,7 @@ int ms_job_to_json(const struct ms_job *job, char **out, struct ms_error *err) {
     ms_json_put_int(w, "networks", job->networks);
     ms_json_put_double(w, "progress", job->progress);
     put_if(w, "eta_seconds", job->eta_seconds >= 0, job->eta_seconds);
+    ms_json_put_double(w, "preview_seconds", job->preview_seconds);
     ms_json_put_bool(w, "cancel_asked", job->cancel_asked);
     ms_json_begin_array(w, "stems");
     for (int i = 0; i < job->stem_count; i++)
@@ -162,6 +163,7 @@ int ms_job_to_public_json(const struct ms_job *job, bool with_owner, char **out,
     ms_json_put_double(w, "progress", job->progress);
     put_if(w, "eta_seconds", job->eta_seconds >= 0 && !ms_job_state_is_final(job->state),
            job->eta_seconds);
+    ms_json_put_double(w, "preview_seconds", job->preview_seconds);
     ms_json_put_int(w, "attempts", job->attempts);
     put_if(w, "cost", job->audio_seconds > 0, ms_job_cost(job));
     ms_json_put_time(w, "created_at", job->created_ms);
@@ -383,6 +385,8 @@ static void take_progress(struct reader *r, const struct ms_json *document, stru
         job->networks = (int)take_int(r, document, "networks", INT_MAX / 2);
     job->progress = take_double(r, document, "progress", 1);
     job->eta_seconds = ms_json_is_null(eta) ? -1 : take_double(r, document, "eta_seconds", 1e12);
+    if (ms_json_get(document, "preview_seconds") != NULL)
+        job->preview_seconds = take_double(r, document, "preview_seconds", 1e12);
     if (!ms_json_bool(ms_json_get(document, "cancel_asked"), &job->cancel_asked))
         refuse(r, "cancel_asked");
 }

@@ -2,6 +2,12 @@
 #include "msaas/objects.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msaas/sys.h"
+
+#define SWEEP_PAGE 100
 
 int ms_objects_remove_song(struct ms_store *store, const struct ms_job *job, struct ms_error *err) {
     char key[MS_JOB_SONG_KEY_BYTES];
@@ -35,7 +41,39 @@ int ms_objects_remove_stems(struct ms_store *store, const struct ms_job *job,
                             struct ms_error *err) {
     char prefix[MS_JOB_KEY_MAX];
     (void)snprintf(prefix, sizeof prefix, "%s-", job->id);
-    return remove_all(store, prefix, err);
+    const int rc = remove_all(store, prefix, err);
+    return rc == 0 ? ms_objects_remove_previews(store, job, err) : rc;
+}
+
+int ms_objects_remove_previews(struct ms_store *store, const struct ms_job *job,
+                               struct ms_error *err) {
+    char folder[MS_JOB_KEY_MAX];
+    (void)snprintf(folder, sizeof folder, MS_JOB_PREVIEW_FOLDER "%s", job->id);
+    return ms_store_remove_all(store, MS_BUCKET_STEMS, folder, err);
+}
+
+int ms_objects_sweep_previews(struct ms_store *store, int64_t age_ms, int *count,
+                              struct ms_error *err) {
+    const int64_t until_ms = ms_unix_ms() - age_ms;
+    struct ms_object_entry *page = calloc(SWEEP_PAGE, sizeof *page);
+    char after[MS_STORE_KEY_BYTES] = "";
+    int rc = 0;
+    *count = 0;
+    if (page == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory to remove objects");
+    for (int found = 1; rc == 0 && found > 0 && after[0] == 0;) {
+        rc = ms_store_list(store, MS_BUCKET_STEMS, MS_JOB_PREVIEW_FOLDER, after, SWEEP_PAGE, page,
+                           &found, err);
+        for (int i = 0; rc == 0 && i < found; i++) {
+            memcpy(after, page[i].key, sizeof after);
+            if (page[i].modified_ms > until_ms)
+                continue;
+            rc = ms_store_remove(store, MS_BUCKET_STEMS, after, err);
+            *count += rc == 0;
+        }
+    }
+    free(page);
+    return rc;
 }
 
 int ms_objects_remove(struct ms_store *store, const struct ms_job *job, struct ms_error *err) {

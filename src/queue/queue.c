@@ -219,6 +219,9 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         job->progress = from->progress;
         job->eta_seconds = from->eta_seconds;
         job->audio_seconds = from->audio_seconds;
+        if (from->preview_seconds >
+            job->preview_seconds) /* not every thread knows the last piece */
+            job->preview_seconds = from->preview_seconds;
         if (from->networks > 0)
             job->networks = from->networks;
         ms_record_charge_cost(record);

@@ -62,6 +62,7 @@ void ms_record_end(struct ms_record *record, enum ms_job_state state, int64_t no
     job->state = state;
     job->finished_ms = now_ms;
     job->eta_seconds = -1;
+    job->preview_seconds = 0;
     if (state == MS_JOB_SUCCEEDED)
         job->progress = 1;
     record->place = MS_PLACE_ENDED;
@@ -79,6 +80,7 @@ void ms_record_put_back(struct ms_record *record, enum ms_place place, bool in_f
     job->state = MS_JOB_QUEUED;
     job->progress = 0;
     job->eta_seconds = -1;
+    job->preview_seconds = 0;
     record->place = place;
     record->in_front = in_front;
     record->token[0] = '\0';

@@ -192,6 +192,8 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
     for (int i = 0; rc == 0 && i < run->plan.count; i++) {
         const float *planes[MS_MIX_CHANNELS];
         make_content(run, i, stems, mix, frames, planes);
+        if (run->options->on_block != NULL)
+            run->options->on_block(run->options->on_block_context, i, planes, frames);
         if (run->outputs[i].spool != NULL)
             rc = ms_spool_write(run->outputs[i].spool, planes, frames, err);
         if (rc != 0 || run->options->clip == MS_CLIP_RESCALE)
@@ -211,7 +213,11 @@ static int write_stems(void *context, const float *const (*stems)[MS_MIX_CHANNEL
 static int encode_spooled(struct run *run, int number, struct ms_error *err) {
     struct output *output = &run->outputs[number];
     float divisor = fmaxf(1.01f * ms_spool_peak(output->spool), 1.0f);
+    struct ms_peaks *peaks =
+        run->options->peaks != NULL && output->keeper != NULL ? &run->options->peaks[number] : NULL;
     int rc = ms_spool_rewind(output->spool, err);
+    if (rc == 0 && peaks != NULL)
+        rc = ms_peaks_init(peaks, run->stats.frames, err);
     run->stats.gains[number] = 1 / (double)divisor;
     while (rc == 0) {
         if (is_canceled(run) || atomic_load(&run->faulted) < number)
@@ -221,6 +227,8 @@ static int encode_spooled(struct run *run, int number, struct ms_error *err) {
         rc = ms_spool_read(output->spool, planes, &frames, err);
         if (rc != 0 || frames == 0)
             break;
+        if (peaks != NULL)
+            ms_peaks_add(peaks, (const float *const[]){planes[0], planes[1]}, frames);
         for (int c = 0; divisor > 1.0f && c < MS_AUDIO_CHANNELS; c++)
             for (size_t i = 0; i < frames; i++)
                 planes[c][i] /= divisor;

@@ -38,6 +38,7 @@ struct run {
     struct ms_job_outcome *outcome;
     struct ms_pipeline_options options;
     struct ms_pipeline_output outputs[MS_PIPELINE_MAX_OUTPUTS];
+    struct ms_peaks peaks[MS_PIPELINE_MAX_OUTPUTS];
     int output_count;
     double separate_begin_s; /* when the first segment began; 0: not yet */
     char told[300];          /* what clients are told of an error that names paths; "": the error */
@@ -152,7 +153,18 @@ static int admit(void *context, int64_t frames, struct ms_error *err) {
     run->job->audio_seconds = (double)frames / run->model->sample_rate_hz;
     run->job->networks = run->model->member_count;
     int rc = reach(run, SEPARATE_FROM, err);
-    return rc == 0 ? ms_job_check_cost(run->job, run->work->max_cost, err) : rc;
+    if (rc == 0)
+        rc = ms_job_check_cost(run->job, run->work->max_cost, err);
+    if (rc == 0)
+        ms_preview_begin(run->work->preview, run->job, run->outputs, run->output_count,
+                         run->model->sample_rate_hz, frames);
+    return rc;
+}
+
+static void on_block(void *context, int output, const float *const planes[MS_AUDIO_CHANNELS],
+                     size_t frames) {
+    const struct run *run = context;
+    ms_preview_hear(run->work->preview, output, planes, frames);
 }
 
 static void on_progress(void *context, const struct ms_separate_progress *progress) {
@@ -207,6 +219,9 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
     run->options.max_seconds = work->max_song_s;
     run->options.admit = admit;
     run->options.admit_context = run;
+    run->options.on_block = on_block;
+    run->options.on_block_context = run;
+    run->options.peaks = run->peaks;
     struct ms_pipeline_stats stats = {0};
     const int rc =
         ms_pipeline_run(ms_engine_separator(work->engine), run->model, song, &run->options,
@@ -219,9 +234,20 @@ static int separate(struct run *run, const char *song, struct ms_error *err) {
     return rc;
 }
 
+static int put(struct run *run, const char *key, const struct ms_object_source *source,
+               int64_t bytes, struct ms_error *err) {
+    const struct ms_job_work *work = run->work;
+    int rc = work->confirm(work->context, err);
+    if (rc != 0)
+        return rc;
+    work->moved(work->context, (double)bytes / TRANSFER_BYTES_PER_S);
+    rc = of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, source, NULL, err), err);
+    run->outcome->unwell |= rc == MS_ENOTFOUND; /* the bucket */
+    return rc;
+}
+
 static int upload_file(struct run *run, const char *path, const char *key, const char *mime,
                        int64_t *bytes, char sha256[MS_SHA256_HEX], struct ms_error *err) {
-    const struct ms_job_work *work = run->work;
     const struct ms_object_source source = {.path = path, .content_type = mime, .sha256 = sha256};
     int rc = ms_sha256_of_file(path, sha256, err);
     if (rc != 0)
@@ -230,13 +256,7 @@ static int upload_file(struct run *run, const char *path, const char *key, const
     if (stat(path, &status) != 0)
         return ms_error_about(err, MS_EIO, path, "%s", strerror(errno));
     *bytes = (int64_t)status.st_size;
-    rc = work->confirm(work->context, err);
-    if (rc != 0)
-        return rc;
-    work->moved(work->context, (double)*bytes / TRANSFER_BYTES_PER_S);
-    rc = of_store(run, ms_store_put(work->store, MS_BUCKET_STEMS, key, &source, NULL, err), err);
-    run->outcome->unwell |= rc == MS_ENOTFOUND; /* the bucket */
-    return rc;
+    return put(run, key, &source, *bytes, err);
 }
 
 static int upload(struct run *run, int number, struct ms_error *err) {
@@ -255,6 +275,27 @@ static int upload(struct run *run, int number, struct ms_error *err) {
     return rc;
 }
 
+static int upload_peaks(struct run *run, struct ms_error *err) {
+    const char *names[MS_PIPELINE_MAX_OUTPUTS];
+    double gains[MS_PIPELINE_MAX_OUTPUTS];
+    char key[MS_JOB_KEY_MAX], *text = NULL;
+    for (int i = 0; i < run->output_count; i++) {
+        names[i] = run->job->stems[i].name;
+        gains[i] = run->job->stems[i].kept_gain;
+    }
+    ms_job_peaks_key(run->job, key);
+    int rc = ms_peaks_to_json(run->peaks, names, gains, run->output_count,
+                              run->model->sample_rate_hz, &text, err);
+    if (rc == 0) {
+        const int64_t size = (int64_t)strlen(text);
+        const struct ms_object_source source = {
+            .bytes = text, .size = size, .content_type = "application/json"};
+        rc = put(run, key, &source, size, err);
+    }
+    free(text);
+    return rc;
+}
+
 static int upload_all(struct run *run, struct ms_error *err) {
     int rc = 0;
     for (int i = 0; rc == 0 && i < run->output_count; i++) {
@@ -265,7 +306,7 @@ static int upload_all(struct run *run, struct ms_error *err) {
         rc = upload(run, i, err);
         run->job->stem_count += rc == 0;
     }
-    return rc;
+    return rc == 0 ? upload_peaks(run, err) : rc;
 }
 
 /* Our folder is none of the clients' business. */
@@ -315,6 +356,7 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
         rc = separate(&run, song, err);
     if (rc == 0)
         rc = upload_all(&run, err);
+    outcome->uploads |= ms_preview_end(work->preview);
     outcome->seconds = ms_monotonic_s() - begin_s;
     outcome->unwell |= is_of_machine(rc);
     if (rc == 0)
@@ -324,6 +366,7 @@ int ms_job_run(const struct ms_job_work *work, struct ms_job *job, struct ms_job
     for (int i = 0; i < run.output_count; i++) {
         free(run.outputs[i].path);
         free(run.outputs[i].kept_path);
+        ms_peaks_fini(&run.peaks[i]);
     }
     free(song);
     return rc;

@@ -7,15 +7,17 @@
 #include "msaas/job.h"
 #include "msaas/store.h"
 #include "outage.h"
+#include "preview.h"
 
 struct ms_job_work {
     struct ms_engine *engine;
     struct ms_store *store;
     struct ms_outage *store_outage;
     struct ms_lease *lease;
-    const char *folder; /* the worker's own, emptied by the caller */
-    double max_song_s;  /* longer songs are MS_EINPUT; 0: any */
-    double max_cost;    /* see ms_job_check_cost */
+    struct ms_preview *preview; /* NULL: nothing can be heard before the end */
+    const char *folder;         /* the worker's own, emptied by the caller */
+    double max_song_s;          /* longer songs are MS_EINPUT; 0: any */
+    double max_cost;            /* see ms_job_check_cost */
     /* Called before each long step: 0 while the job is still this worker's, else the error that
      * ends it. */
     int (*confirm)(void *context, struct ms_error *err);

@@ -18,6 +18,7 @@
 
 #define TICK_MS 100
 #define RENEW_MS 1000
+#define NEWS_MS 250 /* the same, when there is more to be heard */
 #define STILL_TICKS 50
 #define STOP_S 20.0 /* how long putting the job back may take after the grace period */
 
@@ -33,6 +34,7 @@ struct ms_lease {
     bool has_job;
     uint64_t number;   /* of the job. A late answer about an earlier job is dropped. */
     struct ms_job job; /* owns nothing: id and progress */
+    bool has_news;     /* of the preview, since it was renewed */
     char token[MS_TOKEN_HEX];
     enum ms_lease_end why;
 };
@@ -81,6 +83,7 @@ static void *beat(void *user) {
     const double every_s =
         (double)(lease->options.lease_ms / 3 < RENEW_MS ? lease->options.lease_ms / 3 : RENEW_MS) /
         1000;
+    const double news_s = NEWS_MS / 1000.0;
     int still = 0; /* ticks in a row in which the job did not move as it should */
     (void)pthread_mutex_lock(&lease->lock);
     double renewed_s = 0, stopped_s = -1;
@@ -104,7 +107,9 @@ static void *beat(void *user) {
             number = lease->number;
             renewed_s = now_s; /* reserve() gave a fresh lease */
         }
-        if (lease->has_job && lease->why != MS_LEASE_LOST && now_s - renewed_s >= every_s) {
+        const double wait_s = lease->has_news && every_s > news_s ? news_s : every_s;
+        if (lease->has_job && lease->why != MS_LEASE_LOST && now_s - renewed_s >= wait_s) {
+            lease->has_news = false;
             renew(lease);
             renewed_s = now_s; /* the time before the call, from which the lease may count */
         }
@@ -159,6 +164,7 @@ void ms_lease_begin(struct ms_lease *lease, const struct ms_job *job, const char
     lease->has_job = true;
     lease->number++;
     lease->job = (struct ms_job){.state = MS_JOB_RUNNING, .eta_seconds = -1};
+    lease->has_news = false;
     memcpy(lease->job.id, job->id, sizeof job->id);
     (void)snprintf(lease->token, sizeof lease->token, "%s", token);
     lease->why = MS_LEASE_HELD;
@@ -180,6 +186,13 @@ void ms_lease_progress(struct ms_lease *lease, double progress, double eta_secon
     lease->job.progress = progress;
     lease->job.eta_seconds = eta_seconds;
     lease->job.audio_seconds = audio_seconds;
+    (void)pthread_mutex_unlock(&lease->lock);
+}
+
+void ms_lease_preview(struct ms_lease *lease, double preview_seconds) {
+    (void)pthread_mutex_lock(&lease->lock);
+    lease->job.preview_seconds = preview_seconds;
+    lease->has_news = true;
     (void)pthread_mutex_unlock(&lease->lock);
 }
 

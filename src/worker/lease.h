@@ -39,6 +39,10 @@ void ms_lease_end(struct ms_lease *lease);
 void ms_lease_progress(struct ms_lease *lease, double progress, double eta_seconds,
                        double audio_seconds);
 
+/* So much of every stem lies in the store (any thread). The queue hears of it soon, not only with
+ * the next renewal that would be due. */
+void ms_lease_preview(struct ms_lease *lease, double preview_seconds);
+
 /* True when work must end: the job's (ms_lease_why says why) or, while there is no job, all work.
  * Made for hooks and stores. Lives as long as the lease. */
 const atomic_bool *ms_lease_halt(const struct ms_lease *lease);

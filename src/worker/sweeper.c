@@ -46,6 +46,17 @@ static void sweep(struct ms_sweeper *sweeper, const char *bucket) {
                err.text);
 }
 
+static void sweep_previews(struct ms_sweeper *sweeper) {
+    struct ms_error err = {0};
+    int count = 0;
+    const int rc = ms_objects_sweep_previews(sweeper->store, (int64_t)AGE_S * 1000, &count, &err);
+    if (count > 0)
+        ms_log(MS_LOG_INFO, "removed %d piece%s of previews, a day old or more", count,
+               count == 1 ? "" : "s");
+    if (rc != 0 && rc != MS_ECANCELED)
+        ms_log(MS_LOG_INFO, "cannot look for old previews: %s", err.text);
+}
+
 static void sweep_uploads(struct ms_sweeper *sweeper) {
     struct ms_error err = {0};
     int count = 0;
@@ -112,6 +123,7 @@ static void *sweep_all(void *user) {
         if (ms_monotonic_s() >= uploads_s) {
             sweep(sweeper, MS_BUCKET_SONGS);
             sweep(sweeper, MS_BUCKET_STEMS);
+            sweep_previews(sweeper);
             sweep_uploads(sweeper);
             uploads_s = ms_monotonic_s() + EVERY_S;
         }

@@ -23,6 +23,7 @@
 #include "msaas/queue.h"
 #include "msaas/sys.h"
 #include "outage.h"
+#include "preview.h"
 #include "scratch.h"
 #include "sweeper.h"
 
@@ -88,6 +89,7 @@ struct worker {
     struct ms_lease *lease;
     struct ms_chores *chores;
     struct ms_sweeper *sweeper;
+    struct ms_preview *preview;
     struct ms_job_work work;
     int pauses; /* since it last finished a job */
     int64_t paused_ms;
@@ -316,6 +318,7 @@ static void ended(const char *state) {
 
 static void end_succeeded(struct worker *worker, const struct ms_job_outcome *outcome) {
     const struct ms_job *job = &worker->job;
+    ms_preview_remove(worker->preview, job);
     const double speed = outcome->seconds > 0 ? job->audio_seconds / outcome->seconds : 0;
     ms_chores_wake(worker->chores);
     char audio[32], took[32], times[32], stems[16];
@@ -526,11 +529,20 @@ static int begin(struct worker *worker, struct ms_error *err) {
         return rc;
     store.cancel = ms_lease_halt(worker->lease);
     rc = ms_store_open(&store, &worker->store, err);
+    const struct ms_preview_options preview = {
+        .store = options->store,
+        .store_outage = &worker->store_outage,
+        .lease = worker->lease,
+        .seconds = options->preview_s,
+    };
+    if (rc == 0 && options->preview_s > 0)
+        rc = ms_preview_new(&preview, &worker->preview, err);
     worker->work = (struct ms_job_work){
         .engine = options->engine,
         .store = worker->store,
         .store_outage = &worker->store_outage,
         .lease = worker->lease,
+        .preview = worker->preview,
         .folder = worker->scratch.path,
         .max_song_s = options->max_song_s,
         .max_cost = options->max_cost,
@@ -590,6 +602,7 @@ out:
     alive_end(&worker);
     ms_chores_free(worker.chores);
     ms_sweeper_free(worker.sweeper);
+    ms_preview_free(worker.preview);
     ms_store_close(worker.store);
     ms_store_close(worker.cleaner);
     ms_lease_free(worker.lease);

@@ -24,11 +24,14 @@ static void a_job_goes_its_way(void **state) {
     expect_none();
     job.progress = 0.5;
     job.eta_seconds = 7;
+    job.preview_seconds = 10;
+    OK(change(MS_CHANGE_RENEW, &job, token));
+    job.preview_seconds = 5; /* of a thread that does not know the last piece */
     OK(change(MS_CHANGE_RENEW, &job, token));
     OK(ms_queue_get(queue, id, &seen, &err));
     assert_int_equal(seen.state, MS_JOB_RUNNING);
     assert_int_equal(seen.position, -1);
-    assert_true(seen.progress == 0.5 && seen.eta_seconds == 7);
+    assert_true(seen.progress == 0.5 && seen.eta_seconds == 7 && seen.preview_seconds == 10);
     ms_job_fini(&seen);
     add_stem(&job, "bass");
     add_stem(&job, "vocals");
@@ -39,6 +42,7 @@ static void a_job_goes_its_way(void **state) {
     assert_int_equal(seen.state, MS_JOB_SUCCEEDED);
     assert_int_equal(seen.stem_count, 2);
     assert_string_equal(seen.stems[1].name, "vocals");
+    assert_true(seen.preview_seconds == 0);
     assert_true(seen.progress == 1 && seen.finished_ms >= seen.started_ms &&
                 seen.started_ms >= seen.created_ms);
     ms_job_fini(&seen);

@@ -161,6 +161,7 @@ class Load:
         assert sorted(songs) == sorted(self.tone_of)
         expected = [name for ident in self.tone_of for stem in STEMS
                     for name in (f"{ident}-{stem}.mp3", f"kept/{ident}-{stem}.flac")]
+        expected += [f"kept/{ident}-peaks.json" for ident in self.tone_of]
         assert sorted(stems) == sorted(expected)
         done = collections.Counter(
             ident for process in self.site.processes

@@ -80,7 +80,8 @@ def change_record(site, ident, change):
 
 def all_of(ident, stems=STEMS, formats=("mp3",)):
     return sorted([f"{ident}-{stem}.{ending}" for stem in stems for ending in formats]
-                  + [f"kept/{ident}-{stem}.flac" for stem in stems])
+                  + [f"kept/{ident}-{stem}.flac" for stem in stems]
+                  + [f"kept/{ident}-peaks.json"])
 
 
 # ---- tests ----

@@ -27,13 +27,15 @@ msaas_unit_tests(weights spec safetensors model_files onnx pickle bag model_cach
 add_library(fake_network STATIC unit/fake_network.c unit/song.c)
 target_link_libraries(fake_network PUBLIC msaas_separate PkgConfig::CMOCKA)
 msaas_unit_tests(separate separate separate_rules LINK fake_network)
+msaas_unit_tests(song peaks)
 msaas_unit_tests(song pipeline pipeline_faults LINK fake_network)
 target_sources(test_pipeline PRIVATE unit/pipeline_bench.c)
 target_sources(test_pipeline_faults PRIVATE unit/pipeline_bench.c)
 target_link_options(test_pipeline_faults PRIVATE
                     -Wl,--wrap=ms_spool_read) # to cancel between two blocks
-msaas_unit_tests(worker worker engine logship chores sweeper LINK fake_network)
+msaas_unit_tests(worker worker preview engine logship chores sweeper LINK fake_network)
 target_sources(test_worker PRIVATE unit/worker_world.c)
+target_sources(test_preview PRIVATE unit/worker_world.c)
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
 msaas_unit_tests(render render)

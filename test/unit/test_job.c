@@ -184,6 +184,10 @@ static void objects_of_a_stem(void **state) {
     assert_string_equal(key, ABC "-vocals.mp3");
     ms_job_kept_key(&job, "vocals", key);
     assert_string_equal(key, "kept/" ABC "-vocals.flac");
+    ms_job_peaks_key(&job, key);
+    assert_string_equal(key, "kept/" ABC "-peaks.json");
+    ms_job_preview_key(&job, "no_vocals", 11, key);
+    assert_string_equal(key, "preview/" ABC "/no_vocals-11.flac");
     ms_job_fini(&job);
 }
 
@@ -209,6 +213,30 @@ static void before_stems_were_kept(void **state) {
     assert_int_equal(read.stem_count, 1);
     assert_int_equal(read.stems[0].bytes, 12);
     assert_string_equal(read.stems[0].kept_sha256, "");
+    free(text);
+    ms_job_fini(&read);
+}
+
+/* Earlier releases do not write it, and clients see it always. */
+static void before_previews(void **state) {
+    static const char later[] = ",\"preview_seconds\":15";
+    struct ms_job job, read;
+    char *text = NULL;
+    (void)state;
+    make_done(&job);
+    job.preview_seconds = 15;
+    assert_int_equal(ms_job_to_json(&job, &text, NULL), 0);
+    ms_job_fini(&job);
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    assert_true(read.preview_seconds == 15);
+    ms_job_fini(&read);
+    char *at = strstr(text, later);
+    assert_non_null(at);
+    memmove(at, at + strlen(later), strlen(at + strlen(later)) + 1);
+    assert_int_equal(ms_job_from_json(text, strlen(text), &read, NULL), 0);
+    free(text);
+    assert_int_equal(ms_job_to_public_json(&read, false, &text, NULL), 0);
+    assert_non_null(strstr(text, "\"preview_seconds\":0,"));
     free(text);
     ms_job_fini(&read);
 }
@@ -444,6 +472,7 @@ int main(void) {
         cmocka_unit_test(ids),
         cmocka_unit_test(rules_of_options),
         cmocka_unit_test(labels_of_stems),
+        cmocka_unit_test(before_previews),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(hostile_texts),
         cmocka_unit_test(before_precisions),
