@@ -20,7 +20,8 @@ enum { STREAMINFO = 0, VORBIS_COMMENT = 4, LAST = 0x80 };
 struct search {
     const struct ms_media_source *source;
     int64_t block_frames, blocks; /* of the whole */
-    uint8_t fixed[2];             /* of headers: bytes 2 and 3, but for the size of the last block */
+    uint8_t sizes;                /* of all headers but the last: the codes of size and rate */
+    uint8_t bits;                 /* of all headers: the code of the sample's bits */
     size_t block_bytes;           /* no block has more */
     uint8_t *window;              /* [2 * block_bytes + HEADER_BYTES] */
     size_t size;                  /* that are read */
@@ -36,8 +37,8 @@ static int read_at(const struct ms_media_source *source, int64_t at, uint8_t *bu
     *got = 0;
     while (*got < size && at + (int64_t)*got < source->bytes) {
         size_t part = 0;
-        const int rc = source->read(source->context, at + (int64_t)*got, buffer + *got,
-                                    size - *got, &part, err);
+        const int rc = source->read(source->context, at + (int64_t)*got, buffer + *got, size - *got,
+                                    &part, err);
         if (rc != 0)
             return rc;
         if (part == 0)
@@ -163,14 +164,14 @@ static int64_t coded_number(const uint8_t *at, size_t *size) {
 
 /* The number of the block whose header begins there; HEADER_BYTES can be read. -1: none does. */
 static int64_t header_number(const struct search *search, const uint8_t *at) {
-    if (at[0] != 0xff || at[1] != 0xf8 || (at[2] & 0x0f) != (search->fixed[0] & 0x0f) ||
-        at[3] != search->fixed[1])
+    if (at[0] != 0xff || at[1] != 0xf8 || (at[2] & 0x0f) != (search->sizes & 0x0f) ||
+        (at[3] & 0x0f) != search->bits)
         return -1;
     size_t number_bytes;
     const int64_t number = coded_number(at + 4, &number_bytes);
     if (number < 0 || number >= search->blocks)
         return -1;
-    if (number < search->blocks - 1 && at[2] != search->fixed[0])
+    if (number < search->blocks - 1 && at[2] != search->sizes)
         return -1;
     const unsigned frames = at[2] >> 4, rate = at[2] & 0x0f;
     const size_t size = 4 + number_bytes + (frames == 6) + (frames == 7 ? 2 : 0) + (rate == 12) +
@@ -218,7 +219,9 @@ static int look_at(struct search *search, int64_t at, struct ms_error *err) {
     return rc;
 }
 
-struct known { /* a block, and where it lies */
+/* Of `low`, where the block's header lies; of `high`, where all headers of blocks before it have
+ * come by. */
+struct known {
     int64_t block, at;
 };
 
@@ -244,9 +247,8 @@ static bool walk(const struct search *search, int64_t window_at, int64_t wanted,
 /* By proportion, a little before; each third time the middle, where the proportions deceive. */
 static int64_t guess(const struct search *search, struct known low, struct known high,
                      int64_t wanted, int turn) {
-    const double share = turn % 3 == 2
-                             ? 0.5
-                             : (double)(wanted - low.block) / (double)(high.block - low.block);
+    const double share =
+        turn % 3 == 2 ? 0.5 : (double)(wanted - low.block) / (double)(high.block - low.block);
     const int64_t at =
         low.at + (int64_t)(share * (double)(high.at - low.at)) - (int64_t)search->block_bytes / 2;
     return at > low.at ? at : low.at;
@@ -268,7 +270,7 @@ static int find(struct search *search, int64_t body_at, int64_t wanted, int64_t 
         } else if (found.block > wanted) {
             if (window_at == low.at)
                 return damaged(err);
-            high = (struct known){found.block, found.at < high.at ? window_at + 1 : high.at};
+            high = (struct known){found.block, window_at};
         } else if (found.block > low.block) {
             low = found;
         } else if (window_at == low.at) {
@@ -283,7 +285,8 @@ static int read_first(struct search *search, int64_t body_at, struct ms_error *e
     const int rc = look_at(search, body_at, err);
     if (rc != 0)
         return rc;
-    memcpy(search->fixed, search->window + 2, sizeof search->fixed);
+    search->sizes = search->window[2];
+    search->bits = search->window[3] & 0x0f;
     return header_number(search, search->window) == 0 ? 0 : damaged(err);
 }
 
@@ -321,8 +324,8 @@ static int read_cut(void *context, int64_t at, void *buffer, size_t size, size_t
 }
 
 struct ms_media_source ms_flac_cut_source(struct ms_flac_cut *cut) {
-    return (struct ms_media_source){.bytes = (int64_t)cut->head_bytes + cut->whole.bytes -
-                                             cut->body_at,
+    return (struct ms_media_source){.bytes =
+                                        (int64_t)cut->head_bytes + cut->whole.bytes - cut->body_at,
                                     .read = read_cut,
                                     .context = cut};
 }
