@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "msaas/digest.h"
 #include "msaas/err.h"
 #include "msaas/job.h"
 #include "msaas/store.h"
@@ -40,6 +41,9 @@ struct ms_render_options {
     /* What to do with samples beyond full scale: "clamp" or "none", which matters to formats that
      * can hold them; of a stem alone also "rescale", the scale under which it is kept. */
     const char *clip;
+    /* In seconds with decimals: where in the song the wanted part begins, and how long it is. By
+     * default from the beginning, and to the end. */
+    const char *from, *seconds;
 };
 
 struct ms_render_part { /* a stem as it lies in the store */
@@ -59,7 +63,21 @@ struct ms_render_plan {
     int bitrate_kbps; /* 0: the format's own */
     int sample_type;  /* enum ms_sample_type */
     bool clamp;
+    /* What is wanted of the song, in frames: [first_frame, end_frame), or as much of it as there
+     * is. The whole: 0 and MS_RENDER_TO_END. */
+    int64_t first_frame, end_frame;
 };
+#define MS_RENDER_TO_END INT64_MAX
+#define MS_RENDER_RATE_HZ 44100
+/* Frames of a part: round(from x rate) to round((from + seconds) x rate). So parts that meet in
+ * seconds meet in frames, and joined they are the whole. */
+#define MS_RENDER_MOST_S 360000
+#define MS_RENDER_LEAST_S 0.001
+bool ms_render_is_part(const struct ms_render_plan *plan);
+/* Adds to the digest all that decides the bytes of the answer: the plan, the digests of the stems,
+ * this build's version. False: a stem has no digest (jobs of other programs), so the answer has no
+ * entity tag. */
+bool ms_render_plan_digest(const struct ms_render_plan *plan, struct ms_sha256 *digest);
 
 /* The sum of all stems of a job. gains: "drums:0,vocals:-6", in dB; pan: "vocals:0.2"; stems that
  * are not named have gain 0 dB and pan 0. NULL: none is named. Errors are MS_EUSAGE about the name
@@ -80,16 +98,21 @@ struct ms_render;  /* one; serves one thread at a time */
 
 /* most: how many may be at work at the same time. Those whose readers have not read for a second
  * are not at work; there may be MS_RENDERS_ASLEEP times as many of them. The store's strings are
- * borrowed. */
+ * borrowed.
+ *
+ * A short one, of a part of MS_RENDER_SHORT_S or less whose place in the stems is found at once
+ * (FLAC), ends within moments. A player asks for many of them: they have places of their own,
+ * MS_RENDERS_ASLEEP x most, so that neither kind takes those of the other. */
 #define MS_RENDERS_ASLEEP 8
+#define MS_RENDER_SHORT_S 10
 MS_MUST_CHECK int ms_renders_new(const struct ms_store_options *store, int most,
                                  struct ms_renders **out, struct ms_error *err);
 void ms_renders_free(struct ms_renders *renders); /* after the last of its renders */
 const struct ms_store_options *ms_renders_store(const struct ms_renders *renders); /* borrowed */
 
 /* Opens all parts and begins to read ahead. must: it continues what has begun, and is not refused.
- * MS_ETOOLARGE: too many are at work; MS_ENOTFOUND: a part is gone from the store; MS_ECORRUPT,
- * MS_EINPUT: it is not what was stored. One that is as_stored counts for nothing. */
+ * MS_ETOOLARGE: too many are at work; MS_EUSAGE: the song ends before the part that is wanted;
+ * MS_ENOTFOUND: a stem is gone from the store; MS_ECORRUPT, MS_EINPUT: it is not what was stored. One that is as_stored counts for nothing. */
 MS_MUST_CHECK int ms_render_open(struct ms_renders *renders, const struct ms_render_plan *plan,
                                  bool must, struct ms_render **out, struct ms_error *err);
 /* In bytes, where it is known from the first: as stored, and WAV; else -1. */

@@ -15,7 +15,7 @@
 #include "stems.h"
 
 struct file {
-    char name[MS_FILE_NAME_BYTES + MS_JOB_LABEL_MAX + 10];
+    char name[MS_FILE_NAME_BYTES + MS_API_PART_NAME_BYTES + 10];
     struct ms_render_plan plan;
 };
 
@@ -132,8 +132,9 @@ static bool plan_files(struct archive *archive, const struct ms_job *job,
         struct file *file = &archive->files[archive->count++];
         if (ms_render_plan_stem(job, &job->stems[i], options, &file->plan, &err) != 0)
             return ms_api_refuse_plan(problem, &err);
-        (void)snprintf(file->name, sizeof file->name, "%s/%s.%s", song, job->stems[i].name,
-                       file->plan.format);
+        char what[MS_API_PART_NAME_BYTES];
+        ms_api_part_name(&file->plan, job->stems[i].name, what);
+        (void)snprintf(file->name, sizeof file->name, "%s/%s.%s", song, what, file->plan.format);
     }
     return archive->count > 0 ||
            ms_problem_set(problem, 410, "job_expired", "the job has no stems any more");
@@ -181,9 +182,10 @@ static bool reply_archive(const struct ms_http_call *call, const struct ms_job *
         close_archive(archive);
         return false;
     }
-    char disposition[MS_DISPOSITION_BYTES];
-    ms_api_disposition(job, "stems", "zip", disposition);
-    ms_api_add_download_headers(call, disposition);
+    char disposition[MS_DISPOSITION_BYTES], what[MS_API_PART_NAME_BYTES];
+    ms_api_part_name(&archive->files[0].plan, "stems", what);
+    ms_api_disposition(job, what, "zip", disposition);
+    ms_api_add_download_headers(call, disposition, "");
     const struct ms_http_stream stream = {.length = length_of(archive, unix_s),
                                           .read = read_archive,
                                           .close = close_archive,
@@ -193,7 +195,8 @@ static bool reply_archive(const struct ms_http_call *call, const struct ms_job *
 }
 
 void ms_api_v2_archive(const struct ms_http_call *call) {
-    static const char *const known[] = {"format", "bitrate", "sample_type", "clip", NULL};
+    static const char *const known[] = {"format", "bitrate", "sample_type", "clip",
+                                        "from",   "seconds", NULL};
     struct ms_job job = {0};
     struct ms_api_wanted wanted = {0};
     struct ms_problem problem;

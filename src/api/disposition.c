@@ -16,7 +16,7 @@ void ms_api_song_name(const struct ms_job *job, char out[MS_FILE_NAME_BYTES]) {
 
 void ms_api_disposition(const struct ms_job *job, const char *what, const char *extension,
                         char out[MS_DISPOSITION_BYTES]) {
-    char song[MS_FILE_NAME_BYTES], name[MS_FILE_NAME_BYTES + MS_JOB_LABEL_MAX + 20];
+    char song[MS_FILE_NAME_BYTES], name[MS_FILE_NAME_BYTES + MS_JOB_LABEL_MAX + 80];
     char ascii[sizeof name];
     ms_api_song_name(job, song);
     (void)snprintf(name, sizeof name, "%s%s%s.%s", song, what[0] != '\0' ? " - " : "", what,

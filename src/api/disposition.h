@@ -9,7 +9,8 @@
 
 /* The song's name as a file's; where it has none, the job's id. */
 void ms_api_song_name(const struct ms_job *job, char out[MS_FILE_NAME_BYTES]);
-/* "SONG - WHAT.EXTENSION", or "SONG.EXTENSION" where `what` is "": once in ASCII, for old programs,
+/* "SONG - WHAT.EXTENSION", or "SONG.EXTENSION" where `what`, of up to MS_JOB_LABEL_MAX + 60 bytes,
+ * is "": once in ASCII, for old programs,
  * and once in UTF-8 (RFC 8187). Whatever the song is called, the text is one header's value. */
 void ms_api_disposition(const struct ms_job *job, const char *what, const char *extension,
                         char out[MS_DISPOSITION_BYTES]);

@@ -3,13 +3,16 @@
  * pool. */
 #include "downloads.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "disposition.h"
 #include "expiry.h"
 #include "handlers.h"
+#include "job_reply.h"
 #include "jobs.h"
+#include "msaas/http_range.h"
 #include "query.h"
 #include "reply.h"
 #include "stems.h"
@@ -24,7 +27,9 @@ bool ms_api_wanted_read(const struct ms_http_call *call, struct ms_api_wanted *o
     return ms_api_query(call, "format", &out->format, problem) &&
            ms_api_query(call, "bitrate", &out->bitrate, problem) &&
            ms_api_query(call, "sample_type", &out->sample_type, problem) &&
-           ms_api_query(call, "clip", &out->clip, problem);
+           ms_api_query(call, "clip", &out->clip, problem) &&
+           ms_api_query(call, "from", &out->from, problem) &&
+           ms_api_query(call, "seconds", &out->seconds, problem);
 }
 
 void ms_api_wanted_fini(struct ms_api_wanted *wanted) {
@@ -32,6 +37,8 @@ void ms_api_wanted_fini(struct ms_api_wanted *wanted) {
     free(wanted->bitrate);
     free(wanted->sample_type);
     free(wanted->clip);
+    free(wanted->from);
+    free(wanted->seconds);
 }
 
 struct ms_render_options ms_api_wanted_options(const struct ms_api_wanted *wanted,
@@ -40,7 +47,9 @@ struct ms_render_options ms_api_wanted_options(const struct ms_api_wanted *wante
         .format = wanted->format != NULL && wanted->format[0] != '\0' ? wanted->format : format,
         .bitrate = wanted->bitrate,
         .sample_type = wanted->sample_type,
-        .clip = wanted->clip};
+        .clip = wanted->clip,
+        .from = wanted->from,
+        .seconds = wanted->seconds};
 }
 
 bool ms_api_refuse_plan(struct ms_problem *problem, const struct ms_error *err) {
@@ -51,7 +60,9 @@ bool ms_api_refuse_plan(struct ms_problem *problem, const struct ms_error *err) 
 
 bool ms_api_refuse_render(struct ms_api *api, const struct ms_job *job, const struct ms_error *err,
                           struct ms_problem *problem) {
-    if (err->code == MS_ETOOLARGE) {
+    if (err->code == MS_EUSAGE) {
+        (void)ms_api_refuse_plan(problem, err);
+    } else if (err->code == MS_ETOOLARGE) {
         (void)ms_problem_set(problem, 503, "overloaded", "%.390s", err->text);
         problem->retry_after_s = BUSY_RETRY_S;
     } else if (err->code == MS_ENOTFOUND) {
@@ -75,7 +86,38 @@ struct ms_render *ms_api_open_render(struct ms_api *api, const struct ms_job *jo
     return render;
 }
 
-void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition) {
+bool ms_api_tag_plans(const struct ms_render_plan *const *plans, int count, const char *more,
+                      char etag[MS_API_TAG_BYTES], struct ms_problem *problem) {
+    struct ms_sha256 *digest = NULL;
+    char hex[MS_SHA256_HEX];
+    bool known = true;
+    if (ms_sha256_new(&digest, NULL) != 0)
+        return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
+    for (int i = 0; i < count; i++)
+        known = ms_render_plan_digest(plans[i], digest) && known;
+    ms_sha256_update(digest, more, strlen(more));
+    ms_sha256_hex(digest, hex);
+    ms_sha256_free(digest);
+    (void)snprintf(etag, MS_API_TAG_BYTES, known ? "\"%s\"" : "", hex);
+    return true;
+}
+
+void ms_api_part_name(const struct ms_render_plan *plan, const char *what,
+                      char out[MS_API_PART_NAME_BYTES]) {
+    const double from_s = (double)plan->first_frame / MS_RENDER_RATE_HZ;
+    const double end_s = (double)plan->end_frame / MS_RENDER_RATE_HZ;
+    if (!ms_render_is_part(plan))
+        (void)snprintf(out, MS_API_PART_NAME_BYTES, "%s", what);
+    else if (plan->end_frame == MS_RENDER_TO_END)
+        (void)snprintf(out, MS_API_PART_NAME_BYTES, "%s (from %.8g s)", what, from_s);
+    else
+        (void)snprintf(out, MS_API_PART_NAME_BYTES, "%s (%.8g-%.8g s)", what, from_s, end_s);
+}
+
+void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition,
+                                 const char *etag) {
+    if (etag[0] != '\0')
+        ms_http_add_header(call, "ETag", etag);
     ms_http_add_header(call, "Accept-Ranges", "none");
     ms_http_add_header(call, "Content-Disposition", disposition);
     ms_http_add_header(call, "Cache-Control", "private, no-cache");
@@ -95,10 +137,20 @@ static void close_render(void *context) {
 bool ms_api_reply_render(const struct ms_http_call *call, const struct ms_job *job,
                          const struct ms_render_plan *plan, const char *disposition,
                          struct ms_problem *problem) {
+    char etag[MS_API_TAG_BYTES];
+    if (!ms_api_tag_plans(&plan, 1, "", etag, problem) || !ms_api_tag_matches(call, etag, problem))
+        return false;
+    /* Of a job that expired, the store must say what is there. */
+    if (job->state == MS_JOB_SUCCEEDED &&
+        ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag)) {
+        ms_api_add_download_headers(call, disposition, etag);
+        ms_http_reply(call, 304, NULL, NULL, 0);
+        return true;
+    }
     struct ms_render *render = ms_api_open_render(call->context, job, plan, problem);
     if (render == NULL)
         return false;
-    ms_api_add_download_headers(call, disposition);
+    ms_api_add_download_headers(call, disposition, etag);
     const struct ms_http_stream stream = {.length = ms_render_length(render),
                                           .read = read_render,
                                           .close = close_render,
@@ -140,8 +192,9 @@ static bool reply_file(const struct ms_http_call *call, const struct ms_job *job
     options.format = format;
     if (ms_render_plan_stem(job, stem, &options, &plan, &err) != 0)
         return ms_api_refuse_plan(problem, &err);
-    char disposition[MS_DISPOSITION_BYTES];
-    ms_api_disposition(job, stem->name, plan.format, disposition);
+    char disposition[MS_DISPOSITION_BYTES], what[MS_API_PART_NAME_BYTES];
+    ms_api_part_name(&plan, stem->name, what);
+    ms_api_disposition(job, what, plan.format, disposition);
     if (!plan.as_stored)
         return ms_api_reply_render(call, job, &plan, disposition, problem);
     ms_api_reply_stem(call, job, &plan.parts[0], disposition, true);
@@ -171,9 +224,11 @@ static bool reply_mix(const struct ms_http_call *call, const struct ms_job *job,
         ms_api_query(call, "gains", &gains, problem) && ms_api_query(call, "pan", &pan, problem);
     if (ok && ms_render_plan_mix(job, gains, pan, &options, &plan, &err) != 0)
         ok = ms_api_refuse_plan(problem, &err);
-    char disposition[MS_DISPOSITION_BYTES];
-    if (ok)
-        ms_api_disposition(job, "mix", plan.format, disposition);
+    char disposition[MS_DISPOSITION_BYTES], what[MS_API_PART_NAME_BYTES];
+    if (ok) {
+        ms_api_part_name(&plan, "mix", what);
+        ms_api_disposition(job, what, plan.format, disposition);
+    }
     ok = ok && ms_api_reply_render(call, job, &plan, disposition, problem);
     free(gains);
     free(pan);
@@ -181,8 +236,8 @@ static bool reply_mix(const struct ms_http_call *call, const struct ms_job *job,
 }
 
 void ms_api_v2_mix(const struct ms_http_call *call) {
-    static const char *const known[] = {"gains",       "pan",  "format", "bitrate",
-                                        "sample_type", "clip", NULL};
+    static const char *const known[] = {"gains", "pan",  "format",  "bitrate", "sample_type",
+                                        "clip",  "from", "seconds", NULL};
     struct ms_job job = {0};
     struct ms_api_wanted wanted = {0};
     struct ms_problem problem;

@@ -11,7 +11,6 @@
 #include "downloads.h"
 #include "handlers.h"
 #include "jobs.h"
-#include "msaas/digest.h"
 #include "msaas/http_range.h"
 #include "msaas/log.h"
 #include "query.h"
@@ -85,32 +84,22 @@ static bool make_file(const struct ms_http_call *call, const struct ms_job *job,
     return rc == 0 || ms_api_refuse_render(made->api, job, &err, problem);
 }
 
-/* Of the file, which is made of these stems by this build: the same for all replicas of it. */
-static bool tag_file(const struct ms_render_stem_file *plan, char etag[80],
+static bool tag_file(const struct ms_render_stem_file *plan, char etag[MS_API_TAG_BYTES],
                      struct ms_problem *problem) {
-    struct ms_sha256 *digest = NULL;
-    if (ms_sha256_new(&digest, NULL) != 0)
-        return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
-    char text[sizeof plan->stems[0].parts[0].sha256 + 20];
-    for (int i = 0; i < MS_RENDER_STEMS; i++) {
-        const int size = snprintf(text, sizeof text, "%s,", plan->stems[i].parts[0].sha256);
-        ms_sha256_update(digest, text, (size_t)size);
-    }
-    const int size =
-        snprintf(text, sizeof text, "%d,%d," MSAAS_VERSION, plan->alac, plan->bitrate_kbps);
-    ms_sha256_update(digest, text, (size_t)size);
-    char hex[MS_SHA256_HEX];
-    ms_sha256_hex(digest, hex);
-    ms_sha256_free(digest);
-    (void)snprintf(etag, 80, "\"%s\"", hex);
-    return true;
+    const struct ms_render_plan *stems[MS_RENDER_STEMS];
+    char more[40];
+    for (int i = 0; i < MS_RENDER_STEMS; i++)
+        stems[i] = &plan->stems[i];
+    (void)snprintf(more, sizeof more, "%d,%d", plan->alac, plan->bitrate_kbps);
+    return ms_api_tag_plans(stems, MS_RENDER_STEMS, more, etag, problem);
 }
 
 static void add_headers(const struct ms_http_call *call, const struct ms_job *job,
                         const char *etag) {
     char disposition[MS_DISPOSITION_BYTES];
     ms_api_disposition(job, "", "stem.mp4", disposition);
-    ms_http_add_header(call, "ETag", etag);
+    if (etag[0] != '\0')
+        ms_http_add_header(call, "ETag", etag);
     ms_http_add_header(call, "Accept-Ranges", "bytes");
     ms_http_add_header(call, "Content-Disposition", disposition);
     ms_http_add_header(call, "Cache-Control", "private, no-cache");
@@ -190,7 +179,7 @@ static bool read_plan(const struct ms_http_call *call, const struct ms_job *job,
 
 static bool reply(const struct ms_http_call *call, const struct ms_job *job,
                   struct ms_problem *problem) {
-    char etag[80];
+    char etag[MS_API_TAG_BYTES];
     struct ms_render_stem_file *plan = malloc(sizeof *plan);
     if (plan == NULL)
         return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");

@@ -24,6 +24,26 @@ static int read_sample_type(const char *text, struct ms_render_plan *plan, struc
     return rc == 0 ? 0 : ms_error_prefix(err, "sample_type");
 }
 
+static int read_interval(const struct ms_render_options *options, struct ms_render_plan *plan,
+                         struct ms_error *err) {
+    double from_s = 0, seconds = 0;
+    plan->end_frame = MS_RENDER_TO_END;
+    if (is_given(options->from) &&
+        ms_value_real(options->from, 0, MS_RENDER_MOST_S, &from_s, err) != 0)
+        return ms_error_prefix(err, "from");
+    if (is_given(options->seconds) &&
+        ms_value_real(options->seconds, MS_RENDER_LEAST_S, MS_RENDER_MOST_S, &seconds, err) != 0)
+        return ms_error_prefix(err, "seconds");
+    plan->first_frame = llround(from_s * MS_RENDER_RATE_HZ);
+    if (is_given(options->seconds))
+        plan->end_frame = llround((from_s + seconds) * MS_RENDER_RATE_HZ);
+    return 0;
+}
+
+bool ms_render_is_part(const struct ms_render_plan *plan) {
+    return plan->first_frame > 0 || plan->end_frame != MS_RENDER_TO_END;
+}
+
 static int read_file(const struct ms_render_options *options, struct ms_render_plan *plan,
                      struct ms_error *err) {
     struct ms_job_options file;
@@ -40,7 +60,9 @@ static int read_file(const struct ms_render_options *options, struct ms_render_p
     memcpy(plan->format, file.format, sizeof plan->format);
     plan->bitrate_kbps = (int)file.bitrate_kbps;
     plan->sample_type = MS_SAMPLE_INT16;
-    return is_given(options->sample_type) ? read_sample_type(options->sample_type, plan, err) : 0;
+    if (is_given(options->sample_type))
+        rc = read_sample_type(options->sample_type, plan, err);
+    return rc == 0 ? read_interval(options, plan, err) : rc;
 }
 
 /* ---- the stems ---- */
@@ -174,8 +196,8 @@ int ms_render_plan_stem(const struct ms_job *job, const struct ms_job_stem *stem
         return rc;
     const double scale = set_source(job, stem, part);
     out->clamp = clip != 2;
-    const bool plain =
-        !is_given(options->bitrate) && !is_given(options->sample_type) && !is_given(options->clip);
+    const bool plain = !is_given(options->bitrate) && !is_given(options->sample_type) &&
+                       !is_given(options->clip) && !ms_render_is_part(out);
     if (plain && strcmp(out->format, job->options.format) == 0) {
         ms_job_stem_key(job, stem->name, part->key);
         memcpy(part->format, out->format, sizeof part->format);
@@ -187,4 +209,21 @@ int ms_render_plan_stem(const struct ms_job *job, const struct ms_job_stem *stem
     }
     ms_mix_matrix(0, 0, clip == 0 ? 1 : 1 / scale, part->matrix);
     return 0;
+}
+
+bool ms_render_plan_digest(const struct ms_render_plan *plan, struct ms_sha256 *digest) {
+    char text[400];
+    bool known = true;
+    int size = snprintf(text, sizeof text, MSAAS_VERSION ",%d,%s,%d,%d,%d,%lld,%lld;",
+                        plan->as_stored, plan->format, plan->bitrate_kbps, plan->sample_type,
+                        plan->clamp, (long long)plan->first_frame, (long long)plan->end_frame);
+    ms_sha256_update(digest, text, (size_t)size);
+    for (int i = 0; i < plan->part_count; i++) {
+        const struct ms_render_part *part = &plan->parts[i];
+        size = snprintf(text, sizeof text, "%s,%a,%a,%a,%a;", part->sha256, part->matrix[0][0],
+                        part->matrix[0][1], part->matrix[1][0], part->matrix[1][1]);
+        ms_sha256_update(digest, text, (size_t)size);
+        known = known && part->sha256[0] != '\0';
+    }
+    return known;
 }

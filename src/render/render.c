@@ -12,12 +12,12 @@
 
 #include "mix.h"
 #include "msaas/digest.h"
+#include "msaas/flac_cut.h"
 #include "msaas/media.h"
 #include "msaas/sys.h"
 #include "msaas/thread.h"
 #include "object.h"
 
-#define RATE_HZ 44100
 #define BLOCK_FRAMES 4096
 #define BLOCKS 32                           /* 3 s, 1 MiB */
 #define PIECES_BYTES ((size_t)4 << 20)      /* of all stems together */
@@ -35,6 +35,8 @@ struct ms_renders {
 
 struct part {
     struct ms_object object;
+    struct ms_flac_cut cut; /* of a part of the song, from a FLAC */
+    int64_t skip;           /* frames of the media that are not wanted, yet to be read */
     struct ms_media *media; /* NULL: not read, or at its end */
     const float *planes[MS_AUDIO_CHANNELS];
     int at, count; /* of the planes, frames that are not added yet: [at, count) */
@@ -49,13 +51,14 @@ struct ms_render {
     struct ms_renders *renders;
     struct ms_render *next; /* of those that count; guarded by renders->lock */
     double read_s;          /* when its reader last read; the same */
-    bool counts;
+    bool counts, is_short;
 
     struct ms_render_plan plan;
     struct ms_store *store;
     atomic_bool stop; /* nobody reads any more */
     struct part parts[MS_JOB_MAX_STEMS];
     int64_t frames; /* that there will be */
+    bool to_end;    /* of the song */
 
     /* as stored */
     int64_t copied;
@@ -108,15 +111,24 @@ const struct ms_store_options *ms_renders_store(const struct ms_renders *renders
     return &renders->store;
 }
 
+static bool is_short(const struct ms_render_plan *plan) {
+    bool found = plan->end_frame != MS_RENDER_TO_END &&
+                 plan->end_frame - plan->first_frame <= MS_RENDER_SHORT_S * MS_RENDER_RATE_HZ;
+    for (int i = 0; i < plan->part_count; i++)
+        found = found && strcmp(plan->parts[i].format, "flac") == 0;
+    return found;
+}
+
 static int enter(struct ms_renders *renders, struct ms_render *render, bool must,
                  struct ms_error *err) {
     const double now_s = ms_monotonic_s();
-    int open = 0, awake = 0;
+    int open = 0, awake = 0; /* of its kind */
     (void)pthread_mutex_lock(&renders->lock);
-    for (const struct ms_render *other = renders->open; other != NULL; other = other->next) {
-        open++;
-        awake += now_s - other->read_s < AWAKE_S;
-    }
+    for (const struct ms_render *other = renders->open; other != NULL; other = other->next)
+        if (other->is_short == render->is_short) {
+            open++;
+            awake += !other->is_short && now_s - other->read_s < AWAKE_S;
+        }
     const bool admitted =
         must || (awake < renders->most && open < MS_RENDERS_ASLEEP * renders->most);
     if (admitted) {
@@ -159,43 +171,90 @@ static int fault(struct ms_render *render, const struct part *part, int rc, stru
                                       : rc;
 }
 
-static int open_media(struct ms_render *render, int index, struct ms_error *err) {
+/* From the wanted part's first frame on, where the file lets it be found: *source becomes the cut,
+ * and *frames how many the whole has. */
+static int cut_source(struct ms_render *render, struct part *part, struct ms_media_source *source,
+                      int64_t *frames, struct ms_error *err) {
+    const int64_t first = render->plan.first_frame;
+    ms_flac_cut_close(&part->cut);
+    int rc = ms_flac_cut_open(&part->cut, source, first, err);
+    if (rc == MS_EUNSUPPORTED) /* another program's: it is read from its beginning */
+        return 0;
+    if (rc == 0 && first < part->cut.frames) {
+        *source = ms_flac_cut_source(&part->cut);
+        *frames = part->cut.frames;
+        part->skip = first - part->cut.before;
+    }
+    return rc;
+}
+
+/* *frames: of the whole song; -1: the file does not say. */
+static int open_media(struct ms_render *render, int index, int64_t *frames, struct ms_error *err) {
     const struct ms_render_part *plan = &render->plan.parts[index];
     struct part *part = &render->parts[index];
-    const struct ms_media_source source = {
+    struct ms_media_source source = {
         .bytes = plan->bytes, .read = ms_object_read, .context = &part->object};
     enum ms_audio_format format;
+    *frames = -1;
+    part->skip = render->plan.first_frame;
     int rc = ms_audio_format_parse(plan->format, &format, err);
+    if (rc == 0 && format == MS_FORMAT_FLAC && ms_render_is_part(&render->plan))
+        rc = cut_source(render, part, &source, frames, err);
     if (rc == 0)
-        rc = ms_media_open_source(&source, format, RATE_HZ, &part->media, err);
+        rc = ms_media_open_source(&source, format, MS_RENDER_RATE_HZ, &part->media, err);
+    if (rc == 0 && *frames < 0)
+        *frames = ms_media_frames(part->media);
     return rc == 0 ? 0 : fault(render, part, rc, err);
+}
+
+/* All that was read of a part must be what was stored. */
+static int check_whole(struct ms_render *render, const struct part *part, struct ms_error *err) {
+    return part->media == NULL || !ms_media_was_damaged(part->media)
+               ? 0
+               : fault(render, part, ms_error_set(err, MS_ECORRUPT, "is damaged"), err);
 }
 
 /* The next frames of a part; part->media becomes NULL at its end. */
 static int refill(struct ms_render *render, struct part *part, struct ms_error *err) {
     part->at = part->count = 0;
     int rc = ms_media_next(part->media, part->planes, &part->count, err);
-    if (rc == 0 && part->count == 0) {
-        if (ms_media_was_damaged(part->media))
-            rc = ms_error_set(err, MS_ECORRUPT, "is damaged");
+    if (rc != 0)
+        return fault(render, part, rc, err);
+    if (part->count == 0) {
+        rc = check_whole(render, part, err);
         ms_media_free(part->media);
         part->media = NULL;
     }
-    return rc == 0 ? 0 : fault(render, part, rc, err);
+    part->at = part->skip < part->count ? (int)part->skip : part->count;
+    part->skip -= part->at;
+    return rc;
 }
 
 /* Of a format that does not say how long it is: by decoding it once more. */
 static int count_frames(struct ms_render *render, int index, int64_t *frames,
                         struct ms_error *err) {
     struct part *part = &render->parts[index];
+    int64_t unknown;
     int rc = 0;
     *frames = 0;
     while (rc == 0 && part->media != NULL) {
         rc = refill(render, part, err);
         *frames += part->count;
     }
-    part->count = 0;
-    return rc == 0 ? open_media(render, index, err) : rc;
+    part->at = part->count = 0;
+    return rc == 0 ? open_media(render, index, &unknown, err) : rc;
+}
+
+/* Of the whole song -> of what is wanted of it. */
+static int cut_frames(struct ms_render *render, int64_t whole, struct ms_error *err) {
+    const struct ms_render_plan *plan = &render->plan;
+    const int64_t end = plan->end_frame < whole ? plan->end_frame : whole;
+    render->frames = end - plan->first_frame;
+    render->to_end = end == whole;
+    return render->frames > 0
+               ? 0
+               : ms_error_set(err, MS_EUSAGE, "from: must be less than %.3f, the song's length",
+                              (double)whole / MS_RENDER_RATE_HZ);
 }
 
 static int open_parts(struct ms_render *render, struct ms_error *err) {
@@ -206,20 +265,24 @@ static int open_parts(struct ms_render *render, struct ms_error *err) {
             first = i;
     if (first == plan->part_count) /* silence has a length, too */
         first = 0;
+    int64_t whole = -1;
     int rc = 0;
     for (int i = first; rc == 0 && i < plan->part_count; i++) {
         if (i > first && ms_mix_is_silent(plan->parts[i].matrix))
             continue;
         rc = ms_object_open(&render->parts[i].object, render->store, plan->parts[i].key,
                             plan->parts[i].bytes, PIECES_BYTES / (size_t)plan->part_count, err);
+        int64_t frames = -1;
         if (rc == 0)
-            rc = open_media(render, i, err);
+            rc = open_media(render, i, &frames, err);
+        if (i == first)
+            whole = frames;
     }
     struct part *part = &render->parts[first];
+    if (rc == 0 && whole < 0)
+        rc = count_frames(render, first, &whole, err);
     if (rc == 0)
-        render->frames = ms_media_frames(part->media);
-    if (rc == 0 && render->frames < 0)
-        rc = count_frames(render, first, &render->frames, err);
+        rc = cut_frames(render, whole, err);
     if (rc != 0 || plan->raw)
         return rc;
     enum ms_audio_format format;
@@ -227,9 +290,10 @@ static int open_parts(struct ms_render *render, struct ms_error *err) {
     const struct ms_encode_options options = {.format = format,
                                               .sample_type = (enum ms_sample_type)plan->sample_type,
                                               .bitrate_kbps = plan->bitrate_kbps};
-    return rc == 0 ? ms_encoder_open_stream("the answer", render->frames, RATE_HZ, &options,
-                                            ms_media_tags(part->media), &render->encoder, err)
-                   : rc;
+    return rc == 0
+               ? ms_encoder_open_stream("the answer", render->frames, MS_RENDER_RATE_HZ, &options,
+                                        ms_media_tags(part->media), &render->encoder, err)
+               : rc;
 }
 
 /* ---- the thread: stems -> ring ---- */
@@ -259,13 +323,14 @@ static int add_part(struct ms_render *render, int index, size_t frames, double *
     return 0;
 }
 
-static int make_block(struct ms_render *render, double *const sum[2], struct block *block,
-                      struct ms_error *err) {
+/* At most `frames`, which fit into the block. */
+static int make_block(struct ms_render *render, size_t frames, double *const sum[2],
+                      struct block *block, struct ms_error *err) {
     for (int c = 0; c < 2; c++)
         memset(sum[c], 0, BLOCK_FRAMES * sizeof *sum[c]);
     block->frames = 0;
     for (int i = 0; i < render->plan.part_count; i++) {
-        const int rc = add_part(render, i, BLOCK_FRAMES, sum, &block->frames, err);
+        const int rc = add_part(render, i, frames, sum, &block->frames, err);
         if (rc != 0)
             return rc;
     }
@@ -285,13 +350,27 @@ static struct block *wait_for_place(struct ms_render *render) {
     return atomic_load(&render->stop) ? NULL : block;
 }
 
+/* How many frames the next block should have. To the song's end all that there are, one more look
+ * after the last included: it shows whether the file is whole. */
+static size_t frames_of_block(const struct ms_render *render, int64_t done) {
+    const int64_t left = render->frames - done;
+    return render->to_end || left > BLOCK_FRAMES ? BLOCK_FRAMES : (size_t)left;
+}
+
+static int check_parts(struct ms_render *render, struct ms_error *err) {
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < render->plan.part_count; i++)
+        rc = check_whole(render, &render->parts[i], err);
+    return rc;
+}
+
 static int fill_ring(struct ms_render *render, double *const sum[2], struct ms_error *err) {
     int64_t frames = 0;
     for (;;) {
         struct block *block = wait_for_place(render);
         if (block == NULL)
             return 0;
-        const int rc = make_block(render, sum, block, err);
+        const int rc = make_block(render, frames_of_block(render, frames), sum, block, err);
         if (rc != 0)
             return rc;
         frames += (int64_t)block->frames;
@@ -299,7 +378,7 @@ static int fill_ring(struct ms_render *render, double *const sum[2], struct ms_e
             return ms_error_set(err, MS_ECORRUPT, "%s is not as long as it says",
                                 render->plan.parts[0].key);
         if (block->frames == 0)
-            return 0;
+            return check_parts(render, err);
         (void)pthread_mutex_lock(&render->lock);
         render->filled++;
         (void)pthread_cond_signal(&render->changed);
@@ -346,6 +425,7 @@ int ms_render_open(struct ms_renders *renders, const struct ms_render_plan *plan
         return ms_error_set(err, MS_ENOMEM, "no memory for a mix");
     render->renders = renders;
     render->plan = *plan;
+    render->is_short = is_short(plan);
     (void)pthread_mutex_init(&render->lock, NULL);
     (void)pthread_cond_init(&render->changed, NULL);
     struct ms_store_options store = renders->store;
@@ -384,6 +464,7 @@ void ms_render_close(struct ms_render *render) {
         leave(render);
     for (int i = 0; i < render->plan.part_count; i++) {
         ms_media_free(render->parts[i].media);
+        ms_flac_cut_close(&render->parts[i].cut);
         ms_object_close(&render->parts[i].object);
     }
     ms_encoder_free(render->encoder);
