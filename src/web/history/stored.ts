@@ -1,0 +1,55 @@
+// The jobs of this browser, newest first, with what the page shows of them at once after a reload.
+// Every tab has the same list: what one writes, the others take over.
+
+import type { Job, JobState } from "../api/types";
+import { isRecord, load, save } from "../ui/keep";
+
+export const HISTORY_KEY = "msaas.jobs";
+const MOST = 1000;
+
+const STATES = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
+
+function checkJob(value: unknown): Job | null {
+  if (!isRecord(value) || typeof value.id !== "string") return null;
+  if (!STATES.includes(String(value.state)) || !isRecord(value.input)) return null;
+  const options = isRecord(value.options) ? value.options : {};
+  return {
+    stems: [],
+    error: null,
+    attempts: 0,
+    cost: null,
+    created_at: null,
+    started_at: null,
+    finished_at: null,
+    receipt: null,
+    position: null,
+    progress: 0,
+    eta_seconds: null,
+    ...value,
+    options: { model: "", stems: null, two_stems: null, format: "mp3", ...options },
+  } as unknown as Job;
+}
+
+export function checkHistory(value: unknown): Job[] | null {
+  if (!Array.isArray(value)) return null;
+  return value.map(checkJob).filter((job): job is Job => job !== null);
+}
+
+/** What is kept of a job: enough to show it, not what only the server's answer should tell. */
+export function keptOf(job: Job): Partial<Job> {
+  const { id, state, created_at, finished_at, input, error } = job;
+  const { model, stems, two_stems, format } = job.options;
+  return { id, state, created_at, finished_at, input, error, options: { model, stems, two_stems, format } };
+}
+
+export function readHistory(): Job[] {
+  return load<Job[]>(HISTORY_KEY, [], checkHistory);
+}
+
+export function writeHistory(jobs: Job[]): boolean {
+  return save(HISTORY_KEY, jobs.slice(0, MOST).map(keptOf));
+}
+
+export function isActive(state: JobState): boolean {
+  return state === "queued" || state === "running";
+}
