@@ -1,3 +1,7 @@
+import "./style/base.css";
+import "./style/frame.css";
+import "./style/songs.css";
+
 import { render } from "preact";
 
 import { App } from "./app";

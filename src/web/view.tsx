@@ -35,8 +35,7 @@ export function SongView(props: { id: string }) {
       .then(({ body }) => take(body))
       .catch((error: unknown) => {
         if (!(error instanceof Failure)) throw error;
-        trouble.value =
-          error.code === "unknown_job" ? texts.view.unknown : texts.failure(error);
+        trouble.value = error.code === "unknown_job" ? texts.view.unknown : texts.failure(error);
       });
   };
   useEffect(load, [id]);

@@ -39,7 +39,15 @@ export function checkHistory(value: unknown): Job[] | null {
 export function keptOf(job: Job): Partial<Job> {
   const { id, state, created_at, finished_at, input, error } = job;
   const { model, stems, two_stems, format } = job.options;
-  return { id, state, created_at, finished_at, input, error, options: { model, stems, two_stems, format } };
+  return {
+    id,
+    state,
+    created_at,
+    finished_at,
+    input,
+    error,
+    options: { model, stems, two_stems, format },
+  };
 }
 
 export function readHistory(): Job[] {

@@ -66,9 +66,7 @@ export function JobCard(props: { entry: Entry }) {
       data-state={gone ? "gone" : job.state}
     >
       <div class="card-text">
-        <h3 class="card-title">
-          {opens ? <a href={addressOf(job.id)}>{title}</a> : title}
-        </h3>
+        <h3 class="card-title">{opens ? <a href={addressOf(job.id)}>{title}</a> : title}</h3>
         {state === "" ? null : (
           <p class={bad ? "card-state bad" : "card-state"} data-testid="job-note">
             {entry.trouble.value ?? state}

@@ -42,7 +42,14 @@ function adjustStreams(): void {
   }
   for (const id of wanted) {
     if (streams.has(id)) continue;
-    streams.set(id, follow(id, (news) => heardOf(id, news), () => streams.delete(id)));
+    streams.set(
+      id,
+      follow(
+        id,
+        (news) => heardOf(id, news),
+        () => streams.delete(id),
+      ),
+    );
   }
 }
 

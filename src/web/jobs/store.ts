@@ -44,7 +44,10 @@ function sortEntries(): void {
 
 let kept = "";
 function keep(): void {
-  const jobs = entries.peek().filter((e) => mine.has(e.id)).map((e) => e.job.peek());
+  const jobs = entries
+    .peek()
+    .filter((e) => mine.has(e.id))
+    .map((e) => e.job.peek());
   const text = JSON.stringify(jobs.map(keptOf));
   if (text === kept) return;
   kept = text;

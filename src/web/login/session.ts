@@ -10,7 +10,9 @@ import { isRecord, load, watch } from "../ui/keep";
 const KEY = "msaas.session";
 
 const read = () =>
-  load<string | null>(KEY, null, (v) => (isRecord(v) && typeof v.name === "string" ? v.name : null));
+  load<string | null>(KEY, null, (v) =>
+    isRecord(v) && typeof v.name === "string" ? v.name : null,
+  );
 
 /** The account's name; null: no accounts, or not logged in. */
 export const account = signal<string | null>(null);

@@ -17,7 +17,13 @@ export interface Choice {
   format: Format;
 }
 
-export const FIRST: Choice = { model: "", mode: "stems", without: [], split: "vocals", format: "mp3" };
+export const FIRST: Choice = {
+  model: "",
+  mode: "stems",
+  without: [],
+  split: "vocals",
+  format: "mp3",
+};
 
 export function checkChoice(value: unknown): Choice | null {
   if (!isRecord(value)) return null;

@@ -78,9 +78,7 @@ export function OptionsPanel() {
           <select
             data-testid="format-select"
             value={now.format}
-            onChange={(event) =>
-              setChoice({ ...now, format: event.currentTarget.value as Format })
-            }
+            onChange={(event) => setChoice({ ...now, format: event.currentTarget.value as Format })}
           >
             {FORMATS.map((format) => (
               <option key={format} value={format}>

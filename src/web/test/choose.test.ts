@@ -28,7 +28,10 @@ test("progress changes what it names and nothing else", () => {
 
 test("newest first", () => {
   const jobs = [job({ id: "old" }), job({ id: "new", created_at: "2026-11-29T00:00:00.000Z" })];
-  assert.deepEqual(jobs.sort(newestFirst).map(({ id }) => id), ["new", "old"]);
+  assert.deepEqual(
+    jobs.sort(newestFirst).map(({ id }) => id),
+    ["new", "old"],
+  );
 });
 
 test("history comes back as it was kept, and what is no job is left out", () => {

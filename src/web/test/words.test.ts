@@ -38,8 +38,18 @@ test("a failed song tells why, whatever the code", () => {
 
 test("every code of docs/api.md that an upload or a job can meet has a sentence", () => {
   const codes = [
-    "not_audio", "empty_audio", "too_large", "too_costly", "quota", "queue_full", "overloaded",
-    "store_unavailable", "queue_unavailable", "disk_full", "no_memory", "unauthorized",
+    "not_audio",
+    "empty_audio",
+    "too_large",
+    "too_costly",
+    "quota",
+    "queue_full",
+    "overloaded",
+    "store_unavailable",
+    "queue_unavailable",
+    "disk_full",
+    "no_memory",
+    "unauthorized",
   ];
   for (const code of codes) {
     assert.doesNotMatch(texts.failure(new Failure(500, code, "")), /answered/, code);

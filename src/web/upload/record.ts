@@ -59,5 +59,8 @@ export function putRecord(record: UploadRecord): void {
 }
 
 export function dropRecord(key: string): void {
-  save(UPLOADS_KEY, readRecords().filter((r) => r.key !== key));
+  save(
+    UPLOADS_KEY,
+    readRecords().filter((r) => r.key !== key),
+  );
 }

@@ -7,7 +7,8 @@ export class Speed {
 
   add(at: number, bytes: number): void {
     this.points.push({ at, bytes });
-    while (this.points.length > 2 && at - (this.points[0]?.at ?? at) > WINDOW_MS) this.points.shift();
+    while (this.points.length > 2 && at - (this.points[0]?.at ?? at) > WINDOW_MS)
+      this.points.shift();
   }
 
   /** Null: not known yet. */

@@ -75,9 +75,9 @@ export function addFiles(chosen: Iterable<File>, wish: Wish): number {
   let added = 0;
   for (const file of chosen) {
     added += 1;
-    const old = items.peek().find(
-      (item) => item.phase.peek().name === "interrupted" && sameFile(item.record, file),
-    );
+    const old = items
+      .peek()
+      .find((item) => item.phase.peek().name === "interrupted" && sameFile(item.record, file));
     if (old !== undefined) {
       old.file = file;
       old.phase.value = { name: "waiting" };
