@@ -28,7 +28,7 @@ const failures: Record<string, string> = {
   draining: "The server is about to stop.",
   canceling: "The same song is just being canceled.",
   request_timeout: "The connection is too slow.",
-  upload_conflict: "Another tab sends the same file.",
+  upload_conflict: "The server still takes what was sent before.",
   upload_incomplete: "Not all of the file has arrived.",
   unknown_upload: "The server does not have the uploaded file any more. Send it again.",
   upload_expired: "The uploaded file was not used in time. Send it again.",

@@ -67,12 +67,13 @@ export function JobCard(props: { entry: Entry }) {
     >
       <div class="card-text">
         <h3 class="card-title">{opens ? <a href={addressOf(job.id)}>{title}</a> : title}</h3>
-        {state === "" ? null : (
+        {state === "" ? (
+          <p class="card-details muted">{words.details(job)}</p>
+        ) : (
           <p class={bad ? "card-state bad" : "card-state"} data-testid="job-note">
             {entry.trouble.value ?? state}
           </p>
         )}
-        {active ? null : <p class="card-details muted">{words.details(job)}</p>}
       </div>
       <div class="card-buttons">
         {opens ? (

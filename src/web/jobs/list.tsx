@@ -67,7 +67,7 @@ export function Songs() {
       {sending.length + songs.length === 0 ? (
         <p class="muted songs-empty">{words.empty}</p>
       ) : (
-        <ul class="cards" aria-labelledby="songs-heading">
+        <ul class={songs.length > 40 ? "cards many" : "cards"} aria-labelledby="songs-heading">
           {sending.map((item) => (
             <UploadCard key={item.key} item={item} />
           ))}
