@@ -5,6 +5,7 @@ import { useRef } from "preact/hooks";
 
 import { connectionLost, loginNeeded } from "./api/client";
 import { Songs } from "./jobs/list";
+import { entries, forget } from "./jobs/store";
 import { LoginForm } from "./login/form";
 import { account, logout } from "./login/session";
 import { OptionsPanel } from "./options/panel";
@@ -15,6 +16,13 @@ import { ConfirmDialog } from "./ui/confirm";
 import { DropVeil, DropZone, useWindowDrop } from "./upload/drop";
 import { items } from "./upload/store";
 import { SongView } from "./view";
+
+/** The next who sits here shall not see whose songs were here; the account has its list. */
+function leave(): void {
+  logout()
+    .then(() => forget(entries.peek().map(({ id }) => id)))
+    .catch(() => undefined);
+}
 
 function Head() {
   const sending = items.value.length;
@@ -41,7 +49,7 @@ function Head() {
             type="button"
             class="button quiet"
             data-testid="logout"
-            onClick={() => void logout().catch(() => undefined)}
+            onClick={leave}
           >
             {texts.header.logout}
           </button>
