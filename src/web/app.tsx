@@ -45,12 +45,7 @@ function Head() {
       {account.value !== null ? (
         <span class="head-account">
           <span class="muted">{account.value}</span>
-          <button
-            type="button"
-            class="button quiet"
-            data-testid="logout"
-            onClick={leave}
-          >
+          <button type="button" class="button quiet" data-testid="logout" onClick={leave}>
             {texts.header.logout}
           </button>
         </span>

@@ -1,5 +1,6 @@
 // The jobs of this browser, newest first, with what the page shows of them at once after a reload.
-// Every tab has the same list: what one writes, the others take over.
+// Every tab has the same list: each
+// writes what it changed, on top of what the others wrote, and takes over what they did.
 
 import type { Job, JobState } from "../api/types";
 import { isRecord, load, save } from "../ui/keep";
@@ -54,8 +55,33 @@ export function readHistory(): Job[] {
   return load<Job[]>(HISTORY_KEY, [], checkHistory);
 }
 
-export function writeHistory(jobs: Job[]): boolean {
-  return save(HISTORY_KEY, jobs.slice(0, MOST).map(keptOf));
+/**
+ * The list with the job. One that it does not have comes in only if it is `fresh`: else another tab
+ * has erased it meanwhile, and this one does not know yet.
+ */
+export function withJob(jobs: Job[], job: Job, fresh: boolean): Job[] {
+  const others = jobs.filter(({ id }) => id !== job.id);
+  if (others.length === jobs.length && !fresh) return jobs;
+  return [job, ...others].sort(newestFirst).slice(0, MOST);
+}
+
+/** False: the browser keeps nothing for this page. */
+export function putHistory(job: Job, fresh: boolean): boolean {
+  return save(HISTORY_KEY, withJob(readHistory(), job, fresh).map(keptOf));
+}
+
+export function dropHistory(ids: string[]): boolean {
+  return save(
+    HISTORY_KEY,
+    readHistory()
+      .filter(({ id }) => !ids.includes(id))
+      .map(keptOf),
+  );
+}
+
+/** Newest first; jobs of the same moment by id, so that the order never jumps. */
+export function newestFirst(a: Job, b: Job): number {
+  return (b.created_at ?? "").localeCompare(a.created_at ?? "") || a.id.localeCompare(b.id);
 }
 
 export function isActive(state: JobState): boolean {

@@ -22,8 +22,3 @@ export function worthStreams(active: Job[], most: number): string[] {
     .slice(0, most)
     .map((job) => job.id);
 }
-
-/** Newest first; jobs of the same moment by id, so that the order never jumps. */
-export function newestFirst(a: Job, b: Job): number {
-  return (b.created_at ?? "").localeCompare(a.created_at ?? "") || a.id.localeCompare(b.id);
-}

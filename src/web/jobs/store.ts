@@ -6,19 +6,26 @@ import { computed, effect, signal, type Signal } from "@preact/signals";
 import { request } from "../api/client";
 import { Failure } from "../api/failure";
 import type { Job, JobChange } from "../api/types";
-import { HISTORY_KEY, isActive, keptOf, readHistory, writeHistory } from "../history/stored";
+import {
+  dropHistory,
+  HISTORY_KEY,
+  isActive,
+  newestFirst,
+  putHistory,
+  readHistory,
+} from "../history/stored";
 import { texts } from "../texts";
 import { announce } from "../ui/announce";
 import { watch } from "../ui/keep";
 import { songTitle } from "../ui/names";
-import { merge, newestFirst } from "./choose";
+import { merge } from "./choose";
 
 export interface Entry {
   id: string;
   job: Signal<Job>;
   /** The server does not know it any more. */
   gone: Signal<boolean>;
-  /** "erase" while it is being canceled or erased. */
+  /** It is being canceled or erased. */
   leaving: Signal<boolean>;
   /** What went wrong with that. */
   trouble: Signal<string | null>;
@@ -42,16 +49,8 @@ function sortEntries(): void {
   entries.value = [...known.values()].sort((a, b) => newestFirst(a.job.peek(), b.job.peek()));
 }
 
-let kept = "";
-function keep(): void {
-  const jobs = entries
-    .peek()
-    .filter((e) => mine.has(e.id))
-    .map((e) => e.job.peek());
-  const text = JSON.stringify(jobs.map(keptOf));
-  if (text === kept) return;
-  kept = text;
-  historyLost.value = !writeHistory(jobs);
+function keep(job: Job, fresh: boolean): void {
+  if (mine.has(job.id)) historyLost.value = !putHistory(job, fresh);
 }
 
 function insert(job: Job): Entry {
@@ -74,10 +73,10 @@ export function take(job: Job, own = false): void {
   if (entry === undefined) {
     insert(job).heard = performance.now();
     sortEntries();
-    keep();
-    return;
+  } else {
+    change(job.id, job);
   }
-  change(job.id, job);
+  if (own) keep(job, true);
 }
 
 export function change(id: string, news: JobChange): void {
@@ -98,7 +97,8 @@ export function change(id: string, news: JobChange): void {
   }
   if (before.state !== after.state || before.created_at !== after.created_at) {
     sortEntries();
-    keep();
+    // What is canceled is about to go, from the list of the tab that did it as well.
+    if (after.state !== "canceled") keep(after, false);
   }
 }
 
@@ -108,7 +108,7 @@ export function forget(ids: string[]): void {
     mine.delete(id);
   }
   sortEntries();
-  keep();
+  dropHistory(ids);
 }
 
 /** What the server answers 404 to: kept by it no longer, or another account's. */

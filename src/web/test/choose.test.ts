@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { merge, newestFirst, worthStreams } from "../jobs/choose";
-import { checkHistory, keptOf } from "../history/stored";
+import { merge, worthStreams } from "../jobs/choose";
+import { checkHistory, keptOf, newestFirst, withJob } from "../history/stored";
 import { idOf } from "../route";
 import { job } from "./job";
 
@@ -49,4 +49,15 @@ test("an address names a song only by a whole id", () => {
   assert.equal(idOf(`#/${id}`), id);
   assert.equal(idOf("#/abc"), null);
   assert.equal(idOf(`#/${id}/../x`), null);
+});
+
+test("what another tab erased does not come back with news of it", () => {
+  const jobs = [job({ id: "b" })];
+  assert.deepEqual(withJob(jobs, job({ id: "a", state: "running" }), false), jobs);
+  const both = withJob(jobs, job({ id: "a" }), true);
+  assert.deepEqual(
+    both.map(({ id }) => id),
+    ["a", "b"],
+  );
+  assert.equal(withJob(both, job({ id: "b", state: "running" }), false)[1]?.state, "running");
 });
