@@ -10,7 +10,7 @@ const songs = (n: number) => (n === 1 ? "1 song" : `${n} songs`);
 const failures: Record<string, string> = {
   network: "The server does not answer. The page tries again by itself.",
   unauthorized: "Log in to go on.",
-  insufficient_scope: "Your token may not do this. Ask for one of scopes “submit” and “read”.",
+  insufficient_scope: "Your token may not do this. Ask for one with “submit” and “read”.",
   foreign_origin: "The server takes this only from its own page. Reload the page.",
   not_audio: "There is no music in this file that the server understands.",
   empty_audio: "The file is empty.",

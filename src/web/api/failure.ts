@@ -12,7 +12,7 @@ export class Failure extends Error {
   }
 }
 
-/** The failure that an answer stands for. `body` is problem+json where the service itself says it. */
+/** The failure that an answer stands for; `body` is problem+json where the service says it. */
 export function failureOf(status: number, body: string, retryAfter: string | null): Failure {
   let code = status === 0 ? "network" : `status_${status}`;
   let detail = "";
