@@ -1,6 +1,7 @@
 import "./style/base.css";
 import "./style/frame.css";
 import "./style/songs.css";
+import "./style/mixer.css";
 
 import { render } from "preact";
 

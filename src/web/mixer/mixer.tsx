@@ -1,13 +1,11 @@
 // The mixer of a job: transport, ruler, a strip for each stem, and what can be taken away.
 
-import "../style/mixer.css";
-
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
 
-import { request } from "../api/client";
-import type { Job, Model } from "../api/types";
+import type { Job } from "../api/types";
+import { models } from "../options/store";
 import { songTitle } from "../ui/names";
 import { texts } from "../texts";
 import { Desk } from "./desk";
@@ -27,20 +25,11 @@ export function Mixer({ job }: { job: Job }): JSX.Element {
   return <Board key={`${job.id} ${stems.join()}`} job={job} stems={stems} />;
 }
 
-/** The job's stems. Those of a job at work may have to be asked for: they are its model's. */
+/** The job's stems: those of a job at work may be all of its model's. */
 function useStems(job: Job): readonly string[] {
-  const [model, setModel] = useState<readonly string[] | null>(null);
-  const known = stemsOf(job, model);
-  const unknown = known.length === 0;
-  useEffect(() => {
-    if (unknown) void modelStems(job.options.model).then(setModel, () => {});
-  }, [unknown, job.options.model]);
-  return useMemo(() => known, [known.join()]);
-}
-
-async function modelStems(name: string): Promise<readonly string[]> {
-  const { body } = await request<{ models: Model[] }>("/apiv2/models");
-  return body.models.find((model) => model.name === name)?.stems ?? [];
+  const model = models.value?.find(({ name }) => name === job.options.model);
+  const stems = stemsOf(job, model?.stems ?? null);
+  return useMemo(() => stems, [stems.join()]);
 }
 
 function Board({ job, stems }: { job: Job; stems: readonly string[] }): JSX.Element {
