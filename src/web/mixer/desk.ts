@@ -2,7 +2,7 @@
 // It lives from the first piece of the preview to the finished stems, and does not notice the
 // change: only the addresses of its windows do.
 
-import { batch, effect, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 
 import type { Job } from "../api/types";
 import {
@@ -15,7 +15,7 @@ import {
   type Fader,
   type Faders,
 } from "./mix";
-import { emptyPeaks, fillPeaks, readPeaks, type Peaks } from "./peaks";
+import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
 import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
 import { Windows } from "./windows";
@@ -26,15 +26,23 @@ export type PeaksState = "later" | "asked" | "there" | "never";
 /** Of a drag: it goes on, it is done, or the finger scrolled the page and meant none of it. */
 export type Phase = "moves" | "done" | "off";
 
+const NOTE_MS = 8000;
+
 export class Desk {
   readonly faders = signal<Faders>({});
   readonly peaks = signal<Peaks>({ frames: 0, framesPerBin: 1, stems: new Map() });
+  readonly loudest = computed(() => loudest(this.peaks.value));
   readonly peaksState = signal<PeaksState>("later");
   /** In frames. A loop that is set may be off. */
   readonly region = signal<Loop | null>(null);
+  /** Of what is downloaded. */
+  readonly format = signal("");
+  /** A download has just been asked for: the server may take a while to begin it. */
+  readonly rendering = signal(false);
   readonly windows: Windows;
   readonly player: Player;
 
+  private timer = 0;
   private seen = new Set<string>();
   private stop: () => void;
 
@@ -43,6 +51,7 @@ export class Desk {
     readonly stems: readonly string[],
   ) {
     this.faders.value = fadersOf(stems);
+    this.format.value = job.options.format;
     this.peaks.value = emptyPeaks(stems, this.frames());
     this.windows = new Windows(
       stems,
@@ -83,8 +92,10 @@ export class Desk {
     this.faders.value = { ...faders, [stem]: { ...faders[stem]!, ...change } };
   }
 
-  reset(): void {
-    this.faders.value = fadersOf(this.stems);
+  downloading(): void {
+    this.rendering.value = true;
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => (this.rendering.value = false), NOTE_MS);
   }
 
   // ---- the loop

@@ -20,3 +20,8 @@ export function markStep(seconds: number, room: number): number {
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
   return steps.find((step) => seconds / step <= room) ?? 7200;
 }
+
+/** How far a slider has come, for its style. */
+export function part(value: number, min: number, max: number): string {
+  return max > min ? `${(100 * (value - min)) / (max - min)}%` : "0%";
+}

@@ -14,7 +14,7 @@ import { actionOf, type Action, type Focus } from "./keys";
 import { stemsOf } from "./mix";
 import { Strip } from "./strip";
 import { RATE } from "./timeline";
-import { Transport } from "./transport";
+import { Note, Transport } from "./transport";
 import { Ruler } from "./wave";
 
 const t = texts.mixer;
@@ -58,8 +58,9 @@ function Controls({ desk, job }: { desk: Desk; job: Job }): JSX.Element {
       onPointerDown={() => desk.player.expose()}
       onFocusIn={() => desk.player.expose()}
     >
-      <Transport desk={desk} job={job} />
+      <Transport desk={desk} />
       <div class="mixer-board">
+        <Note desk={desk} job={job} />
         <Ruler desk={desk} width={width} />
         {desk.stems.map((stem, i) => (
           <Strip key={stem} desk={desk} job={job} stem={stem} index={i} width={width} />

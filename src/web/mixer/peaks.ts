@@ -59,14 +59,23 @@ export function fillPeaks(
   }
 }
 
-/** The bars of a drawing that has room for `count`: the largest bin under each, 0 to 1. */
-export function bars(bins: Uint8Array, count: number): number[] {
+/** The largest bin of all stems: what a drawing of them needs height for. */
+export function loudest(peaks: Peaks): number {
+  let loudest = 0;
+  for (const { bins } of peaks.stems.values())
+    for (const bin of bins) loudest = Math.max(loudest, bin);
+  return loudest;
+}
+
+/** The bars of a drawing that has room for `count`: the largest bin under each, as a part of
+ * `full`, 0 to 1. */
+export function bars(bins: Uint8Array, count: number, full: number): number[] {
   return Array.from({ length: count }, (_, bar) => {
     const from = Math.floor((bar * bins.length) / count);
     const to = Math.max(from + 1, Math.floor(((bar + 1) * bins.length) / count));
     let peak = 0;
     for (let i = from; i < Math.min(to, bins.length); i++) peak = Math.max(peak, bins[i]!);
-    return peak / 255;
+    return full > 0 ? peak / full : 0;
   });
 }
 

@@ -5,13 +5,13 @@ import type { JSX } from "preact";
 
 import type { Job } from "../api/types";
 import { texts } from "../texts";
+import { Icon } from "../ui/icons";
 import type { Desk } from "./desk";
-import { decibelText } from "./format";
-import { LOUDEST, SILENCE, decibels } from "./mix";
+import { decibelText, part } from "./format";
+import { LOUDEST, SILENCE, decibels, stemUrl } from "./mix";
 import { Wave } from "./wave";
 
 const t = texts.mixer;
-const COLOURED = ["drums", "bass", "other", "vocals", "guitar", "piano"];
 
 interface Props {
   desk: Desk;
@@ -21,20 +21,21 @@ interface Props {
   width: ReadonlySignal<number>;
 }
 
-export function Strip({ desk, stem, index, width }: Props): JSX.Element {
+export function Strip({ desk, job, stem, index, width }: Props): JSX.Element {
   const fader = desk.faders.value[stem]!;
   const silent = decibels(desk.faders.value, stem) === -Infinity;
   const name = texts.stem(stem);
   const set = (change: Partial<typeof fader>) => desk.setFader(stem, change);
   return (
     <div
-      class={`strip stem-${COLOURED.includes(stem) ? stem : "any"}${silent ? " silent" : ""}`}
+      class={silent ? "strip silent" : "strip"}
+      style={{ "--stem": `var(--stem-${stem}, var(--stem-any))` }}
       data-testid={`stem-${stem}`}
       role="group"
       aria-label={name}
     >
       <div class="strip-head">
-        <h3>{name}</h3>
+        <h2>{name}</h2>
         <Toggle
           kind="solo"
           stem={stem}
@@ -51,6 +52,19 @@ export function Strip({ desk, stem, index, width }: Props): JSX.Element {
           index={index}
           set={(mute) => set({ mute })}
         />
+        {job.state === "succeeded" && (
+          <a
+            class="button quiet icon-only"
+            data-testid={`download-${stem}`}
+            href={stemUrl(job, stem, desk.format.value)}
+            download=""
+            aria-label={t.downloadStem(name)}
+            title={t.downloadStem(name)}
+            onClick={() => desk.downloading()}
+          >
+            <Icon name="download" />
+          </a>
+        )}
       </div>
       <div class="strip-faders">
         <Slider
@@ -135,6 +149,7 @@ function Slider(props: {
         min={min}
         max={max}
         step={step}
+        style={{ "--part": part(value, min, max) }}
         value={value}
         onInput={(event) => set(Number(event.currentTarget.value))}
         onDblClick={() => set(0)}

@@ -1,19 +1,20 @@
 // Play, position, loop; and one line that says what the player waits for.
 
-import { useComputed, type ReadonlySignal } from "@preact/signals";
+import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
 
 import type { Job } from "../api/types";
 import { texts } from "../texts";
+import { Icon } from "../ui/icons";
 import type { Desk } from "./desk";
 import { clock } from "../ui/time";
-import { position } from "./format";
+import { part, position } from "./format";
 import { playableEnd } from "./mix";
 import { RATE } from "./timeline";
 
 const t = texts.mixer;
 
-export function Transport({ desk, job }: { desk: Desk; job: Job }): JSX.Element {
+export function Transport({ desk }: { desk: Desk }): JSX.Element {
   const { player } = desk;
   const length = desk.peaks.value.frames / RATE;
   const time = useComputed(() => position(player.position.value));
@@ -23,11 +24,8 @@ export function Transport({ desk, job }: { desk: Desk; job: Job }): JSX.Element 
       <div class="transport-time" data-testid="time">
         <b>{time}</b> / {clock(length)}
       </div>
-      <Seek desk={desk} time={time} length={length} />
+      <Seek desk={desk} length={length} />
       <LoopControls desk={desk} />
-      <p class="mixer-note" role="status" data-testid="mixer-note">
-        {note(desk, job)}
-      </p>
     </div>
   );
 }
@@ -51,11 +49,10 @@ function PlayButton({ desk: { player } }: { desk: Desk }): JSX.Element {
   );
 }
 
-function Seek(props: { desk: Desk; time: ReadonlySignal<string>; length: number }): JSX.Element {
-  const { desk, time, length } = props;
+function Seek({ desk, length }: { desk: Desk; length: number }): JSX.Element {
   // Tenths of a second, so that the slider changes ten times a second and not with each frame.
   const value = useComputed(() => Math.floor(desk.player.position.value * 10) / 10);
-  const text = useComputed(() => t.positionText(time.value, clock(length)));
+  const text = useComputed(() => t.positionText(clock(Math.floor(value.value)), clock(length)));
   return (
     <input
       type="range"
@@ -67,8 +64,10 @@ function Seek(props: { desk: Desk; time: ReadonlySignal<string>; length: number 
       min={0}
       max={length}
       step={0.1}
+      style={{ "--part": part(value.value, 0, length) }}
       value={value}
-      onInput={(event) => desk.player.seek(Number(event.currentTarget.value))}
+      onInput={(event) => desk.scrub(Number(event.currentTarget.value), "moves")}
+      onChange={(event) => desk.scrub(Number(event.currentTarget.value), "done")}
       onKeyDown={(event) => seekByKey(event, desk)}
     />
   );
@@ -88,6 +87,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
     <div class="loop" role="group" aria-label={t.loopGroup}>
       <button
         type="button"
+        class="button"
         data-testid="loop"
         aria-pressed={desk.player.loop.value !== null}
         title={t.loopKey}
@@ -97,6 +97,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
       </button>
       <button
         type="button"
+        class="button"
         data-testid="loop-in"
         title={t.loopInKey}
         onClick={() => desk.setEdge("start")}
@@ -105,6 +106,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
       </button>
       <button
         type="button"
+        class="button"
         data-testid="loop-out"
         title={t.loopOutKey}
         onClick={() => desk.setEdge("end")}
@@ -118,11 +120,13 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
           </span>
           <button
             type="button"
-            class="quiet"
+            class="button quiet icon-only"
+            data-testid="loop-clear"
             aria-label={t.loopClear}
+            title={t.loopClear}
             onClick={() => desk.clearRegion()}
           >
-            ×
+            <Icon name="close" />
           </button>
         </>
       )}
@@ -130,7 +134,16 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
   );
 }
 
-function note(desk: Desk, job: Job): string {
+/** One line that says what the player waits for, or what can be done. */
+export function Note({ desk, job }: { desk: Desk; job: Job }): JSX.Element {
+  return (
+    <p class="mixer-note" role="status" data-testid="mixer-note">
+      {noteOf(desk, job)}
+    </p>
+  );
+}
+
+function noteOf(desk: Desk, job: Job): string {
   const { player, windows, peaks } = desk;
   const trouble = windows.trouble.value;
   if (trouble === "lost") return t.lost;
@@ -141,6 +154,7 @@ function note(desk: Desk, job: Job): string {
   const heard = playableEnd(job, peaks.value.frames) / RATE;
   const atEdge = job.state === "running" && player.position.value > heard - 0.2;
   if (player.state.value === "buffering") return atEdge ? t.waiting : t.buffering;
+  if (desk.rendering.value) return t.rendering;
   if (job.state === "running") return t.previewing(clock(heard));
   return desk.peaksState.value === "never" ? t.noPeaks : "";
 }

@@ -60,7 +60,7 @@ function Region({ desk }: { desk: Desk }): JSX.Element | null {
   if (!region) return null;
   return (
     <div
-      class={desk.player.loop.value ? "region" : "region region-off"}
+      class={desk.player.loop.value ? "region" : "region off"}
       style={{
         left: percent(region.start, frames),
         width: percent(region.end - region.start, frames),
@@ -102,7 +102,7 @@ export function Wave(props: {
   const path = useComputed(() => {
     const count = Math.floor(width.value / BAR);
     const bins = desk.peaks.value.stems.get(stem)?.bins ?? new Uint8Array(1);
-    return barPath(bars(bins, count), BAR, HEIGHT);
+    return barPath(bars(bins, count, desk.loudest.value), BAR, HEIGHT);
   });
   const drag = drags(desk, (frame, _, phase) => desk.scrub(frame / RATE, phase));
   return (

@@ -31,7 +31,9 @@ test("a decoded window fills its own bins, with the larger channel", () => {
 
 test("bars show the largest bin, however many there is room for", () => {
   const bins = Uint8Array.of(0, 51, 255, 0);
-  assert.deepEqual(bars(bins, 2), [0.2, 1]);
-  assert.deepEqual(bars(bins, 8), [0, 0, 0.2, 0.2, 1, 1, 0, 0]);
+  assert.deepEqual(bars(bins, 2, 255), [0.2, 1]);
+  assert.deepEqual(bars(bins.subarray(0, 2), 2, 102), [0, 0.5]);
+  assert.deepEqual(bars(new Uint8Array(3), 2, 0), [0, 0]);
+  assert.deepEqual(bars(bins, 8, 255), [0, 0, 0.2, 0.2, 1, 1, 0, 0]);
   assert.equal(barPath([0, 1], 3, 10), "M1.5 4.5v1.0M4.5 1.0v8.0");
 });
