@@ -286,6 +286,11 @@ export class Player {
     return buffers.map((buffer, i) => {
       const source = new AudioBufferSourceNode(context, { buffer });
       source.connect(strips.get(this.stems[i]!)!.gain);
+      // A node keeps its samples until it is collected, which browsers do late.
+      source.onended = () => {
+        source.disconnect();
+        source.buffer = null;
+      };
       source.start(piece.when / RATE, offset / RATE);
       source.stop((piece.when + piece.length) / RATE);
       return source;

@@ -61,6 +61,19 @@ function multiply(buffer: AudioBuffer, scale: number): void {
   }
 }
 
+/** Gives the samples back at once: browsers collect buffers late, and a song's are large. What a
+ * node already plays goes on. */
+function release(buffer: AudioBuffer): void {
+  for (let c = 0; c < buffer.numberOfChannels; c++) {
+    const memory = buffer.getChannelData(c).buffer;
+    try {
+      structuredClone(memory, { transfer: [memory] });
+    } catch {
+      // Some browsers keep hold of what plays, until they collect it.
+    }
+  }
+}
+
 export class Windows {
   readonly trouble = signal<Trouble | null>(null);
 
@@ -88,7 +101,10 @@ export class Windows {
       this.wanted = [...windows];
       for (const [window, slots] of this.slots) {
         if (this.wanted.includes(window)) continue;
-        for (const slot of slots.values()) slot.abort?.abort();
+        for (const slot of slots.values()) {
+          slot.abort?.abort();
+          if (slot.buffer) release(slot.buffer);
+        }
         this.slots.delete(window);
       }
     }
@@ -159,7 +175,9 @@ export class Windows {
         this.requests--;
         this.pump();
       }
+      abort.signal.throwIfAborted();
       const buffer = await this.decoder.decodeAudioData(bytes);
+      if (abort.signal.aborted) return release(buffer);
       multiply(buffer, scale);
       slot.buffer = buffer;
       this.trouble.value = null;
@@ -196,6 +214,7 @@ export class Windows {
     try {
       const buffer = await this.decoder.decodeAudioData(await load(url, abort.signal));
       this.source.decoded(unseen.stem, unseen.window, buffer);
+      release(buffer);
       seen = true;
     } catch {
       this.looking = false;
