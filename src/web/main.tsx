@@ -1,0 +1,34 @@
+import "./style/base.css";
+import "./style/frame.css";
+import "./style/songs.css";
+import "./style/mixer.css";
+
+import { render } from "preact";
+
+import { App } from "./app";
+import { startLive, refreshHistory } from "./jobs/live";
+import { startStore } from "./jobs/store";
+import { startSession } from "./login/session";
+import { loadModels, startOptions } from "./options/store";
+import { startRoute } from "./route";
+import { retryAfterLogin, startUploads } from "./upload/store";
+
+export function afterLogin(): void {
+  void loadModels();
+  void refreshHistory();
+  retryAfterLogin();
+}
+
+startSession(afterLogin);
+startStore();
+startOptions();
+startUploads();
+startRoute();
+
+const root = document.getElementById("app");
+if (root !== null) {
+  root.replaceChildren();
+  render(<App onLogin={afterLogin} />, root);
+}
+startLive();
+void refreshHistory();

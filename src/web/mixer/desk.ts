@@ -1,0 +1,228 @@
+// The mixer of one job, without its looks: faders, waveforms, player, and what they are fed with.
+// It lives from the first piece of the preview to the finished stems, and does not notice the
+// change: only the addresses of its windows do.
+
+import { batch, computed, effect, signal } from "@preact/signals";
+
+import type { Job } from "../api/types";
+import {
+  decibels,
+  fadersOf,
+  linear,
+  peaksUrl,
+  playableEnd,
+  windowUrl,
+  type Fader,
+  type Faders,
+} from "./mix";
+import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
+import { Player } from "./player";
+import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
+import { Windows } from "./windows";
+
+/** Whether the worker's peaks are there: of a job at work they are not yet, of an old one never. */
+export type PeaksState = "later" | "asked" | "there" | "never";
+
+/** Of a drag: it goes on, it is done, or the finger scrolled the page and meant none of it. */
+export type Phase = "moves" | "done" | "off";
+
+const NOTE_MS = 8000;
+
+export class Desk {
+  readonly faders = signal<Faders>({});
+  readonly peaks = signal<Peaks>({ frames: 0, framesPerBin: 1, stems: new Map() });
+  readonly loudest = computed(() => loudest(this.peaks.value));
+  readonly peaksState = signal<PeaksState>("later");
+  /** In frames. A loop that is set may be off. */
+  readonly region = signal<Loop | null>(null);
+  /** Of what is downloaded. */
+  readonly format = signal("");
+  /** A download has just been asked for: the server may take a while to begin it. */
+  readonly rendering = signal(false);
+  readonly windows: Windows;
+  readonly player: Player;
+
+  private timer = 0;
+  private seen = new Set<string>();
+  private stop: () => void;
+
+  constructor(
+    private job: Job,
+    readonly stems: readonly string[],
+  ) {
+    this.faders.value = fadersOf(stems);
+    this.format.value = job.options.format;
+    this.peaks.value = emptyPeaks(stems, this.frames());
+    this.windows = new Windows(
+      stems,
+      {
+        url: (stem, window) => this.url(stem, window),
+        scale: (stem) => 1 / this.keptGain(stem),
+        unseen: () => this.unseen(),
+        decoded: (stem, window, buffer) => this.decoded(stem, window, buffer),
+      },
+      () => this.player.tick(),
+    );
+    this.player = new Player(
+      stems,
+      this.windows,
+      () => this.peaks.value.frames,
+      () => playableEnd(this.job, this.peaks.value.frames),
+    );
+    this.stop = effect(() => {
+      const faders = this.faders.value;
+      for (const stem of stems)
+        this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
+    });
+    this.update(job);
+  }
+
+  /** The job as it is now. */
+  update(job: Job): void {
+    this.job = job;
+    if (job.state === "succeeded" && this.peaksState.value === "later") void this.fetchPeaks();
+    else if (this.frames() > this.peaks.value.frames && this.peaksState.value === "later")
+      this.resize(this.frames());
+    this.windows.refresh();
+    this.player.tick();
+  }
+
+  setFader(stem: string, change: Partial<Fader>): void {
+    const faders = this.faders.value;
+    this.faders.value = { ...faders, [stem]: { ...faders[stem]!, ...change } };
+  }
+
+  downloading(): void {
+    this.rendering.value = true;
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => (this.rendering.value = false), NOTE_MS);
+  }
+
+  // ---- the loop
+
+  /** Sets the region to loop, between two frames in any order, and loops. */
+  setRegion(a: number, b: number): void {
+    const region = loopBetween(a, b, this.peaks.value.frames);
+    batch(() => {
+      this.region.value = region;
+      this.player.setLoop(region);
+    });
+  }
+
+  /** The region as it is drawn: looped when the drag is done. */
+  dragRegion(a: number, b: number, phase: Phase): void {
+    if (phase === "done") this.setRegion(a, b);
+    else if (phase === "off") this.region.value = this.player.loop.value;
+    else this.region.value = loopBetween(a, b, this.peaks.value.frames);
+  }
+
+  /** Where a drag from `frame` begins: at the other end of the region if it takes hold of one. */
+  oppositeEdge(frame: number, reach: number): number {
+    const region = this.region.value;
+    if (region && Math.abs(frame - region.start) <= reach) return region.end;
+    if (region && Math.abs(frame - region.end) <= reach) return region.start;
+    return frame;
+  }
+
+  /** Shows where one would be, and goes there when the drag is done. */
+  scrub(seconds: number, phase: Phase): void {
+    this.player.hold(phase === "moves" ? seconds : null);
+    if (phase === "done") this.player.seek(seconds);
+  }
+
+  /** Moves one end of the region to where the song is; the other one stays, or is the song's. */
+  setEdge(edge: "start" | "end"): void {
+    const { frames } = this.peaks.value;
+    const at = Math.round(this.player.position.value * RATE);
+    const { start, end } = this.region.value ?? { start: 0, end: frames };
+    if (edge === "start") this.setRegion(at, end > at ? end : frames);
+    else this.setRegion(start < at ? start : 0, at);
+  }
+
+  toggleLoop(): void {
+    if (this.player.loop.value) return this.player.setLoop(null);
+    if (this.region.value) return this.player.setLoop(this.region.value);
+    const at = this.player.position.value * RATE;
+    this.setRegion(at, at + 2 * WINDOW);
+  }
+
+  clearRegion(): void {
+    this.region.value = null;
+    this.player.setLoop(null);
+  }
+
+  close(): void {
+    this.peaksState.value = "never";
+    this.stop();
+    this.player.close();
+  }
+
+  // ---- what the windows are made of
+
+  private frames(): number {
+    return Math.round((this.job.input.seconds ?? this.job.preview_seconds ?? 0) * RATE);
+  }
+
+  /** The kept scale of a finished stem must be known first. */
+  private url(stem: string, window: number): string | null {
+    const ready = this.peaksState.value === "there" || this.peaksState.value === "never";
+    if (this.job.state === "succeeded" && !ready) return null;
+    return windowUrl(this.job, stem, window);
+  }
+
+  private keptGain(stem: string): number {
+    return this.job.state === "succeeded" ? (this.peaks.value.stems.get(stem)?.gain ?? 1) : 1;
+  }
+
+  private unseen(): { stem: string; window: number } | null {
+    if (this.job.state !== "running") return null;
+    const end = playableEnd(this.job, this.peaks.value.frames);
+    for (let window = 0; window * WINDOW < end; window++)
+      for (const stem of this.stems)
+        if (!this.seen.has(`${stem} ${window}`)) return { stem, window };
+    return null;
+  }
+
+  private decoded(stem: string, window: number, buffer: AudioBuffer): void {
+    if (this.peaksState.value === "there" || this.seen.has(`${stem} ${window}`)) return;
+    this.seen.add(`${stem} ${window}`);
+    const channels = [...Array(buffer.numberOfChannels).keys()];
+    const bins = this.peaks.value.stems.get(stem)!.bins;
+    fillPeaks(
+      bins,
+      window,
+      channels.map((channel) => buffer.getChannelData(channel)),
+    );
+    this.peaks.value = { ...this.peaks.value };
+  }
+
+  private resize(frames: number): void {
+    const peaks = emptyPeaks(this.stems, frames);
+    for (const [stem, { bins }] of peaks.stems)
+      bins.set(this.peaks.value.stems.get(stem)!.bins.subarray(0, bins.length));
+    this.peaks.value = peaks;
+  }
+
+  private async fetchPeaks(): Promise<void> {
+    this.peaksState.value = "asked";
+    for (let wait = 500; this.peaksState.value === "asked"; wait = Math.min(2 * wait, 8000)) {
+      try {
+        const answer = await fetch(peaksUrl(this.job));
+        if (answer.ok) {
+          const peaks = readPeaks(await answer.text());
+          if (this.stems.every((stem) => peaks.stems.has(stem))) this.peaks.value = peaks;
+          this.peaksState.value = "there";
+        } else if (answer.status < 500) {
+          this.peaksState.value = "never";
+        }
+      } catch (error) {
+        // A document that cannot be read is none; a connection that was lost comes back.
+        if (error instanceof SyntaxError) this.peaksState.value = "never";
+      }
+      if (this.peaksState.value === "asked")
+        await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+    this.windows.refresh();
+    this.player.tick();
+  }
+}

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { checkChoice, FIRST, toggled, wantedOf, wishAgain, wishOf } from "../options/choice";
+
+const four = {
+  name: "htdemucs",
+  default: true,
+  licence: "",
+  stems: ["drums", "bass", "other", "vocals"],
+};
+const six = { ...four, name: "six", default: false, stems: [...four.stems, "guitar", "piano"] };
+
+test("all stems need no option", () => {
+  assert.deepEqual(wishOf(FIRST, [four]), { format: "mp3", model: "htdemucs" });
+  assert.deepEqual(wishOf(FIRST, []), { format: "mp3" });
+});
+
+test("a stem less names the others, and the last one stays", () => {
+  let choice = toggled(FIRST, four, "bass");
+  assert.equal(wishOf(choice, [four]).stems, "drums,other,vocals");
+  for (const stem of ["drums", "other", "vocals"]) choice = toggled(choice, four, stem);
+  assert.deepEqual(wantedOf(choice, four), ["vocals"]);
+  choice = toggled(choice, four, "bass");
+  assert.deepEqual(wantedOf(choice, four), ["bass", "vocals"]);
+});
+
+test("stems of another model are wanted until they are taken away", () => {
+  const choice = { ...toggled(FIRST, four, "bass"), model: "six" };
+  assert.equal(wishOf(choice, [four, six]).stems, "drums,other,vocals,guitar,piano");
+});
+
+test("karaoke takes out the stem, or vocals where the model has no such stem", () => {
+  const choice = { ...FIRST, mode: "karaoke" as const, split: "piano" };
+  assert.equal(wishOf({ ...choice, model: "six" }, [four, six]).two_stems, "piano");
+  assert.equal(wishOf(choice, [four, six]).two_stems, "vocals");
+});
+
+test("what was remembered is checked", () => {
+  assert.equal(checkChoice("x"), null);
+  assert.deepEqual(checkChoice({ format: "exe", mode: 7 }), FIRST);
+});
+
+test("a job's options give the same wish again", () => {
+  const options = { model: "six", stems: ["bass", "piano"], two_stems: null, format: "flac" };
+  assert.deepEqual(wishAgain(options), { model: "six", stems: "bass,piano", format: "flac" });
+});

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { merge, worthStreams } from "../jobs/choose";
+import { checkHistory, keptOf, newestFirst, withJob } from "../history/stored";
+import { idOf } from "../route";
+import { job } from "./job";
+
+test("running jobs are followed first, then who is next in line", () => {
+  const jobs = [
+    job({ id: "far", position: null }),
+    job({ id: "third", position: 3 }),
+    job({ id: "next", position: 0 }),
+    job({ id: "runs", state: "running", position: null }),
+  ];
+  assert.deepEqual(worthStreams(jobs, 2), ["runs", "next"]);
+  assert.deepEqual(worthStreams(jobs, 9), ["runs", "next", "third", "far"]);
+});
+
+test("progress changes what it names and nothing else", () => {
+  const before = job({ position: 4 });
+  const after = merge(before, { id: "a", state: "running", progress: 0.5 });
+  assert.equal(after.progress, 0.5);
+  assert.equal(after.position, null);
+  assert.equal(after.input, before.input);
+  assert.equal("erased" in merge(before, { state: "canceled", erased: true }), false);
+});
+
+test("newest first", () => {
+  const jobs = [job({ id: "old" }), job({ id: "new", created_at: "2026-11-29T00:00:00.000Z" })];
+  assert.deepEqual(
+    jobs.sort(newestFirst).map(({ id }) => id),
+    ["new", "old"],
+  );
+});
+
+test("history comes back as it was kept, and what is no job is left out", () => {
+  const text = JSON.stringify([keptOf(job({ state: "succeeded" })), 7, { id: "x" }, null]);
+  const jobs = checkHistory(JSON.parse(text));
+  assert.equal(jobs?.length, 1);
+  assert.equal(jobs?.[0]?.state, "succeeded");
+  assert.equal(jobs?.[0]?.input.name, "song.mp3");
+  assert.deepEqual(jobs?.[0]?.stems, []);
+  assert.equal(checkHistory("x"), null);
+});
+
+test("an address names a song only by a whole id", () => {
+  const id = "ab".repeat(28);
+  assert.equal(idOf(`#/${id}`), id);
+  assert.equal(idOf("#/abc"), null);
+  assert.equal(idOf(`#/${id}/../x`), null);
+});
+
+test("what another tab erased does not come back with news of it", () => {
+  const jobs = [job({ id: "b" })];
+  assert.deepEqual(withJob(jobs, job({ id: "a", state: "running" }), false), jobs);
+  const both = withJob(jobs, job({ id: "a" }), true);
+  assert.deepEqual(
+    both.map(({ id }) => id),
+    ["a", "b"],
+  );
+  assert.equal(withJob(both, job({ id: "b", state: "running" }), false)[1]?.state, "running");
+});

@@ -1,0 +1,303 @@
+// Songs on their way to the server: one is sent at a time, so that the first can begin soon and
+// the player keeps its connections. Each failure that may pass is tried again by itself.
+
+import { signal, type Signal } from "@preact/signals";
+import { DetailedError, Upload } from "tus-js-client";
+
+import { connectionLost, loginNeeded, request } from "../api/client";
+import { Failure, failureOf, retryDelay } from "../api/failure";
+import type { Job } from "../api/types";
+import { take } from "../jobs/store";
+import type { Wish } from "../options/choice";
+import { texts } from "../texts";
+import { announce } from "../ui/announce";
+import { songTitle } from "../ui/names";
+import { dropRecord, putRecord, readRecords, sameFile, type UploadRecord } from "./record";
+import { Speed } from "./speed";
+
+export type Phase =
+  | { name: "waiting" }
+  | { name: "sending" }
+  | { name: "paused" }
+  /** Sent; becomes a job. */
+  | { name: "starting" }
+  /** Something that passes: tried again `at`. */
+  | { name: "stalled"; failure: Failure; at: number; sent: boolean }
+  | { name: "failed"; failure: Failure }
+  /** Of before a reload: the browser cannot read the file until it is chosen again. */
+  | { name: "interrupted" };
+
+export interface Item {
+  key: string;
+  title: string;
+  size: number;
+  phase: Signal<Phase>;
+  offset: Signal<number>;
+  rate: Signal<number | null>;
+  file: File | null;
+  record: UploadRecord;
+  tus: Upload | null;
+  attempt: number;
+  timer: number | undefined;
+  speed: Speed;
+}
+
+export const items = signal<Item[]>([]);
+
+/** Songs of this page's life, by job: so that one that failed can be sent again as it is. */
+const files = new Map<string, File>();
+export const fileOf = (jobId: string) => files.get(jobId);
+
+const CHUNK_BYTES = 32 * 1024 * 1024;
+const LONG_WAIT_S = 60;
+const tab = Math.random().toString(36).slice(2);
+let count = 0;
+
+function makeItem(record: UploadRecord, file: File | null, phase: Phase): Item {
+  return {
+    key: record.key,
+    title: songTitle(record.name),
+    size: record.size,
+    phase: signal(phase),
+    offset: signal(record.offset),
+    rate: signal(null),
+    file,
+    record,
+    tus: null,
+    attempt: 0,
+    timer: undefined,
+    speed: new Speed(),
+  };
+}
+
+/** Adds files; one that was interrupted goes on where it was, with the options of then. */
+export function addFiles(chosen: Iterable<File>, wish: Wish): number {
+  let added = 0;
+  for (const file of chosen) {
+    added += 1;
+    const old = items
+      .peek()
+      .find((item) => item.phase.peek().name === "interrupted" && sameFile(item.record, file));
+    if (old !== undefined) {
+      old.file = file;
+      old.phase.value = { name: "waiting" };
+      continue;
+    }
+    const record: UploadRecord = {
+      key: `${tab}-${(count += 1)}`,
+      name: file.name,
+      size: file.size,
+      modified: file.lastModified,
+      url: "",
+      offset: 0,
+      wish,
+      at: Date.now(),
+    };
+    items.value = [...items.peek(), makeItem(record, file, { name: "waiting" })];
+  }
+  sendNext();
+  return added;
+}
+
+function occupies(phase: Phase): boolean {
+  return phase.name === "sending" || (phase.name === "stalled" && !phase.sent && !isLong(phase.at));
+}
+
+function isLong(at: number): boolean {
+  return at - Date.now() > LONG_WAIT_S * 1000;
+}
+
+function sendNext(): void {
+  if (items.peek().some((item) => occupies(item.phase.peek()))) return;
+  const next = items.peek().find((item) => item.phase.peek().name === "waiting");
+  if (next !== undefined) send(next);
+}
+
+function keepRecord(item: Item): void {
+  if (item.record.url !== "") putRecord(item.record);
+}
+
+function send(item: Item): void {
+  const file = item.file;
+  if (file === null) return;
+  window.clearTimeout(item.timer);
+  item.phase.value = { name: "sending" };
+  item.speed.clear();
+  let keptAt = 0;
+  const tus = new Upload(file, {
+    endpoint: "/apiv2/uploads",
+    uploadUrl: item.record.url === "" ? null : item.record.url,
+    metadata: { filename: file.name },
+    chunkSize: CHUNK_BYTES,
+    storeFingerprintForResuming: false,
+    retryDelays: null,
+    onUploadUrlAvailable: () => {
+      item.record.url = new URL(tus.url ?? "", location.href).pathname;
+      keepRecord(item);
+    },
+    onProgress: (sent) => {
+      if (item.tus !== tus) return;
+      connectionLost.value = false;
+      item.offset.value = sent;
+      item.speed.add(performance.now(), sent);
+      item.rate.value = item.speed.rate();
+    },
+    onChunkComplete: (_, accepted) => {
+      item.attempt = 0;
+      item.record.offset = accepted;
+      if (performance.now() - keptAt < 1000) return;
+      keptAt = performance.now();
+      keepRecord(item);
+    },
+    onSuccess: () => {
+      if (item.tus !== tus) return;
+      item.record.offset = item.size;
+      item.record.url = new URL(tus.url ?? item.record.url, location.href).pathname;
+      item.offset.value = item.size;
+      keepRecord(item);
+      void begin(item);
+      sendNext();
+    },
+    onError: (error) => {
+      if (item.tus !== tus) return;
+      item.rate.value = null;
+      onFailure(item, uploadFailure(error), false);
+    },
+  });
+  item.tus = tus;
+  tus.start();
+}
+
+function uploadFailure(error: Error): Failure {
+  const answer = error instanceof DetailedError ? error.originalResponse : null;
+  if (answer === null || answer === undefined || answer.getStatus() === 0) {
+    return new Failure(0, "network", error.message);
+  }
+  return failureOf(answer.getStatus(), answer.getBody(), answer.getHeader("Retry-After") ?? null);
+}
+
+function onFailure(item: Item, failure: Failure, sent: boolean): void {
+  item.tus = null;
+  if (failure.status === 0) connectionLost.value = true;
+  if (failure.status === 401) loginNeeded.value = true;
+  const gone = failure.code === "unknown_upload" || failure.code === "upload_expired";
+  if (gone && item.file !== null && item.attempt === 0) {
+    // The server keeps uploads for a while only: it is sent anew.
+    item.record = { ...item.record, url: "", offset: 0 };
+    item.attempt += 1;
+    item.phase.value = { name: "waiting" };
+    sendNext();
+    return;
+  }
+  const delay = failure.status === 401 ? 3600e3 : retryDelay(failure, item.attempt);
+  if (delay === null) {
+    item.phase.value = { name: "failed", failure };
+    dropRecord(item.key);
+    announce(texts.announce.interrupted(item.title));
+    sendNext();
+    return;
+  }
+  item.attempt += 1;
+  item.phase.value = { name: "stalled", failure, at: Date.now() + delay, sent };
+  item.timer = window.setTimeout(() => tryNow(item), Math.min(delay, 2 ** 31 - 1));
+  sendNext();
+}
+
+export function tryNow(item: Item): void {
+  const phase = item.phase.peek();
+  window.clearTimeout(item.timer);
+  if (phase.name === "stalled" && phase.sent) {
+    void begin(item);
+  } else if (phase.name === "stalled" || phase.name === "paused" || phase.name === "failed") {
+    item.phase.value = { name: "waiting" };
+    sendNext();
+  }
+}
+
+export function pause(item: Item): void {
+  window.clearTimeout(item.timer);
+  void item.tus?.abort();
+  item.tus = null;
+  item.rate.value = null;
+  item.phase.value = { name: "paused" };
+  sendNext();
+}
+
+function leave(item: Item): void {
+  window.clearTimeout(item.timer);
+  dropRecord(item.key);
+  items.value = items.peek().filter((other) => other !== item);
+  sendNext();
+}
+
+async function removeUpload(url: string): Promise<void> {
+  if (url === "") return;
+  try {
+    await request(url, { method: "DELETE", headers: { "Tus-Resumable": "1.0.0" } });
+  } catch {
+    // It expires by itself.
+  }
+}
+
+export function cancel(item: Item): void {
+  void item.tus?.abort();
+  item.tus = null;
+  leave(item);
+  void removeUpload(item.record.url);
+}
+
+/** Makes the job of what is sent. */
+async function begin(item: Item): Promise<void> {
+  item.tus = null;
+  item.phase.value = { name: "starting" };
+  const id = item.record.url.split("/").pop() ?? "";
+  try {
+    const { body } = await request<Job>("/apiv2/jobs", {
+      method: "POST",
+      json: { source: { upload: id }, name: item.record.name, ...item.record.wish },
+    });
+    if (item.file !== null) files.set(body.id, item.file);
+    take(body, true);
+    announce(texts.announce.uploaded(item.title));
+    leave(item);
+    void removeUpload(item.record.url);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    onFailure(item, error, true);
+  }
+}
+
+function retryStalled(which: (failure: Failure) => boolean): void {
+  for (const item of items.peek()) {
+    const phase = item.phase.peek();
+    if (phase.name === "stalled" && which(phase.failure)) tryNow(item);
+  }
+}
+
+export const retryAfterLogin = () => retryStalled((failure) => failure.status === 401);
+
+/** Takes up what a reload interrupted, unless another tab is at it. */
+export function startUploads(): void {
+  window.addEventListener("online", () => retryStalled((failure) => failure.status === 0));
+  window.addEventListener("beforeunload", (event) => {
+    if (items.peek().some((item) => item.phase.peek().name === "sending")) event.preventDefault();
+  });
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel("msaas.uploads") : null;
+  const taken = new Set<string>();
+  channel?.addEventListener("message", (event: MessageEvent<{ ask?: true; keys?: string[] }>) => {
+    event.data.keys?.forEach((key) => taken.add(key));
+    if (event.data.ask) channel.postMessage({ keys: items.peek().map((item) => item.key) });
+  });
+  const records = readRecords();
+  if (records.length === 0) return;
+  channel?.postMessage({ ask: true });
+  setTimeout(() => {
+    const known = new Set([...taken, ...items.peek().map((item) => item.key)]);
+    const found = records
+      .filter((record) => !known.has(record.key))
+      .map((record) => makeItem(record, null, { name: "interrupted" }));
+    if (found.length === 0) return;
+    items.value = [...items.peek(), ...found];
+    for (const item of found) if (item.record.offset >= item.size) void begin(item);
+  }, 300);
+}
