@@ -4,7 +4,7 @@ import {
   Site, assert, axeFaults, byId, card, choose, file, open, openMixer, separate, wav, webTest,
 } from "./harness.mjs";
 
-const site = await Site.usual("--max-song-minutes", "1");
+const site = await Site.usual({ MSAAS_MAX_SONG_MINUTES: 1 });
 const idle = await Site.create();
 await idle.serve();
 

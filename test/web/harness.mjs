@@ -111,8 +111,8 @@ export class Site {
   }
 
   /** The usual one: a server, and a worker. */
-  static async usual(...options) {
-    const site = await Site.create();
+  static async usual(env, ...options) {
+    const site = await Site.create(env);
     await site.serve(...options);
     site.work();
     return site;

@@ -4,7 +4,7 @@ import {
   wav, webTest,
 } from "./harness.mjs";
 
-const site = await Site.usual("--max-song-minutes", "1");
+const site = await Site.usual({ MSAAS_MAX_SONG_MINUTES: 1 });
 
 webTest("songs chosen in the file dialog are separated", {}, async ({ page }) => {
   await open(page, site);
@@ -51,7 +51,7 @@ webTest("a job that fails shows why", {}, async ({ page }) => {
 
 webTest("an upload that the server's death interrupts goes on where it was",
         { allow: [/ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|net::/] }, async ({ page }) => {
-  const own = await Site.usual("--max-song-minutes", "300");
+  const own = await Site.usual();
   const dead = new Promise((resolve) => own.dies = resolve);
   const way = await proxy(own, {
     limit: 40e6, onLimit: () => void kill(own.server).then(own.dies),
@@ -66,7 +66,7 @@ webTest("an upload that the server's death interrupts goes on where it was",
   await byId(page, "file-input").setInputFiles(save("large.wav", wav({ seconds: 120, rate: 250e3 })));
   await dead;
   await byId(page, "connection-note").waitFor();
-  await own.serve("--max-song-minutes", "300");
+  await own.serve();
   const done = card(page, { state: "succeeded", name: "large" });
   await done.waitFor();
   await byId(page, "connection-note").waitFor({ state: "hidden" });
