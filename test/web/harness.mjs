@@ -18,7 +18,8 @@ const { chromium } = require("playwright-core");
 const axePath = require.resolve("axe-core/axe.min.js");
 
 export const MSAAS = process.env.E2E_MSAAS;
-export const DEADLINE_MS = 120_000; // of every wait: far beyond what a loaded machine takes
+// Of every wait: far beyond what a loaded machine takes.
+export const DEADLINE_MS = 1000 * Number(process.env.WEB_DEADLINE_S ?? 120);
 export const STEMS = ["vocals", "drums", "bass", "other"];
 
 export const scratch = mkdtempSync(join(process.env.TMPDIR ?? tmpdir(), "msaas-web-"));
@@ -332,10 +333,11 @@ async function tell(name, context, faults) {
 
 export const byId = (page, testid) => page.locator(`[data-testid="${testid}"]`);
 
+/** Cards of songs that the server has; `name` is that of the file. */
 export function card(page, { id, state, name } = {}) {
   const where = (id ? `[data-job-id="${id}"]` : "") + (state ? `[data-state="${state}"]` : "");
   const cards = page.locator(`[data-testid="job-card"]${where}`);
-  return name ? cards.filter({ hasText: name }) : cards;
+  return name ? cards.filter({ hasText: name.replace(/\.\w+$/, "") }) : cards;
 }
 
 export async function open(page, site, path = "/") {
