@@ -62,8 +62,9 @@ webTest("an upload that the server's death interrupts goes on where it was",
     if (request.method() === "PATCH") offsets.push(Number(headers["upload-offset"]));
   });
   await open(page, way);
+  const song = wav({ tag: "-".repeat(60e6) });
   // From the disk: the driver sends no buffers as large as this.
-  await byId(page, "file-input").setInputFiles(save("large.wav", wav({ seconds: 120, rate: 250e3 })));
+  await byId(page, "file-input").setInputFiles(save("large.wav", song));
   await dead;
   await byId(page, "connection-note").waitFor();
   await own.serve();
@@ -72,7 +73,7 @@ webTest("an upload that the server's death interrupts goes on where it was",
   await byId(page, "connection-note").waitFor({ state: "hidden" });
   assert.ok(Math.max(...offsets) > 0, `all began at 0: ${offsets}`);
   const { input } = await own.job(await jobId(done));
-  assert.equal(input.bytes, 44 + 2 * 120 * 250e3);
+  assert.equal(input.bytes, song.length);
 });
 
 webTest("a song that is there already is not separated again", {}, async ({ page }) => {
