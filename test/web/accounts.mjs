@@ -1,0 +1,60 @@
+// The page of a service that wants to know who asks.
+import {
+  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, scratch, separate, waitFor,
+  wav, webTest,
+} from "./harness.mjs";
+
+const tokens = join(scratch, "tokens.json");
+const token = (name, ...limits) =>
+  execFileSync(MSAAS, ["token", "add", name, "--tokens", tokens, ...limits]).toString().trim();
+const ann = token("ann");
+const bob = token("bob", "--max-minutes-a-day", "1");
+const site = await Site.usual({}, "--tokens", tokens);
+const meant = { allow: [/ 401 /] }; // the page learns of accounts by such an answer
+
+async function logIn(page, secret) {
+  await page.goto(site.url);
+  await byId(page, "token-input").fill(secret);
+  await page.keyboard.press("Enter");
+}
+
+webTest("who has no good token stays outside", meant, async ({ page }) => {
+  await logIn(page, "msaas_wrong");
+  await page.getByText("unknown, revoked or expired").waitFor();
+  assert.equal(await byId(page, "drop-zone").count(), 0);
+});
+
+webTest("a token lets in, a reload keeps it, and the log-out ends it", meant, async ({ page }) => {
+  await logIn(page, ann);
+  await byId(page, "drop-zone").waitFor();
+  const id = await separate(page, wav({ tone: 31 }), "of-ann.wav");
+  await page.reload();
+  await card(page, { id, state: "succeeded" }).waitFor();
+  const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }));
+  assert.ok(!kept.includes(ann), "scripts can read the token");
+  await byId(page, "logout").click();
+  await byId(page, "login-form").waitFor();
+  await page.reload();
+  await byId(page, "login-form").waitFor();
+  assert.equal(await card(page).count(), 0);
+  await logIn(page, ann);
+  await card(page, { id, state: "succeeded" }).waitFor();
+});
+
+webTest("another account does not see the song", { allow: [/ 401 /, / 404 /] }, async ({ page }) => {
+  await logIn(page, ann);
+  const id = await separate(page, wav({ tone: 32 }), "private.wav");
+  await byId(page, "logout").click();
+  await logIn(page, bob);
+  await byId(page, "drop-zone").waitFor();
+  await page.goto(`${site.url}/#/${id}`);
+  await page.getByText("does not know this song").waitFor();
+});
+
+webTest("a quota that is used up is told", { allow: [/ 401 /, / 429 /] }, async ({ page }) => {
+  await logIn(page, bob);
+  await byId(page, "drop-zone").waitFor();
+  await separate(page, wav({ seconds: 40, tone: 33 }), "most-of-it.wav");
+  await choose(page, file("too-much.wav", wav({ seconds: 30, tone: 34 })));
+  await page.getByText("quota is used up").waitFor();
+});

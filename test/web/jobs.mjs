@@ -1,0 +1,126 @@
+// Jobs on the page: progress, cancel, reloads, tabs, a long history.
+import {
+  Site, assert, byId, card, choose, file, jobId, kill, newContext, open, proxy, save, separate,
+  waitFor, wav, webTest,
+} from "./harness.mjs";
+
+const LONG_S = 1500; // of music: half a minute of work or so for the stand-in
+const site = await Site.usual();
+
+async function confirm(page) {
+  await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+}
+
+webTest("progress is seen as it happens, and a song can be canceled", {}, async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("long.wav", wav({ seconds: LONG_S, tag: "progress" })));
+  const running = card(page, { state: "running", name: "long" });
+  await running.waitFor();
+  const id = await jobId(running);
+  const progress = byId(running, "job-progress");
+  const value = () => progress.evaluate((bar) =>
+    Number(bar.getAttribute("aria-valuenow") ?? (bar.position > 0 ? bar.value : 0)));
+  const first = await waitFor("progress", value);
+  await waitFor("more progress", async () => (await value()) > first);
+  await byId(running, "job-cancel").click();
+  await card(page, { id }).waitFor({ state: "detached" });
+  await waitFor("the job to be gone", async () => (await site.job(id)) === null);
+});
+
+webTest("a reload in the middle of everything loses nothing", { allow: [/net::/] },
+        async ({ page }) => {
+  // The way for the reload in the upload: it is cut, so that the upload is surely not complete.
+  let cut;
+  const reached = new Promise((resolve) => (cut = resolve));
+  const way = await proxy(site, { limit: 20e6, onLimit: () => { way.cut(); cut(); } });
+  page.on("dialog", (dialog) => dialog.accept());
+  await open(page, way);
+  const path = save("reloaded.wav", wav({ tag: "-".repeat(30e6) }));
+  const offsets = [];
+  page.on("request", (request) => {
+    if (request.method() === "PATCH") offsets.push(Number(request.headers()["upload-offset"]));
+  });
+  await byId(page, "file-input").setInputFiles(path);
+  await reached;
+  await page.reload();
+  await byId(page, "drop-zone").waitFor();
+  await page.getByText("reloaded").first().waitFor();
+  await byId(page, "file-input").setInputFiles(path);
+  const card_ = card(page, { name: "reloaded" });
+  await card_.first().waitFor();
+  const id = await jobId(card_);
+  assert.ok(offsets.at(-1) > 0, `it began anew: ${offsets}`);
+  await page.reload();
+  await card(page, { id }).waitFor();
+  await card(page, { id, state: "succeeded" }).waitFor();
+  await page.reload();
+  await card(page, { id, state: "succeeded" }).waitFor();
+});
+
+webTest("a reload while a song is separated", {}, async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("again.wav", wav({ seconds: 600, tag: "again" })));
+  await card(page, { state: "running", name: "again" }).waitFor();
+  await page.reload();
+  const running = card(page, { name: "again" });
+  const id = await jobId(running);
+  await card(page, { id, state: "succeeded" }).waitFor();
+});
+
+webTest("two tabs show the same, and what one erases is gone in the other", {},
+        async ({ page, context }) => {
+  const other = await context.newPage();
+  await open(page, site);
+  await open(other, site);
+  const id = await separate(page, wav({ tone: 11 }), "shared.wav");
+  await card(other, { id, state: "succeeded" }).waitFor();
+  await byId(card(other, { id }), "job-delete").click();
+  await confirm(other);
+  await card(other, { id }).waitFor({ state: "detached" });
+  await card(page, { id }).waitFor({ state: "detached" });
+  assert.equal(await site.job(id), null);
+});
+
+webTest("the place in the queue is told", {}, async ({ page }) => {
+  const idle = await Site.create();
+  await idle.serve();
+  for (let tone = 1; tone <= 3; tone++) await idle.submit(wav({ tone }));
+  await open(page, idle);
+  await choose(page, file("fourth.wav", wav({ tone: 4 })));
+  await card(page, { state: "queued", name: "fourth" }).waitFor();
+  await page.getByText("3 songs are before it").waitFor();
+  idle.work();
+  await card(page, { state: "succeeded", name: "fourth" }).waitFor();
+});
+
+webTest("a history of 200 songs stays usable", {}, async ({ page }) => {
+  const before = Date.now();
+  const many = await Site.usual();
+  const jobs = [];
+  for (let n = 1; n <= 200; n++)
+    jobs.push(await many.submit(wav({ seconds: 0.1, tag: `many ${n}` }), `name=song-${n}.wav`));
+  for (const { id } of jobs) await many.state(id, "succeeded");
+  const made = Date.now();
+  const done = [];
+  for (const { id } of jobs) done.push(await many.job(id));
+  await open(page, many);
+  await page.evaluate((list) => localStorage.setItem("msaas.jobs", JSON.stringify(list)), done);
+  const opened = Date.now();
+  await page.reload();
+  await card(page).first().waitFor();
+  const shown = Date.now();
+  const more = page.getByRole("button", { name: "Show more" });
+  while (await more.count()) await more.click();
+  await waitFor("all of them", async () => (await card(page).count()) === 200);
+  const all = Date.now();
+  const oldest = card(page, { id: jobs[0].id });
+  await oldest.scrollIntoViewIfNeeded();
+  await byId(oldest, "job-delete").click();
+  await confirm(page);
+  await oldest.waitFor({ state: "detached" });
+  assert.equal(await card(page).count(), 199);
+  const id = await separate(page, wav({ tone: 12 }), "newest.wav");
+  assert.equal(await jobId(card(page)), id);
+  console.log(`200 songs made in ${made - before} ms; first card after ${shown - opened} ms, ` +
+              `all after ${all - opened} ms`);
+});

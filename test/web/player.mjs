@@ -1,0 +1,159 @@
+// The mixer: what is played, what is heard, what is taken away.
+import {
+  STEMS, Site, assert, byId, card, choose, download, file, heard, jobId, level, open, openMixer,
+  pause, playing, position, probeSeconds, readFileSync, samples, save, separate, test, waitFor, wav,
+  webTest,
+} from "./harness.mjs";
+
+const site = await Site.usual();
+const SECONDS = 23.4;
+const song = wav({ seconds: SECONDS, tone: 4, rate: 44100 });
+
+async function opened(page) {
+  await open(page, site);
+  const id = await separate(page, song, "tune.wav");
+  await openMixer(page, id);
+  return id;
+}
+
+async function played(page) {
+  const id = await opened(page);
+  await byId(page, "play").click();
+  await waitFor("sound", () => playing(page));
+  return id;
+}
+
+webTest("it plays, pauses, seeks, and ends at the end", {}, async ({ page }) => {
+  await played(page);
+  const from = await position(page);
+  await waitFor("the song to advance", async () => (await position(page)) > from + 0.5);
+  for (const stem of STEMS) await heard(page, stem, true);
+  await byId(page, "play").click();
+  await waitFor("silence", async () => !(await playing(page)));
+  const paused = await position(page);
+  await pause(300);
+  assert.equal(await position(page), paused);
+
+  await byId(page, "seek").fill("12.5");
+  await waitFor("the new position", async () => Math.abs((await position(page)) - 12.5) < 0.2);
+  await byId(page, "play").click();
+  await waitFor("the song to advance", async () => (await position(page)) > 13);
+  await byId(page, "seek").fill(String(SECONDS - 1));
+  await waitFor("the end", async () => !(await playing(page)) &&
+    (await byId(page, "play").getAttribute("data-state")) === "paused");
+  assert.ok(Math.abs((await position(page)) - SECONDS) < 0.05, String(await position(page)));
+});
+
+webTest("all stems are in step after every seek", {}, async ({ page }) => {
+  await played(page);
+  let worst = 0;
+  for (const to of [3, 17.3, 4.9, 21, 0.2, 9.99]) {
+    await byId(page, "seek").fill(String(to));
+    await waitFor("sound there", async () => await playing(page) &&
+      Math.abs((await position(page)) - to) < 2);
+    const plan = await page.evaluate(() => window.msaasPlayer.scheduled());
+    const starts = new Map();
+    for (const { stem, at, when } of plan) {
+      if (!starts.has(stem)) starts.set(stem, when - at);
+    }
+    assert.deepEqual([...starts.keys()].sort(), [...STEMS].sort());
+    worst = Math.max(worst, Math.max(...starts.values()) - Math.min(...starts.values()));
+  }
+  assert.ok(worst < 0.02, `apart by ${worst} s`);
+});
+
+webTest("mute and solo change what is heard", {}, async ({ page }) => {
+  await played(page);
+  for (const stem of STEMS) await heard(page, stem, true);
+  await byId(page, "mute-drums").click();
+  await heard(page, "drums", false);
+  await heard(page, "bass", true);
+  await byId(page, "mute-drums").click();
+  await heard(page, "drums", true);
+  await byId(page, "solo-vocals").click();
+  await heard(page, "vocals", true);
+  for (const stem of ["drums", "bass", "other"]) await heard(page, stem, false);
+  await byId(page, "solo-vocals").click();
+  for (const stem of STEMS) await heard(page, stem, true);
+  const loud = await level(page, "bass");
+  await byId(page, "volume-bass").fill("-30");
+  await waitFor("a lower level", async () => (await level(page, "bass")) < loud / 8);
+});
+
+webTest("a region is played again and again", {}, async ({ page }) => {
+  await opened(page);
+  await byId(page, "seek").fill("6");
+  await byId(page, "loop-in").click();
+  await byId(page, "seek").fill("7");
+  await byId(page, "loop-out").click();
+  if ((await byId(page, "loop").getAttribute("aria-pressed")) !== "true")
+    await byId(page, "loop").click();
+  await byId(page, "seek").fill("6.1");
+  await byId(page, "play").click();
+  await waitFor("sound", () => playing(page));
+  let before = await position(page);
+  let turns = 0;
+  await waitFor("three turns", async () => {
+    const now = await position(page);
+    assert.ok(now >= 5.95 && now <= 7.05, `left the region: ${now}`);
+    if (now < before - 0.3) turns++;
+    before = now;
+    return turns >= 3;
+  }, 20);
+});
+
+webTest("the mix that is downloaded is the one that is heard", {}, async ({ page }) => {
+  const id = await opened(page);
+  await byId(page, "mute-drums").click();
+  await byId(page, "volume-bass").fill("-6");
+  await byId(page, "mix-format").selectOption("wav");
+  const { path, name } = await download(page, byId(page, "download-mix"));
+  assert.match(name, /tune.*\.wav$/);
+  assert.ok(Math.abs(probeSeconds(path) - SECONDS) < 0.05);
+  const expected = await site.bytes(
+    `/apiv2/jobs/${id}/mix?gains=drums:-inf,bass:-6&format=wav`);
+  assert.ok(readFileSync(path).equals(expected), "it is another mix");
+  const whole = samples(save("whole.wav", await site.bytes(`/apiv2/jobs/${id}/mix?format=wav`)));
+  const mix = samples(path);
+  const drums = samples(save("drums.wav", await site.bytes(`/apiv2/jobs/${id}/stems/drums.wav`)));
+  assert.equal(mix.length, whole.length);
+  assert.ok(rms(drums) > 1e-4, "the stand-in's drums are silent");
+  const muted = samples(save("muted.wav",
+                             await site.bytes(`/apiv2/jobs/${id}/mix?gains=bass:-6&format=wav`)));
+  assert.ok(rms(mix.map((sample, n) => muted[n] - sample)) > 0.5 * rms(drums), "the drums are in");
+});
+
+function rms(values) {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+}
+
+webTest("stems and the archive can be taken", {}, async ({ page }) => {
+  await opened(page);
+  await byId(page, "mix-format").selectOption("flac");
+  const stem = await download(page, byId(page, "download-vocals"));
+  assert.match(stem.name, /tune - vocals\.flac$/);
+  assert.ok(Math.abs(probeSeconds(stem.path) - SECONDS) < 0.05);
+  const zip = await download(page, byId(page, "download-zip"));
+  assert.match(zip.name, /\.zip$/);
+  assert.equal(readFileSync(zip.path).subarray(0, 2).toString(), "PK");
+});
+
+webTest("what the worker has finished is heard while it works on", {}, async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("early.wav", wav({ seconds: 1500, tag: "early" })));
+  const running = card(page, { state: "running", name: "early" });
+  await running.waitFor();
+  const id = await jobId(running);
+  await waitFor("a preview", async () => (await site.job(id)).preview_seconds > 0);
+  site.worker.kill("SIGSTOP"); // so that the song stays unfinished however quick the machine is
+  try {
+    await openMixer(page, id);
+    await byId(page, "play").click();
+    await waitFor("sound", () => playing(page));
+    const from = await position(page);
+    await waitFor("the song to advance", async () => (await position(page)) > from + 0.5);
+    assert.equal((await site.job(id)).state, "running");
+  } finally {
+    site.worker.kill("SIGCONT");
+  }
+});

@@ -1,0 +1,86 @@
+// How songs come in: by the file dialog, by drop, over connections that break, and what is refused.
+import {
+  Site, assert, byId, card, choose, drop, file, jobId, kill, open, proxy, save, separate, waitFor,
+  wav, webTest,
+} from "./harness.mjs";
+
+const site = await Site.usual({ MSAAS_MAX_SONG_MINUTES: 1 });
+
+webTest("songs chosen in the file dialog are separated", {}, async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("one.wav", wav({ tone: 1 })), file("two.wav", wav({ tone: 2 })));
+  for (const name of ["one", "two"]) await card(page, { state: "succeeded", name }).waitFor();
+  const job = await site.job(await jobId(card(page, { name: "one" })));
+  assert.equal(job.input.name, "one.wav");
+});
+
+webTest("songs that are dropped are separated", {}, async ({ page }) => {
+  await open(page, site);
+  await drop(page, file("three.wav", wav({ tone: 3 })), file("four.wav", wav({ tone: 4 })));
+  for (const name of ["three", "four"]) await card(page, { state: "succeeded", name }).waitFor();
+});
+
+webTest("model, stems and format are those that were chosen", {}, async ({ page }) => {
+  await open(page, site);
+  await byId(page, "format-select").selectOption("flac");
+  await byId(page, "stem-check-drums").uncheck();
+  const id = await separate(page, wav({ tone: 5 }), "chosen.wav");
+  const { options, stems } = await site.job(id);
+  assert.equal(options.format, "flac");
+  assert.equal(options.model, "tiny");
+  assert.deepEqual(stems.map((stem) => stem.name).sort(), ["bass", "other", "vocals"]);
+});
+
+webTest("what is no music is refused with the reason", { allow: [/ 422 /] }, async ({ page }) => {
+  await open(page, site);
+  const text = Buffer.from("This is a letter, and not a song at all.\n".repeat(100));
+  await choose(page, file("letter.txt", text));
+  await page.getByText("no music in this file").waitFor();
+});
+
+webTest("a job that fails shows why", {}, async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("long.wav", wav({ seconds: 61 })));
+  const failed = card(page, { state: "failed" });
+  await failed.waitFor();
+  const note = await byId(failed, "job-note").innerText();
+  const { error } = await site.job(await jobId(failed));
+  assert.equal(error.code, "input");
+  assert.match(note, /cannot be used: .*\b1 min|60 s|longer/i, `${note} | ${error.message}`);
+});
+
+webTest("an upload that the server's death interrupts goes on where it was",
+        { allow: [/ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|net::/] }, async ({ page }) => {
+  const own = await Site.usual();
+  const dead = new Promise((resolve) => own.dies = resolve);
+  const way = await proxy(own, {
+    limit: 40e6, onLimit: () => void kill(own.server).then(own.dies),
+  });
+  const offsets = [];
+  page.on("request", (request) => {
+    const headers = request.headers();
+    if (request.method() === "PATCH") offsets.push(Number(headers["upload-offset"]));
+  });
+  await open(page, way);
+  const song = wav({ tag: "-".repeat(60e6) });
+  // From the disk: the driver sends no buffers as large as this.
+  await byId(page, "file-input").setInputFiles(save("large.wav", song));
+  await dead;
+  await byId(page, "connection-note").waitFor();
+  await own.serve();
+  const done = card(page, { state: "succeeded", name: "large" });
+  await done.waitFor();
+  await byId(page, "connection-note").waitFor({ state: "hidden" });
+  assert.ok(Math.max(...offsets) > 0, `all began at 0: ${offsets}`);
+  const { input } = await own.job(await jobId(done));
+  assert.equal(input.bytes, song.length);
+});
+
+webTest("a song that is there already is not separated again", {}, async ({ page }) => {
+  const song = wav({ tone: 7 });
+  const job = await site.submit(song, "format=mp3&name=before.wav");
+  const done = await site.state(job.id, "succeeded");
+  await open(page, site);
+  assert.equal(await separate(page, song, "before.wav"), job.id);
+  assert.equal((await site.job(job.id)).finished_at, done.finished_at);
+});
