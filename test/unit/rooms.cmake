@@ -38,10 +38,10 @@ set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
 msaas_unit_tests(render render)
 
-msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_refusals owner
-                 sniff song_length waiting)
-set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_refusals
-                     unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
+msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_no_page
+                 api_page api_refusals owner sniff song_length waiting)
+set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_no_page
+                     unit_api_page unit_api_refusals unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
                      ENVIRONMENT E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
