@@ -17,13 +17,13 @@ const struct ms_embedded ms_embedded_web[] = {
     {0},
 };
 
-static struct answer ask(const char *method, const char *path, const char *headers) {
+static struct answer fetch(const char *method, const char *path, const char *headers) {
     return call_at(peer.port, method, path, headers, NULL, 0);
 }
 
 static void expect_file(const char *path, const char *headers, const char *coding,
                         const char *body) {
-    struct answer answer = ask("GET", path, headers);
+    struct answer answer = fetch("GET", path, headers);
     expect(path, &answer, 200);
     if (strcmp(header(&answer, "Content-Encoding"), coding) != 0 || strcmp(answer.body, body) != 0)
         fail_msg("%s with %s: %s", path, headers, answer.text);
@@ -59,7 +59,7 @@ static void packed_where_the_client_takes_it(void **state) {
 static void headers_say_what_it_is(void **state) {
     static const struct {
         const char *path, *type, *cache;
-    } files[] = {
+    } cases[] = {
         {"/", "text/html; charset=utf-8", "no-cache"},
         {"/assets/main-1.js", "text/javascript; charset=utf-8", ""},
         {"/assets/main-2.css", "text/css; charset=utf-8", ""},
@@ -67,13 +67,13 @@ static void headers_say_what_it_is(void **state) {
         {"/assets/licences-4.txt", "text/plain; charset=utf-8", ""},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        struct answer answer = ask("GET", files[i].path, "");
-        const bool is_page = *files[i].cache != '\0';
-        expect(files[i].path, &answer, 200);
-        assert_string_equal(header(&answer, "Content-Type"), files[i].type);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer answer = fetch("GET", cases[i].path, "");
+        const bool is_page = *cases[i].cache != '\0';
+        expect(cases[i].path, &answer, 200);
+        assert_string_equal(header(&answer, "Content-Type"), cases[i].type);
         assert_string_equal(header(&answer, "Cache-Control"),
-                            is_page ? files[i].cache : "public, max-age=31536000, immutable");
+                            is_page ? cases[i].cache : "public, max-age=31536000, immutable");
         assert_string_equal(header(&answer, "X-Content-Type-Options"), "nosniff");
         assert_string_equal(header(&answer, "Referrer-Policy"), "same-origin");
         const char *csp = header(&answer, "Content-Security-Policy");
@@ -89,26 +89,26 @@ static void entity_tags_tell_what_the_client_has(void **state) {
     char plain[80], packed[80], line[256];
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct answer answer = ask("GET", paths[i], "");
+        struct answer answer = fetch("GET", paths[i], "");
         (void)snprintf(plain, sizeof plain, "%s", header(&answer, "ETag"));
         answer_free(&answer);
-        answer = ask("GET", paths[i], "Accept-Encoding: gzip\r\n");
+        answer = fetch("GET", paths[i], "Accept-Encoding: gzip\r\n");
         (void)snprintf(packed, sizeof packed, "%s", header(&answer, "ETag"));
         answer_free(&answer);
         assert_true(plain[0] == '"' && packed[0] == '"');
         assert_string_not_equal(plain, packed);
         (void)snprintf(line, sizeof line, "If-None-Match: \"x\", %s\r\n", plain);
-        answer = ask("GET", paths[i], line);
+        answer = fetch("GET", paths[i], line);
         expect("known", &answer, 304);
         assert_string_equal(header(&answer, "ETag"), plain);
         assert_string_not_equal(header(&answer, "Cache-Control"), "");
         assert_string_equal(answer.body, "");
         answer_free(&answer);
         (void)snprintf(line, sizeof line, "Accept-Encoding: gzip\r\nIf-None-Match: %s\r\n", plain);
-        answer = ask("GET", paths[i], line);
+        answer = fetch("GET", paths[i], line);
         expect("known in another coding", &answer, 200);
         answer_free(&answer);
-        answer = ask("HEAD", paths[i], "Accept-Encoding: gzip\r\n");
+        answer = fetch("HEAD", paths[i], "Accept-Encoding: gzip\r\n");
         expect("HEAD", &answer, 200);
         assert_string_equal(header(&answer, "Content-Length"), "16");
         assert_string_equal(header(&answer, "ETag"), packed);
@@ -142,12 +142,12 @@ static void other_names_are_not_found(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
-        expect_problem(unknown[i], ask("GET", unknown[i], ""), 404, NULL);
+        expect_problem(unknown[i], fetch("GET", unknown[i], ""), 404, NULL);
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
-        expect_problem(malformed[i], ask("GET", malformed[i], ""), 400, NULL);
+        expect_problem(malformed[i], fetch("GET", malformed[i], ""), 400, NULL);
     expect_file("/assets/main-1.js?v=2", "", "", "let script");
     expect_file("/assets/main%2D1.js", "", "", "let script");
-    expect_problem("POST", ask("POST", "/assets/main-1.js", ""), 405, NULL);
+    expect_problem("POST", fetch("POST", "/assets/main-1.js", ""), 405, NULL);
 }
 
 int main(void) {
