@@ -37,8 +37,8 @@ static void packed_where_the_client_takes_it(void **state) {
         "*;q=0,gzip",
     };
     static const char *const refused[] = {
-        "",      "br",    "gzip;q=0", "gzip;q=0.000, *", "*;q=0", "identity",
-        "xgzip", "gzipx", ",,",       "br;gzip",
+        "",     "br",    "gzip;q=0", "gzip;q=0.000, *", "*;q=0", "identity", "xgzip",
+        "zstd", "gzipx", ",,",       "br;gzip",
     };
     char line[128];
     (void)state;
