@@ -9,9 +9,11 @@
 # same time in the builder's --timestamp, and a base pinned by digest (BASE).
 ARG BASE=debian:trixie-slim
 
-# ---- build: compiler, headers, unit tests ----
+# ---- build: compiler, headers, unit tests; npm, for the page ----
 FROM ${BASE} AS build
 ARG SOURCE_DATE_EPOCH=0
+# From where npm fetches what the page is built of, if not from its usual place.
+ARG NPM_CONFIG_REGISTRY
 WORKDIR /src
 COPY scripts/lib.sh scripts/setup scripts/packages scripts/
 RUN scripts/setup build unit
@@ -23,7 +25,7 @@ COPY scripts scripts
 COPY src src
 COPY test test
 ARG VERSION=0.1.0
-RUN scripts/build build all -DMSAAS_WERROR=ON && \
+RUN scripts/build build all -DMSAAS_WERROR=ON -DMSAAS_WEB=on && \
     ctest --test-dir build -R '^unit_' --output-on-failure --no-tests=error \
         -j "$(nproc)" && \
     test "$(build/msaas --version)" = "msaas $VERSION" && \

@@ -1,5 +1,5 @@
-# msaas_embed(LIBRARY SYMBOL FILE...): a library with the files in it, as the list `const struct
-# ms_embedded SYMBOL[]`.
+# msaas_embed(LIBRARY SYMBOL [FILE|FOLDER...]): a library with the files in it, as the list `const
+# struct ms_embedded SYMBOL[]`. A folder stands for the files in it.
 #
 # The work is done at build time, by this same file run as a script.
 if(NOT CMAKE_SCRIPT_MODE_FILE)
@@ -22,7 +22,13 @@ endif()
 set(arrays "")
 set(list "")
 set(index 0)
-foreach(file IN LISTS FILES)
+foreach(path IN LISTS FILES)
+    if(IS_DIRECTORY ${path})
+        file(GLOB path ${path}/*)
+    endif()
+    list(APPEND files ${path})
+endforeach()
+foreach(file IN LISTS files)
     file(READ ${file} hex HEX)
     string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
     get_filename_component(name ${file} NAME)

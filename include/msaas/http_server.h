@@ -72,6 +72,9 @@ void ms_http_add_header(const struct ms_http_call *call, const char *name,
                         const char *value); /* CR, LF refused */
 void ms_http_reply(const struct ms_http_call *call, int status, const char *content_type,
                    const void *body, size_t size); /* copied */
+/* The same for a body that lasts as long as the server, and is not copied. */
+void ms_http_reply_static(const struct ms_http_call *call, int status, const char *content_type,
+                          const void *body, size_t size);
 /* A body that is taken in pieces, as it comes, so that it costs neither memory nor much of the
  * scratch folder, and what has come is not lost when the rest does not. Only for routes with
  * MS_HTTP_IN_PIECES: their handlers are called with the head alone. A handler answers then, and the

@@ -35,6 +35,7 @@ struct route {
 
 static const struct route table[] = {
     {"GET", "/", ms_api_page, MS_HTTP_LOOP, 0, OPEN},
+    {"GET", "/assets/{}", ms_api_asset, MS_HTTP_LOOP, 0, OPEN},
     {"GET", "/openapi.json", ms_api_openapi, MS_HTTP_LOOP, 0, OPEN},
     {"GET", "/healthz", ms_api_healthz, MS_HTTP_LOOP, 0, OPEN},
     {"GET", "/readyz", ms_api_readyz, MS_HTTP_POOL, 0, OPEN},

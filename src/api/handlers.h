@@ -29,6 +29,7 @@ void ms_api_upload_patch(const struct ms_http_call *call);
 void ms_api_upload_delete(const struct ms_http_call *call);
 void ms_api_upload_post(const struct ms_http_call *call);
 void ms_api_page(const struct ms_http_call *call);
+void ms_api_asset(const struct ms_http_call *call);
 void ms_api_healthz(const struct ms_http_call *call);
 void ms_api_readyz(const struct ms_http_call *call);
 void ms_api_metrics(const struct ms_http_call *call);

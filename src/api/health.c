@@ -1,5 +1,4 @@
-/* What load balancers, orchestrators and Prometheus ask: the front page, liveness, readiness,
- * metrics; and the same for workers. Liveness never depends on queue or store: a restart would not
+/* What orchestrators and Prometheus ask: liveness, readiness, metrics; and the same for workers. Liveness never depends on queue or store: a restart would not
  * bring them back. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,24 +47,6 @@ struct ms_metric ms_api_callbacks_due = {
 #define PROBE_STALL_S 3
 
 /* ---- quick, on the loop ---- */
-
-void ms_api_page(const struct ms_http_call *call) {
-    static const char page[] =
-        "<!doctype html>\n"
-        "<html lang=\"en\">\n"
-        "<head><meta charset=\"utf-8\"><title>msaas</title></head>\n"
-        "<body>\n"
-        "<h1>Music separation as a service</h1>\n"
-        "<p>Send a song, get its stems: vocals, drums, bass and the rest, each as a file.</p>\n"
-        "<pre>curl --data-binary @song.mp3 -H 'Content-Type: audio/mpeg' URL/apiv2/jobs\n"
-        "curl URL/apiv2/jobs/ID\n"
-        "curl -O URL/apiv2/jobs/ID/stems/vocals.mp3</pre>\n"
-        "<p><a href=\"/apiv2/jobs\">jobs</a>, <a href=\"/apiv2/models\">models</a>,\n"
-        "<a href=\"/apiv1/queue\">queue</a></p>\n"
-        "</body>\n"
-        "</html>\n";
-    ms_http_reply(call, 200, "text/html; charset=utf-8", page, sizeof page - 1);
-}
 
 void ms_api_healthz(const struct ms_http_call *call) {
     ms_api_reply_json(call, 200, "{\"status\":\"ok\"}");

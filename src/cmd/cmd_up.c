@@ -353,7 +353,7 @@ static bool works(struct up *up) {
 
 static void announce(const struct up *up) {
     bool usual = up->port == 5000;
-    (void)printf("\nmsaas is ready at %s\n"
+    (void)printf("\nmsaas is ready at %s: open it in a browser, or send a song from here:\n"
                  "\n"
                  "  curl --data-binary @song.mp3 -H 'Content-Type: audio/mpeg' %s/apiv2/jobs\n"
                  "  msaas submit --wait%s%s song.mp3\n"

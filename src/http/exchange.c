@@ -252,6 +252,16 @@ void ms_http_reply(const struct ms_http_call *call, int status, const char *cont
         exchange->out_of_memory = true;
 }
 
+void ms_http_reply_static(const struct ms_http_call *call, int status, const char *content_type,
+                          const void *body, size_t size) {
+    struct ms_exchange *exchange = call->exchange;
+    begin_answer(exchange, status, content_type);
+    exchange->content = evbuffer_new();
+    if (exchange->content == NULL ||
+        evbuffer_add_reference(exchange->content, body, size, NULL, NULL) != 0)
+        exchange->out_of_memory = true;
+}
+
 void ms_http_reply_stream(const struct ms_http_call *call, int status, const char *content_type,
                           const struct ms_http_stream *stream) {
     begin_answer(call->exchange, status, content_type);

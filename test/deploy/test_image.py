@@ -149,6 +149,8 @@ class Image(unittest.TestCase):
         serve = self.start("serve", "-e", "MSAAS_HOST=127.0.0.1", "-e", f"MSAAS_PORT={self.port}")
         wait_for("serve to be ready", lambda: self.get("/readyz"))
         podman("exec", serve, "msaas", "health", "--port", str(self.port))
+        self.assertIn(b"/assets/", self.get("/"))  # the page is in it, what built it is not
+        self.assertEqual(podman("exec", serve, "sh", "-c", "command -v node npm || echo no"), "no")
         worker = self.start("work", "-e", f"MSAAS_WORKER_PORT={free_port()}", host="127.0.0.1")
         # which does not vouch for it
         stranger = self.start("logs", "-e", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt")

@@ -40,10 +40,10 @@ set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
 
 msaas_unit_tests(render render)
 
-msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_refusals owner
-                 sniff song_length waiting)
-set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_refusals
-                     unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
+msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_no_page
+                 api_page api_refusals owner sniff song_length waiting)
+set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_no_page
+                     unit_api_page unit_api_refusals unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
                      ENVIRONMENT E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
@@ -62,3 +62,10 @@ msaas_unit_tests(tensor arena kernels operators)
 target_sources(test_kernels PRIVATE unit/kernels_product.c $<TARGET_OBJECTS:kernels_wide>)
 target_include_directories(test_kernels PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor/kernels)
 target_sources(test_operators PRIVATE unit/operators_errors.c) # our own against libtorch's
+
+# Of the page, bundled for node.
+if(MSAAS_WEB_FOLDER)
+    add_test(NAME web_units COMMAND ${MSAAS_NODE} ${CMAKE_SOURCE_DIR}/src/web/test/run.mjs
+                                    ${CMAKE_BINARY_DIR}/page-units)
+    set_tests_properties(web_units PROPERTIES LABELS "web;slow")
+endif()

@@ -80,8 +80,9 @@ static struct answer ask_as(const struct peer *to, const char *method, const cha
 /* ---- every route ---- */
 
 static bool is_open(const struct ms_http_route *route) {
-    static const char *const open_routes[] = {"GET /", "GET /healthz", "GET /readyz",
-                                              "GET /openapi.json", "DELETE /apiv2/session"};
+    static const char *const open_routes[] = {
+        "GET /",       "GET /assets/{}",    "GET /healthz",
+        "GET /readyz", "GET /openapi.json", "DELETE /apiv2/session"};
     char text[128];
     if (strcmp(route->method, "OPTIONS") == 0) /* what the server can do, not what it holds */
         return true;
