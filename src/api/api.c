@@ -55,6 +55,8 @@ static const struct route table[] = {
     {"GET", "/apiv2/jobs/{}/stems.zip", ms_api_v2_archive, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/stem.mp4", ms_api_v2_stem_file, MS_HTTP_SLOW, 0, READ},
     {"GET", "/apiv2/jobs/{}/mix", ms_api_v2_mix, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/preview/{}", ms_api_v2_preview, MS_HTTP_SLOW, 0, READ},
+    {"GET", "/apiv2/jobs/{}/peaks", ms_api_v2_peaks, MS_HTTP_SLOW, 0, READ},
     {"OPTIONS", "/apiv2/uploads", ms_api_uploads_options, MS_HTTP_LOOP, 0, OPEN},
     {"POST", "/apiv2/uploads", ms_api_uploads_create, MS_HTTP_SLOW, MS_HTTP_IN_PIECES, SUBMIT},
     {"OPTIONS", "/apiv2/uploads/{}", ms_api_uploads_options, MS_HTTP_LOOP, 0, OPEN},

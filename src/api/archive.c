@@ -8,7 +8,9 @@
 #include "downloads.h"
 #include "expiry.h"
 #include "handlers.h"
+#include "job_reply.h"
 #include "jobs.h"
+#include "msaas/http_range.h"
 #include "msaas/zip_writer.h"
 #include "query.h"
 #include "reply.h"
@@ -161,6 +163,17 @@ static bool no_memory(struct ms_problem *problem) {
     return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
 }
 
+static bool tag_archive(const struct archive *archive, const struct ms_job *job, int64_t unix_s,
+                        char etag[MS_API_TAG_BYTES], struct ms_problem *problem) {
+    const struct ms_render_plan *plans[MS_JOB_MAX_STEMS];
+    char song[MS_FILE_NAME_BYTES], more[MS_FILE_NAME_BYTES + 40];
+    for (int i = 0; i < archive->count; i++)
+        plans[i] = &archive->files[i].plan;
+    ms_api_song_name(job, song);
+    (void)snprintf(more, sizeof more, "zip %lld %s", (long long)unix_s, song);
+    return ms_api_tag_plans(plans, archive->count, more, etag, problem);
+}
+
 static bool reply_archive(const struct ms_http_call *call, const struct ms_job *job,
                           const struct ms_api_wanted *wanted, struct ms_problem *problem) {
     const struct ms_render_options options = ms_api_wanted_options(wanted, job->options.format);
@@ -173,8 +186,12 @@ static bool reply_archive(const struct ms_http_call *call, const struct ms_job *
     bool ok = archive->files != NULL && ms_zip_writer_new(unix_s, &archive->zip, NULL) == 0;
     if (!ok)
         (void)no_memory(problem);
-    ok = ok && plan_files(archive, job, &options, problem) && are_stored(archive, job, problem);
-    if (ok) {
+    char etag[MS_API_TAG_BYTES] = "";
+    ok = ok && plan_files(archive, job, &options, problem) && are_stored(archive, job, problem) &&
+         tag_archive(archive, job, unix_s, etag, problem) &&
+         ms_api_tag_matches(call, etag, problem);
+    const bool known = ok && ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag);
+    if (ok && !known) {
         archive->render = ms_api_open_render(archive->api, job, &archive->files[0].plan, problem);
         ok = archive->render != NULL;
     }
@@ -185,7 +202,12 @@ static bool reply_archive(const struct ms_http_call *call, const struct ms_job *
     char disposition[MS_DISPOSITION_BYTES], what[MS_API_PART_NAME_BYTES];
     ms_api_part_name(&archive->files[0].plan, "stems", what);
     ms_api_disposition(job, what, "zip", disposition);
-    ms_api_add_download_headers(call, disposition, "");
+    ms_api_add_download_headers(call, disposition, etag);
+    if (known) {
+        close_archive(archive);
+        ms_http_reply(call, 304, NULL, NULL, 0);
+        return true;
+    }
     const struct ms_http_stream stream = {.length = length_of(archive, unix_s),
                                           .read = read_archive,
                                           .close = close_archive,

@@ -47,9 +47,11 @@ static void close_events(void *context) {
 
 /* Two jobs have different ids if the change is worth an event. */
 static void event_id(const struct ms_job *job, char out[EVENT_ID_MAX]) {
-    (void)snprintf(out, EVENT_ID_MAX, "%d-%s-%lld", job->attempts, ms_job_state_name(job->state),
-                   job->state == MS_JOB_QUEUED ? (long long)job->position
-                                               : (long long)(job->progress * 1000));
+    const int length = snprintf(
+        out, EVENT_ID_MAX, "%d-%s-%lld", job->attempts, ms_job_state_name(job->state),
+        job->state == MS_JOB_QUEUED ? (long long)job->position : (long long)(job->progress * 1000));
+    if (job->preview_seconds > 0)
+        (void)snprintf(out + length, EVENT_ID_MAX - (size_t)length, "-%.0f", job->preview_seconds);
 }
 
 /* A change of state is sent with the whole job, progress with the fields that change. */
@@ -69,6 +71,8 @@ static char *event_data(const struct listener *l, const struct ms_job *job, bool
         ms_json_put_double(w, "eta_seconds", job->eta_seconds);
     if (job->state == MS_JOB_QUEUED && job->position >= 0)
         ms_json_put_int(w, "position", job->position);
+    if (job->preview_seconds > 0)
+        ms_json_put_double(w, "preview_seconds", job->preview_seconds);
     ms_json_end_object(w);
     const char *text = ms_json_writer_text(w, NULL);
     json = text != NULL ? strdup(text) : NULL;

@@ -16,6 +16,8 @@ void ms_api_v2_erase(const struct ms_http_call *call);
 void ms_api_v2_events(const struct ms_http_call *call);
 void ms_api_v2_stem(const struct ms_http_call *call);
 void ms_api_v2_mix(const struct ms_http_call *call);
+void ms_api_v2_peaks(const struct ms_http_call *call);
+void ms_api_v2_preview(const struct ms_http_call *call);
 void ms_api_v2_archive(const struct ms_http_call *call);
 void ms_api_v2_stem_file(const struct ms_http_call *call);
 void ms_api_v2_models(const struct ms_http_call *call);

@@ -10,6 +10,7 @@
 #include "disposition.h"
 #include "downloads.h"
 #include "handlers.h"
+#include "job_reply.h"
 #include "jobs.h"
 #include "msaas/http_range.h"
 #include "msaas/log.h"
@@ -183,7 +184,8 @@ static bool reply(const struct ms_http_call *call, const struct ms_job *job,
     struct ms_render_stem_file *plan = malloc(sizeof *plan);
     if (plan == NULL)
         return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
-    bool ok = read_plan(call, job, plan, problem) && tag_file(plan, etag, problem);
+    bool ok = read_plan(call, job, plan, problem) && tag_file(plan, etag, problem) &&
+              ms_api_tag_matches(call, etag, problem);
     if (ok && ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag))
         ok = reply_headers(call, job, etag, 304);
     else if (ok && strcmp(call->method, "HEAD") == 0)

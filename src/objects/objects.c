@@ -61,7 +61,7 @@ int ms_objects_sweep_previews(struct ms_store *store, int64_t age_ms, int *count
     *count = 0;
     if (page == NULL)
         return ms_error_set(err, MS_ENOMEM, "no memory to remove objects");
-    for (int found = 1; rc == 0 && found > 0 && after[0] == 0;) {
+    for (int found = 1; rc == 0 && found > 0;) {
         rc = ms_store_list(store, MS_BUCKET_STEMS, MS_JOB_PREVIEW_FOLDER, after, SWEEP_PAGE, page,
                            &found, err);
         for (int i = 0; rc == 0 && i < found; i++) {

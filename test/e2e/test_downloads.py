@@ -120,6 +120,63 @@ def test_what_is_kept_has_ranges_and_a_tag(site, job):
     get(site, job, "stems/bass.flac", 304, headers=tag)
 
 
+def test_parts_joined_are_the_whole(site, job):
+    """At odd places: frames are rounded once, so that none is lost or heard twice."""
+    places = [0, 0.1000007, 0.2, 0.37, 9]
+    for what in ("stems/vocals.wav?sample_type=float32&clip=none&",
+                 "mix?format=wav&sample_type=float32&clip=none&gains=drums:-3&"):
+        whole = floats(get(site, job, what).content)
+        parts = [floats(get(site, job, f"{what}from={a}&seconds={b - a:.9f}").content)
+                 for a, b in zip(places, places[1:], strict=False)]
+        assert [len(part) for part in parts] == [4410, 4410, 7497, FRAMES - 16317]
+        assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(floats(get(site, job, f"{what}from=0.4").content), whole[17640:])
+    part = get(site, job, "stems/vocals.flac?from=0.1&seconds=0.25")
+    assert part.content[:4] == b"fLaC" and name_of(part) == f"{SAFE} - vocals (0.1-0.35 s).flac"
+    whole = decode(get(site, job, "stems/vocals.flac?sample_type=int16").content)
+    assert np.abs(decode(part.content) - whole[4410:15435]).max() <= 1 / 32768
+    assert name_of(get(site, job, "mix?from=0.1")) == f"{SAFE} - mix (from 0.1 s).mp3"
+    archive = zipfile.ZipFile(io.BytesIO(get(site, job, "stems.zip?format=wav&seconds=0.2").content))
+    assert len(archive.namelist()) == len(STEMS)
+    for name in archive.namelist():
+        assert name.endswith(" (0-0.2 s).wav") and archive.getinfo(name).file_size > 8820 * 4
+
+
+@pytest.mark.parametrize("query,says", [
+    ("from=0.5", "0.500"), ("from=-1", "from"), ("from=x", "from"), ("seconds=0", "seconds"),
+    ("seconds=1e9", "seconds"),
+])
+def test_parts_that_are_not_there(site, job, query, says):
+    for what in ("stems/vocals.flac", "mix", "stems.zip"):
+        answer = get(site, job, f"{what}?{query}", 422).json()
+        assert answer["code"] == "invalid_option" and says in answer["detail"]
+
+
+@pytest.mark.parametrize("what", ["stems/bass.flac", "stems/bass.opus", "mix", "stems.zip",
+                                  "stems/bass.flac?seconds=0.1", "mix?gains=bass:-3&from=0.1",
+                                  "stems.zip?format=wav", "peaks"])
+def test_tags(site, job, what):
+    """What is made has a tag, too: that of its bytes."""
+    whole = get(site, job, what)
+    tag = whole.headers["ETag"]
+    again = get(site, job, what, headers={"If-Match": f'"other", {tag}'})
+    assert again.headers["ETag"] == tag and again.content == whole.content
+    known = get(site, job, what, 304, headers={"If-None-Match": tag})
+    assert known.headers["ETag"] == tag and not known.content
+    refused = get(site, job, what, 412, headers={"If-Match": '"other"'})
+    assert refused.json()["code"] == "precondition_failed"
+    assert get(site, job, what, headers={"If-None-Match": '"other"'}).content == whole.content
+
+
+def test_tags_differ(site, job):
+    paths = ["stems/bass.flac", "stems/drums.flac", "stems/bass.opus", "mix", "mix?gains=bass:-3",
+             "mix?pan=bass:1", "mix?from=0.1", "mix?seconds=0.1", "mix?format=flac", "stems.zip",
+             "mix?format=flac&sample_type=int24", "stems.zip?format=wav", "stems.zip?from=0.1",
+             "mix?format=wav", "mix?format=wav&clip=none", "mix?bitrate=64"]
+    tags = {path: get(site, job, path).headers["ETag"] for path in paths}
+    assert len(set(tags.values())) == len(paths), tags
+
+
 @pytest.mark.parametrize("gains,pan", [
     ({}, {}),
     ({"vocals": "-inf"}, {}),

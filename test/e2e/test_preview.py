@@ -55,9 +55,19 @@ def test_stems_can_be_heard_before_they_are_done(site):
     assert sent["preview_seconds"] == 0
     job = heard(site, ident, PIECE_S)
     there = previews(site, ident)
+    of_server = site.get(f"/apiv2/jobs/{ident}/preview/vocals-0.flac")
+    assert of_server.headers["Content-Type"] == "audio/flac"
+    assert of_server.content == content(site, f"preview/{ident}/vocals-0.flac")
+    assert site.get(f"/apiv2/jobs/{ident}/peaks").json()["code"] == "not_finished"
     assert set(pieces_of(ident, int(job["preview_seconds"] / PIECE_S))) <= set(there)
-    job = heard(site, ident, 20)
-    assert job["preview_seconds"] == 20
+    for file in ("vocals-4.flac", "guitar-0.flac", "vocals-00.flac", "vocals-0.wav", "vocals-0",
+                 "vocals--1.flac", "-0.flac", "..-0.flac", "vocals-99999999999999999999.flac"):
+        none = site.get(f"/apiv2/jobs/{ident}/preview/{file}")
+        assert none.status_code == 404 and none.json()["code"] == "no_preview", file
+    with site.get(f"/apiv2/jobs/{ident}/events", stream=True) as told:
+        assert any('"state":"running"' in line and '"preview_seconds":20' in line
+                   for line in told.iter_lines(decode_unicode=True))
+    assert heard(site, ident, 20)["preview_seconds"] == 20
     assert previews(site, ident) == sorted(pieces_of(ident, 4))
     pieces = {key: content(site, key) for key in pieces_of(ident, 4)}
     job = site.finished(ident)
@@ -65,7 +75,10 @@ def test_stems_can_be_heard_before_they_are_done(site):
     wait_for("the pieces to go", lambda: not previews(site, ident))
     assert objects(site, ident) == (all_of(ident, formats=("wav",)), [ident])
 
+    gone = site.get(f"/apiv2/jobs/{ident}/preview/vocals-0.flac")
+    assert gone.status_code == 404 and gone.json()["code"] == "no_preview"
     peaks = json.loads(content(site, f"kept/{ident}-peaks.json"))
+    assert site.get(f"/apiv2/jobs/{ident}/peaks").json() == peaks
     assert peaks["frames"] == SONG_S * 44100 and peaks["frames_per_bin"] == 882
     assert peaks["version"] == 1 and peaks["sample_rate"] == 44100
     assert [stem["name"] for stem in peaks["stems"]] == STEMS

@@ -83,6 +83,7 @@ def test_as_any_other_download(site, job):
     beyond = get(site, job, status=416, headers={"Range": f"bytes={len(whole.content)}-"})
     assert beyond.headers["Content-Range"] == f"bytes */{len(whole.content)}"
     assert get(site, job, status=304, headers={"If-None-Match": tag}).content == b""
+    get(site, job, status=412, headers={"If-Match": '"other"'})
     head = HTTP.head(site.url + f"/apiv2/jobs/{job['id']}/stem.mp4")
     assert (head.status_code, head.headers["ETag"]) == (200, tag)
 
