@@ -3,8 +3,9 @@
 
     run.py install     installs the modules, as package-lock.json says, into WEB_MODULES
     run.py FILE.mjs    runs the tests in FILE.mjs
+    run.py units       the types of the page, and the tests of what of it needs no browser
 
-CTest sets WEB_MODULES, a folder, and E2E_MSAAS and E2E_MAKE_MODEL.
+CTest sets WEB_MODULES, a folder, WEB_UNITS, another one, and E2E_MSAAS and E2E_MAKE_MODEL.
 """
 
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parents[1] / "src" / "web"
 sys.path.insert(0, str(HERE.parent / "tools"))
 import skip  # noqa: E402  (its folder was just added)
 
@@ -31,10 +33,24 @@ def install(folder):
         skip.whole(f"npm cannot install playwright-core and axe-core: {done.stderr[-300:]}")
 
 
+def units():
+    modules = PAGE / "node_modules"
+    if not (modules / ".msaas-lock").is_file():
+        skip.whole("the page's packages are missing: CMake says why")
+    for command in ([modules / ".bin" / "tsc"], [modules / ".bin" / "tsc", "-p", "test"],
+                    ["node", "test/run.mjs", os.environ["WEB_UNITS"]]):
+        done = subprocess.run(command, cwd=PAGE, check=False)
+        if done.returncode != 0:
+            sys.exit(1)
+
+
 def main(what):
-    for program in ("chromium", "node", "npm"):
+    needed = ("node", "npm") if what == "units" else ("chromium", "node", "npm")
+    for program in needed:
         if shutil.which(program) is None:
             skip.whole(f"{program} is missing")
+    if what == "units":
+        return units()
     folder = pathlib.Path(os.environ["WEB_MODULES"])
     if what == "install":
         return install(folder)

@@ -63,7 +63,7 @@ export function toggled(choice: Choice, model: Model, stem: string): Choice {
 }
 
 /** The options of POST /apiv2/jobs. */
-export type Wish = Record<string, string>;
+export type Wish = Record<string, string | string[]>;
 
 export function wishOf(choice: Choice, models: Model[]): Wish {
   const wish: Wish = { format: choice.format };
@@ -75,7 +75,7 @@ export function wishOf(choice: Choice, models: Model[]): Wish {
     if (split !== undefined) wish.two_stems = split;
   } else {
     const wanted = wantedOf(choice, model);
-    if (wanted.length < model.stems.length) wish.stems = wanted.join(",");
+    if (wanted.length < model.stems.length) wish.stems = wanted;
   }
   return wish;
 }
@@ -90,6 +90,6 @@ export function wishAgain(options: {
   const wish: Wish = { format: options.format };
   if (options.model !== "") wish.model = options.model;
   if (options.two_stems !== null) wish.two_stems = options.two_stems;
-  if (options.stems !== null) wish.stems = options.stems.join(",");
+  if (options.stems !== null) wish.stems = options.stems;
   return wish;
 }

@@ -11,7 +11,7 @@ const record = {
   modified: 5,
   url: "/apiv2/uploads/u",
   offset: 40,
-  wish: { format: "flac" },
+  wish: { format: "flac", stems: ["bass", "drums"] },
   at: 1000,
 };
 

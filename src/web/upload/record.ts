@@ -38,7 +38,9 @@ function checkRecord(value: unknown): UploadRecord | null {
   if (typeof key !== "string" || typeof name !== "string" || typeof url !== "string") return null;
   const numbers = [value.size, value.modified, value.offset, value.at];
   if (!numbers.every((n) => typeof n === "number" && Number.isFinite(n))) return null;
-  const wish = Object.fromEntries(Object.entries(value.wish).map(([k, v]) => [k, String(v)]));
+  const wish = Object.fromEntries(
+    Object.entries(value.wish).map(([k, v]) => [k, Array.isArray(v) ? v.map(String) : String(v)]),
+  );
   return { ...(value as unknown as UploadRecord), wish };
 }
 
