@@ -259,6 +259,16 @@ export function wav({ seconds = 0.5, tone = 1, tag = "", rate = 8000 } = {}) {
   return Buffer.concat([head, Buffer.from(samples.buffer)]);
 }
 
+/** White noise, 44.1 kHz; another seed makes another one. */
+export function noise(seconds, seed) {
+  const song = wav({ seconds, rate: 44100 });
+  for (let at = 44, state = Math.round(seed); at < song.length; at += 2) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    song.writeInt16LE(state >> 18, at);
+  }
+  return song;
+}
+
 export function file(name, buffer) {
   return { name, mimeType: "audio/wav", buffer };
 }
@@ -394,6 +404,15 @@ export const level = (page, stem) => page.evaluate((s) => window.msaasPlayer.lev
 export function heard(page, stem, yes) {
   return waitFor(`${stem} to be ${yes ? "heard" : "silent"}`,
                  async () => yes === (await level(page, stem)) > 1e-6);
+}
+
+/** Waits until all stems, which play the same noise, are as loud as each other; all are asked within
+ * a moment, in which the sound seldom goes on. */
+export function inStep(page, stems) {
+  return waitFor("the stems to be in step", () => page.evaluate((names) => {
+    const levels = names.map((name) => window.msaasPlayer.level(name));
+    return levels[0] > 0.01 && levels.every((level) => Math.abs(level - levels[0]) < 1e-7);
+  }, stems));
 }
 
 /** What axe finds at level serious or above, as lines of text. */
