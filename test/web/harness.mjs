@@ -6,11 +6,13 @@
 // server for anything.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { appendFileSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 
 const require = createRequire(join(process.env.WEB_MODULES, "/"));
@@ -187,6 +189,34 @@ export class Site {
       return job?.state === state && job;
     });
   }
+}
+
+const SONG = "/usr/share/games/csmash/danslatristesse2-48.ogg";
+
+/** `msaas up` with the real model; null, and the process says "skipped", where that or the song is
+ * missing. */
+export async function realSite() {
+  const model = execFileSync(MSAAS, ["model", "list", "--json"]).toString().trim().split("\n")
+    .map((line) => JSON.parse(line)).find(({ name }) => name === "htdemucs");
+  const missing = !model?.path ? "no htdemucs: scripts/fetch-model"
+    : !existsSync(SONG) ? "no song: the package csmash-demosong" : null;
+  if (missing) {
+    console.log(`skipped: ${missing}`);
+    process.exitCode = 77;
+    return null;
+  }
+  const models = { MSAAS_MODEL: "htdemucs", MSAAS_MODELS_DIR: dirname(model.path) };
+  const site = await Site.create(models);
+  await site.up("--workers", "1");
+  return site;
+}
+
+/** Some seconds of a real song, as a file. */
+export function realSong(seconds, name = "song.ogg") {
+  const path = join(scratch, "real.ogg");
+  execFileSync("ffmpeg", ["-v", "error", "-nostdin", "-y", "-ss", "30", "-t", seconds, "-i", SONG,
+                          "-c:a", "copy", path]);
+  return { name, mimeType: "audio/ogg", buffer: readFileSync(path) };
 }
 
 /** A way to a site that can be cut: after `limit` bytes to the server, `onLimit` is called, once. */
