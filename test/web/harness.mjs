@@ -195,7 +195,7 @@ const SONG = "/usr/share/games/csmash/danslatristesse2-48.ogg";
 
 /** `msaas up` with the real model; null, and the process says "skipped", where that or the song is
  * missing. */
-export async function realSite() {
+export async function realSite(env = {}) {
   const model = execFileSync(MSAAS, ["model", "list", "--json"]).toString().trim().split("\n")
     .map((line) => JSON.parse(line)).find(({ name }) => name === "htdemucs");
   const missing = !model?.path ? "no htdemucs: scripts/fetch-model"
@@ -205,7 +205,7 @@ export async function realSite() {
     process.exitCode = 77;
     return null;
   }
-  const models = { MSAAS_MODEL: "htdemucs", MSAAS_MODELS_DIR: dirname(model.path) };
+  const models = { MSAAS_MODEL: "htdemucs", MSAAS_MODELS_DIR: dirname(model.path), ...env };
   const site = await Site.create(models);
   await site.up("--workers", "1");
   return site;
@@ -382,7 +382,7 @@ export function card(page, { id, state, name } = {}) {
 
 export async function open(page, site, path = "/") {
   await page.goto((site.url ?? site) + path);
-  await byId(page, "drop-zone").waitFor();
+  await page.locator('[data-testid="drop-zone"], [data-testid="login-form"]').waitFor();
 }
 
 /** Chooses files as the file dialog does. */
