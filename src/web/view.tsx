@@ -53,13 +53,14 @@ export function SongView(props: { id: string }) {
       <h1 id="view-title" ref={heading} tabIndex={-1}>
         {job === undefined ? texts.view.loading : songTitle(job.input.name)}
       </h1>
-      {job === undefined ? null : <p class="muted">{texts.job.details(job)}</p>}
-      {job !== undefined && running ? (
-        <div class="view-running">
-          <p class="card-state">{stateOf(job, 0)}</p>
+      <p class="view-state muted">
+        {job === undefined ? null : stateOf(job, 0) || texts.job.details(job)}
+      </p>
+      <div class="view-progress">
+        {job !== undefined && running ? (
           <Progress value={job.progress} label={texts.job.progress(songTitle(job.input.name))} />
-        </div>
-      ) : null}
+        ) : null}
+      </div>
       {trouble.value !== null ? (
         <p class="bad">
           {trouble.value}{" "}
@@ -67,9 +68,6 @@ export function SongView(props: { id: string }) {
             {texts.view.reload}
           </button>
         </p>
-      ) : null}
-      {job !== undefined && job.state !== "running" && job.state !== "succeeded" ? (
-        <p class="card-state">{stateOf(job, 0)}</p>
       ) : null}
       {Mixer !== null && ready ? <Mixer job={job} /> : <div class="view-wait" />}
     </section>

@@ -6,11 +6,13 @@
 // server for anything.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { appendFileSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 
 const require = createRequire(join(process.env.WEB_MODULES, "/"));
@@ -189,6 +191,34 @@ export class Site {
   }
 }
 
+const SONG = "/usr/share/games/csmash/danslatristesse2-48.ogg";
+
+/** `msaas up` with the real model; null, and the process says "skipped", where that or the song is
+ * missing. */
+export async function realSite(env = {}) {
+  const model = execFileSync(MSAAS, ["model", "list", "--json"]).toString().trim().split("\n")
+    .map((line) => JSON.parse(line)).find(({ name }) => name === "htdemucs");
+  const missing = !model?.path ? "no htdemucs: scripts/fetch-model"
+    : !existsSync(SONG) ? "no song: the package csmash-demosong" : null;
+  if (missing) {
+    console.log(`skipped: ${missing}`);
+    process.exitCode = 77;
+    return null;
+  }
+  const models = { MSAAS_MODEL: "htdemucs", MSAAS_MODELS_DIR: dirname(model.path), ...env };
+  const site = await Site.create(models);
+  await site.up("--workers", "1");
+  return site;
+}
+
+/** Some seconds of a real song, as a file. */
+export function realSong(seconds, name = "song.ogg") {
+  const path = join(scratch, "real.ogg");
+  execFileSync("ffmpeg", ["-v", "error", "-nostdin", "-y", "-ss", "30", "-t", seconds, "-i", SONG,
+                          "-c:a", "copy", path]);
+  return { name, mimeType: "audio/ogg", buffer: readFileSync(path) };
+}
+
 /** A way to a site that can be cut: after `limit` bytes to the server, `onLimit` is called, once. */
 export async function proxy(site, { limit = Infinity, onLimit } = {}) {
   let passed = 0;
@@ -257,6 +287,16 @@ export function wav({ seconds = 0.5, tone = 1, tag = "", rate = 8000 } = {}) {
   for (let n = 0; n < frames; n++)
     samples[n] = 9000 * Math.sin((2 * Math.PI * 60 * tone * n) / rate);
   return Buffer.concat([head, Buffer.from(samples.buffer)]);
+}
+
+/** White noise, 44.1 kHz; another seed makes another one. */
+export function noise(seconds, seed) {
+  const song = wav({ seconds, rate: 44100 });
+  for (let at = 44, state = Math.round(seed); at < song.length; at += 2) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    song.writeInt16LE(state >> 18, at);
+  }
+  return song;
 }
 
 export function file(name, buffer) {
@@ -342,7 +382,7 @@ export function card(page, { id, state, name } = {}) {
 
 export async function open(page, site, path = "/") {
   await page.goto((site.url ?? site) + path);
-  await byId(page, "drop-zone").waitFor();
+  await page.locator('[data-testid="drop-zone"], [data-testid="login-form"]').waitFor();
 }
 
 /** Chooses files as the file dialog does. */
@@ -394,6 +434,15 @@ export const level = (page, stem) => page.evaluate((s) => window.msaasPlayer.lev
 export function heard(page, stem, yes) {
   return waitFor(`${stem} to be ${yes ? "heard" : "silent"}`,
                  async () => yes === (await level(page, stem)) > 1e-6);
+}
+
+/** Waits until all stems, which play the same noise, are as loud as each other; all are asked within
+ * a moment, in which the sound seldom goes on. */
+export function inStep(page, stems) {
+  return waitFor("the stems to be in step", () => page.evaluate((names) => {
+    const levels = names.map((name) => window.msaasPlayer.level(name));
+    return levels[0] > 0.01 && levels.every((level) => Math.abs(level - levels[0]) < 1e-7);
+  }, stems));
 }
 
 /** What axe finds at level serious or above, as lines of text. */

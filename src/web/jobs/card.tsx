@@ -101,13 +101,14 @@ export function JobCard(props: { entry: Entry }) {
         {active ? (
           <button
             type="button"
-            class="button quiet"
+            class="button quiet icon-only"
             disabled={leaving}
+            aria-label={`${words.cancel} ${title}`}
+            title={words.cancel}
             data-testid="job-cancel"
             onClick={() => void erase(entry.id)}
           >
-            {words.cancel}
-            <span class="hidden"> {title}</span>
+            <Icon name="close" />
           </button>
         ) : (
           <button

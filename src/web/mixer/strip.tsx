@@ -52,7 +52,9 @@ export function Strip({ desk, job, stem, index, width }: Props): JSX.Element {
           index={index}
           set={(mute) => set({ mute })}
         />
-        {job.state === "succeeded" && (
+        {job.state !== "succeeded" ? (
+          <span class="button quiet icon-only" />
+        ) : (
           <a
             class="button quiet icon-only"
             data-testid={`download-${stem}`}

@@ -82,12 +82,12 @@ export function Ruler({ desk, width }: { desk: Desk; width: ReadonlySignal<numbe
   );
   return (
     <div class="ruler" data-testid="ruler" title={t.ruler} aria-hidden="true" {...drag}>
+      <Region desk={desk} />
       {marks.map((mark) => (
         <span key={mark} class="ruler-mark" style={{ left: percent(mark * RATE, frames) }}>
           {clock(mark)}
         </span>
       ))}
-      <Region desk={desk} />
       <div class="playhead" />
     </div>
   );

@@ -1,0 +1,224 @@
+// The numbers that the page is held to, with the machine to itself: it prints a line for each, and
+// fails where one is missed. Half of them want the real model and are left out without it.
+//
+//     ctest --test-dir build -C Full -R web_figures -V
+import { readdirSync } from "node:fs";
+
+import {
+  STEMS, Site, appendFileSync, assert, byId, card, choose, drop, file, inStep, jobId, level, noise, open,
+  openMixer, pause, playing, position, readFileSync, realSite, realSong,
+  save, separate, waitFor, wav, webTest,
+} from "./harness.mjs";
+
+const SIX = ["drums", "bass", "other", "vocals", "guitar", "piano"];
+const HOUR_S = 3600;
+
+function tell(what, figure, unit, most) {
+  console.log(`figure: ${what}: ${figure} ${unit} (at most ${most})`);
+  assert.ok(figure <= most, `${what}: ${figure} ${unit}`);
+}
+
+/** Notes when the page hears the first events of its jobs, paints, shifts and blocks. */
+async function watched(page) {
+  await page.addInitScript(() => {
+    window.seen = { events: [], paint: 0, shift: 0, moved: [], tasks: [], inputs: [] };
+    const Native = window.EventSource;
+    window.EventSource = class extends Native {
+      constructor(url) {
+        super(url);
+        for (const type of ["state", "progress"])
+          this.addEventListener(type, ({ data }) =>
+            window.seen.events.push({ type, at: performance.now(), ...JSON.parse(data) }));
+      }
+    };
+    const on = (type, take, more = {}) => new PerformanceObserver((list) =>
+      list.getEntries().forEach(take)).observe({ type, buffered: true, ...more });
+    on("paint", ({ name, startTime }) => {
+      if (name === "first-contentful-paint") window.seen.paint = startTime;
+    });
+    on("layout-shift", ({ value, hadRecentInput, sources }) => {
+      if (hadRecentInput) return;
+      window.seen.shift += value;
+      for (const { node, previousRect: from, currentRect: to } of sources)
+        window.seen.moved.push(`${node?.className ?? node?.nodeName}: ` +
+          [from.x, from.y, from.width, from.height, "to", to.x, to.y, to.width, to.height].join(" "));
+    });
+    on("longtask", ({ duration }) => window.seen.tasks.push(duration));
+    on("event", ({ duration }) => window.seen.inputs.push(duration), { durationThreshold: 16 });
+  });
+}
+
+const seen = (page) => page.evaluate(() => window.seen);
+
+/** Memory of all processes of the browser, in MB: what they share counts once. */
+function browserMegabytes() {
+  const read = (path) => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch {
+      return ""; // It has just ended.
+    }
+  };
+  const parents = new Map(readdirSync("/proc").filter((name) => /^\d+$/.test(name))
+    .map((pid) => [pid, /^PPid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]]));
+  const ours = (pid) => pid !== undefined && (pid === String(process.pid) || ours(parents.get(pid)));
+  let bytes = 0;
+  for (const pid of parents.keys()) {
+    if (!ours(pid) || !read(`/proc/${pid}/cmdline`).split("\0")[0].includes("chromium")) continue;
+    bytes += 1024 * Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+  }
+  return Math.round(bytes / 1e6);
+}
+
+const site = await Site.usual({ MSAAS_MAX_SONG_MB: 600 });
+
+for (const [view, width, height] of [["desktop", 1280, 800], ["phone", 360, 740]]) {
+  webTest(`first view: ${view}`, { viewport: { width, height } }, async ({ page }) => {
+    await watched(page);
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.enable");
+    let bytes = 0;
+    session.on("Network.loadingFinished", ({ encodedDataLength }) => (bytes += encodedDataLength));
+    await open(page, site);
+    await byId(page, "stem-check-vocals").waitFor({ state: "attached" });
+    await page.waitForLoadState("networkidle");
+    const first = await seen(page);
+    tell(`first contentful paint, ${view}`, Math.round(first.paint), "ms", 500);
+    tell(`first view over the wire, ${view}`, bytes, "bytes", 150_000);
+    await separate(page, wav({ tone: width }), `${view}.wav`);
+    const { shift, moved } = await seen(page);
+    tell(`layout shift, ${view} ${moved}`, shift, "", 0);
+    await page.reload();
+    await card(page, { state: "succeeded" }).waitFor();
+    await page.waitForLoadState("networkidle");
+    tell(`layout shift with a history, ${view}`, (await seen(page)).shift, "", 0);
+  });
+}
+
+webTest("from drop to progress", {}, async ({ page }) => {
+  await watched(page);
+  await open(page, site);
+  await byId(page, "stem-check-vocals").waitFor({ state: "attached" });
+  const at = await page.evaluate(() => performance.now());
+  await drop(page, file("first.wav", wav({ seconds: 60, tag: "drop" })));
+  const event = await waitFor("progress", async () =>
+    (await seen(page)).events.find(({ progress }) => progress > 0), 5);
+  tell("drop to first progress event", Math.round(event.at - at), "ms", 1000);
+});
+
+webTest("a page that sends 500 MB", {}, async ({ page }) => {
+  await watched(page);
+  await open(page, site);
+  const path = save("500.wav", wav({ tag: "-".repeat(20e6) }));
+  for (let n = 0; n < 48; n++) appendFileSync(path, Buffer.alloc(10e6));
+  await byId(page, "file-input").setInputFiles(path);
+  await byId(page, "upload-progress").waitFor();
+  await page.evaluate(() => (window.seen.tasks = []));
+  const worst = await page.evaluate(async () => {
+    const sending = () => document.querySelector('[data-testid="upload-progress"]') !== null;
+    const modes = ["karaoke", "stems"].map((mode) =>
+      document.querySelector(`[data-testid="mode-${mode}"]`));
+    let worst = 0;
+    for (let n = 0; sending(); n++) {
+      const at = performance.now();
+      modes[n % 2].click();
+      await new Promise(requestAnimationFrame);
+      await new Promise((resolve) => setTimeout(resolve));
+      worst = Math.max(worst, performance.now() - at);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return worst;
+  });
+  const { tasks } = await seen(page);
+  tell("500 MB upload: a click to the next frame, worst", Math.round(worst), "ms", 200);
+  tell("500 MB upload: longest task", Math.round(Math.max(0, ...tasks)), "ms", 200);
+  await card(page, { name: "500" }).first().waitFor();
+});
+
+webTest("an hour of six stems", {}, async ({ page }) => {
+  const song = save("hour.wav", wav({ seconds: HOUR_S, tone: 3 }));
+  await open(page, site);
+  await byId(page, "model-select").selectOption("six");
+  await byId(page, "file-input").setInputFiles(song);
+  const done = card(page, { name: "hour", state: "succeeded" });
+  await done.waitFor({ timeout: 900_000 });
+  await openMixer(page, await jobId(done));
+  await byId(page, "play").click();
+  await waitFor("sound", () => playing(page));
+  let most = 0;
+  let slowest = 0;
+  for (let n = 0; n < 30; n++) {
+    const to = (n * 1733 + 7) % (HOUR_S - 20);
+    const at = Date.now();
+    await byId(page, "seek").fill(String(to));
+    await waitFor("sound there", async () =>
+      await playing(page) && Math.abs((await position(page)) - to) < 2, 5);
+    slowest = Math.max(slowest, Date.now() - at);
+    await pause(500);
+    most = Math.max(most, browserMegabytes());
+  }
+  tell("an hour of six stems: a seek to its sound, slowest of 30", slowest, "ms", 3000);
+  tell("an hour of six stems: the browser's memory", most, "MB", 500);
+});
+
+webTest("an hour of six stems in step", {}, async ({ page }) => {
+  const { jobs } = await site.api("/apiv2/jobs?state=succeeded");
+  const { id } = jobs.find((job) => job.options.model === "six");
+  await page.route(/\/stems\/\w+\.flac\?/, (route) => {
+    const from = Number(new URL(route.request().url()).searchParams.get("from"));
+    return route.fulfill({ contentType: "audio/wav", body: noise(5, 1 + from) });
+  });
+  await page.route(/\/peaks$/, async (route) => {
+    const answer = await route.fetch();
+    const peaks = await answer.json();
+    for (const stem of peaks.stems) stem.gain = 1;
+    return route.fulfill({ response: answer, json: peaks });
+  });
+  await open(page, site, `/#/${id}`).catch(() => {});
+  await openMixer(page, id);
+  await byId(page, "play").click();
+  for (let n = 0; n < 10; n++) {
+    const to = (n * 1733 + 7) % (HOUR_S - 20);
+    await byId(page, "seek").fill(String(to));
+    await waitFor("sound there", async () =>
+      await playing(page) && Math.abs((await position(page)) - to) < 2);
+    await inStep(page, SIX);
+  }
+  tell("an hour of six stems: apart after 10 seeks", 0, "frames", 0);
+});
+
+const real = await realSite();
+if (real !== null) {
+  webTest("the real model", {}, async ({ page }) => {
+    await watched(page);
+    await open(page, real);
+    await byId(page, "stem-check-vocals").waitFor({ state: "attached" });
+    for (const turn of ["cold", "warm"]) {
+      const name = `${turn}.ogg`;
+      const at = await page.evaluate(() => {
+        window.seen.events = [];
+        return performance.now();
+      });
+      await drop(page, realSong(turn === "cold" ? 30 : 31, name));
+      const running = card(page, { state: "running", name });
+      await running.waitFor();
+      const started = Date.now();
+      const id = await jobId(running);
+      await byId(running, "job-open").click();
+      await byId(page, "mixer").waitFor();
+      await byId(page, "play").click();
+      await waitFor("sound", async () => {
+        for (const stem of STEMS) if ((await level(page, stem)) > 1e-6) return true;
+        return false;
+      }, 5);
+      tell(`start of a job to its first sound, ${turn}`, (Date.now() - started) / 1000, "s", 10);
+      const event = (await seen(page)).events.find(({ progress }) => progress > 0);
+      console.log(`figure: drop to first progress event, real model, ${turn}: ` +
+                  `${Math.round(event.at - at)} ms`);
+      await real.state(id, "succeeded");
+      await byId(page, "mixer").waitFor();
+      await page.goto(real.url);
+      await byId(page, "drop-zone").waitFor();
+    }
+  });
+}
