@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_log.h"
 #include "caller.h"
 #include "handlers.h"
 #include "link.h"

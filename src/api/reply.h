@@ -22,8 +22,5 @@ void ms_api_reply_writer(const struct ms_http_call *call, int status,
 void ms_api_reply_method(const struct ms_http_call *call, const char *allow);
 void ms_api_error_body(void *context, const char *path, int status, const char *reason, char *body,
                        size_t capacity, const char **content_type);
-void ms_api_done(void *context, const char *method, const char *route, const char *path, int status,
-                 double seconds, int64_t sent_bytes, const char *request_id, const char *peer,
-                 const struct ms_exchange *exchange);
 
 #endif

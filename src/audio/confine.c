@@ -26,7 +26,7 @@
  * and a cover of 16 MiB, which it copies. */
 #define MEMORY_BYTES ((rlim_t)384 << 20)
 
-static bool set_limit(int resource, rlim_t value) {
+static bool set_limit(__rlimit_resource_t resource, rlim_t value) {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0)
         return false;

@@ -197,7 +197,7 @@ static void print(const struct ms_job_options *options, const struct ms_job_opti
         break;
     case MS_JOB_TYPE_NAMES: break;
     case MS_JOB_TYPE_ENUM:
-        ms_value_of_choice(option->value, *(const enum ms_precision *)value, out, capacity);
+        ms_value_of_choice(option->value, (int)*(const enum ms_precision *)value, out, capacity);
         break;
     case MS_JOB_TYPE_INTEGER:
         (void)snprintf(out, capacity, "%lld", (long long)*(const int64_t *)value);

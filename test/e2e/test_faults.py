@@ -159,6 +159,8 @@ class Load:
                 assert digests == self.reference[tone], ident
         songs, stems = stored(self.site)
         assert sorted(songs) == sorted(self.tone_of)
+        # A worker that is killed when its job is done leaves the pieces of its preview for a day.
+        stems = [name for name in stems if not name.startswith("preview/")]
         expected = [name for ident in self.tone_of for stem in STEMS
                     for name in (f"{ident}-{stem}.mp3", f"kept/{ident}-{stem}.flac")]
         expected += [f"kept/{ident}-peaks.json" for ident in self.tone_of]
@@ -443,8 +445,9 @@ def test_64_identical_posts_are_one_job(site, hook):
     assert len(site.get("/apiv2/jobs").json()["jobs"]) == 1
     worker = site.work()
     assert site.finished(song_id(song))["attempts"] == 1
-    assert stored(site)[0] == [song_id(song)] and len(stored(site)[1]) == 8
     assert worker.terminate() == 0
+    songs, stems = stored(site)
+    assert songs == [song_id(song)] and len(stems) == 2 * len(STEMS) + 1
     say("64 identical POSTs at once to two servers: 1 job")
 
 

@@ -1,8 +1,10 @@
 """A job belongs to the account that sent it: for all others it does not exist, on any route. What
 accounts may use is counted in the queue, for all replicas together."""
 
+import base64
 import concurrent.futures
 import hashlib
+import json
 import pathlib
 import re
 import subprocess
@@ -106,7 +108,7 @@ def test_a_job_of_another_does_not_exist(site):
     # Nothing has happened to it; its owner and an admin see it, and only the admin whose it is.
     for headers in alice, root:
         seen = [(method, path) for method, path in routes_of_jobs() if method in ("GET", "HEAD")
-                and "remove" not in path]
+                and "remove" not in path and "preview" not in path]  # which goes with the work
         for method, path in seen:
             assert ask(site, headers, method, path, ident)[0] != 404, (method, path)
         assert listed(site, headers) == listed(site, headers, state="succeeded") == [ident]
@@ -161,16 +163,51 @@ def test_apiv1_with_a_token(site):
 
 
 def test_each_is_called_for_its_own(site, hook):
-    alice, bob = account(site, "alice"), account(site, "bob")
+    """Of one song that four send, by both APIs, before and after it is done: whoever asked to be
+    called is, as often as it asked, and is told of its own job alone."""
+    names = "alice", "bob", "carol", "dave"
+    who = {name: account(site, name) for name in names}
+    root = account(site, "root", "--scopes", "admin")
     site.serve("--tokens", site.folder / "tokens.json")
     song = wav(tone=4)
-    ids = [submit(site, who, song, callback_url=f"{hook.url}/{name}")["id"]
-           for who, name in ((alice, "alice"), (bob, "bob"))]
+    ids = {name: id_of(name, song) for name in names}
+
+    def ask_for(name, number):
+        job = submit(site, who[name], song, callback_url=f"{hook.url}/{name}/{number}")
+        assert job["id"] == ids[name]
+
+    def callbacks_due():
+        text = site.get("/metrics", headers=root).text
+        return float(re.search(r"^msaas_callbacks_due (\S+)", text, re.MULTILINE)[1])
+
+    ask_for("alice", 1)
+    ask_for("alice", 2)
+    for number in 1, 2:
+        answer = site.post("/apiv1/separate", headers=who["bob"], json={
+            "mp3": base64.b64encode(song).decode(),
+            "callback": {"url": f"{hook.url}/bob/{number}", "data": {"secret": f"bob's {number}"}}})
+        assert answer.json()["hash"] == ids["bob"]
+    submit(site, who["carol"], song)
     site.work("--callback-allow", "127.0.0.0/8")
-    wait_for("both callbacks", lambda: len(hook.got) == 2)
+    for name in "alice", "bob", "carol":
+        finished(site, who[name], ids[name])
+    wait_for("the first callbacks", lambda: len(hook.got) >= 4)
+    ask_for("dave", 1)
+    wait_for("that of the last", lambda: len(hook.got) >= 5)
+    ask_for("alice", 3)  # is called at once
+    wait_for("that of the finished job", lambda: len(hook.got) >= 6)
+    wait_for("no callback to be left", lambda: callbacks_due() == 0)
+    assert sorted(path for path, _, _ in hook.got) == [
+        "/alice/1", "/alice/2", "/alice/3", "/bob/1", "/bob/2", "/dave/1"]
     for path, _, body in hook.got:
-        assert ids[("/alice", "/bob").index(path)].encode() in body
-        assert b"owner" not in body and b"charged" not in body
+        name, number = path.split("/")[1:]
+        if name == "bob":
+            assert json.loads(body) == {"secret": f"bob's {number}"}
+            continue
+        assert json.loads(body)["id"] == ids[name]
+        foreign = [*(set(names) - {name}), *(set(ids.values()) - {ids[name]}), song_id(song),
+                   "secret", "owner", "charged", hook.url]
+        assert [word for word in foreign if word.encode() in body] == []
 
 
 # ---- limits ----

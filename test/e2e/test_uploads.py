@@ -426,12 +426,13 @@ def test_submit_goes_on(site, client):
              offset(site, "/apiv2/uploads/" + notes(site)[0].read_text().strip()) > 0)
     process.kill()
     upload = "/apiv2/uploads/" + notes(site)[0].read_text().strip()
+    wait_for("the server to notice", lambda: uploads(site, serve)[2] == 1)
     reached = offset(site, upload)
     assert 0 < reached < path.stat().st_size
     process = client(path)
     wait_for("more", lambda: offset(site, upload) > reached)
-    reached = offset(site, upload)
-    assert uploads(site, serve)[0] == 1  # the second run began none
+    assert uploads(site, serve)[0] == 1  # the second run began none ...
+    assert f"PATCH {upload} 409" not in serve.text()  # ... and went on where the first was killed
     if process.running():
         serve.kill()
         serve = site.serve()
