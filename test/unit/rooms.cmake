@@ -62,10 +62,3 @@ msaas_unit_tests(tensor arena kernels operators)
 target_sources(test_kernels PRIVATE unit/kernels_product.c $<TARGET_OBJECTS:kernels_wide>)
 target_include_directories(test_kernels PRIVATE ${CMAKE_SOURCE_DIR}/src/tensor/kernels)
 target_sources(test_operators PRIVATE unit/operators_errors.c) # our own against libtorch's
-
-# Of the page, bundled for node.
-if(MSAAS_WEB_FOLDER)
-    add_test(NAME web_units COMMAND ${MSAAS_NODE} ${CMAKE_SOURCE_DIR}/src/web/test/run.mjs
-                                    ${CMAKE_BINARY_DIR}/page-units)
-    set_tests_properties(web_units PROPERTIES LABELS "web;slow")
-endif()

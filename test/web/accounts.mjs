@@ -41,7 +41,8 @@ webTest("a token lets in, a reload keeps it, and the log-out ends it", meant, as
   await card(page, { id, state: "succeeded" }).waitFor();
 });
 
-webTest("another account does not see the song", { allow: [/ 401 /, / 404 /] }, async ({ page }) => {
+webTest("another account does not see the song", { allow: [/ 401 /, / 404 /] },
+        async ({ page }) => {
   await logIn(page, ann);
   const id = await separate(page, wav({ tone: 32 }), "private.wav");
   await byId(page, "logout").click();

@@ -5,9 +5,9 @@
 import { readdirSync } from "node:fs";
 
 import {
-  STEMS, Site, appendFileSync, assert, byId, card, choose, drop, file, inStep, jobId, level, noise, open,
-  openMixer, pause, playing, position, readFileSync, realSite, realSong,
-  save, separate, waitFor, wav, webTest,
+  STEMS, Site, appendFileSync, assert, byId, card, drop, file, inStep, jobId, level, noise,
+  open, openMixer, pause, playing, position, readFileSync, realSite, realSong, save, separate,
+  waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const SIX = ["drums", "bass", "other", "vocals", "guitar", "piano"];
@@ -40,8 +40,8 @@ async function watched(page) {
       if (hadRecentInput) return;
       window.seen.shift += value;
       for (const { node, previousRect: from, currentRect: to } of sources)
-        window.seen.moved.push(`${node?.className ?? node?.nodeName}: ` +
-          [from.x, from.y, from.width, from.height, "to", to.x, to.y, to.width, to.height].join(" "));
+        window.seen.moved.push(`${node?.className ?? node?.nodeName} ` +
+                               `${from.x},${from.y} to ${to.x},${to.y}`);
     });
     on("longtask", ({ duration }) => window.seen.tasks.push(duration));
     on("event", ({ duration }) => window.seen.inputs.push(duration), { durationThreshold: 16 });
@@ -61,7 +61,8 @@ function browserMegabytes() {
   };
   const parents = new Map(readdirSync("/proc").filter((name) => /^\d+$/.test(name))
     .map((pid) => [pid, /^PPid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]]));
-  const ours = (pid) => pid !== undefined && (pid === String(process.pid) || ours(parents.get(pid)));
+  const ours = (pid) =>
+    pid !== undefined && (pid === String(process.pid) || ours(parents.get(pid)));
   let bytes = 0;
   for (const pid of parents.keys()) {
     if (!ours(pid) || !read(`/proc/${pid}/cmdline`).split("\0")[0].includes("chromium")) continue;

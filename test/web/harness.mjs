@@ -1,5 +1,5 @@
-// What the tests of the page share: processes of msaas, songs, a browser for each file of tests, and
-// waiting for conditions. CTest sets E2E_MSAAS, E2E_MAKE_MODEL and WEB_MODULES (see run.py).
+// What the tests of the page share: processes of msaas, songs, a browser for each file of tests,
+// and waiting for conditions. CTest sets E2E_MSAAS, E2E_MAKE_MODEL and WEB_MODULES (see run.py).
 //
 // A test gets a page of a fresh browser profile. It fails, whatever else it does, when the page
 // breaks its content security policy, throws, writes an error on the console, or asks another
@@ -161,7 +161,8 @@ export class Site {
 
   /** An answer as JSON; null where there is none, or an error of status 404. */
   async api(path, init) {
-    const answer = await fetch(this.url + path, { ...init, signal: AbortSignal.timeout(DEADLINE_MS) });
+    const signal = AbortSignal.timeout(DEADLINE_MS);
+    const answer = await fetch(this.url + path, { ...init, signal });
     if (answer.status === 404) return null;
     assert.ok(answer.ok, `${path}: ${answer.status} ${answer.ok ? "" : await answer.text()}`);
     return answer.headers.get("content-type")?.includes("json") ? answer.json() : null;
@@ -219,7 +220,7 @@ export function realSong(seconds, name = "song.ogg") {
   return { name, mimeType: "audio/ogg", buffer: readFileSync(path) };
 }
 
-/** A way to a site that can be cut: after `limit` bytes to the server, `onLimit` is called, once. */
+/** A way to a site that can be cut: after `limit` bytes to the server, it calls `onLimit`, once. */
 export async function proxy(site, { limit = Infinity, onLimit } = {}) {
   let passed = 0;
   const sockets = new Set();
@@ -436,8 +437,8 @@ export function heard(page, stem, yes) {
                  async () => yes === (await level(page, stem)) > 1e-6);
 }
 
-/** Waits until all stems, which play the same noise, are as loud as each other; all are asked within
- * a moment, in which the sound seldom goes on. */
+/** Waits until all stems, which play the same noise, are as loud as each other; all are asked
+ * within a moment, in which the sound seldom goes on. */
 export function inStep(page, stems) {
   return waitFor("the stems to be in step", () => page.evaluate((names) => {
     const levels = names.map((name) => window.msaasPlayer.level(name));

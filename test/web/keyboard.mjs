@@ -31,7 +31,8 @@ webTest("a song by keyboard alone", {}, async ({ page }) => {
   await page.locator("body").press("Tab");
   const chooser = page.waitForEvent("filechooser");
   const input = byId(page, "file-input");
-  const target = (await input.evaluate((e) => e.tabIndex >= 0 && getComputedStyle(e).display !== "none"))
+  const shown = (e) => e.tabIndex >= 0 && getComputedStyle(e).display !== "none";
+  const target = (await input.evaluate(shown))
     ? input : page.getByRole("button", { name: "Choose songs" });
   await tabTo(page, target);
   await page.keyboard.press("Enter");

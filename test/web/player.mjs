@@ -1,8 +1,8 @@
 // The mixer: what is played, what is heard, what is taken away.
 import {
-  STEMS, Site, assert, byId, card, choose, download, file, heard, inStep, jobId, level, noise, open,
-  openMixer, pause, playing, position, probeSeconds, readFileSync, samples, save, separate, test, waitFor, wav,
-  webTest,
+  STEMS, Site, assert, byId, card, choose, download, file, heard, inStep, jobId, level, noise,
+  open, openMixer, pause, playing, position, probeSeconds, readFileSync, samples, save, separate,
+  test, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const site = await Site.usual();

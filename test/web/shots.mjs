@@ -1,9 +1,9 @@
 // Pictures of the page in all its states, of a real song: look at them after each change of style.
 //
-//     WEB_SHOTS=FOLDER ... python3 test/web/run.py shots.mjs      (the environment as CTest sets it)
+//     ctest --test-dir build -C Full -R web_shots     into build/web-shots
 //
-// docs/page.webp and docs/page-phone.webp are made of these, see docs().
-import { writeFileSync } from "node:fs";
+// Those of the docs are among them: page.webp and page-songs.webp.
+import { mkdirSync, writeFileSync } from "node:fs";
 
 import {
   MSAAS, Site, byId, card, choose, execFileSync, file, join, newContext, open, openMixer, playing,
@@ -11,6 +11,7 @@ import {
 } from "./harness.mjs";
 
 const folder = process.env.WEB_SHOTS;
+mkdirSync(folder, { recursive: true });
 const VIEWS = {
   desktop: { viewport: { width: 1280, height: 860 } },
   phone: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true,
@@ -31,10 +32,12 @@ async function everywhere(site, storageState, body) {
     }
 }
 
-/** A picture for the docs: WebP. */
-async function picture(page, name, quality) {
+/** A picture for the docs: what is to be seen in the middle, in WebP. */
+async function picture(page, name, height) {
   const session = await page.context().newCDPSession(page);
-  const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality });
+  const clip = { x: 84, y: 0, width: 1112, height, scale: 1.4 };
+  const { data } = await session.send("Page.captureScreenshot",
+                                      { format: "webp", quality: 80, clip });
   writeFileSync(join(folder, name), Buffer.from(data, "base64"));
 }
 
@@ -55,9 +58,10 @@ if (site !== null) {
     const running = await early.getAttribute("data-job-id");
     await card(page, { state: "queued", name: "Demo 3" }).waitFor();
     const state = await context.storageState();
-    await everywhere(site, state, async (shown, shoot) => {
+    await everywhere(site, state, async (shown, shoot, which) => {
       await byId(card(shown, { id: running }), "job-open").waitFor();
       await shoot("songs");
+      if (which === "desktop-dark") await picture(shown, "page-songs.webp", 830);
       await openMixer(shown, running);
       await shown.locator(".wave path[d*=v2]").first().waitFor({ state: "attached" });
       await shoot("preview");
@@ -80,7 +84,7 @@ if (site !== null) {
       await waitFor("sound", async () => await playing(shown) && (await position(shown)) > 16);
       await byId(shown, "play").click();
       await shoot("mixer");
-      await picture(shown, `${which}.webp`, which.startsWith("phone") ? 80 : 82);
+      if (which === "desktop-light") await picture(shown, "page.webp", 770);
     });
     const tokens = join(scratch, "tokens.json");
     execFileSync(MSAAS, ["token", "add", "ann", "--tokens", tokens]);

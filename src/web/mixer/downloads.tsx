@@ -1,5 +1,5 @@
-// What can be taken away but single stems: the mix as it is heard, all stems, a file for DJs. All are
-// plain links, so that the browser shows their progress and keeps them.
+// What can be taken away but single stems: the mix as it is heard, all stems, a file for DJs. All
+// are plain links, so that the browser shows their progress and keeps them.
 
 import type { JSX } from "preact";
 

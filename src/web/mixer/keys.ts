@@ -17,7 +17,7 @@ export interface Key {
 /** What has the focus, as far as it has keys of its own. */
 export type Focus = "text" | "slider" | "button" | "other";
 
-/** What a key means; null: nothing to the mixer. Keys that the focused element needs stay its own. */
+/** What a key means; null: nothing to the mixer. What the focused element needs stays its own. */
 export function actionOf(key: Key, focus: Focus): Action | null {
   if (key.ctrlKey || key.altKey || key.metaKey || focus === "text") return null;
   const digit = /^Digit([1-9])$/.exec(key.code);

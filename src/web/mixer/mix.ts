@@ -1,4 +1,4 @@
-// What the faders say, and the addresses of what can be taken away. Nothing here knows of a browser.
+// What the faders say, and the addresses of what can be taken away. No browser is known here.
 
 import type { Job } from "../api/types";
 import { RATE, WINDOW, type Loop } from "./timeline";

@@ -53,7 +53,7 @@ export function Strip({ desk, job, stem, index, width }: Props): JSX.Element {
           set={(mute) => set({ mute })}
         />
         {job.state !== "succeeded" ? (
-          <span class="button quiet icon-only" />
+          <span class="strip-gap" />
         ) : (
           <a
             class="button quiet icon-only"
