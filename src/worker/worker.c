@@ -1,7 +1,7 @@
 /* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it.
  * Owns one worker's connections to queue and store, its folder, and its helpers: the lease's thread
- * (lease.c), the reaper and the deliverer of callbacks (chores.c), the sweeper (sweeper.c). Runs on
- * the caller's thread. */
+ * (lease.c), the reaper and the deliverer of callbacks (chores.c), the sweeper (sweeper.c), the
+ * watch on the store (watch.c). Runs on the caller's thread. */
 #include "msaas/worker.h"
 
 #include <ctype.h>
@@ -25,6 +25,7 @@
 #include "outage.h"
 #include "scratch.h"
 #include "sweeper.h"
+#include "watch.h"
 
 struct ms_metric ms_worker_finished = {
     .name = "msaas_jobs_finished_total",
@@ -88,6 +89,7 @@ struct worker {
     struct ms_lease *lease;
     struct ms_chores *chores;
     struct ms_sweeper *sweeper;
+    struct ms_watch *watch;
     struct ms_job_work work;
     int pauses; /* since it last finished a job */
     int64_t paused_ms;
@@ -138,13 +140,28 @@ bool ms_worker_is_alive(void) {
     return alive;
 }
 
+/* "": it is ready: nothing that it does itself fails, and queue and store answered when they were
+ * last asked, which is all the time: the queue every 2 s (chores.c), the store every 10 s (watch.c).
+ */
+static void find_reason(struct worker *worker, char reason[MS_WORKER_REASON_BYTES]) {
+    struct ms_outage *const outages[] = {&worker->queue_outage, &worker->store_outage};
+    memcpy(reason, worker->unready, MS_WORKER_REASON_BYTES);
+    for (size_t i = 0; reason[0] == '\0' && i < sizeof outages / sizeof *outages; i++) {
+        char cause[MS_OUTAGE_CAUSE_BYTES];
+        ms_outage_cause(outages[i], cause);
+        if (cause[0] != '\0')
+            (void)snprintf(reason, MS_WORKER_REASON_BYTES, "%s fails: %.*s", outages[i]->what,
+                           MS_WORKER_REASON_BYTES - 40, cause);
+    }
+}
+
 void ms_worker_why_unready(char reason[MS_WORKER_REASON_BYTES]) {
     (void)pthread_mutex_lock(&alive_lock);
     (void)snprintf(reason, MS_WORKER_REASON_BYTES, "%s",
                    alive_workers == NULL ? "the worker has not begun yet" : "");
-    for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
-        if (worker->unready[0] != '\0')
-            memcpy(reason, worker->unready, MS_WORKER_REASON_BYTES);
+    for (struct worker *worker = alive_workers; worker != NULL && reason[0] == '\0';
+         worker = worker->next_alive)
+        find_reason(worker, reason);
     (void)pthread_mutex_unlock(&alive_lock);
 }
 
@@ -243,7 +260,7 @@ static int change(struct worker *worker, enum ms_queue_change what, struct ms_er
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
             ms_lease_note(worker->lease, MS_LEASE_CANCELED);
-        if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc) ||
+        if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_outage_may_end(rc) ||
             ms_lease_why(worker->lease) == MS_LEASE_LOST)
             return rc;
         if (stopped(worker) && stopped_s < 0)
@@ -268,7 +285,7 @@ static int confirm(void *context, struct ms_error *err) {
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
             ms_lease_note(worker->lease, MS_LEASE_CANCELED);
-        else if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc))
+        else if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_outage_may_end(rc))
             return rc;
         else
             pause_ms(worker, ms_outage_pause_ms(failures), halt);
@@ -579,6 +596,8 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     rc = ms_chores_new(&chores, &worker.chores, err);
     if (rc == 0)
         rc = ms_sweeper_new(&sweeper, &worker.sweeper, err);
+    if (rc == 0)
+        rc = ms_watch_new(&options->store, &worker.store_outage, &worker.watch, err);
     if (rc != 0)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
@@ -590,6 +609,7 @@ out:
     alive_end(&worker);
     ms_chores_free(worker.chores);
     ms_sweeper_free(worker.sweeper);
+    ms_watch_free(worker.watch);
     ms_store_close(worker.store);
     ms_store_close(worker.cleaner);
     ms_lease_free(worker.lease);

@@ -104,6 +104,12 @@ void a_restart_costs_no_connection_a_call(void **state);
 void only_what_harms_nobody_is_sent_again(void **state);
 void a_wait_outlives_its_connection(void **state);
 
+/* queue_refusals.c: of Redis alone, too */
+void each_refusal_passes_or_says_the_remedy(void **state);
+void a_full_server_is_an_outage_that_passes(void **state);
+void a_server_that_refuses_to_write_is_an_outage(void **state);
+void rights_that_are_missing_are_named(void **state);
+
 /* queue_redis.c, queue_sqlite.c: what only one of them can be asked */
 extern const struct CMUnitTest redis_tests[], sqlite_tests[];
 extern const size_t redis_test_count, sqlite_test_count;
