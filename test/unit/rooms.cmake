@@ -32,8 +32,8 @@ target_sources(test_pipeline PRIVATE unit/pipeline_bench.c)
 target_sources(test_pipeline_faults PRIVATE unit/pipeline_bench.c)
 target_link_options(test_pipeline_faults PRIVATE
                     -Wl,--wrap=ms_spool_read) # to cancel between two blocks
-msaas_unit_tests(worker worker worker_redis engine logship chores outage sweeper LINK fake_network)
-foreach(name worker worker_redis)
+msaas_unit_tests(worker worker worker_refused engine logship chores outage sweeper LINK fake_network)
+foreach(name worker worker_refused)
     target_sources(test_${name} PRIVATE unit/worker_world.c)
 endforeach()
 set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
