@@ -113,6 +113,9 @@ enum ms_queue_change {
     MS_CHANGE_RETRY,
     /* -> queued, in front, and nothing is counted: the worker was asked to stop. */
     MS_CHANGE_REQUEUE,
+    /* -> queued, in front, and counted as when the lease lapses: whoever says it knows that the
+     * holder of the token is dead. */
+    MS_CHANGE_LAPSE,
     /* -> canceled: the answer to MS_ECANCELED. A job that is to be erased vanishes. */
     MS_CHANGE_CANCEL,
 };

@@ -203,6 +203,25 @@ static void wait_for_queue(struct worker *worker) {
         ms_log(MS_LOG_WARN, "%s", warning);
 }
 
+/* What workers held that were killed on this machine: their jobs need not wait for the lease to
+ * lapse. Where the queue does not take it, they do. */
+static void give_back_leases(struct worker *worker) {
+    for (int i = 0; i < worker->scratch.left_count; i++) {
+        const struct ms_scratch_lease *left = &worker->scratch.left[i];
+        struct ms_job job = {0};
+        struct ms_error err = {0};
+        memcpy(job.id, left->job, sizeof job.id);
+        const int rc =
+            ms_queue_change(worker->queue, MS_CHANGE_LAPSE, &job, left->token, 0, &err);
+        (void)ms_outage_note(&worker->queue_outage, rc, &err);
+        if (rc != 0)
+            continue;
+        ms_metric_add(&ms_worker_reaped, 1, NULL, NULL);
+        ms_log_fields(MS_LOG_WARN, "job put back: the worker that had it was killed", "job",
+                      job.id, NULL);
+    }
+}
+
 /* ---- unwell? ---- */
 
 /* Whether all that the worker has works. */
@@ -439,6 +458,7 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 /* *fault: what ended the job, if the worker is unwell; else code 0. */
 static void run_job(struct worker *worker, struct ms_error *fault) {
     struct ms_job *job = &worker->job;
+    ms_scratch_hold(&worker->scratch, job->id, worker->token);
     ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(&ms_worker_in_flight, 1, NULL);
@@ -588,6 +608,7 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     if (rc != 0)
         goto out;
     wait_for_queue(&worker);
+    give_back_leases(&worker);
     *unfit = recover(&worker, &fault) != 0;
     if (*unfit) {
         rc = ms_error_copy(err, &fault);

@@ -364,6 +364,36 @@ static void failures_that_pass_are_tried_again(void **state) {
     erase(id);
 }
 
+/* Whoever knows that the holder is dead need not wait for the lease to lapse. */
+static void a_lease_of_the_dead_is_given_back(void **state) {
+    char ids[2][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], second[MS_TOKEN_HEX];
+    struct ms_job job, dead = {0};
+    (void)state;
+    put(43, ids[0]);
+    put(44, ids[1]);
+    memcpy(dead.id, ids[0], sizeof dead.id);
+    for (int crash = 1; crash <= MS_JOB_MAX_CRASHES; crash++) {
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[0]); /* in front */
+        assert_int_equal(job.attempts, crash);
+        assert_int_equal(job.crashes, crash - 1);
+        if (crash == 2) /* the lease of the one before is another one */
+            assert_int_equal(change(MS_CHANGE_LAPSE, &dead, second), MS_ECONFLICT);
+        OK(change(MS_CHANGE_LAPSE, &dead, token));
+        assert_int_equal(change(MS_CHANGE_RENEW, &job, token), MS_ECONFLICT);
+        memcpy(second, token, sizeof second);
+        ms_job_fini(&job);
+    }
+    OK(ms_queue_get(queue, ids[0], &job, &err));
+    assert_int_equal(job.state, MS_JOB_FAILED);
+    assert_string_equal(job.error_code, "poison");
+    ms_job_fini(&job);
+    assert_int_equal(change(MS_CHANGE_LAPSE, &dead, token), MS_ECONFLICT);
+    erase(ids[0]);
+    assert_int_equal(change(MS_CHANGE_LAPSE, &dead, token), MS_ECONFLICT);
+    erase(ids[1]);
+}
+
 /* A lease of which the last renewal said how far the job had come lapses. */
 static void lose_at(const char *id, double progress) {
     struct ms_job job;
@@ -554,6 +584,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_ended_long_ago_is_forgotten),
         cmocka_unit_test(a_record_of_an_earlier_release_is_read),
         cmocka_unit_test(a_lapsed_lease_goes_back),
+        cmocka_unit_test(a_lease_of_the_dead_is_given_back),
         cmocka_unit_test(a_renewed_lease_holds),
         cmocka_unit_test(failures_that_pass_are_tried_again),
         cmocka_unit_test(a_crash_counts_only_where_one_was_before),

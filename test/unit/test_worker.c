@@ -21,6 +21,8 @@
 #define LONG_SONG (LONG_SEGMENTS * (int64_t)WORLD_SEGMENT)
 /* Of workers that are killed. On a machine under load a worker may lose it a time more. */
 #define SHORT_LEASE_MS 1000
+/* Longer than any test waits. */
+#define HOUR_MS 3600000
 
 static void nap(void *context, int number) {
     const struct timespec time = {.tv_nsec = 500000000};
@@ -497,6 +499,58 @@ static void is_done_by_the_next_when_killed(void **state) {
         world_wait_until(world, world_was_called_back, "the callback");
 }
 
+/* The lease would last an hour: the next worker gives it back. */
+static void goes_on_at_once_where_it_was_killed(void **state) {
+    struct world *world = *state;
+    struct ms_job job;
+    world->options.lease_ms = HOUR_MS;
+    world_fork(world, "mid-inference");
+    world_open(world);
+    world_submit(world, SHORT_SONG);
+    const int status = world_join(world);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
+    assert_int_equal(job.state, MS_JOB_RUNNING);
+    ms_job_fini(&job);
+    world_start(world);
+    world_wait(world, MS_JOB_SUCCEEDED, &job);
+    assert_int_equal(job.attempts, 2);
+    ms_job_fini(&job);
+}
+
+/* A second worker of the same host and folder starts while the first is at work. */
+static void takes_nothing_from_the_living(void **state) {
+    struct world *world = *state;
+    struct ms_job job;
+    int at_work[2], go_on[2];
+    char byte = 0;
+    assert_true(pipe(at_work) == 0 && pipe(go_on) == 0);
+    at_work_fd = at_work[1];
+    go_on_fd = go_on[0];
+    world->model.on_forward = meet;
+    world->options.lease_ms = HOUR_MS;
+    world_fork(world, NULL);
+    world_open(world);
+    world_submit(world, SHORT_SONG);
+    assert_int_equal(read(at_work[0], &byte, 1), 1);
+    world->model.on_forward = NULL;
+    world_start(world);
+    world_wait_until(world, is_ready, "the second worker to be ready");
+    assert_int_equal(write(go_on[1], &byte, 1), 1);
+    world_wait(world, MS_JOB_SUCCEEDED, &job);
+    assert_int_equal(job.attempts, 1);
+    ms_job_fini(&job);
+    assert_int_equal(kill(world->child, SIGKILL), 0);
+    (void)world_join(world);
+    assert_int_equal(world_stop(world), 0);
+    world_start(world); /* somebody must sweep the folder of the one killed */
+    world_wait_until(world, is_ready, "the next worker to be ready");
+    for (int i = 0; i < 2; i++) {
+        close(at_work[i]);
+        close(go_on[i]);
+    }
+}
+
 /* A job that hangs where nothing can end it: the process ends instead. */
 static void ends_when_its_job_hangs(void **state) {
     struct world *world = *state;
@@ -587,6 +641,8 @@ int main(int argc, char **argv) {
         KILLED("before-publish", false),
         KILLED("after-publish", true),
         KILLED("before-callback", true),
+        TEST(goes_on_at_once_where_it_was_killed),
+        TEST(takes_nothing_from_the_living),
         TEST(ends_when_its_job_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
