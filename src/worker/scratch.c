@@ -35,7 +35,7 @@ static void read_lease(int folder, struct ms_scratch *out) {
     char text[MS_JOB_ID_HEX + MS_TOKEN_HEX];
     struct ms_scratch_lease *lease = &out->left[out->left_count];
     const int fd = out->left_count < MS_SCRATCH_LEFT_MAX
-                       ? openat(folder, LEASE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+                       ? openat(folder, LEASE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
                        : -1;
     if (fd < 0)
         return;

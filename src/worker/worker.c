@@ -211,14 +211,13 @@ static void give_back_leases(struct worker *worker) {
         struct ms_job job = {0};
         struct ms_error err = {0};
         memcpy(job.id, left->job, sizeof job.id);
-        const int rc =
-            ms_queue_change(worker->queue, MS_CHANGE_LAPSE, &job, left->token, 0, &err);
+        const int rc = ms_queue_change(worker->queue, MS_CHANGE_LAPSE, &job, left->token, 0, &err);
         (void)ms_outage_note(&worker->queue_outage, rc, &err);
         if (rc != 0)
             continue;
         ms_metric_add(&ms_worker_reaped, 1, NULL, NULL);
-        ms_log_fields(MS_LOG_WARN, "job put back: the worker that had it was killed", "job",
-                      job.id, NULL);
+        ms_log_fields(MS_LOG_WARN, "job put back: the worker that had it was killed", "job", job.id,
+                      NULL);
     }
 }
 
