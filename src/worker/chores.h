@@ -6,10 +6,7 @@
 #include <stdint.h>
 
 #include "msaas/err.h"
-#include "msaas/metrics.h"
 #include "outage.h"
-
-extern struct ms_metric ms_worker_reaped;
 
 struct ms_chores_options {
     const char *queue_url;
