@@ -21,6 +21,9 @@ void ms_log(enum ms_log_level level, const char *fmt, ...) MS_PRINTF(2, 3);
  * end in key=value (logfmt): a value that is empty or holds a blank, '"' or '=' is quoted, and so
  * is a text that holds '='. Values are cut to 639 bytes. */
 void ms_log_fields(enum ms_log_level level, const char *text, ...) __attribute__((sentinel));
+/* The time now, as lines of the log have it: UTC, RFC 3339, milliseconds. */
+#define MS_LOG_STAMP_BYTES 40
+void ms_log_stamp(char stamp[MS_LOG_STAMP_BYTES]);
 /* ship gets every line and must not block. NULL: none. */
 void ms_log_set_shipper(void (*ship)(void *context, const char *line), void *context);
 

@@ -81,8 +81,9 @@ enum ms_limit ms_quota_exceeded(const struct ms_quota *quota, const struct ms_us
                                 int64_t cost_ms, int64_t bytes);
 
 /* As ms_queue_enqueue. bytes: what is charged for the song: its bytes, or 0 if they are paid for.
- * If the job would be queued and exceed its owner's quota, nothing is changed: MS_EQUOTA. The check and the charge are one atomic step, whoever else sends jobs of this owner.
- * *usage is set after success if *created, and after MS_EQUOTA. */
+ * If the job would be queued and exceed its owner's quota, nothing is changed: MS_EQUOTA. The check
+ * and the charge are one atomic step, whoever else sends jobs of this owner. *usage is set after
+ * success if *created, and after MS_EQUOTA. */
 MS_MUST_CHECK int ms_queue_enqueue_within(struct ms_queue *queue, const struct ms_job *job,
                                           int64_t bytes, const struct ms_quota *quota,
                                           bool *created, struct ms_job *now, struct ms_usage *usage,
@@ -123,6 +124,9 @@ enum ms_queue_change {
     MS_CHANGE_RETRY,
     /* -> queued, in front, and nothing is counted: the worker was asked to stop. */
     MS_CHANGE_REQUEUE,
+    /* -> queued, in front, and counted as when the lease lapses: whoever says it knows that the
+     * holder of the token is dead. */
+    MS_CHANGE_LAPSE,
     /* -> canceled: the answer to MS_ECANCELED. A job that is to be erased vanishes. */
     MS_CHANGE_CANCEL,
 };

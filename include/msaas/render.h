@@ -105,6 +105,7 @@ struct ms_render;  /* one; serves one thread at a time */
  * MS_RENDERS_ASLEEP x most, so that neither kind takes those of the other. */
 #define MS_RENDERS_ASLEEP 8
 #define MS_RENDER_SHORT_S 10
+#define MS_RENDER_SHORT_FRAMES (INT64_C(1) * MS_RENDER_SHORT_S * MS_RENDER_RATE_HZ)
 MS_MUST_CHECK int ms_renders_new(const struct ms_store_options *store, int most,
                                  struct ms_renders **out, struct ms_error *err);
 void ms_renders_free(struct ms_renders *renders); /* after the last of its renders */
@@ -112,7 +113,8 @@ const struct ms_store_options *ms_renders_store(const struct ms_renders *renders
 
 /* Opens all parts and begins to read ahead. must: it continues what has begun, and is not refused.
  * MS_ETOOLARGE: too many are at work; MS_EUSAGE: the song ends before the part that is wanted;
- * MS_ENOTFOUND: a stem is gone from the store; MS_ECORRUPT, MS_EINPUT: it is not what was stored. One that is as_stored counts for nothing. */
+ * MS_ENOTFOUND: a stem is gone from the store; MS_ECORRUPT, MS_EINPUT: it is not what was stored.
+ * One that is as_stored counts for nothing. */
 MS_MUST_CHECK int ms_render_open(struct ms_renders *renders, const struct ms_render_plan *plan,
                                  bool must, struct ms_render **out, struct ms_error *err);
 /* In bytes, where it is known from the first: as stored, and WAV; else -1. */

@@ -1,5 +1,5 @@
-/* What a request was, after its answer: a line of the log, and the metrics. On the loop, so it never
- * blocks. */
+/* What a request was, after its answer: a line of the log, and the metrics. On the loop, so it
+ * never blocks. */
 #include "access_log.h"
 
 #include <stdio.h>

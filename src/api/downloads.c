@@ -91,6 +91,7 @@ bool ms_api_tag_plans(const struct ms_render_plan *const *plans, int count, cons
     struct ms_sha256 *digest = NULL;
     char hex[MS_SHA256_HEX];
     bool known = true;
+    etag[0] = '\0';
     if (ms_sha256_new(&digest, NULL) != 0)
         return ms_problem_set(problem, 503, "no_memory", "the server is short of memory");
     for (int i = 0; i < count; i++)
@@ -98,7 +99,8 @@ bool ms_api_tag_plans(const struct ms_render_plan *const *plans, int count, cons
     ms_sha256_update(digest, more, strlen(more));
     ms_sha256_hex(digest, hex);
     ms_sha256_free(digest);
-    (void)snprintf(etag, MS_API_TAG_BYTES, known ? "\"%s\"" : "", hex);
+    if (known)
+        (void)snprintf(etag, MS_API_TAG_BYTES, "\"%s\"", hex);
     return true;
 }
 

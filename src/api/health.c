@@ -1,5 +1,5 @@
-/* What orchestrators and Prometheus ask: liveness, readiness, metrics; and the same for workers. Liveness never depends on queue or store: a restart would not
- * bring them back. */
+/* What orchestrators and Prometheus ask: liveness, readiness, metrics; and the same for workers.
+ * Liveness never depends on queue or store: a restart would not bring them back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -97,18 +97,23 @@ static void make_plain(char line[PLAIN_MAX], const char *text, const char *const
     }
 }
 
+void ms_log_stamp(char stamp[MS_LOG_STAMP_BYTES]) {
+    struct timespec now = {0};
+    struct tm utc;
+    stamp[0] = '\0';
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (gmtime_r(&now.tv_sec, &utc) == NULL)
+        return;
+    const size_t size = strftime(stamp, MS_LOG_STAMP_BYTES, "%Y-%m-%dT%H:%M:%S", &utc);
+    (void)snprintf(stamp + size, MS_LOG_STAMP_BYTES - size, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
 static void write_line(enum ms_log_level level, char *text, const char *const fields[],
                        size_t count) {
-    char stamp[40] = "", plain[PLAIN_MAX];
-    struct timespec now = {0};
+    char stamp[MS_LOG_STAMP_BYTES], plain[PLAIN_MAX];
     ms_text_flatten(text);
     make_plain(plain, text, fields, count);
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    struct tm utc;
-    if (gmtime_r(&now.tv_sec, &utc) != NULL) {
-        const size_t size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-        (void)snprintf(stamp + size, sizeof stamp - size, ".%03ldZ", now.tv_nsec / 1000000);
-    }
+    ms_log_stamp(stamp);
     (void)pthread_mutex_lock(&state.lock);
     if (level >= state.least) {
         if (state.json)

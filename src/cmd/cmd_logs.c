@@ -19,21 +19,26 @@ static const char usage[] =
     "  msaas logs --queue redis://redis:6379/0\n"
     "  REDIS_HOST=redis msaas logs --json | jq 'select(.level == \"error\")'\n"
     "\n"
+    "--log-format json does what --json does, for its own lines, too.\n"
     "When the queue cannot be reached it waits. Exit code: 0 after SIGTERM or Ctrl-C.\n";
 
 #define WAIT_MS 1000
 #define BACKOFF_MS 500
 #define BACKOFF_MAX_MS 15000
 
-/* "HOST.ROLE.LEVEL:TEXT"; HOST may hold dots. Anything else is all text. */
+/* "HOST.ROLE.LEVEL:TEXT"; HOST may hold dots. Anything else is all text. The members are those of
+ * the log's own JSON; such lines bear no time of their own, so it is the time at which one came. */
 static void print_json(char *line) {
     struct ms_json_writer *writer = ms_json_writer_new();
+    char stamp[MS_LOG_STAMP_BYTES];
     char *colon = strchr(line, ':');
     char *level = NULL;
     char *role = NULL;
     if (writer == NULL)
         return;
+    ms_log_stamp(stamp);
     ms_json_begin_object(writer, NULL);
+    ms_json_put_string(writer, "time", stamp);
     if (colon != NULL) {
         *colon = '\0';
         level = strrchr(line, '.');
@@ -42,9 +47,9 @@ static void print_json(char *line) {
         role = level != NULL ? strrchr(line, '.') : NULL;
         if (role != NULL) {
             *role = '\0';
-            ms_json_put_string(writer, "host", line);
-            ms_json_put_string(writer, "role", role + 1);
             ms_json_put_string(writer, "level", level + 1);
+            ms_json_put_string(writer, "role", role + 1);
+            ms_json_put_string(writer, "host", line);
         } else {
             *colon = ':';
             if (level != NULL)
@@ -100,6 +105,12 @@ static int print_all(struct ms_queue *queue, bool json, struct ms_error *err) {
     return 0;
 }
 
+/* The pod of the logs is told once how all logs look. */
+static bool wants_json(const struct ms_options *options) {
+    return ms_options_flag(options, MS_OPTION_JSON) ||
+           strcmp(ms_options_string(options, MS_OPTION_LOG_FORMAT), "json") == 0;
+}
+
 static int run_logs(const struct ms_call *call) {
     struct ms_service service;
     struct ms_queue *queue = NULL;
@@ -109,7 +120,7 @@ static int run_logs(const struct ms_call *call) {
         return exit_code;
     int rc = ms_queue_open(service.queue_url, &queue, &err);
     if (rc == 0)
-        rc = print_all(queue, ms_options_flag(service.options, MS_OPTION_JSON), &err);
+        rc = print_all(queue, wants_json(service.options), &err);
     ms_queue_close(queue);
     return ms_service_end(&service, rc, &err);
 }

@@ -258,6 +258,7 @@ static int apply(struct ms_record *record, const struct step *step, int64_t now_
         job->attempts--;
         ms_record_put_back(record, MS_PLACE_WAITING, true);
         return 0;
+    case MS_CHANGE_LAPSE: ms_record_lapse(record, now_ms); return 0;
     case MS_CHANGE_CANCEL: break;
     }
     ms_record_cancel(record, now_ms);

@@ -182,6 +182,8 @@ void ms_record_end(struct ms_record *record, enum ms_job_state state, int64_t no
 void ms_record_cancel(struct ms_record *record, int64_t now_ms);
 /* Queued again. */
 void ms_record_put_back(struct ms_record *record, enum ms_place place, bool in_front);
+/* Its worker lost it. Sets no fate, but where a cancel is answered. */
+void ms_record_lapse(struct ms_record *record, int64_t now_ms);
 /* What becomes of an unreadable record: a failed job, error "corrupt". Sets the fate. */
 void ms_record_give_up(struct ms_record *record, int64_t now_ms);
 void ms_record_set_error(struct ms_job *job, const char *code, const char *message);

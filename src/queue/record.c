@@ -100,3 +100,23 @@ void ms_record_give_up(struct ms_record *record, int64_t now_ms) {
     ms_record_end(record, MS_JOB_FAILED, now_ms);
     record->fate = MS_FATE_SAVE;
 }
+
+/* A song that kills its workers does so at one place; a worker that was killed by others says
+ * nothing about the song. */
+void ms_record_lapse(struct ms_record *record, int64_t now_ms) {
+    struct ms_job *job = &record->job;
+    job->crashes += job->progress <= job->reached;
+    job->reached = job->progress;
+    if (job->cancel_asked) {
+        ms_record_cancel(record, now_ms);
+    } else if (job->crashes >= MS_JOB_MAX_CRASHES) {
+        char message[120];
+        (void)snprintf(message, sizeof message,
+                       "%d workers went away no farther into this song than the one before",
+                       job->crashes);
+        ms_record_set_error(job, "poison", message);
+        ms_record_end(record, MS_JOB_FAILED, now_ms);
+    } else {
+        ms_record_put_back(record, MS_PLACE_WAITING, true);
+    }
+}

@@ -10,6 +10,7 @@
 #include "msaas/embedded.h"
 #include "msaas/url.h"
 #include "redis_connection.h"
+#include "redis_refusals.h"
 #include "redis_tls.h"
 
 #define WORDS_MAX 64
@@ -77,21 +78,14 @@ static int lost(struct ms_redis *redis, struct ms_error *err) {
     return rc;
 }
 
-/* An error that the server answered with. */
+/* An error that the server answered with. Its first sentence says what it is; the rest differs from
+ * command to command, and one cause is to be told in the same words each time. */
 static int refused(struct ms_redis *redis, const redisReply *reply, struct ms_error *err) {
-    static const char *const passing[] = {"LOADING", "READONLY",   "OOM",      "MISCONF",
-                                          "BUSY",    "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"};
-    static const char *const denied[] = {"NOAUTH",   "WRONGPASS",
-                                         "NOPERM",   "ERR invalid password",
-                                         "ERR AUTH", "ERR Client sent AUTH"};
-    int code = strncmp(reply->str, "WRONGTYPE", 9) == 0 ? MS_ECORRUPT : MS_EINTERNAL;
-    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
-        if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0)
-            code = MS_ENET;
-    for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
-        if (strncmp(reply->str, denied[i], strlen(denied[i])) == 0)
-            code = MS_EDENIED;
-    return ms_error_set(err, code, "Redis %s: %.300s", redis->shown, reply->str);
+    const char *remedy, *end = strstr(reply->str, ". ");
+    const int code = ms_redis_refusal(reply->str, &remedy);
+    return ms_error_set(err, code, "Redis %s: %.*s%s%s", redis->shown,
+                        end != NULL && end - reply->str < 300 ? (int)(end - reply->str) : 300,
+                        reply->str, remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
 }
 
 static bool send_all(redisContext *context, int argc, const char *const *argv,

@@ -24,7 +24,8 @@ enum ms_redis_effect {
  * that was lost since its last command is replaced, and the command is sent again over the new one:
  * always where the server cannot have carried it out, else where it is MS_REDIS_REPEAT. *reply is
  * the caller's (freeReplyObject) and never an error. MS_ENET: the connection was lost, or the
- * server cannot serve now; MS_EDENIED: credentials; MS_ECORRUPT: a value of the wrong type. */
+ * server cannot serve now; MS_EDENIED: it refuses until somebody mends its configuration or ours,
+ * and the text says how; MS_ECORRUPT: a value of the wrong type. See redis_refusals.h. */
 MS_MUST_CHECK int ms_redis_call(struct ms_redis *redis, enum ms_redis_effect effect, int argc,
                                 const char *const *argv, const size_t *sizes, int64_t wait_ms,
                                 redisReply **reply, struct ms_error *err);

@@ -4,39 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "msaas/sys.h"
 #include "queue_ops.h"
 #include "sqlite_file.h"
 
-#define POLL_MS 25
 #define SEEN_MS 10000 /* how late it may be written that somebody still has a model */
-#define TRIM_LINES 64 /* of the log, between two looks at its length */
 
 static void copy_text(sqlite3_stmt *statement, int column, char *out, size_t capacity) {
     const unsigned char *text = sqlite3_column_text(statement, column);
     (void)snprintf(out, capacity, "%s", text != NULL ? (const char *)text : "");
-}
-
-static void wait_a_little(void) {
-    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
-    (void)nanosleep(&pause, NULL);
-}
-
-/* A transaction with the right to write. */
-static int begin(struct sqlite *s, struct ms_error *err) {
-    int rc = ms_sqlite_connect(s, err);
-    return rc != 0 ? rc : ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
-}
-
-/* rc: how its steps ended. */
-static int end(struct sqlite *s, int rc, struct ms_error *err) {
-    if (rc == 0)
-        rc = ms_sqlite_execute(s, "COMMIT", err);
-    if (rc != 0)
-        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
-    return rc;
 }
 
 /* ---- operations ---- */
@@ -250,8 +227,8 @@ static int store_and_charge(struct sqlite *s, const struct ms_record *record, in
     if (record->job.owner[0] == '\0' ||
         (record->charge_ms == 0 && record->charge_bytes == 0 && record->quota == NULL))
         return store(s, record, changes, err);
-    int rc = begin(s, err);
-    return rc != 0 ? rc : end(s, store_in_quota(s, record, changes, err), err);
+    int rc = ms_sqlite_begin(s, err);
+    return rc != 0 ? rc : ms_sqlite_end(s, store_in_quota(s, record, changes, err), err);
 }
 
 static int charge_within(struct sqlite *s, const char *owner, int64_t bytes, int64_t max_bytes,
@@ -269,8 +246,9 @@ static int charge_within(struct sqlite *s, const char *owner, int64_t bytes, int
 static int sqlite_charge(struct ms_queue *queue, const char *owner, int64_t bytes,
                          int64_t max_bytes, struct ms_usage *usage, struct ms_error *err) {
     struct sqlite *s = (struct sqlite *)queue;
-    int rc = begin(s, err);
-    return rc != 0 ? rc : end(s, charge_within(s, owner, bytes, max_bytes, usage, err), err);
+    int rc = ms_sqlite_begin(s, err);
+    return rc != 0 ? rc
+                   : ms_sqlite_end(s, charge_within(s, owner, bytes, max_bytes, usage, err), err);
 }
 
 static int sqlite_save(struct ms_queue *queue, struct ms_record *record, struct ms_error *err) {
@@ -335,7 +313,7 @@ static int sqlite_claim(struct ms_queue *queue, const char *model, const char to
                        : ms_error_set(err, MS_ENOTFOUND, "no job waits");
         if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until_s)
             return rc;
-        wait_a_little();
+        ms_sqlite_wait();
     }
 }
 
@@ -507,84 +485,6 @@ static int sqlite_stats(struct ms_queue *queue, const char *owner, struct ms_que
     return rc;
 }
 
-static int push_line(struct sqlite *s, const char *line, struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int rc = ms_sqlite_prepare(s, LOG_PUSH, &statement, err);
-    if (rc != 0)
-        return rc;
-    ms_sqlite_put_text(statement, 1, line);
-    return ms_sqlite_run(s, statement, NULL, err);
-}
-
-static int trim_log(struct sqlite *s, struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int rc = ms_sqlite_prepare(s, LOG_TRIM, &statement, err);
-    if (rc != 0)
-        return rc;
-    ms_sqlite_put_int(statement, 1, MS_LOG_LIST_MAX);
-    return ms_sqlite_run(s, statement, NULL, err);
-}
-
-static int sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
-                           struct ms_error *err) {
-    struct sqlite *s = (struct sqlite *)queue;
-    int rc = begin(s, err);
-    if (rc != 0)
-        return rc;
-    for (int i = 0; rc == 0 && i < count; i++)
-        rc = push_line(s, lines[i], err);
-    if (rc == 0 && sqlite3_last_insert_rowid(s->db) % TRIM_LINES < count)
-        rc = trim_log(s, err);
-    return end(s, rc, err);
-}
-
-/* Of several readers, each line goes to the one that erases it. */
-static int take_line(struct sqlite *s, char **line, struct ms_error *err) {
-    sqlite3_stmt *statement;
-    int64_t seq = 0;
-    int changes = 0;
-    int rc = ms_sqlite_prepare(s, LOG_NEXT, &statement, err);
-    if (rc != 0)
-        return rc;
-    const int step = sqlite3_step(statement);
-    if (step == SQLITE_ROW) {
-        seq = sqlite3_column_int64(statement, 0);
-        const unsigned char *text = sqlite3_column_text(statement, 1);
-        *line = strdup(text != NULL ? (const char *)text : "");
-        rc = *line != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a line of the log");
-    } else {
-        rc = step == SQLITE_DONE ? ms_error_set(err, MS_ENOTFOUND, "no line")
-                                 : ms_sqlite_failed(s, err);
-    }
-    (void)sqlite3_reset(statement);
-    if (rc == 0)
-        rc = ms_sqlite_prepare(s, LOG_ERASE, &statement, err);
-    if (rc == 0) {
-        ms_sqlite_put_int(statement, 1, seq);
-        rc = ms_sqlite_run(s, statement, &changes, err);
-    }
-    if (rc == 0 && changes == 0)
-        rc = ms_error_set(err, MS_ECONFLICT, "another reader took the line");
-    if (rc != 0) {
-        free(*line);
-        *line = NULL;
-    }
-    return rc;
-}
-
-static int sqlite_log_pop(struct ms_queue *queue, int64_t wait_ms, char **line,
-                          struct ms_error *err) {
-    const double until = ms_monotonic_s() + (double)wait_ms / 1000;
-    for (;;) {
-        int rc = take_line((struct sqlite *)queue, line, err);
-        if (rc == MS_ECONFLICT)
-            continue;
-        if (rc != MS_ENOTFOUND || ms_monotonic_s() >= until)
-            return rc;
-        wait_a_little();
-    }
-}
-
 int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error *err) {
     static const struct ms_queue_ops ops = {
         .close = sqlite_close,
@@ -596,8 +496,8 @@ int ms_queue_sqlite_open(const char *url, struct ms_queue **out, struct ms_error
         .stats = sqlite_stats,
         .charge = sqlite_charge,
         .note = ms_sqlite_note,
-        .log_push = sqlite_log_push,
-        .log_pop = sqlite_log_pop,
+        .log_push = ms_sqlite_log_push,
+        .log_pop = ms_sqlite_log_pop,
     };
     const char *path = ms_queue_file(url);
     struct sqlite *s = calloc(1, sizeof *s);

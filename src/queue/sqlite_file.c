@@ -6,6 +6,7 @@
 #include "msaas/sys.h"
 
 #define BUSY_MS 5000
+#define POLL_MS 25
 
 int ms_sqlite_failed(struct sqlite *s, struct ms_error *err) {
     const int code = s->db != NULL ? sqlite3_errcode(s->db) & 255 : SQLITE_NOMEM;
@@ -138,4 +139,22 @@ void ms_sqlite_put_text(sqlite3_stmt *statement, int at, const char *text) {
 
 void ms_sqlite_put_int(sqlite3_stmt *statement, int at, int64_t value) {
     (void)sqlite3_bind_int64(statement, at, value);
+}
+
+int ms_sqlite_begin(struct sqlite *s, struct ms_error *err) {
+    int rc = ms_sqlite_connect(s, err);
+    return rc != 0 ? rc : ms_sqlite_execute(s, "BEGIN IMMEDIATE", err);
+}
+
+int ms_sqlite_end(struct sqlite *s, int rc, struct ms_error *err) {
+    if (rc == 0)
+        rc = ms_sqlite_execute(s, "COMMIT", err);
+    if (rc != 0)
+        (void)ms_sqlite_execute(s, "ROLLBACK", NULL);
+    return rc;
+}
+
+void ms_sqlite_wait(void) {
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    (void)nanosleep(&pause, NULL);
 }

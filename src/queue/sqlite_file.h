@@ -34,5 +34,15 @@ void ms_sqlite_put_int(sqlite3_stmt *statement, int at, int64_t value);
 int ms_sqlite_note(struct ms_queue *queue, const char *key, const char *old, const char *note,
                    int64_t keep_ms, char **found, struct ms_error *err);
 int ms_sqlite_execute(struct sqlite *s, const char *sql, struct ms_error *err);
+/* A transaction with the right to write; connects where there is no connection. */
+MS_MUST_CHECK int ms_sqlite_begin(struct sqlite *s, struct ms_error *err);
+/* Ends it as its steps ended: rc, which is returned unless the end fails. */
+int ms_sqlite_end(struct sqlite *s, int rc, struct ms_error *err);
+/* Between two looks of one who waits for a change. */
+void ms_sqlite_wait(void);
+/* sqlite_log.c: as log_push and log_pop of queue_ops.h. */
+int ms_sqlite_log_push(struct ms_queue *queue, const char *const *lines, int count,
+                       struct ms_error *err);
+int ms_sqlite_log_pop(struct ms_queue *queue, int64_t wait_ms, char **line, struct ms_error *err);
 
 #endif

@@ -7,26 +7,6 @@
 
 #define BATCH 100
 
-/* A worker lost the job. A song that kills its workers does so at one place; a worker that was
- * killed by others says nothing about the song. */
-static void lapse(struct ms_record *record, int64_t now_ms) {
-    struct ms_job *job = &record->job;
-    job->crashes += job->progress <= job->reached;
-    job->reached = job->progress;
-    if (job->cancel_asked) {
-        ms_record_cancel(record, now_ms);
-    } else if (job->crashes >= MS_JOB_MAX_CRASHES) {
-        char message[120];
-        (void)snprintf(message, sizeof message,
-                       "%d workers went away no farther into this song than the one before",
-                       job->crashes);
-        ms_record_set_error(job, "poison", message);
-        ms_record_end(record, MS_JOB_FAILED, now_ms);
-    } else {
-        ms_record_put_back(record, MS_PLACE_WAITING, true);
-    }
-}
-
 /* A rule. What cannot be read is given up, so that it does not hold up the others. */
 static int reap(struct ms_record *record, int64_t now_ms, void *context, struct ms_error *err) {
     (void)context;
@@ -36,7 +16,7 @@ static int reap(struct ms_record *record, int64_t now_ms, void *context, struct 
     } else if (record->revision != 0 && record->place == MS_PLACE_LEASED &&
                record->lease_until_ms <= now_ms) {
         record->fate = MS_FATE_SAVE;
-        lapse(record, now_ms);
+        ms_record_lapse(record, now_ms);
     } else if (record->place == MS_PLACE_DELAYED && record->job.not_before_ms <= now_ms) {
         record->fate = MS_FATE_SAVE;
         ms_record_put_back(record, MS_PLACE_WAITING, true);

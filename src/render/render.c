@@ -51,14 +51,14 @@ struct ms_render {
     struct ms_renders *renders;
     struct ms_render *next; /* of those that count; guarded by renders->lock */
     double read_s;          /* when its reader last read; the same */
-    bool counts, is_short;
 
     struct ms_render_plan plan;
     struct ms_store *store;
+    bool counts, is_short;
+    bool to_end;      /* of the song */
     atomic_bool stop; /* nobody reads any more */
     struct part parts[MS_JOB_MAX_STEMS];
     int64_t frames; /* that there will be */
-    bool to_end;    /* of the song */
 
     /* as stored */
     int64_t copied;
@@ -113,7 +113,7 @@ const struct ms_store_options *ms_renders_store(const struct ms_renders *renders
 
 static bool is_short(const struct ms_render_plan *plan) {
     bool found = plan->end_frame != MS_RENDER_TO_END &&
-                 plan->end_frame - plan->first_frame <= MS_RENDER_SHORT_S * MS_RENDER_RATE_HZ;
+                 plan->end_frame - plan->first_frame <= MS_RENDER_SHORT_FRAMES;
     for (int i = 0; i < plan->part_count; i++)
         found = found && strcmp(plan->parts[i].format, "flac") == 0;
     return found;

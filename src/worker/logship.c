@@ -79,8 +79,8 @@ static void *run(void *user) {
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
-            /* Lines that the queue refuses are not sent again. */
-            lost = !ms_code_is_transient(rc) ||
+            /* Lines that the queue cannot take are not sent again. */
+            lost = !ms_outage_may_end(rc) ||
                    !pause_for(ship, (double)ms_outage_pause_ms(failures) / 1000);
         }
         for (int i = 0; i < count; i++)

@@ -1,7 +1,7 @@
 /* From the queue to the result: reserve a job, run it (job_run.c), tell the queue what came of it.
  * Owns one worker's connections to queue and store, its folder, and its helpers: the lease's thread
- * (lease.c), the reaper and the deliverer of callbacks (chores.c), the sweeper (sweeper.c). Runs on
- * the caller's thread. */
+ * (lease.c), the reaper and the deliverer of callbacks (chores.c), the sweeper (sweeper.c), the
+ * watch on the store (watch.c). Runs on the caller's thread. */
 #include "msaas/worker.h"
 
 #include <ctype.h>
@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alive.h"
 #include "chores.h"
 #include "job_run.h"
 #include "lease.h"
@@ -26,6 +27,7 @@
 #include "preview.h"
 #include "scratch.h"
 #include "sweeper.h"
+#include "watch.h"
 
 struct ms_metric ms_worker_finished = {
     .name = "msaas_jobs_finished_total",
@@ -90,72 +92,23 @@ struct worker {
     struct ms_chores *chores;
     struct ms_sweeper *sweeper;
     struct ms_preview *preview;
+    struct ms_watch *watch;
     struct ms_job_work work;
     int pauses; /* since it last finished a job */
     int64_t paused_ms;
     struct ms_job job; /* the one at work */
     char token[MS_TOKEN_HEX];
-    double alive_until_s;                 /* under alive_lock, like the next two */
-    char unready[MS_WORKER_REASON_BYTES]; /* why; "": it is ready */
-    struct worker *next_alive;
+    struct ms_alive alive;
 };
-
-/* ---- alive? ---- */
-
-static pthread_mutex_t alive_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct worker *alive_workers; /* those of this process, linked by next_alive */
 
 static void moved(void *context, double allow_s) {
     struct worker *worker = context;
-    (void)pthread_mutex_lock(&alive_lock);
-    worker->alive_until_s = ms_monotonic_s() + worker->options->stall_s + allow_s;
-    (void)pthread_mutex_unlock(&alive_lock);
-}
-
-static void alive_begin(struct worker *worker) {
-    moved(worker, 0);
-    (void)pthread_mutex_lock(&alive_lock);
-    worker->next_alive = alive_workers;
-    alive_workers = worker;
-    (void)pthread_mutex_unlock(&alive_lock);
-}
-
-static void alive_end(struct worker *worker) {
-    (void)pthread_mutex_lock(&alive_lock);
-    for (struct worker **at = &alive_workers; *at != NULL; at = &(*at)->next_alive)
-        if (*at == worker) {
-            *at = worker->next_alive;
-            break;
-        }
-    (void)pthread_mutex_unlock(&alive_lock);
-}
-
-bool ms_worker_is_alive(void) {
-    const double now_s = ms_monotonic_s();
-    (void)pthread_mutex_lock(&alive_lock);
-    bool alive = true;
-    for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
-        alive = alive && now_s < worker->alive_until_s;
-    (void)pthread_mutex_unlock(&alive_lock);
-    return alive;
-}
-
-void ms_worker_why_unready(char reason[MS_WORKER_REASON_BYTES]) {
-    (void)pthread_mutex_lock(&alive_lock);
-    (void)snprintf(reason, MS_WORKER_REASON_BYTES, "%s",
-                   alive_workers == NULL ? "the worker has not begun yet" : "");
-    for (const struct worker *worker = alive_workers; worker != NULL; worker = worker->next_alive)
-        if (worker->unready[0] != '\0')
-            memcpy(reason, worker->unready, MS_WORKER_REASON_BYTES);
-    (void)pthread_mutex_unlock(&alive_lock);
+    ms_alive_allow(&worker->alive, worker->options->stall_s + allow_s);
 }
 
 /* "": it is ready. */
 static void set_unready(struct worker *worker, const char *why) {
-    (void)pthread_mutex_lock(&alive_lock);
-    (void)snprintf(worker->unready, sizeof worker->unready, "%.*s", (int)sizeof worker->unready - 1,
-                   why);
-    (void)pthread_mutex_unlock(&alive_lock);
+    ms_alive_set_unready(&worker->alive, why);
     ms_metric_set(&ms_worker_unwell, why[0] != '\0', NULL);
 }
 
@@ -186,6 +139,24 @@ static void wait_for_queue(struct worker *worker) {
     }
     if (warning != NULL)
         ms_log(MS_LOG_WARN, "%s", warning);
+}
+
+/* What workers held that were killed on this machine: their jobs need not wait for the lease to
+ * lapse. Where the queue does not take it, they do. */
+static void give_back_leases(struct worker *worker) {
+    for (int i = 0; i < worker->scratch.left_count; i++) {
+        const struct ms_scratch_lease *left = &worker->scratch.left[i];
+        struct ms_job job = {0};
+        struct ms_error err = {0};
+        memcpy(job.id, left->job, sizeof job.id);
+        const int rc = ms_queue_change(worker->queue, MS_CHANGE_LAPSE, &job, left->token, 0, &err);
+        (void)ms_outage_note(&worker->queue_outage, rc, &err);
+        if (rc != 0)
+            continue;
+        ms_metric_add(&ms_worker_reaped, 1, NULL, NULL);
+        ms_log_fields(MS_LOG_WARN, "job put back: the worker that had it was killed", "job", job.id,
+                      NULL);
+    }
 }
 
 /* ---- unwell? ---- */
@@ -245,7 +216,7 @@ static int change(struct worker *worker, enum ms_queue_change what, struct ms_er
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
             ms_lease_note(worker->lease, MS_LEASE_CANCELED);
-        if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc) ||
+        if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_outage_may_end(rc) ||
             ms_lease_why(worker->lease) == MS_LEASE_LOST)
             return rc;
         if (stopped(worker) && stopped_s < 0)
@@ -270,7 +241,7 @@ static int confirm(void *context, struct ms_error *err) {
             ms_lease_note(worker->lease, MS_LEASE_LOST);
         else if (rc == MS_ECANCELED)
             ms_lease_note(worker->lease, MS_LEASE_CANCELED);
-        else if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_code_is_transient(rc))
+        else if (!ms_outage_note(&worker->queue_outage, rc, err) || !ms_outage_may_end(rc))
             return rc;
         else
             pause_ms(worker, ms_outage_pause_ms(failures), halt);
@@ -425,6 +396,7 @@ static void settle(struct worker *worker, const struct ms_job_outcome *outcome, 
 /* *fault: what ended the job, if the worker is unwell; else code 0. */
 static void run_job(struct worker *worker, struct ms_error *fault) {
     struct ms_job *job = &worker->job;
+    ms_scratch_hold(&worker->scratch, job->id, worker->token);
     ms_fault_point("after-claim");
     ms_lease_begin(worker->lease, job, worker->token);
     ms_metric_set(&ms_worker_in_flight, 1, NULL);
@@ -578,11 +550,12 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     struct ms_error fault = {0};
     *unfit = false;
     set_unready(&worker, "the worker has not begun yet");
-    alive_begin(&worker);
+    ms_alive_begin(&worker.alive, &worker.queue_outage, &worker.store_outage, options->stall_s);
     int rc = begin(&worker, err);
     if (rc != 0)
         goto out;
     wait_for_queue(&worker);
+    give_back_leases(&worker);
     *unfit = recover(&worker, &fault) != 0;
     if (*unfit) {
         rc = ms_error_copy(err, &fault);
@@ -591,6 +564,8 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     rc = ms_chores_new(&chores, &worker.chores, err);
     if (rc == 0)
         rc = ms_sweeper_new(&sweeper, &worker.sweeper, err);
+    if (rc == 0)
+        rc = ms_watch_new(&options->store, &worker.store_outage, &worker.watch, err);
     if (rc != 0)
         goto out;
     ms_log_fields(MS_LOG_INFO, "worker ready", "worker", worker.name, "model",
@@ -599,10 +574,11 @@ int ms_worker_run(const struct ms_worker_options *options, bool *unfit, struct m
     *unfit = rc != 0;
     ms_log_fields(MS_LOG_INFO, "worker stopped", "worker", worker.name, NULL);
 out:
-    alive_end(&worker);
+    ms_alive_end(&worker.alive);
     ms_chores_free(worker.chores);
     ms_sweeper_free(worker.sweeper);
     ms_preview_free(worker.preview);
+    ms_watch_free(worker.watch);
     ms_store_close(worker.store);
     ms_store_close(worker.cleaner);
     ms_lease_free(worker.lease);

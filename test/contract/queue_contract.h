@@ -60,6 +60,13 @@ void add_stem(struct ms_job *job, const char *name);
 /* As a worker that has htdemucs; *lapsed: the leases. */
 int reap(int *lapsed);
 
+/* queue_leases.c */
+void a_lapsed_lease_goes_back(void **state);
+void a_renewed_lease_holds(void **state);
+void failures_that_pass_are_tried_again(void **state);
+void a_lease_of_the_dead_is_given_back(void **state);
+void a_crash_counts_only_where_one_was_before(void **state);
+
 /* queue_models.c */
 void a_job_goes_to_a_worker_that_has_its_model(void **state);
 void many_jobs_of_other_models_are_no_hindrance(void **state);
@@ -104,6 +111,12 @@ void the_list_may_hold_json(void **state);
 void a_restart_costs_no_connection_a_call(void **state);
 void only_what_harms_nobody_is_sent_again(void **state);
 void a_wait_outlives_its_connection(void **state);
+
+/* queue_refusals.c: of Redis alone, too */
+void each_refusal_passes_or_says_the_remedy(void **state);
+void a_full_server_is_an_outage_that_passes(void **state);
+void a_server_that_refuses_to_write_is_an_outage(void **state);
+void rights_that_are_missing_are_named(void **state);
 
 /* queue_redis.c, queue_sqlite.c: what only one of them can be asked */
 extern const struct CMUnitTest redis_tests[], sqlite_tests[];

@@ -136,7 +136,8 @@ def test_parts_joined_are_the_whole(site, job):
     whole = decode(get(site, job, "stems/vocals.flac?sample_type=int16").content)
     assert np.abs(decode(part.content) - whole[4410:15435]).max() <= 1 / 32768
     assert name_of(get(site, job, "mix?from=0.1")) == f"{SAFE} - mix (from 0.1 s).mp3"
-    archive = zipfile.ZipFile(io.BytesIO(get(site, job, "stems.zip?format=wav&seconds=0.2").content))
+    content = get(site, job, "stems.zip?format=wav&seconds=0.2").content
+    archive = zipfile.ZipFile(io.BytesIO(content))
     assert len(archive.namelist()) == len(STEMS)
     for name in archive.namelist():
         assert name.endswith(" (0-0.2 s).wav") and archive.getinfo(name).file_size > 8820 * 4

@@ -286,6 +286,23 @@ def test_crashes_at_one_place_are_poison(site):
     site.finished(site.separate(wav(tone=2)))
 
 
+def test_killed_worker_comes_back_and_goes_on_at_once(site):
+    """Its lease lasts longer than any wait of this test: it is given back at the start."""
+    site.serve()
+    ident = site.separate(wav())
+    worker = site.work(lease_s=4 * DEADLINE_S, env={"MSAAS_FAULT": "mid-inference"})
+    assert worker.wait() == -signal.SIGKILL
+    assert site.job(ident)["state"] == "running"
+    killed = time.monotonic()
+    worker = site.work(lease_s=4 * DEADLINE_S)
+    job = wait_for("the job to be at work again",
+                   lambda: next((job for job in [site.job(ident)] if job["attempts"] == 2), None))
+    waited_s = time.monotonic() - killed
+    say(f"a worker killed and started again: its job at work after {waited_s:.1f} s")
+    assert site.finished(ident)["attempts"] == 2, job
+    assert f"job={ident}" in worker.text()
+
+
 def is_stopped(process):
     with open(f"/proc/{process.popen.pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] == "T"

@@ -121,11 +121,18 @@ def test_logs_and_metrics(kind, request):
         assert re.findall(r"worker.*job done.*?([0-9a-f]{56})", logs.text()) == idents  # in order
         assert logs.terminate() == 0
 
-        as_json = site.start("logs", "--json")
-        site.finished(site.submit(wav(tone=2))["id"])
-        wait_for("lines as JSON", lambda: "worker" in as_json.text())
-        assert as_json.terminate() == 0
-        assert all(json.loads(line) for line in as_json.text().splitlines() if line.startswith("{"))
+        for tag, options in enumerate((["--json"], ["--log-format", "json"])):
+            as_json = site.start("logs", *options)
+            ident = site.submit(wav(tone=2, tag=tag))["id"]
+            site.finished(ident)
+            wait_for("lines as JSON", lambda: f"job done job={ident}" in as_json.text())
+            assert as_json.terminate() == 0
+            lines = [json.loads(line) for line in as_json.text().splitlines()
+                     if options[0] == "--log-format" or line.startswith("{")]
+            done, = [line for line in lines if f"job done job={ident}" in line["message"]]
+            assert list(done) == ["time", "level", "role", "host", "message"]
+            assert (done["level"], done["role"]) == ("info", "worker")
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z", done["time"])
     finally:
         site.stop()
 

@@ -33,18 +33,24 @@ target_sources(test_pipeline PRIVATE unit/pipeline_bench.c)
 target_sources(test_pipeline_faults PRIVATE unit/pipeline_bench.c)
 target_link_options(test_pipeline_faults PRIVATE
                     -Wl,--wrap=ms_spool_read) # to cancel between two blocks
-msaas_unit_tests(worker worker preview engine logship chores sweeper LINK fake_network)
-target_sources(test_worker PRIVATE unit/worker_world.c)
-target_sources(test_preview PRIVATE unit/worker_world.c)
-set_tests_properties(unit_worker PROPERTIES COST 35 TIMEOUT 1200)
+msaas_unit_tests(worker worker worker_killed worker_refused preview engine logship chores outage
+                 sweeper LINK fake_network)
+foreach(name worker worker_killed worker_refused preview)
+    target_sources(test_${name} PRIVATE unit/worker_world.c)
+endforeach()
+set_tests_properties(unit_worker unit_worker_killed PROPERTIES COST 35 TIMEOUT 1200)
 
-msaas_unit_tests(render render)
+msaas_unit_tests(render render render_parts)
+foreach(name render render_parts)
+    target_sources(test_${name} PRIVATE unit/render_scene.c)
+endforeach()
 
 msaas_unit_tests(api song_request api api_accounts api_again api_gone api_health api_no_page
                  api_page api_refusals owner sniff song_length waiting)
-set_tests_properties(unit_api unit_api_accounts unit_api_gone unit_api_health unit_api_no_page
-                     unit_api_page unit_api_refusals unit_api_again PROPERTIES FIXTURES_REQUIRED exchanges
-                     ENVIRONMENT E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
+set_tests_properties(unit_api unit_api_accounts unit_api_again unit_api_gone unit_api_health
+                     unit_api_no_page unit_api_page unit_api_refusals
+                     PROPERTIES FIXTURES_REQUIRED exchanges ENVIRONMENT
+                     E2E_EXCHANGES=${CMAKE_BINARY_DIR}/exchanges)
 msaas_unit_tests(cmd naming inputs option encode precision job_options) # some through the options
 target_include_directories(test_job_options PRIVATE ${CMAKE_SOURCE_DIR}/src/api)
 

@@ -1,93 +1,10 @@
 /* Renders: the law of gain and pan, sums sample by sample, what is asked for in words, and what
  * happens when stems are gone, damaged or too many ask. On a store in a folder. */
-#include "audio_tools.h"
+#include "render_scene.h"
 
 #include "mix.h"
-#include "msaas/digest.h"
 #include "msaas/media.h"
-#include "msaas/render.h"
 #include "msaas/sys.h"
-
-#define FRAMES 300007
-#define STEMS 4
-
-static const char *const names[STEMS] = {"drums", "bass", "other", "vocals"};
-static const double kept_gains[STEMS] = {1, 0.5, 0.83, 0.999};
-static struct clip stems[STEMS]; /* as they are kept */
-static struct ms_job job;
-static struct ms_store *store;
-static struct ms_store_options store_options;
-static struct ms_renders *renders;
-
-static void keep_stem(int index) {
-    struct ms_error err = {0};
-    struct ms_job_stem *stem = &job.stems[index];
-    const struct ms_encode_options flac = {.format = MS_FORMAT_FLAC,
-                                           .sample_type = MS_SAMPLE_INT24};
-    const struct ms_encode_options mp3 = {.format = MS_FORMAT_MP3};
-    const float *planes[2] = {stems[index].planes[0], stems[index].planes[1]};
-    for (int i = 0; i < 2; i++) {
-        struct ms_encoder *encoder = NULL;
-        struct ms_object_info info;
-        char key[MS_JOB_KEY_MAX];
-        if (ms_encoder_open("stem", RATE_HZ, i == 0 ? &flac : &mp3, NULL, &encoder, &err) != 0 ||
-            ms_encoder_write(encoder, planes, FRAMES, &err) != 0 ||
-            ms_encoder_finish(encoder, &err) != 0 || ms_encoder_publish(encoder, &err) != 0)
-            fail_msg("%s", err.text);
-        ms_encoder_free(encoder);
-        if (i == 0)
-            ms_job_kept_key(&job, names[index], key);
-        else
-            ms_job_stem_key(&job, names[index], key);
-        const struct ms_object_source source = {.path = "stem"};
-        if (ms_store_put(store, MS_BUCKET_STEMS, key, &source, &info, &err) != 0)
-            fail_msg("%s", err.text);
-        char hex[MS_SHA256_HEX];
-        assert_int_equal(ms_sha256_of_file("stem", hex, NULL), 0);
-        memcpy(i == 0 ? stem->kept_sha256 : stem->sha256, hex, sizeof hex);
-        *(i == 0 ? &stem->kept_bytes : &stem->bytes) = info.bytes;
-    }
-    /* What is kept has 24 bits. */
-    for (int c = 0; c < 2; c++)
-        for (int64_t i = 0; i < FRAMES; i++)
-            stems[index].planes[c][i] = rintf(stems[index].planes[c][i] * 8388608) / 8388608;
-}
-
-static int set_up(void **state) {
-    struct ms_error err = {0};
-    static char url[300];
-    if (enter_folder(state) != 0)
-        return 1;
-    (void)snprintf(url, sizeof url, "file:%s/objects", folder);
-    store_options = (struct ms_store_options){.url = url, .create_buckets = true};
-    if (ms_store_open(&store_options, &store, &err) != 0 ||
-        ms_renders_new(&store_options, 4, &renders, &err) != 0)
-        fail_msg("%s", err.text);
-    (void)snprintf(job.id, sizeof job.id, "%056d", 7);
-    ms_job_options_default("tiny", &job.options);
-    job.state = MS_JOB_SUCCEEDED;
-    job.stem_count = STEMS;
-    for (int s = 0; s < STEMS; s++) {
-        clip_alloc(&stems[s], FRAMES);
-        for (int c = 0; c < 2; c++)
-            for (int64_t i = 0; i < FRAMES; i++)
-                stems[s].planes[c][i] =
-                    (float)(0.4 * sin((double)i * (0.01 + 0.013 * s + 0.007 * c)) +
-                            0.1 * sin((double)i * 0.3));
-        (void)snprintf(job.stems[s].name, sizeof job.stems[s].name, "%s", names[s]);
-        job.stems[s].kept_gain = kept_gains[s];
-        keep_stem(s);
-    }
-    return 0;
-}
-
-static int tear_down(void **state) {
-    for (int s = 0; s < STEMS; s++)
-        clip_free(&stems[s]);
-    ms_store_close(store);
-    ms_renders_free(renders);
-    return leave_folder(state);
-}
 
 /* ---- the law ---- */
 
@@ -182,42 +99,6 @@ static void words_are_understood(void **state) {
 
 /* ---- renders ---- */
 
-static struct ms_render *open_render(const struct ms_render_plan *plan) {
-    struct ms_error err = {0};
-    struct ms_render *render = NULL;
-    if (ms_render_open(renders, plan, false, &render, &err) != 0)
-        fail_msg("%s", err.text);
-    return render;
-}
-
-/* Into the file "out", in pieces of odd sizes. Returns the code of the end. */
-static int read_render(const struct ms_render_plan *plan, struct ms_error *err) {
-    char buffer[10007];
-    size_t size = 1;
-    int64_t total = 0;
-    struct ms_render *render = open_render(plan);
-    FILE *file = fopen("out", "wb");
-    assert_non_null(file);
-    int rc = 0;
-    while (size > 0 && (rc = ms_render_read(render, buffer, sizeof buffer, &size, err)) == 0) {
-        assert_int_equal(fwrite(buffer, 1, size, file), size);
-        total += (int64_t)size;
-    }
-    if (rc == 0 && ms_render_length(render) >= 0)
-        assert_int_equal(ms_render_length(render), total);
-    assert_true(total <= ms_render_most_bytes(render));
-    ms_render_close(render);
-    assert_int_equal(fclose(file), 0);
-    return rc;
-}
-
-static void must_read(const struct ms_render_plan *plan, struct clip *clip) {
-    struct ms_error err = {0};
-    if (read_render(plan, &err) != 0)
-        fail_msg("%s", err.text);
-    must_decode("out", clip);
-}
-
 static void mix(const char *gains, const char *pan, const struct ms_render_options *options,
                 struct clip *clip) {
     struct ms_error err = {0};
@@ -305,13 +186,6 @@ static void silence_has_the_song_s_length(void **state) {
     clip_free(&heard);
 }
 
-static void plan_of(int stem, const char *format, const char *clip, struct ms_render_plan *plan) {
-    struct ms_error err = {0};
-    const struct ms_render_options options = {.format = format, .clip = clip};
-    if (ms_render_plan_stem(&job, &job.stems[stem], &options, plan, &err) != 0)
-        fail_msg("%s", err.text);
-}
-
 static void a_stem_in_every_format(void **state) {
     (void)state;
     static const char *const formats[] = {"wav", "opus", "m4a", "flac", "mp3"};
@@ -364,228 +238,6 @@ static void what_keeps_nothing_is_made_of_what_there_is(void **state) {
     must_read(&plan, &heard);
     assert_int_equal(heard.frames, FRAMES);
     clip_free(&heard);
-}
-
-/* ---- parts ---- */
-
-static void plan_of_part(int stem, const char *format, const char *from, const char *seconds,
-                         struct ms_render_plan *plan) {
-    struct ms_error err = {0};
-    const struct ms_render_options options = {.format = format, .from = from, .seconds = seconds};
-    if (ms_render_plan_stem(&job, &job.stems[stem], &options, plan, &err) != 0)
-        fail_msg("%s", err.text);
-    assert_true(ms_render_is_part(plan) && !plan->as_stored);
-}
-
-/* Bit for bit, from `first` on. */
-static void assert_is_part(const struct clip *part, const struct clip *whole, int64_t first,
-                           int64_t frames) {
-    assert_int_equal(part->frames, frames);
-    for (int c = 0; c < 2; c++)
-        assert_memory_equal(part->planes[c], whole->planes[c] + first,
-                            (size_t)frames * sizeof(float));
-}
-
-static void parts_are_those_of_the_whole(void **state) {
-    (void)state;
-    static const struct {
-        const char *from, *seconds;
-        int64_t first, frames;
-    } cases[] = {
-        {"0", "5", 0, 220500},
-        {"5", "5", 220500, FRAMES - 220500}, /* cut at the end */
-        {"5", NULL, 220500, FRAMES - 220500},
-        {NULL, "1.5", 0, 66150},
-        {"0.1044897", "0.1", 4608, 4410}, /* at a block of the FLAC */
-        {"0.1044671", "0.1", 4607, 4410}, /* one frame before it */
-        {"0.1045124", "0.1", 4609, 4410}, /* and behind it */
-        {"1.23456789", "0.987654", 54444, 43556},
-        {"0.0000112", "0.001", 0, 45}, /* rounded to the nearest frame */
-        {"6.8028", "1", 300003, 4},    /* the last frames */
-        {"6.79", "100000", 299439, FRAMES - 299439},
-        {"3e0", "1e-1", 132300, 4410},
-    };
-    for (int keeps = 0; keeps < 2; keeps++) {
-        const struct ms_job with = job;
-        if (keeps == 1) /* an MP3 is read from its beginning */
-            for (int s = 0; s < STEMS; s++)
-                job.stems[s].kept_sha256[0] = '\0';
-        struct ms_render_plan plan;
-        struct clip whole, part;
-        plan_of(1, "wav", NULL, &plan);
-        must_read(&plan, &whole);
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            plan_of_part(1, "wav", cases[i].from, cases[i].seconds, &plan);
-            must_read(&plan, &part);
-            assert_is_part(&part, &whole, cases[i].first, cases[i].frames);
-            clip_free(&part);
-        }
-        clip_free(&whole);
-        job = with;
-    }
-}
-
-/* Windows of a player, in FLAC, and of a mix. */
-static void windows_joined_are_the_whole(void **state) {
-    (void)state;
-    for (int mixed = 0; mixed < 2; mixed++) {
-        struct ms_render_options options = {.format = "flac", .sample_type = "int16"};
-        struct ms_render_plan plan;
-        struct clip whole, window;
-        for (int at = -1; at < 10; at++) {
-            char from[40];
-            (void)snprintf(from, sizeof from, "%g", at * 0.7);
-            options.from = at < 0 ? NULL : from;
-            options.seconds = at < 0 ? NULL : "0.7";
-            const int rc =
-                mixed ? ms_render_plan_mix(&job, "bass:-3", "drums:0.3", &options, &plan, NULL)
-                      : ms_render_plan_stem(&job, &job.stems[2], &options, &plan, NULL);
-            assert_int_equal(rc, 0);
-            must_read(&plan, at < 0 ? &whole : &window);
-            if (at < 0)
-                continue;
-            const int64_t left = FRAMES - (int64_t)at * 30870;
-            assert_is_part(&window, &whole, (int64_t)at * 30870, left < 30870 ? left : 30870);
-            clip_free(&window);
-        }
-        clip_free(&whole);
-    }
-}
-
-static void a_part_in_every_format(void **state) {
-    (void)state;
-    static const char *const formats[] = {"wav", "opus", "m4a", "flac", "mp3"};
-    for (int i = 0; i < 5; i++) {
-        struct ms_render_plan plan;
-        struct clip heard, want = {.frames = 44100};
-        plan_of_part(1, formats[i], "2.5", "1", &plan);
-        must_read(&plan, &heard);
-        assert_int_equal(heard.frames, 44100);
-        for (int c = 0; c < 2; c++)
-            want.planes[c] = stems[1].planes[c] + 110250;
-        assert_true(snr_db(&want, &heard, 44100) > 12);
-        clip_free(&heard);
-    }
-}
-
-static void parts_that_there_are_not(void **state) {
-    (void)state;
-    static const struct {
-        const char *from, *seconds, *says;
-    } cases[] = {
-        {"-1", NULL, "from: must be from 0 to 360000, not -1"},
-        {"x", NULL, "from: must be a number"},
-        {"nan", NULL, "from: must be a number"},
-        {NULL, "0", "seconds: must be from 0.001 to 360000, not 0"},
-        {NULL, "1e9", "seconds: must be from"},
-        {"1:30", "4", "from: must be a number, not \"1:30\""},
-    };
-    struct ms_render_plan plan;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct ms_render_options options = {.from = cases[i].from,
-                                                  .seconds = cases[i].seconds};
-        struct ms_error err = {0};
-        assert_int_equal(ms_render_plan_mix(&job, NULL, NULL, &options, &plan, &err), MS_EUSAGE);
-        if (strstr(err.text, cases[i].says) == NULL)
-            fail_msg("case %zu says \"%s\"", i, err.text);
-    }
-    static const char *const past[] = {"6.80289", "7", "360000"};
-    for (int i = 0; i < 3; i++) { /* only the file knows its end */
-        struct ms_error err = {0};
-        struct ms_render *render = NULL;
-        plan_of_part(0, "wav", past[i], NULL, &plan);
-        assert_int_equal(ms_render_open(renders, &plan, false, &render, &err), MS_EUSAGE);
-        assert_string_equal(err.text, "from: must be less than 6.803, the song's length");
-        assert_null(render);
-    }
-}
-
-static void put_damaged(const char *key, const void *bytes, size_t size) {
-    const struct ms_object_source source = {.bytes = bytes, .size = (int64_t)size};
-    assert_int_equal(ms_store_put(store, MS_BUCKET_STEMS, key, &source, NULL, NULL), 0);
-}
-
-/* What is damaged before the part does not matter, what is damaged in it does. */
-static void parts_of_damaged_stems(void **state) {
-    (void)state;
-    struct ms_render_plan plan;
-    struct ms_error err = {0};
-    struct clip whole, part;
-    size_t size;
-    plan_of(3, "wav", NULL, &plan);
-    must_read(&plan, &whole);
-    plan_of(3, "flac", NULL, &plan);
-    assert_int_equal(read_render(&plan, &err), 0);
-    unsigned char *bytes = read_file("out", &size);
-    memset(bytes + size / 2, 0, 200000);
-    put_damaged("damaged", bytes, size);
-    plan_of_part(3, "wav", "6", "0.5", &plan);
-    (void)snprintf(plan.parts[0].key, sizeof plan.parts[0].key, "damaged");
-    must_read(&plan, &part);
-    assert_is_part(&part, &whole, 264600, 22050);
-    clip_free(&part);
-    plan_of_part(3, "wav", "1", "5.5", &plan);
-    (void)snprintf(plan.parts[0].key, sizeof plan.parts[0].key, "damaged");
-    struct ms_render *render = NULL;
-    int rc = ms_render_open(renders, &plan, false, &render, &err);
-    ms_render_close(render);
-    if (rc == 0)
-        rc = read_render(&plan, &err);
-    assert_int_equal(rc, MS_ECORRUPT);
-    free(bytes);
-    clip_free(&whole);
-}
-
-/* Of what is asked for, and of what it is made of. */
-static void digest_of(const struct ms_render_plan *plan, char hex[MS_SHA256_HEX]) {
-    struct ms_sha256 *digest = NULL;
-    assert_int_equal(ms_sha256_new(&digest, NULL), 0);
-    assert_true(ms_render_plan_digest(plan, digest));
-    ms_sha256_hex(digest, hex);
-    ms_sha256_free(digest);
-}
-
-static void a_digest_tells_answers_apart(void **state) {
-    (void)state;
-    static const struct ms_render_options options[] = {
-        {.format = "wav"},
-        {.format = "wav", .sample_type = "int24"},
-        {.format = "wav", .clip = "none"},
-        {.format = "wav", .from = "1"},
-        {.format = "wav", .from = "1", .seconds = "1"},
-        {.format = "wav", .seconds = "1"},
-        {.format = "mp3"},
-        {.format = "mp3", .bitrate = "96"},
-        {.format = "flac"},
-    };
-    char seen[2 * 9 + 2][MS_SHA256_HEX];
-    int count = 0;
-    struct ms_render_plan plan;
-    for (int i = 0; i < 9; i++)
-        for (int mixed = 0; mixed < 2; mixed++) {
-            const int rc = mixed
-                               ? ms_render_plan_mix(&job, NULL, NULL, &options[i], &plan, NULL)
-                               : ms_render_plan_stem(&job, &job.stems[0], &options[i], &plan, NULL);
-            assert_int_equal(rc, 0);
-            digest_of(&plan, seen[count++]);
-        }
-    assert_int_equal(ms_render_plan_mix(&job, "bass:-1", NULL, &options[0], &plan, NULL), 0);
-    digest_of(&plan, seen[count++]);
-    plan.parts[1].sha256[0] ^= 1;
-    digest_of(&plan, seen[count++]);
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < i; k++)
-            if (strcmp(seen[i], seen[k]) == 0)
-                fail_msg("%d and %d have one digest", k, i);
-    char again[MS_SHA256_HEX];
-    plan.parts[1].sha256[0] ^= 1;
-    digest_of(&plan, again);
-    assert_string_equal(again, seen[count - 2]);
-    plan.parts[1].sha256[0] = '\0';
-    struct ms_sha256 *digest = NULL;
-    assert_int_equal(ms_sha256_new(&digest, NULL), 0);
-    assert_false(ms_render_plan_digest(&plan, digest));
-    ms_sha256_free(digest);
 }
 
 /* ---- what goes wrong ---- */
@@ -697,48 +349,6 @@ static void too_many_are_refused(void **state) {
     ms_renders_free(one);
 }
 
-/* Windows of players have places of their own. */
-static void short_parts_have_their_own_places(void **state) {
-    (void)state;
-    const struct ms_render_options wav = {.format = "wav", .sample_type = "float32"};
-    struct ms_render_plan whole, window, old;
-    struct ms_renders *one = NULL;
-    struct ms_render *windows[MS_RENDERS_ASLEEP] = {NULL}, *song = NULL, *more = NULL;
-    assert_int_equal(ms_render_plan_mix(&job, NULL, NULL, &wav, &whole, NULL), 0);
-    plan_of_part(0, "flac", "1", "5", &window);
-    assert_int_equal(ms_renders_new(&store_options, 1, &one, NULL), 0);
-    for (int i = 0; i < MS_RENDERS_ASLEEP; i++)
-        assert_int_equal(ms_render_open(one, &window, false, &windows[i], NULL), 0);
-    assert_int_equal(ms_render_open(one, &window, false, &more, NULL), MS_ETOOLARGE);
-    assert_int_equal(ms_render_open(one, &whole, false, &song, NULL), 0);
-    ms_render_close(windows[0]);
-    assert_int_equal(ms_render_open(one, &window, false, &windows[0], NULL), 0);
-    ms_render_close(song);
-    for (int i = 0; i < MS_RENDERS_ASLEEP; i++)
-        ms_render_close(windows[i]);
-    /* What is long, or must be read from the song's beginning, has the others' places. */
-    old = window;
-    (void)snprintf(old.parts[0].format, sizeof old.parts[0].format, "mp3");
-    ms_job_stem_key(&job, names[0], old.parts[0].key);
-    old.parts[0].bytes = job.stems[0].bytes;
-    window.end_frame = window.first_frame + (int64_t)MS_RENDER_SHORT_S * 44100 + 1;
-    const struct ms_render_plan *const both[] = {&old, &window};
-    for (int i = 0; i < 2; i++) {
-        char buffer[100];
-        size_t size;
-        bool refused = false;
-        assert_int_equal(ms_render_open(one, both[i], false, &song, NULL), 0);
-        for (int tries = 0; !refused && tries < 100; tries++) {
-            assert_int_equal(ms_render_read(song, buffer, sizeof buffer, &size, NULL), 0);
-            refused = ms_render_open(one, both[i], false, &more, NULL) == MS_ETOOLARGE;
-            ms_render_close(more);
-        }
-        assert_true(refused);
-        ms_render_close(song);
-    }
-    ms_renders_free(one);
-}
-
 int main(int argc, char **argv) {
     ms_decoder_prepare(argc, argv);
     const struct CMUnitTest tests[] = {
@@ -751,17 +361,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_stem_in_every_format),
         cmocka_unit_test(the_scale_of_a_stem_is_taken_back_when_it_may_clip),
         cmocka_unit_test(what_keeps_nothing_is_made_of_what_there_is),
-        cmocka_unit_test(parts_are_those_of_the_whole),
-        cmocka_unit_test(windows_joined_are_the_whole),
-        cmocka_unit_test(a_part_in_every_format),
-        cmocka_unit_test(parts_that_there_are_not),
-        cmocka_unit_test(parts_of_damaged_stems),
-        cmocka_unit_test(a_digest_tells_answers_apart),
         cmocka_unit_test(stems_that_are_gone),
         cmocka_unit_test(damaged_stems_end_the_answer),
         cmocka_unit_test(who_leaves_ends_the_work),
         cmocka_unit_test(too_many_are_refused),
-        cmocka_unit_test(short_parts_have_their_own_places),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, scene_begin, scene_end);
 }

@@ -280,3 +280,10 @@ bool world_log_says(struct world *world, const char *text) {
 bool world_was_called_back(struct world *world) {
     return atomic_load(&world->callbacks) > 0;
 }
+
+bool world_is_ready(struct world *world) {
+    char reason[MS_WORKER_REASON_BYTES];
+    (void)world;
+    ms_worker_why_unready(reason);
+    return reason[0] == '\0';
+}

@@ -75,5 +75,6 @@ bool world_has_stem(struct world *world, const char *stem);
 bool world_has_song(struct world *world);
 bool world_log_says(struct world *world, const char *text);
 bool world_was_called_back(struct world *world);
+bool world_is_ready(struct world *world);
 
 #endif

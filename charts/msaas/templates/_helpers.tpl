@@ -52,8 +52,8 @@ capabilities: {drop: [ALL]}
 {{- define "msaas.trialRedis" -}}
 {{- if and .Values.redis.enabled (not .Values.queue.url) }}true{{ end -}}
 {{- end -}}
-{{- define "msaas.trialMinio" -}}
-{{- if and .Values.minio.enabled (not .Values.store.endpoint) }}true{{ end -}}
+{{- define "msaas.trialS3" -}}
+{{- if and .Values.s3.enabled (not .Values.store.endpoint) }}true{{ end -}}
 {{- end -}}
 
 {{- /* Configuration of all roles. The Secret comes last, so that its MSAAS_QUEUE wins. */ -}}
@@ -111,7 +111,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{ include "msaas.egressDNS" . }}
 {{- $parts := list }}
 {{- if include "msaas.trialRedis" . }}{{ $parts = append $parts (list "redis" 6379) }}{{ end }}
-{{- if include "msaas.trialMinio" . }}{{ $parts = append $parts (list "minio" 9000) }}{{ end }}
+{{- if include "msaas.trialS3" . }}{{ $parts = append $parts (list "s3" 9000) }}{{ end }}
 {{- range $parts }}
 - to:
     - podSelector:

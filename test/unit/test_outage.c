@@ -1,0 +1,89 @@
+/* An outage: its lines in the log, and what it says of the server. */
+#include "outage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "msaas/log.h"
+#include "msaas/sys.h"
+
+#define DEADLINE_S 60
+
+static struct ms_metric errors = {.name = "errors", .help = "", .kind = MS_METRIC_COUNTER};
+static char last[800];
+static int lines;
+
+static void hear(void *context, const char *line) {
+    (void)context;
+    (void)snprintf(last, sizeof last, "%s", line);
+    lines++;
+}
+
+static bool fail_with(struct ms_outage *outage, int code, const char *text) {
+    struct ms_error err = {0};
+    const int rc = ms_error_set(&err, code, "%s", text);
+    return ms_outage_note(outage, rc, &err);
+}
+
+static void each_cause_is_told_once(void **state) {
+    struct ms_outage outage = {.what = "the queue", .errors = &errors};
+    const struct timespec nap = {.tv_nsec = 10000000};
+    char cause[MS_OUTAGE_CAUSE_BYTES];
+    (void)state;
+    ms_log_init("worker", MS_LOG_INFO, false);
+    ms_log_set_shipper(hear, NULL);
+    lines = 0;
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "");
+    for (int i = 0; i < 3; i++)
+        assert_true(fail_with(&outage, MS_ENET, "nobody listens"));
+    assert_int_equal(lines, 1);
+    assert_non_null(strstr(last, "nobody listens"));
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "nobody listens");
+
+    assert_true(fail_with(&outage, MS_EDENIED, "a wrong password"));
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "a wrong password");
+    for (const double until_s = ms_monotonic_s() + DEADLINE_S; lines < 2;) {
+        assert_true(ms_monotonic_s() < until_s);
+        assert_true(fail_with(&outage, MS_EDENIED, "a wrong password"));
+        (void)nanosleep(&nap, NULL);
+    }
+    assert_non_null(strstr(last, "a wrong password"));
+    assert_true(fail_with(&outage, MS_EDENIED, "a wrong password"));
+    assert_int_equal(lines, 2);
+
+    assert_false(fail_with(&outage, MS_ECANCELED, "canceled")); /* says nothing */
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "a wrong password");
+    assert_false(fail_with(&outage, MS_ENOTFOUND, "no job waits"));
+    assert_int_equal(lines, 3);
+    assert_non_null(strstr(last, "the queue is back"));
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "");
+    ms_log_set_shipper(NULL, NULL);
+}
+
+static void what_may_end_is_tried_again(void **state) {
+    (void)state;
+    assert_true(ms_outage_may_end(MS_ENET));
+    assert_true(ms_outage_may_end(MS_EDENIED));
+    assert_false(ms_outage_may_end(MS_ECORRUPT));
+    assert_false(ms_outage_may_end(MS_EINTERNAL));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_cause_is_told_once),
+        cmocka_unit_test(what_may_end_is_tried_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
