@@ -176,6 +176,7 @@ webTest("an hour of six stems in step", {}, async ({ page }) => {
     return route.fulfill({ response: answer, json: peaks });
   });
   await page.goto(`${sixes.url}/#/${id}`);
+  await byId(page, "mixer").waitFor();
   await openMixer(page, id);
   await byId(page, "play").click();
   for (let n = 0; n < 10; n++) {
