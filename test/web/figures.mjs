@@ -71,7 +71,10 @@ function browserMegabytes() {
   return Math.round(bytes / 1e6);
 }
 
+// All before the first test: the end of the last one known so far is the end of everything.
 const site = await Site.usual({ MSAAS_MAX_SONG_MB: 600 });
+const sixes = await Site.usual({ MSAAS_MODEL: "six" });
+const real = await realSite();
 
 for (const [view, width, height] of [["desktop", 1280, 800], ["phone", 360, 740]]) {
   webTest(`first view: ${view}`, { viewport: { width, height } }, async ({ page }) => {
@@ -136,8 +139,6 @@ webTest("a page that sends 500 MB", {}, async ({ page }) => {
   await card(page, { name: "500" }).first().waitFor();
 });
 
-const sixes = await Site.usual({ MSAAS_MODEL: "six" });
-
 webTest("an hour of six stems", {}, async ({ page }) => {
   const song = save("hour.wav", wav({ seconds: HOUR_S, tone: 3 }));
   await open(page, sixes);
@@ -189,7 +190,6 @@ webTest("an hour of six stems in step", {}, async ({ page }) => {
   tell("an hour of six stems: apart after 10 seeks", 0, "frames", 0);
 });
 
-const real = await realSite();
 if (real !== null) {
   webTest("the real model", {}, async ({ page }) => {
     await watched(page);
