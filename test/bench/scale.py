@@ -78,7 +78,7 @@ def main():
 
 def measure(site, redis, ports, sizes, options):
     rows, number = {}, 0
-    with redis.client() as client, multiprocessing.Pool(len(ports)) as pool:
+    with redis.client() as client, multiprocessing.Pool(4 * len(ports)) as pool:
         client.config_set("appendfsync", "everysec")
         client.config_set("slowlog-max-len", 100000)
         before = client.info("memory")["used_memory"]
@@ -86,8 +86,9 @@ def measure(site, redis, ports, sizes, options):
             missing = size - client.llen("toWorker")
             client.config_set("slowlog-log-slower-than", -1)
             cpu, begin = client.info("cpu")["used_cpu_user"], time.monotonic()
-            shares = [range(number + i, number + missing, len(ports)) for i in range(len(ports))]
-            pool.starmap(post_all, zip(ports, shares))
+            clients = 4 * len(ports)
+            shares = [range(number + i, number + missing, clients) for i in range(clients)]
+            pool.starmap(post_all, zip(4 * ports, shares))
             number += missing
             row = collections.OrderedDict()
             row["posts a second"] = f"{missing / (time.monotonic() - begin):.0f}"
