@@ -1,5 +1,5 @@
 /* The last step of every request: the answer, or an error in the form of the API that the path
- * belongs to. On the threads of the pool; ms_api_error_body also on the loop, so it never blocks. */
+ * belongs to. On the threads of the pool; ms_api_error_body also on the loop: it never blocks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -23,7 +23,8 @@ struct ms_resume {
 /* Sends the file by tus, up to its end, and goes on with what an earlier run began: the same file
  * (path, size and time of its last change) to the same server with the same token. A connection
  * that breaks is made anew for as long as there is some progress every two minutes.
- * MS_EUNSUPPORTED: the server has no uploads. path, fd, bytes, name and client are the caller's; ms_resume_end after any result. */
+ * MS_EUNSUPPORTED: the server has no uploads. path, fd, bytes, name and client are the caller's;
+ * ms_resume_end after any result. */
 MS_MUST_CHECK int ms_resume_send(struct ms_resume *resume, struct ms_error *err);
 /* Forgets the upload, here and on the server: a job was made of it, or none can be. */
 void ms_resume_forget(struct ms_resume *resume);
