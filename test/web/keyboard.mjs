@@ -36,7 +36,7 @@ webTest("a song by keyboard alone", {}, async ({ page }) => {
     ? input : page.getByRole("button", { name: "Choose songs" });
   await tabTo(page, target);
   await page.keyboard.press("Enter");
-  await (await chooser).setFiles([file("keys.wav", wav({ seconds: 12, tone: 3, rate: 44100 }))]);
+  await (await chooser).setFiles([file("keys.wav", wav({ seconds: 90, tone: 3, rate: 44100 }))]);
   const done = card(page, { state: "succeeded", name: "keys" });
   await done.waitFor();
   const id = await jobId(done);

@@ -42,6 +42,11 @@ webTest("it plays, pauses, seeks, and ends at the end", {}, async ({ page }) => 
   await waitFor("the end", async () => !(await playing(page)) &&
     (await byId(page, "play").getAttribute("data-state")) === "paused");
   assert.ok(Math.abs((await position(page)) - SECONDS) < 0.05, String(await position(page)));
+
+  await byId(page, "play").click();
+  await waitFor("sound from the start", async () => (await position(page)) < 12);
+  await byId(page, "seek").fill(String(SECONDS));
+  await page.locator('[data-testid="play"][data-state="paused"]').waitFor();
 });
 
 // Every stem is answered with the same noise, another one for each window: so the stems are as loud

@@ -144,6 +144,8 @@ export class Player {
     if (this.state.value === "paused") {
       this.cursor = { at, when: 0 };
       this.want();
+    } else if (at >= this.end()) {
+      this.rest(at);
     } else {
       this.begin(at, ENOUGH_TO_BEGIN);
     }
