@@ -133,6 +133,8 @@ void ms_preview_begin(struct ms_preview *preview, const struct ms_job *job,
     preview->rate_hz = rate_hz;
     preview->song_frames = song_frames;
     preview->wanted_frames = song_frames < most ? song_frames : most;
+    if (song_frames <= (int64_t)MS_PREVIEW_PIECE_S * rate_hz)
+        preview->wanted_frames = 0;
     memset(preview->heard_frames, 0, sizeof preview->heard_frames);
 }
 

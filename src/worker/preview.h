@@ -27,7 +27,8 @@ MS_MUST_CHECK int ms_preview_new(const struct ms_preview_options *options, struc
 /* Gives removals that wait a few seconds, then ends the thread. */
 void ms_preview_free(struct ms_preview *preview);
 
-/* The job's song has so many frames, and blocks of its outputs will come. */
+/* The job's song has so many frames, and blocks of its outputs will come. A song that is no longer
+ * than a piece is not previewed: its stems are there as soon. */
 void ms_preview_begin(struct ms_preview *preview, const struct ms_job *job,
                       const struct ms_pipeline_output *outputs, int output_count, int rate_hz,
                       int64_t song_frames);

@@ -159,8 +159,6 @@ class Load:
                 assert digests == self.reference[tone], ident
         songs, stems = stored(self.site)
         assert sorted(songs) == sorted(self.tone_of)
-        # A worker that is killed when its job is done leaves the pieces of its preview for a day.
-        stems = [name for name in stems if not name.startswith("preview/")]
         expected = [name for ident in self.tone_of for stem in STEMS
                     for name in (f"{ident}-{stem}.mp3", f"kept/{ident}-{stem}.flac")]
         expected += [f"kept/{ident}-peaks.json" for ident in self.tone_of]

@@ -244,7 +244,8 @@ static void a_stopped_job_begins_anew(void **state) {
     world_wait_until(world, has_none, "the pieces to go");
 }
 
-/* A file lies where the pieces' folder should be made: all other objects find their place. */
+/* A file lies where the pieces' folder should be made: all other objects find their place. A song of
+ * one piece has no preview that could fail. */
 static void a_store_that_fails_ends_the_preview_alone(void **state) {
     static const char key[] = "preview";
     static const struct ms_object_source source = {.bytes = "in the way", .size = 10};
@@ -254,6 +255,10 @@ static void a_store_that_fails_ends_the_preview_alone(void **state) {
     world_fork(world, NULL);
     world_open(world);
     assert_int_equal(ms_store_put(world->store, MS_BUCKET_STEMS, key, &source, NULL, NULL), 0);
+    world_submit(world, PIECE_FRAMES);
+    world_wait(world, MS_JOB_SUCCEEDED, &job);
+    ms_job_fini(&job);
+    assert_false(world_log_says(world, "the job's preview ends early"));
     world_submit(world, SONG_FRAMES);
     world_wait(world, MS_JOB_SUCCEEDED, &job);
     assert_int_equal(job.stem_count, 2);
