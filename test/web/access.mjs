@@ -41,10 +41,12 @@ for (const [view, options] of Object.entries(VIEWS)) {
       await openMixer(page, id);
       await byId(page, "play").click();
       await fine(page, "mixer");
-      await open(page, idle);
-      await choose(page, file("waits.wav", wav()));
-      await card(page, { state: "queued" }).waitFor();
-      await fine(page, "queued");
+      // A page of its own: Chromium may ask for the icon of the first one under the rules of the next.
+      const other = await page.context().newPage();
+      await open(other, idle);
+      await choose(other, file("waits.wav", wav()));
+      await card(other, { state: "queued" }).waitFor();
+      await fine(other, "queued");
     });
   }
 }
