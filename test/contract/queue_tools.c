@@ -19,14 +19,20 @@ void nap(void) {
     (void)nanosleep(&pause, NULL);
 }
 
+/* Below the ports that the kernel gives away, and another one for each process: between this look
+ * and the server's start nobody else takes it, neither a client nor another test's server. */
 static void find_port(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)snprintf(port, sizeof port, "%d", ntohs(address.sin_port));
-    (void)close(fd);
+    int rc = -1;
+    for (uint16_t number = (uint16_t)(10000 + getpid() % 5000); rc != 0; number++) {
+        const struct sockaddr_in address = {.sin_family = AF_INET,
+                                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                            .sin_port = htons(number)};
+        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0 && number < 1 << 15);
+        rc = bind(fd, (const struct sockaddr *)&address, sizeof address);
+        (void)snprintf(port, sizeof port, "%u", number);
+        (void)close(fd);
+    }
 }
 
 void start_server(void) {
