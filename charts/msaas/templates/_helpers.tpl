@@ -62,6 +62,19 @@ capabilities: {drop: [ALL]}
 - secretRef: {name: {{ include "msaas.secretName" . }}}
 {{- end -}}
 
+{{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the field
+the API server would make it 1 when the autoscaler is switched on. */ -}}
+{{- define "msaas.replicas" -}}
+{{- if not .autoscaled -}}
+replicas: {{ .replicas }}
+{{- else -}}
+{{- $name := printf "%s-%s" (include "msaas.fullname" .root) .component -}}
+{{- with lookup "apps/v1" "Deployment" .root.Release.Namespace $name -}}
+replicas: {{ .spec.replicas }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "msaas.podMeta" -}}
 labels:
   {{- include "msaas.labels" . | nindent 2 }}
