@@ -56,6 +56,11 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.minio.enabled (not .Values.store.endpoint) }}true{{ end -}}
 {{- end -}}
 
+{{- /* Whether a worker may have to ask the model's publisher: "true" or nothing. */ -}}
+{{- define "msaas.fetchesModel" -}}
+{{- if has .Values.model.source (list "store" "pull") }}true{{ end -}}
+{{- end -}}
+
 {{- /* Configuration of all roles. The Secret comes last, so that its MSAAS_QUEUE wins. */ -}}
 {{- define "msaas.envFrom" -}}
 - configMapRef: {name: {{ include "msaas.fullname" . }}-config}
