@@ -1,4 +1,4 @@
-/* A model in a bucket of the store: NAME.json under a key, and beside it the files that it names. */
+/* A model in a bucket of the store: NAME.json under a key, and beside it the files it names. */
 #ifndef MSAAS_WEIGHTS_MODEL_OBJECT_H
 #define MSAAS_WEIGHTS_MODEL_OBJECT_H
 

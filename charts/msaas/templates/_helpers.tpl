@@ -67,8 +67,8 @@ capabilities: {drop: [ALL]}
 - secretRef: {name: {{ include "msaas.secretName" . }}}
 {{- end -}}
 
-{{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the field
-the API server would make it 1 when the autoscaler is switched on. */ -}}
+{{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the
+field the API server would make it 1 when the autoscaler is switched on. */ -}}
 {{- define "msaas.replicas" -}}
 {{- if not .autoscaled -}}
 replicas: {{ .replicas }}
