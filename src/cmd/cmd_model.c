@@ -2,12 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "model_list.h"
+#include "model_pull.h"
 #include "msaas/cmd.h"
-#include "msaas/http_client.h"
 #include "msaas/json.h"
 #include "msaas/model_import.h"
 #include "msaas/sys.h"
@@ -28,9 +26,6 @@ static const char usage[] =
     "\n"
     "The weights are not part of this program. They have their own licence, which pull\n"
     "and list show.\n";
-
-/* Of a file whose size the manifest does not state. The largest known has 174 MB. */
-#define MAX_DOWNLOAD_BYTES (INT64_C(256) << 20)
 
 struct run {
     struct ms_options *options;
@@ -122,101 +117,6 @@ static int import(struct run *run, struct ms_error *err) {
 
 /* ---- pull ---- */
 
-struct bar {
-    const char *file;
-    double start_s, shown_s;
-    int64_t first_bytes; /* bytes of an earlier run; -1: not known yet */
-};
-
-static void show_progress(void *context, int64_t received, int64_t total) {
-    struct bar *bar = context;
-    const double now_s = ms_monotonic_s();
-    if (bar->first_bytes < 0)
-        bar->first_bytes = received;
-    if (now_s - bar->shown_s < 0.2 && received != total)
-        return;
-    bar->shown_s = now_s;
-    double rate = (double)(received - bar->first_bytes) / (now_s - bar->start_s + 0.001) / 1e6;
-    if (total > 0)
-        fprintf(stderr, "\r%s: %3d %% of %.1f MB, %.1f MB/s  ", bar->file,
-                (int)(100 * received / total), (double)total / 1e6, rate);
-    else
-        fprintf(stderr, "\r%s: %.1f MB, %.1f MB/s  ", bar->file, (double)received / 1e6, rate);
-}
-
-/* The published form to download: one with an address, or any form where a mirror is given. */
-static const struct ms_manifest_source *fetchable(const struct ms_manifest_network *network) {
-    for (int i = 0; i < network->source_count; i++)
-        if (network->sources[i].url[0] != '\0')
-            return &network->sources[i];
-    return &network->sources[0];
-}
-
-static char *choose_url(const struct run *run, const struct ms_manifest *manifest,
-                        const struct ms_manifest_source *source, struct ms_error *err) {
-    const char *mirror = ms_options_string(run->options, MS_OPTION_URL);
-    const bool is_folder = mirror != NULL && mirror[strlen(mirror) - 1] == '/';
-    if (mirror != NULL && !is_folder && manifest->info.member_count > 1) {
-        (void)ms_error_set(
-            err, MS_EUSAGE,
-            "--url: model %s has several files; give the URL of their folder, ending in /",
-            manifest->info.name);
-        return NULL;
-    }
-    if (mirror == NULL && source->url[0] == '\0') {
-        (void)ms_error_set(err, MS_EUSAGE,
-                           "model %s has no public download; give --url or the file", source->file);
-        return NULL;
-    }
-    char *url =
-        ms_strdupf("%s%s", mirror != NULL ? mirror : source->url, is_folder ? source->file : "");
-    if (url == NULL)
-        (void)no_memory(err);
-    return url;
-}
-
-/* Downloads the file of one network to `path` and checks it. A download resumed from an earlier run
- * may mix two versions: if it is not right, it starts again from the beginning, once. What is not
- * the file is not kept. */
-static int fetch(const struct run *run, const struct ms_manifest *manifest, int network,
-                 struct ms_http_client *client, const char *path, struct ms_error *err) {
-    const struct ms_manifest_source *source = fetchable(&manifest->networks[network]);
-    const bool show = !run->quiet && isatty(STDERR_FILENO);
-    struct bar bar = {.file = source->file, .start_s = ms_monotonic_s(), .first_bytes = -1};
-    char *url = choose_url(run, manifest, source, err);
-    if (url == NULL)
-        return err->code;
-    struct stat part;
-    bool resumed;
-    int rc;
-    for (bool again = false;; again = true) {
-        rc = ms_http_download(
-            client,
-            &(struct ms_http_download){
-                .url = url,
-                .path = path,
-                .max_bytes = source->bytes > 0 ? source->bytes : MAX_DOWNLOAD_BYTES,
-                .progress = show ? show_progress : NULL,
-                .context = &bar,
-                .cancel = ms_cmd_interrupted(),
-            },
-            &resumed, err);
-        if (show && bar.first_bytes >= 0)
-            fputc('\n', stderr);
-        if (rc == 0)
-            rc = ms_manifest_check_source(manifest, network, path, err);
-        else if (rc == MS_ENET && !run->quiet && stat(path, &part) == 0 && part.st_size > 0)
-            fputs("The part that was downloaded is kept; the same command resumes it.\n", stderr);
-        if (rc != MS_ECORRUPT && rc != MS_ETOOLARGE)
-            break;
-        unlink(path);
-        if (!resumed || again)
-            break;
-    }
-    free(url);
-    return rc;
-}
-
 /* Whether the published model is installed already. Nothing is known of a bag's networks that would
  * tell. */
 static bool is_there(const struct run *run, const struct ms_manifest *manifest) {
@@ -229,39 +129,11 @@ static bool is_there(const struct run *run, const struct ms_manifest *manifest) 
     return there;
 }
 
-static int fetch_all(const struct run *run, const struct ms_manifest *manifest, char **paths,
-                     struct ms_error *err) {
-    struct ms_http_client *client;
-    int rc = ms_make_dirs(run->folder, err);
-    if (rc == 0)
-        rc = ms_http_client_new(&client, err);
-    if (rc != 0)
-        return rc;
-    for (int i = 0; i < manifest->info.member_count && rc == 0; i++) {
-        paths[i] = ms_strdupf("%s/.download-%s.part", run->folder,
-                              fetchable(&manifest->networks[i])->file);
-        rc = paths[i] != NULL ? fetch(run, manifest, i, client, paths[i], err) : no_memory(err);
-    }
-    ms_http_client_free(client);
-    return rc;
-}
-
-static int pull_from_web(const struct run *run, const struct ms_manifest *manifest,
-                         struct ms_error *err) {
-    char *files[MS_MODEL_MAX_MEMBERS] = {NULL};
-    const char *names[MS_MODEL_MAX_MEMBERS];
-    for (int i = 0; i < manifest->info.member_count; i++)
-        names[i] = fetchable(&manifest->networks[i])->file;
-    int rc = fetch_all(run, manifest, files, err);
-    if (rc == 0)
-        rc = import_files(run, manifest, (const char *const *)files, names,
-                          manifest->info.member_count, err);
-    for (int i = 0; i < MS_MODEL_MAX_MEMBERS; i++) {
-        if (rc == 0 && files[i] != NULL)
-            unlink(files[i]);
-        free(files[i]);
-    }
-    return rc;
+static int pull_published(const struct run *run, const struct ms_manifest *manifest,
+                          struct ms_error *err) {
+    struct ms_model_info info;
+    const int rc = ms_model_pull(run->options, run->folder, manifest, &info, err);
+    return rc == 0 ? report_import(run, &info, err) : rc;
 }
 
 static int pull_known(struct run *run, const struct ms_manifest *manifest, struct ms_error *err) {
@@ -271,7 +143,7 @@ static int pull_known(struct run *run, const struct ms_manifest *manifest, struc
     if (is_there(run, manifest))
         return report_import(run, &manifest->info, err);
     if (given == 0)
-        return pull_from_web(run, manifest, err);
+        return pull_published(run, manifest, err);
     if (given == 1 && ms_manifest_is_bag(argument(run, 1)))
         return import_bag(run, argument(run, 1), manifest, err);
     const char *files[MS_MODEL_MAX_MEMBERS];
@@ -396,6 +268,8 @@ static int act(struct run *run, struct ms_error *err) {
             return ms_error_set(err, MS_EUSAGE, "--name is for model import only");
         if (actions[i].act != pull && ms_options_is_set(run->options, MS_OPTION_URL))
             return ms_error_set(err, MS_EUSAGE, "--url is for model pull only");
+        if (actions[i].act != pull && ms_options_flag(run->options, MS_OPTION_VIA_STORE))
+            return ms_error_set(err, MS_EUSAGE, "--via-store is for model pull only");
         run->first = 1;
         run->count = ms_options_argument_count(run->options) - 1;
         run->quiet = ms_options_flag(run->options, MS_OPTION_QUIET);
@@ -422,9 +296,23 @@ static int run_model(const struct ms_call *call) {
     return exit_code;
 }
 
-static const enum ms_option_id option_ids[] = {
-    MS_OPTION_MODELS_DIR, MS_OPTION_MODEL_OUT, MS_OPTION_MODEL_NAME, MS_OPTION_URL,
-    MS_OPTION_JSON,       MS_OPTION_QUIET,     MS_OPTION_COUNT};
+static const enum ms_option_id option_ids[] = {MS_OPTION_MODELS_DIR,
+                                               MS_OPTION_MODEL_OUT,
+                                               MS_OPTION_MODEL_NAME,
+                                               MS_OPTION_URL,
+                                               MS_OPTION_VIA_STORE,
+                                               MS_OPTION_STORE,
+                                               MS_OPTION_S3_ENDPOINT,
+                                               MS_OPTION_S3_REGION,
+                                               MS_OPTION_S3_ACCESS_KEY,
+                                               MS_OPTION_S3_SECRET_KEY,
+                                               MS_OPTION_S3_SESSION_TOKEN,
+                                               MS_OPTION_S3_VIRTUAL_HOST,
+                                               MS_OPTION_S3_CA_FILE,
+                                               MS_OPTION_NO_CREATE_BUCKETS,
+                                               MS_OPTION_JSON,
+                                               MS_OPTION_QUIET,
+                                               MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_model = {
     .name = "model",

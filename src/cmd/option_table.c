@@ -76,6 +76,9 @@ static const struct ms_option_row table[MS_OPTION_COUNT] = {
     [MS_OPTION_URL] = {"url", 0, STRING, "URL", NULL, NULL, 0, 0,
                        "Download the weights from this address, such as a mirror of your own. One "
                        "that ends in / is a folder."},
+    [MS_OPTION_VIA_STORE] = {"via-store", 0, FLAG, NULL, NULL, NULL, 0, 0,
+                             "Have a published model from the store; where it is not there, "
+                             "download it and put it there for the others."},
     [MS_OPTION_SEGMENTS] = {"segments", 0, INT, "N", NULL, "8", 1, 10000,
                             "Segments to measure, rounded up to whole batches."},
     [MS_OPTION_DATA] =

@@ -19,13 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model_object.h"
 #include "msaas/digest.h"
-#include "msaas/json.h"
 #include "msaas/model.h"
 #include "msaas/sys.h"
 
-#define MAX_JSON_BYTES (1 << 20)
-#define MAX_NETWORK_BYTES (INT64_C(16) << 30)
 #define LOCK_WAIT_S 3600.0
 #define NEW "new-"
 #define NAME_DIGITS 32 /* of a digest in a folder's name */
@@ -40,16 +38,6 @@ struct fetch {
 
 /* ---- folders ---- */
 
-static void remove_folder(const char *path) {
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL)
-        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    if (dir != NULL)
-        (void)closedir(dir);
-    (void)rmdir(path);
-}
-
 /* Removes what dead workers left unfinished. We hold the lock, so nobody else works on it. */
 static void remove_leftovers(const char *cache) {
     DIR *dir = opendir(cache);
@@ -59,7 +47,7 @@ static void remove_leftovers(const char *cache) {
                          ? ms_strdupf("%s/%s", cache, entry->d_name)
                          : NULL;
         if (path != NULL && unlink(path) != 0)
-            remove_folder(path);
+            ms_model_object_remove_folder(path);
         free(path);
     }
     if (dir != NULL)
@@ -114,65 +102,6 @@ static void set_link(const struct fetch *fetch, const char *folder) {
 
 /* ---- fetching ---- */
 
-static int fetch_one(const struct fetch *fetch, const char *name, int64_t max_bytes,
-                     struct ms_error *err) {
-    char *key = ms_strdupf("%.*s%s", (int)(fetch->name - fetch->key), fetch->key, name);
-    char *path = ms_strdupf("%s/%s", fetch->new_folder, name);
-    int rc = key != NULL && path != NULL ? 0 : ms_error_set(err, MS_ENOMEM, "no memory for a name");
-    if (rc == 0)
-        rc = ms_store_fetch(fetch->store, fetch->bucket, key, path, max_bytes, err);
-    if (rc != 0 && key != NULL)
-        rc = ms_error_prefix(err, "model %s/%s", fetch->bucket, key);
-    free(key);
-    free(path);
-    return rc;
-}
-
-static int read_json(const char *path, struct ms_json **out, struct ms_error *err) {
-    char *text = malloc(MAX_JSON_BYTES + 1);
-    FILE *file = fopen(path, "rbe");
-    size_t size = 0;
-    if (text != NULL && file != NULL)
-        size = fread(text, 1, MAX_JSON_BYTES + 1, file);
-    int rc;
-    if (text == NULL)
-        rc = ms_error_set(err, MS_ENOMEM, "no memory for a model's JSON");
-    else if (file == NULL || ferror(file) || size > MAX_JSON_BYTES)
-        rc = ms_error_about(err, MS_EIO, path, "cannot be read");
-    else
-        rc = ms_json_parse(text, size, out, err);
-    if (file != NULL)
-        (void)fclose(file);
-    free(text);
-    return rc;
-}
-
-/* Fetches and checks all files that the JSON in the new folder names. */
-static int fetch_networks(const struct fetch *fetch, struct ms_error *err) {
-    char *path = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
-    if (path == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a path");
-    struct ms_model_info info;
-    int rc = ms_model_describe(path, &info, err); /* checks the files' names too */
-    struct ms_json *document = NULL;
-    if (rc == 0)
-        rc = read_json(path, &document, err);
-    for (const struct ms_json *network = ms_json_first(ms_json_get(document, "networks"));
-         rc == 0 && network != NULL; network = ms_json_next(network)) {
-        const char *name = ms_json_string(ms_json_get(network, "file"));
-        if (name == NULL || strchr(name, '/') != NULL || name[0] == '.')
-            rc = ms_error_set(err, MS_EMODEL, "model %s/%s does not name its files", fetch->bucket,
-                              fetch->key);
-        else
-            rc = fetch_one(fetch, name, MAX_NETWORK_BYTES, err);
-    }
-    if (rc == 0)
-        rc = ms_model_verify(path, NULL, err);
-    ms_json_free(document);
-    free(path);
-    return rc;
-}
-
 /* Finds the model of the JSON in the new folder in the cache, or fetches it. */
 static int complete(const struct fetch *fetch, char **out, struct ms_error *err) {
     char *json = ms_strdupf("%s/%s", fetch->new_folder, fetch->name);
@@ -189,10 +118,11 @@ static int complete(const struct fetch *fetch, char **out, struct ms_error *err)
     }
     *out = good_model(fetch, folder);
     if (*out == NULL) {
-        rc = fetch_networks(fetch, err);
+        rc = ms_model_object_networks(fetch->store, fetch->bucket, fetch->key, fetch->new_folder,
+                                      err);
         if (rc != 0)
             goto out;
-        remove_folder(folder); /* it is damaged */
+        ms_model_object_remove_folder(folder); /* it is damaged */
         if (rename(fetch->new_folder, folder) != 0) {
             rc = ms_error_about(err, MS_EIO, folder, "%s", strerror(errno));
             goto out;
@@ -245,14 +175,14 @@ int ms_model_cache_fetch(struct ms_store *store, const char *bucket, const char 
     rc = prepare(&fetch, err);
     if (rc != 0)
         goto out;
-    rc = fetch_one(&fetch, fetch.name, MAX_JSON_BYTES, err);
+    rc = ms_model_object_json(store, bucket, key, fetch.new_folder, err);
     if (rc == 0)
         rc = complete(&fetch, path, err);
     else if (rc == MS_ENET && (*path = good_model(&fetch, fetch.link)) != NULL)
         rc = 0;
 out:
     if (fetch.new_folder != NULL)
-        remove_folder(fetch.new_folder);
+        ms_model_object_remove_folder(fetch.new_folder);
     if (lock >= 0)
         (void)close(lock);
     free(fetch.new_folder);

@@ -21,7 +21,8 @@ msaas_unit_tests(notify webhook)
 add_executable(make_model tools/make_model.c)
 target_link_libraries(make_model PRIVATE msaas_weights)
 target_include_directories(make_model PRIVATE ${CMAKE_SOURCE_DIR}/src/weights)
-msaas_unit_tests(weights spec safetensors model_files onnx pickle bag model_cache)
+msaas_unit_tests(weights spec safetensors model_files onnx pickle bag model_cache
+                 model_claim)
 
 # Separation on a stand-in network, which takes no time.
 add_library(fake_network STATIC unit/fake_network.c unit/song.c)

@@ -56,10 +56,28 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.s3.enabled (not .Values.store.endpoint) }}true{{ end -}}
 {{- end -}}
 
+{{- /* Whether a worker may have to ask the model's publisher: "true" or nothing. */ -}}
+{{- define "msaas.fetchesModel" -}}
+{{- if has .Values.model.source (list "store" "pull") }}true{{ end -}}
+{{- end -}}
+
 {{- /* Configuration of all roles. The Secret comes last, so that its MSAAS_QUEUE wins. */ -}}
 {{- define "msaas.envFrom" -}}
 - configMapRef: {name: {{ include "msaas.fullname" . }}-config}
 - secretRef: {name: {{ include "msaas.secretName" . }}}
+{{- end -}}
+
+{{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the
+field the API server would make it 1 when the autoscaler is switched on. */ -}}
+{{- define "msaas.replicas" -}}
+{{- if not .autoscaled -}}
+replicas: {{ .replicas }}
+{{- else -}}
+{{- $name := printf "%s-%s" (include "msaas.fullname" .root) .component -}}
+{{- with lookup "apps/v1" "Deployment" .root.Release.Namespace $name -}}
+replicas: {{ .spec.replicas }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "msaas.podMeta" -}}
