@@ -244,8 +244,8 @@ static void a_stopped_job_begins_anew(void **state) {
     world_wait_until(world, has_none, "the pieces to go");
 }
 
-/* A file lies where the pieces' folder should be made: all other objects find their place. A song of
- * one piece has no preview that could fail. */
+/* A file lies where the pieces' folder should be made: all other objects find their place. A song
+ * of one piece has no preview that could fail. */
 static void a_store_that_fails_ends_the_preview_alone(void **state) {
     static const char key[] = "preview";
     static const struct ms_object_source source = {.bytes = "in the way", .size = 10};

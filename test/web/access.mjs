@@ -41,7 +41,7 @@ for (const [view, options] of Object.entries(VIEWS)) {
       await openMixer(page, id);
       await byId(page, "play").click();
       await fine(page, "mixer");
-      // A page of its own: Chromium may ask for the icon of the first one under the rules of the next.
+      // A page of its own: Chromium may ask for the first icon under the rules of the next.
       const other = await page.context().newPage();
       await open(other, idle);
       await choose(other, file("waits.wav", wav()));
