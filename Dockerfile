@@ -12,8 +12,9 @@ ARG BASE=debian:trixie-slim
 # ---- build: compiler, headers, unit tests; npm, for the page ----
 FROM ${BASE} AS build
 ARG SOURCE_DATE_EPOCH=0
-# From where npm fetches what the page is built of, if not from its usual place.
+# From where npm fetches what the page is built of, and whose certificates it trusts; empty: as usual.
 ARG NPM_CONFIG_REGISTRY
+ARG NPM_CONFIG_CAFILE
 WORKDIR /src
 COPY scripts/lib.sh scripts/setup scripts/packages scripts/
 RUN scripts/setup build unit
