@@ -40,6 +40,7 @@ foreach(name worker worker_killed worker_refused preview)
     target_sources(test_${name} PRIVATE unit/worker_world.c)
 endforeach()
 set_tests_properties(unit_worker unit_worker_killed PROPERTIES COST 35 TIMEOUT 1200)
+set_tests_properties(unit_worker_refused PROPERTIES LABELS redis) # needs a real one
 
 msaas_unit_tests(render render render_parts)
 foreach(name render render_parts)
