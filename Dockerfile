@@ -12,7 +12,7 @@ ARG BASE=debian:trixie-slim
 # ---- build: compiler, headers, unit tests; npm, for the page ----
 FROM ${BASE} AS build
 ARG SOURCE_DATE_EPOCH=0
-# From where npm fetches what the page is built of, and whose certificates it trusts; empty: as usual.
+# From where npm fetches what the page is built of, and whom it trusts; by default as usual.
 ARG NPM_CONFIG_REGISTRY
 ARG NPM_CONFIG_CAFILE
 WORKDIR /src
