@@ -202,7 +202,7 @@ static bool reply_archive(const struct ms_http_call *call, const struct ms_job *
     char disposition[MS_DISPOSITION_BYTES], what[MS_API_PART_NAME_BYTES];
     ms_api_part_name(&archive->files[0].plan, "stems", what);
     ms_api_disposition(job, what, "zip", disposition);
-    ms_api_add_download_headers(call, disposition, etag);
+    ms_api_add_download_headers(call, disposition, etag, false);
     if (known) {
         close_archive(archive);
         ms_http_reply(call, 304, NULL, NULL, 0);

@@ -1,4 +1,4 @@
-/* See disposition.h. Pure; any thread. */
+/* See disposition.h. Any thread. */
 #include "disposition.h"
 
 #include <stdio.h>
@@ -34,4 +34,14 @@ void ms_api_disposition(const struct ms_job *job, const char *what, const char *
     (void)snprintf(out, MS_DISPOSITION_BYTES, "attachment; filename=\"%s\"%s%s", ascii,
                    encoded != NULL ? "; filename*=UTF-8''" : "", encoded != NULL ? encoded : "");
     free(encoded);
+}
+
+void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition,
+                                 const char *etag, bool has_ranges) {
+    if (etag[0] != '\0')
+        ms_http_add_header(call, "ETag", etag);
+    ms_http_add_header(call, "Accept-Ranges", has_ranges ? "bytes" : "none");
+    ms_http_add_header(call, "Content-Disposition", disposition);
+    ms_http_add_header(call, "Cache-Control", "private, no-cache");
+    ms_http_add_header(call, "X-Content-Type-Options", "nosniff");
 }

@@ -116,16 +116,6 @@ void ms_api_part_name(const struct ms_render_plan *plan, const char *what,
         (void)snprintf(out, MS_API_PART_NAME_BYTES, "%s (%.8g-%.8g s)", what, from_s, end_s);
 }
 
-void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition,
-                                 const char *etag) {
-    if (etag[0] != '\0')
-        ms_http_add_header(call, "ETag", etag);
-    ms_http_add_header(call, "Accept-Ranges", "none");
-    ms_http_add_header(call, "Content-Disposition", disposition);
-    ms_http_add_header(call, "Cache-Control", "private, no-cache");
-    ms_http_add_header(call, "X-Content-Type-Options", "nosniff");
-}
-
 static int read_render(void *context, void *buffer, size_t capacity, size_t *size, int *again_ms,
                        struct ms_error *err) {
     *again_ms = 0;
@@ -145,14 +135,14 @@ bool ms_api_reply_render(const struct ms_http_call *call, const struct ms_job *j
     /* Of a job that expired, the store must say what is there. */
     if (job->state == MS_JOB_SUCCEEDED &&
         ms_http_etag_matches(ms_http_header(call, "If-None-Match"), etag)) {
-        ms_api_add_download_headers(call, disposition, etag);
+        ms_api_add_download_headers(call, disposition, etag, false);
         ms_http_reply(call, 304, NULL, NULL, 0);
         return true;
     }
     struct ms_render *render = ms_api_open_render(call->context, job, plan, problem);
     if (render == NULL)
         return false;
-    ms_api_add_download_headers(call, disposition, etag);
+    ms_api_add_download_headers(call, disposition, etag, false);
     const struct ms_http_stream stream = {.length = ms_render_length(render),
                                           .read = read_render,
                                           .close = close_render,

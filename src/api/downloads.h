@@ -39,8 +39,5 @@ void ms_api_part_name(const struct ms_render_plan *plan, const char *what,
 bool ms_api_reply_render(const struct ms_http_call *call, const struct ms_job *job,
                          const struct ms_render_plan *plan, const char *disposition,
                          struct ms_problem *problem);
-/* The headers that every such answer has. etag: "" for none. */
-void ms_api_add_download_headers(const struct ms_http_call *call, const char *disposition,
-                                 const char *etag);
 
 #endif

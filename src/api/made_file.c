@@ -99,12 +99,7 @@ static void add_headers(const struct ms_http_call *call, const struct ms_job *jo
                         const char *etag) {
     char disposition[MS_DISPOSITION_BYTES];
     ms_api_disposition(job, "", "stem.mp4", disposition);
-    if (etag[0] != '\0')
-        ms_http_add_header(call, "ETag", etag);
-    ms_http_add_header(call, "Accept-Ranges", "bytes");
-    ms_http_add_header(call, "Content-Disposition", disposition);
-    ms_http_add_header(call, "Cache-Control", "private, no-cache");
-    ms_http_add_header(call, "X-Content-Type-Options", "nosniff");
+    ms_api_add_download_headers(call, disposition, etag, true);
 }
 
 static void add_content_range(const struct ms_http_call *call, int64_t first, int64_t count,

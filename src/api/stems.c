@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disposition.h"
 #include "expiry.h"
 #include "job_reply.h"
 #include "link.h"
@@ -267,12 +268,7 @@ struct answer {
 };
 
 static void add_headers(const struct answer *answer) {
-    if (answer->etag[0] != '\0')
-        ms_http_add_header(answer->call, "ETag", answer->etag);
-    ms_http_add_header(answer->call, "Accept-Ranges", "bytes");
-    ms_http_add_header(answer->call, "Content-Disposition", answer->disposition);
-    ms_http_add_header(answer->call, "Cache-Control", "private, no-cache");
-    ms_http_add_header(answer->call, "X-Content-Type-Options", "nosniff");
+    ms_api_add_download_headers(answer->call, answer->disposition, answer->etag, true);
 }
 
 static void reply_bytes(const struct answer *answer) {

@@ -22,10 +22,11 @@
 static char folder[] = "/tmp/msaas-sweeper-XXXXXX";
 static struct ms_error err;
 
-static void leave(const char *name, int64_t age_s, char path[80]) {
+/* A file that is so old, in a folder below `folder`. */
+static void leave(const char *below, const char *name, int64_t age_s, char path[200]) {
     const struct timespec then[2] = {{.tv_sec = time(NULL) - age_s},
                                      {.tv_sec = time(NULL) - age_s}};
-    (void)snprintf(path, 80, "%s/.tmp/%s", folder, name);
+    (void)snprintf(path, 200, "%s/%s/%s", folder, below, name);
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
@@ -33,14 +34,14 @@ static void leave(const char *name, int64_t age_s, char path[80]) {
 }
 
 static void removes_what_is_a_day_old(void **state) {
-    char url[64], old[80], young[80];
+    char url[64], old[200], young[200];
     (void)state;
     (void)snprintf(url, sizeof url, "file:%s", folder);
     const struct ms_sweeper_options options = {.store.url = url};
     (void)snprintf(old, sizeof old, "%s/.tmp", folder);
     assert_int_equal(mkdir(old, 0700), 0);
-    leave("old", 86400 + 60, old);
-    leave("young", 86400 - 3600, young);
+    leave(".tmp", "old", 86400 + 60, old);
+    leave(".tmp", "young", 86400 - 3600, young);
     struct ms_sweeper *sweeper = NULL;
     assert_int_equal(ms_sweeper_new(&options, &sweeper, &err), 0);
     for (int ms = 0; access(old, F_OK) == 0 && ms < PATIENCE_MS; ms += 10)
@@ -48,17 +49,6 @@ static void removes_what_is_a_day_old(void **state) {
     ms_sweeper_free(sweeper);
     assert_int_not_equal(access(old, F_OK), 0);
     assert_int_equal(access(young, F_OK), 0);
-}
-
-/* A piece of a preview that is so old, or not. */
-static void leave_piece(const char *name, int64_t age_s, char path[200]) {
-    const struct timespec then[2] = {{.tv_sec = time(NULL) - age_s},
-                                     {.tv_sec = time(NULL) - age_s}};
-    (void)snprintf(path, 200, "%s/output/preview/%s", folder, name);
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    (void)close(fd);
-    assert_int_equal(utimensat(AT_FDCWD, path, then, 0), 0);
 }
 
 /* More than one page of them. */
@@ -73,10 +63,10 @@ static void removes_old_pieces_of_previews(void **state) {
     assert_int_equal(mkdir(path, 0700), 0);
     (void)snprintf(path, sizeof path, "%s/output/preview/id", folder);
     assert_int_equal(mkdir(path, 0700), 0);
-    leave_piece("id/a-young", 86400 - 3600, young);
+    leave("output/preview", "id/a-young", 86400 - 3600, young);
     for (int i = 100; i < 250; i++) {
         (void)snprintf(name, sizeof name, "id/bass-%d.flac", i);
-        leave_piece(name, 86400 + 60, old);
+        leave("output/preview", name, 86400 + 60, old);
     }
     struct ms_sweeper *sweeper = NULL;
     assert_int_equal(ms_sweeper_new(&options, &sweeper, &err), 0);

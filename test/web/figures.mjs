@@ -5,7 +5,7 @@
 import { readdirSync } from "node:fs";
 
 import {
-  STEMS, Site, appendFileSync, assert, byId, card, drop, file, inStep, jobId, level, noise,
+  STEMS, Site, appendFileSync, assert, byId, card, drop, file, inStep, jobId, level, sameNoise,
   open, openMixer, pause, playing, position, readFileSync, realSite, realSong, save, separate,
   waitFor, wav, webTest,
 } from "./harness.mjs";
@@ -166,16 +166,7 @@ webTest("an hour of six stems", {}, async ({ page }) => {
 
 webTest("an hour of six stems in step", {}, async ({ page }) => {
   const { jobs: [{ id }] } = await sixes.api("/apiv2/jobs?state=succeeded");
-  await page.route(/\/stems\/\w+\.flac\?/, (route) => {
-    const from = Number(new URL(route.request().url()).searchParams.get("from"));
-    return route.fulfill({ contentType: "audio/wav", body: noise(5, 1 + from) });
-  });
-  await page.route(/\/peaks$/, async (route) => {
-    const answer = await route.fetch();
-    const peaks = await answer.json();
-    for (const stem of peaks.stems) stem.gain = 1;
-    return route.fulfill({ response: answer, json: peaks });
-  });
+  await sameNoise(page);
   await page.goto(`${sixes.url}/#/${id}`);
   await byId(page, "mixer").waitFor();
   await openMixer(page, id);

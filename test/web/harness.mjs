@@ -437,6 +437,21 @@ export function heard(page, stem, yes) {
                  async () => yes === (await level(page, stem)) > 1e-6);
 }
 
+/** Every stem is answered with the same noise, another one for each window: so the stems are as
+ * loud as each other in every 2048 samples only if they are in step to the sample. */
+export async function sameNoise(page) {
+  await page.route(/\/stems\/\w+\.flac\?/, (route) => {
+    const from = Number(new URL(route.request().url()).searchParams.get("from"));
+    return route.fulfill({ contentType: "audio/wav", body: noise(5, 1 + from) });
+  });
+  await page.route(/\/peaks$/, async (route) => {
+    const answer = await route.fetch();
+    const peaks = await answer.json();
+    for (const stem of peaks.stems) stem.gain = 1;
+    return route.fulfill({ response: answer, json: peaks });
+  });
+}
+
 /** Waits until all stems, which play the same noise, are as loud as each other; all are asked
  * within a moment, in which the sound seldom goes on. */
 export function inStep(page, stems) {

@@ -1,6 +1,6 @@
 // The mixer: what is played, what is heard, what is taken away.
 import {
-  STEMS, Site, assert, byId, card, choose, download, file, heard, inStep, jobId, level, noise,
+  STEMS, Site, assert, byId, card, choose, download, file, heard, inStep, jobId, level, sameNoise,
   open, openMixer, pause, playing, position, probeSeconds, readFileSync, samples, save, separate,
   test, waitFor, wav, webTest,
 } from "./harness.mjs";
@@ -49,19 +49,8 @@ webTest("it plays, pauses, seeks, and ends at the end", {}, async ({ page }) => 
   await page.locator('[data-testid="play"][data-state="paused"]').waitFor();
 });
 
-// Every stem is answered with the same noise, another one for each window: so the stems are as loud
-// as each other in every 2048 samples only if they are in step to the sample.
 webTest("all stems are in step after every seek", {}, async ({ page }) => {
-  await page.route(/\/stems\/\w+\.flac\?/, (route) => {
-    const from = Number(new URL(route.request().url()).searchParams.get("from"));
-    return route.fulfill({ contentType: "audio/wav", body: noise(5, 1 + from) });
-  });
-  await page.route(/\/peaks$/, async (route) => {
-    const answer = await route.fetch();
-    const peaks = await answer.json();
-    for (const stem of peaks.stems) stem.gain = 1;
-    return route.fulfill({ response: answer, json: peaks });
-  });
+  await sameNoise(page);
   await played(page);
   for (const to of [3, 17.3, 4.9, 21, 0.2, 9.9]) {
     await byId(page, "seek").fill(String(to));
