@@ -294,8 +294,9 @@ static void set_up(struct ms_http_client *client, const struct ms_http_request *
     (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
                            (long)(request->stall_timeout_s > 0 ? request->stall_timeout_s : 30));
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->total_timeout_s);
-    /* Without this, libcurl waits for a name server even after the time is over. */
-    (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, request->total_timeout_s > 0 ? 1L : 0L);
+    /* Without this, libcurl waits for a name server even when the time is over, or the request
+     * was canceled. */
+    (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, client);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);

@@ -307,18 +307,24 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 }
 
 /* The name server answers only after the request has ended: whoever waits for it waits for ever. */
-static void a_silent_name_server_does_not_hold_it(void **state) {
-    struct scene *scene = *state;
+static void check_silent_name_server(struct scene *scene, struct ms_http_request request,
+                                     int expected) {
     struct ms_http_response response;
-    const struct ms_http_request request = {
-        .method = "GET", .url = "http://silent.test/", .total_timeout_s = 1};
+    request.method = "GET";
+    request.url = "http://silent.test/";
     (void)pthread_mutex_lock(&resolver);
-    const int rc = ms_http_send(scene->client, &request, &response, NULL);
-    assert_int_equal(rc, MS_ENET);
+    assert_int_equal(ms_http_send(scene->client, &request, &response, NULL), expected);
     assert_true(atomic_load(&resolver_hangs));
     (void)pthread_mutex_unlock(&resolver);
     while (atomic_load(&resolver_hangs))
         (void)poll(NULL, 0, 1);
+}
+
+static void a_silent_name_server_does_not_hold_it(void **state) {
+    check_silent_name_server(*state, (struct ms_http_request){.total_timeout_s = 1}, MS_ENET);
+    /* canceled from the moment on when the name is asked for */
+    check_silent_name_server(*state, (struct ms_http_request){.cancel = &resolver_hangs},
+                             MS_ECANCELED);
 }
 
 static int fetch(struct scene *scene, const char *path, bool *resumed, struct ms_error *err) {
