@@ -2,25 +2,41 @@
 own. Every wait is for a condition and has an end.
 """
 
+import functools
 import hashlib
+import io
+import itertools
 import json
 import os
 import pathlib
+import random
 import subprocess
+import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import wave
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+GOLDEN = ROOT / "test" / "golden"
 CHART = ROOT / "charts" / "msaas"
 HELM, KUBECTL = os.environ["HELM"], os.environ["KUBECTL"]
 NAMESPACE, RELEASE = "msaas-trial", "msaas"
 WAIT_S = 120
 BUSYBOX = "busybox:1.36"
+# the chart's own, unless another name is given
+IMAGE = {"image__repository": os.environ["MSAAS_IMAGE"]} if os.environ.get("MSAAS_IMAGE") else {}
+MIRROR = {"model__url": "http://mirror:8000/htdemucs.onnx"}
+STAND_IN = {"model__source": "claim", "model__existingClaim": "stand-in"}
 
 
 class Failed(Exception):
     """A test's verdict."""
+
+
+class Skipped(Exception):
+    """Why a test does nothing here."""
 
 
 def need(condition, text):
@@ -48,6 +64,10 @@ def get(*words, namespace=NAMESPACE):
 def apply(*documents, namespace=NAMESPACE):
     lists = {"apiVersion": "v1", "kind": "List", "items": documents}
     kubectl("apply", "-f", "-", stdin=json.dumps(lists).encode(), namespace=namespace)
+
+
+def has_kind(name):
+    return kubectl("get", "crd", name, check=False)[0] == 0
 
 
 def wait_for(what, condition, seconds=WAIT_S, every=0.2):
@@ -87,11 +107,11 @@ def rolled_out(*deployments, seconds=WAIT_S):
     kubectl("rollout", "status", *names, f"--timeout={seconds}s")
 
 
-def pods(component, ready=False):
-    """Pods of a component that are not about to end."""
+def pods(component, ready=False, ending=False):
+    """Pods of a component, those that are about to end only with `ending`."""
     labels = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
     found = [pod for pod in get("pods", "-l", labels)["items"]
-             if "deletionTimestamp" not in pod["metadata"]]
+             if ending or "deletionTimestamp" not in pod["metadata"]]
     return [pod for pod in found if not ready or any(
         c["type"] == "Ready" and c["status"] == "True"
         for c in pod["status"].get("conditions", []))]
@@ -113,6 +133,7 @@ def replicas(component):
 
 # ---- the API ----
 
+@functools.cache
 def door():
     """The API through a port of the node, by way of the chart's own selector."""
     apply({
@@ -120,18 +141,20 @@ def door():
         "spec": {"type": "NodePort", "ports": [{"port": 5000, "targetPort": "http"}],
                  "selector": {"app.kubernetes.io/instance": RELEASE,
                               "app.kubernetes.io/component": "serve"}}})
-    return Api(get("service", "door"))
+    return Api(node_url(get("service", "door")))
+
+
+def node_url(service):
+    """service: one of type NodePort."""
+    port = service["spec"]["ports"][0]["nodePort"]
+    node = get("nodes")["items"][0]
+    address = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
+    return f"http://{address}:{port}"
 
 
 class Api:
-    """service: one of type NodePort."""
-
-    def __init__(self, service):
-        port = service["spec"]["ports"][0]["nodePort"]
-        node = get("nodes")["items"][0]
-        address = next(a["address"] for a in node["status"]["addresses"]
-                       if a["type"] == "InternalIP")
-        self.base = f"http://{address}:{port}"
+    def __init__(self, base):
+        self.base = base
 
     def ask(self, path, data=None, timeout=30):
         request = urllib.request.Request(
@@ -182,6 +205,26 @@ class Api:
             need(len(job["stems"]) == 4, f"job {job_id[:8]}: {len(job['stems'])} stems")
 
 
+seeds = itertools.count(int(time.time()))  # no job of an earlier run
+
+
+@functools.cache
+def noise(seconds=20):
+    """A song, as WAV."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as out:
+        out.setnchannels(2)
+        out.setsampwidth(2)
+        out.setframerate(44100)
+        out.writeframes(random.Random(1).randbytes(4 * 44100 * seconds))
+    return target.getvalue()
+
+
+def submit(shifts):
+    """A job of its own, that takes about so many seconds."""
+    return door().submit(noise(), seed=next(seeds), shifts=shifts)
+
+
 # ---- pods of our own ----
 
 def pod(name, labels=None, command=("sleep", "3600"), **spec):
@@ -222,3 +265,26 @@ def opens(name, host, port):
     """Whether the pod gets a connection there."""
     _, said = inside(name, f"echo | timeout 4 nc -w 2 {host} {port}", check=False)
     return "can't connect" not in said and "timed out" not in said and "bad address" not in said
+
+
+# ---- songs and weights ----
+
+@functools.cache
+def clip():
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "clip.wav")
+        subprocess.run([sys.executable, GOLDEN / "clip.py", path], check=True)
+        return path.read_bytes()
+
+
+def make_mirror(port=8000):
+    """A pod that serves the published weights where the publisher cannot be reached."""
+    source = pathlib.Path(os.environ["MSAAS_WEIGHTS"])
+    labels = {"app": "mirror"}
+    apply(pod("mirror", labels, ["sh", "-c", f"mkdir /tmp/w; httpd -f -v -p {port} -h /tmp/w"],
+              container={"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]},
+              volumes=[{"name": "tmp", "emptyDir": {}}]),
+          {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mirror"},
+           "spec": {"selector": labels, "ports": [{"port": port}]}})
+    started("mirror")
+    copy(source, "mirror", f"/tmp/w/{source.name}")
