@@ -281,6 +281,7 @@ def make_mirror(port=8000):
     """A pod that serves the published weights where the publisher cannot be reached."""
     source = pathlib.Path(os.environ["MSAAS_WEIGHTS"])
     labels = {"app": "mirror"}
+    kubectl("delete", "pod", "mirror", "--ignore-not-found")
     apply(pod("mirror", labels, ["sh", "-c", f"mkdir /tmp/w; httpd -f -v -p {port} -h /tmp/w"],
               container={"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]},
               volumes=[{"name": "tmp", "emptyDir": {}}]),
