@@ -208,6 +208,7 @@ void the_list_may_hold_json(void **state) {
 
     erase(ids[1]);
     ask_server("rpop toWorker"); /* theirs takes it */
+    ask_server("del msaas:looked");
     OK(ms_queue_reap(plain, "htdemucs", 600000, &reaped, &err));
     assert_int_equal(reaped.taken, 1);
     for (int i = 0; i < 3; i += 2) {

@@ -12,6 +12,8 @@ local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
 local SWEEP_ITEMS_MAX = 100000
+-- All workers together look for missing jobs once in this time; each asks every two seconds.
+local LOOK_MS = 1000
 local DAY_MS = 86400000
 
 local function record_key(id)
@@ -376,14 +378,14 @@ function operations.unserved(model, wait_ms, max)
     local ids = {}
     local served = redis.call('HGETALL', 'msaas:models')
     for i = 1, #served, 2 do
-        local waiting = redis.call('LRANGE', list_of(served[i]), -max, -1)
-        if served[i + 1] + wait_ms > now then
-            waiting = {}
-        elseif #waiting == 0 then
-            redis.call('HDEL', 'msaas:models', served[i])
-        end
-        for _, id in ipairs(waiting) do
-            table.insert(ids, id)
+        if served[i + 1] + wait_ms <= now then
+            local waiting = redis.call('LRANGE', list_of(served[i]), -max, -1)
+            if #waiting == 0 then
+                redis.call('HDEL', 'msaas:models', served[i])
+            end
+            for _, id in ipairs(waiting) do
+                table.insert(ids, id)
+            end
         end
     end
     return {unpack(ids, 1, math.min(#ids, max))}
@@ -392,9 +394,12 @@ end
 -- At most `max` ids of jobs that wait by their records, but were taken off the list by a stranger,
 -- the youngest first. The oldest jobs are looked at, whose turn it is: those that nobody took stand
 -- near the list's right end, so that they are found at once. The rest of the list is read as often
--- as a job is missing, up to a limit.
+-- as a job is missing, up to a limit. Whoever asks while msaas:looked is there gets none.
 function operations.missing(_, _, max)
     local ids, waiting, read_items = {}, 0, 0
+    if not redis.call('SET', 'msaas:looked', '', 'NX', 'PX', LOOK_MS) then
+        return ids
+    end
     local length = redis.pcall('LLEN', 'toWorker')
     if type(length) ~= 'number' then -- no list: whoever claims a job tells of it
         return ids
