@@ -388,6 +388,7 @@ const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(what_is_no_job_is_told_of),
     cmocka_unit_test(what_any_worker_may_do_waits_for_no_model),
     cmocka_unit_test(what_any_worker_may_do_is_found_far_behind),
+    cmocka_unit_test(jobs_of_other_models_cost_idle_workers_little),
     cmocka_unit_test(the_list_may_hold_json),
     cmocka_unit_test(what_a_stranger_takes_is_put_back),
     cmocka_unit_test(of_many_workers_one_looks_for_what_was_taken),

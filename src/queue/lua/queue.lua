@@ -12,9 +12,13 @@ local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
 local SWEEP_ITEMS_MAX = 100000
--- All workers together look for missing jobs once in this time; each asks every two seconds.
+-- What costs time, and seldom finds anything, one does for all who ask within so long.
 local LOOK_MS = 1000
 local DAY_MS = 86400000
+
+local function has_looked(key)
+    return not redis.call('SET', key, '', 'NX', 'PX', LOOK_MS)
+end
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -297,6 +301,11 @@ local function has_strange()
     return count > 0
 end
 
+-- By the lengths of the lists, which tell wrong while a stranger has taken a job: so some look.
+local function has_nothing(model)
+    return redis.call('LLEN', list_of(model)) == 0 and not has_strange()
+end
+
 -- Among FAR_MAX items behind the first `from`: the next that no record stands behind, as it is on
 -- no model's list; nil: there is none. And from where to look on; 0: the list ends.
 local function find_strange(from)
@@ -333,6 +342,9 @@ function operations.claim(model, token, lease_ms, item_max, far)
         local taken = take(item, model, token, lease_ms, item_max, junk)
         if taken == OTHERS then
             others = others + 1
+            if others == 1 and has_nothing(model) and has_looked('msaas:looked:' .. model) then
+                return {2, junk, 0}
+            end
         elseif taken == GONE then
             gone = true
         else
@@ -370,8 +382,8 @@ function operations.due(set, order, max)
     return ids
 end
 
--- At most `max` ids of jobs that wait for a model that no worker has had for wait_ms. Who asks has
--- `model`.
+-- At most `max` ids of jobs that came wait_ms ago, and wait for a model that no worker has had for
+-- so long. Who asks has `model`.
 function operations.unserved(model, wait_ms, max)
     local now = now_ms()
     redis.call('HSET', 'msaas:models', model, now)
@@ -384,7 +396,9 @@ function operations.unserved(model, wait_ms, max)
                 redis.call('HDEL', 'msaas:models', served[i])
             end
             for _, id in ipairs(waiting) do
-                table.insert(ids, id)
+                if (redis.call('ZSCORE', 'msaas:jobs', id) or 0) + wait_ms <= now then
+                    table.insert(ids, id)
+                end
             end
         end
     end
@@ -397,7 +411,7 @@ end
 -- as a job is missing, up to a limit. Whoever asks while msaas:looked is there gets none.
 function operations.missing(_, _, max)
     local ids, waiting, read_items = {}, 0, 0
-    if not redis.call('SET', 'msaas:looked', '', 'NX', 'PX', LOOK_MS) then
+    if has_looked('msaas:looked') then
         return ids
     end
     local length = redis.pcall('LLEN', 'toWorker')
