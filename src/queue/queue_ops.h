@@ -71,7 +71,8 @@ enum ms_order {
      * says that one has `model`. */
     MS_ORDER_UNSERVED,
     /* Of the oldest that wait, those that a stranger took off the list; the youngest first: each is
-     * put in front of all. Where nobody else has access to the list, there are none. */
+     * put in front of all. Where nobody else has access to the list, there are none. One of all who
+     * ask within a second gets them. */
     MS_ORDER_MISSING,
     /* All that came at least wait_ms ago; the oldest first, without the first `skip`. */
     MS_ORDER_OLDEST,

@@ -2,7 +2,8 @@
  * (pushed on the left, served from the right), `logging` the lines of the log. A record is the
  * hash msaas:job:ID; msaas:jobs, msaas:state:STATE, msaas:delayed, msaas:leases and msaas:outbox
  * order ids by time, the first two with :OWNER for those of an account, whose usage is
- * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:note:KEY are
+ * msaas:usage:OWNER; msaas:waiting:MODEL is that model's part of toWorker; msaas:looked and
+ * msaas:looked:MODEL are there for a second after a look that one does for all; msaas:note:KEY are
  * notes. Every change of a record is one script (lua/queue.lua). */
 #include <inttypes.h>
 #include <stdio.h>

@@ -105,6 +105,7 @@ void json_of_other_programs_is_a_job(void **state);
 void what_is_no_job_is_told_of(void **state);
 void what_any_worker_may_do_waits_for_no_model(void **state);
 void what_any_worker_may_do_is_found_far_behind(void **state);
+void jobs_of_other_models_cost_idle_workers_little(void **state);
 void the_list_may_hold_json(void **state);
 
 /* queue_lost.c: of Redis alone, too */

@@ -174,6 +174,50 @@ void what_any_worker_may_do_is_found_far_behind(void **state) {
     expect_none();
 }
 
+/* So many commands of this name since "config resetstat", those of scripts among them. */
+static bool has_given(const char *name, int count) {
+    char command[300];
+    (void)snprintf(command, sizeof command,
+                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning info commandstats "
+                   "| grep -q '^cmdstat_%s:calls=%d,'",
+                   port, name, count);
+    return system(command) == 0;
+}
+
+/* However many workers ask, and however often. One of them looks all the same, as a job of another
+ * program may stand among them, and another job may have been taken. */
+void jobs_of_other_models_cost_idle_workers_little(void **state) {
+    enum { OTHERS = 20, WORKERS = 50 };
+    struct ms_reaped reaped;
+    struct ms_job job;
+    char ids[OTHERS][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    (void)state;
+    for (int i = 0; i < OTHERS; i++)
+        put(570 + i, ids[i]);
+    ask_server("config resetstat");
+    ask_server("set msaas:looked:another somebody px 600000");
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(ms_queue_reserve(queue, "another", LEASE_MS, 0, &job, token, &err),
+                         MS_ENOTFOUND);
+    assert_true(has_given("lindex", WORKERS));
+    ask_server("hset msaas:models htdemucs 0"); /* nobody had it, but it is too soon to judge */
+    ask_server("config resetstat");
+    OK(ms_queue_reap(queue, "another", 600000, &reaped, &err));
+    assert_true(has_given("evalsha", 4)); /* an order each */
+    ask_server("lpop toWorker");
+    push(HASH_A);
+    assert_int_equal(ms_queue_reserve(queue, "another", LEASE_MS, 0, &job, token, &err),
+                     MS_ENOTFOUND);
+    ask_server("pexpire msaas:looked:another 1");
+    OK(ms_queue_reserve(queue, "another", LEASE_MS, 1000 * DEADLINE_S, &job, token, &err));
+    assert_string_equal(job.id, HASH_A);
+    end(&job, token);
+    erase(HASH_A);
+    for (int i = 0; i < OTHERS; i++)
+        erase(ids[i]);
+    expect_none();
+}
+
 /* The list holds what the course's workers read, and for our own nothing is different. */
 void the_list_may_hold_json(void **state) {
     struct ms_job job;
@@ -208,6 +252,7 @@ void the_list_may_hold_json(void **state) {
 
     erase(ids[1]);
     ask_server("rpop toWorker"); /* theirs takes it */
+    ask_server("del msaas:looked");
     OK(ms_queue_reap(plain, "htdemucs", 600000, &reaped, &err));
     assert_int_equal(reaped.taken, 1);
     for (int i = 0; i < 3; i += 2) {

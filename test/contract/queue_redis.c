@@ -191,12 +191,23 @@ static void a_strangers_junk_harms_nobody(void **state) {
         erase(ids[i]);
 }
 
+static int look(void) {
+    struct ms_reaped reaped;
+    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
+    return reaped.taken;
+}
+
+/* Whoever looked before. */
+static int look_now(void) {
+    ask_server("del msaas:looked");
+    return look();
+}
+
 /* As the course's own worker does it. A job that is on no list and has no lease would wait for
  * ever. */
 static void what_a_stranger_takes_is_put_back(void **state) {
     char ids[4][MS_JOB_ID_HEX], waiting[5][MS_JOB_ID_HEX], token[MS_TOKEN_HEX], next[MS_CURSOR_MAX];
     struct ms_job job;
-    struct ms_reaped reaped;
     int count = 0;
     (void)state;
     for (int i = 0; i < 4; i++) {
@@ -205,8 +216,7 @@ static void what_a_stranger_takes_is_put_back(void **state) {
         UNTIL(ms_unix_ms() > before_ms + 1); /* so that one is older than the next */
     }
     reserve(&job, token, LEASE_MS); /* the oldest: leased */
-    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
-    assert_int_equal(reaped.taken, 0);
+    assert_int_equal(look_now(), 0);
     OK(ms_queue_waiting(queue, "", 5, waiting, &count, next, &err));
     assert_int_equal(count, 3);
     assert_memory_equal(waiting, ids[1], 3 * sizeof *ids); /* nothing has moved */
@@ -214,19 +224,16 @@ static void what_a_stranger_takes_is_put_back(void **state) {
     ask_server("blpop toWorker 1"); /* the youngest */
     ask_server("rpop toWorker");    /* the oldest that waits */
     assert_int_equal(state_of(ids[3]), MS_JOB_QUEUED);
-    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
-    assert_int_equal(reaped.taken, 2);
+    assert_int_equal(look_now(), 2);
     OK(ms_queue_waiting(queue, "", 5, waiting, &count, next, &err));
     assert_int_equal(count, 3);
     assert_string_equal(waiting[0], ids[1]); /* in front, the oldest first */
     assert_string_equal(waiting[1], ids[3]);
     assert_string_equal(waiting[2], ids[2]);
-    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
-    assert_int_equal(reaped.taken, 0);
+    assert_int_equal(look_now(), 0);
 
     ask_server("del toWorker"); /* all of them */
-    OK(ms_queue_reap(queue, "htdemucs", 600000, &reaped, &err));
-    assert_int_equal(reaped.taken, 3);
+    assert_int_equal(look_now(), 3);
     OK(change(MS_CHANGE_FAIL, &job, token));
     ms_job_fini(&job);
     for (int i = 1; i < 4; i++) {
@@ -240,6 +247,41 @@ static void what_a_stranger_takes_is_put_back(void **state) {
     expect_none();
     for (int i = 0; i < 4; i++)
         erase(ids[i]);
+}
+
+/* The others' time is for what has lapsed, which costs little. Who looked last may have died. */
+static void of_many_workers_one_looks_for_what_was_taken(void **state) {
+    char ids[2][MS_JOB_ID_HEX], token[MS_TOKEN_HEX];
+    struct ms_queue *dead = NULL;
+    struct ms_reaped reaped;
+    struct ms_job job;
+    int lapsed = 0;
+    (void)state;
+    put(530, ids[0]);
+    put(531, ids[1]);
+    ask_server("del msaas:looked");
+    OK(ms_queue_open(url, &dead, &err));
+    OK(ms_queue_reap(dead, "htdemucs", 600000, &reaped, &err));
+    ms_queue_close(dead);
+    ask_server("del toWorker");
+    UNTIL(look() == 2); /* its turn ends by itself */
+
+    reserve(&job, token, SHORT_MS);
+    ms_job_fini(&job);
+    ask_server("del toWorker");
+    ask_server("set msaas:looked another px 600000");
+    UNTIL(lapsed > 0 || reap(&lapsed) != 0);
+    assert_int_equal(lapsed, 1);
+    assert_int_equal(look(), 0);
+    assert_int_equal(look_now(), 1);
+    for (int i = 1; i >= 0; i--) { /* the last one put back is in front */
+        reserve(&job, token, LEASE_MS);
+        assert_string_equal(job.id, ids[i]);
+        OK(change(MS_CHANGE_FAIL, &job, token));
+        ms_job_fini(&job);
+        erase(ids[i]);
+    }
+    expect_none();
 }
 
 enum { WAITERS = 8 };
@@ -346,8 +388,10 @@ const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(what_is_no_job_is_told_of),
     cmocka_unit_test(what_any_worker_may_do_waits_for_no_model),
     cmocka_unit_test(what_any_worker_may_do_is_found_far_behind),
+    cmocka_unit_test(jobs_of_other_models_cost_idle_workers_little),
     cmocka_unit_test(the_list_may_hold_json),
     cmocka_unit_test(what_a_stranger_takes_is_put_back),
+    cmocka_unit_test(of_many_workers_one_looks_for_what_was_taken),
     cmocka_unit_test(those_who_wait_do_not_spin),
     cmocka_unit_test(the_warnings_name_what_could_lose_jobs),
     cmocka_unit_test(a_wrong_password_is_denied),

@@ -12,7 +12,13 @@ local JUNK_BYTES = 320 -- 80 characters at their longest
 -- A sweep looks at so many records at most, and at so many items of the list.
 local SWEEP_MAX = 1000
 local SWEEP_ITEMS_MAX = 100000
+-- What costs time, and seldom finds anything, one does for all who ask within so long.
+local LOOK_MS = 1000
 local DAY_MS = 86400000
+
+local function has_looked(key)
+    return not redis.call('SET', key, '', 'NX', 'PX', LOOK_MS)
+end
 
 local function record_key(id)
     return 'msaas:job:' .. id
@@ -295,6 +301,11 @@ local function has_strange()
     return count > 0
 end
 
+-- By the lengths of the lists, which tell wrong while a stranger has taken a job: so some look.
+local function has_nothing(model)
+    return redis.call('LLEN', list_of(model)) == 0 and not has_strange()
+end
+
 -- Among FAR_MAX items behind the first `from`: the next that no record stands behind, as it is on
 -- no model's list; nil: there is none. And from where to look on; 0: the list ends.
 local function find_strange(from)
@@ -331,6 +342,9 @@ function operations.claim(model, token, lease_ms, item_max, far)
         local taken = take(item, model, token, lease_ms, item_max, junk)
         if taken == OTHERS then
             others = others + 1
+            if others == 1 and has_nothing(model) and has_looked('msaas:looked:' .. model) then
+                return {2, junk, 0}
+            end
         elseif taken == GONE then
             gone = true
         else
@@ -368,22 +382,24 @@ function operations.due(set, order, max)
     return ids
 end
 
--- At most `max` ids of jobs that wait for a model that no worker has had for wait_ms. Who asks has
--- `model`.
+-- At most `max` ids of jobs that came wait_ms ago, and wait for a model that no worker has had for
+-- so long. Who asks has `model`.
 function operations.unserved(model, wait_ms, max)
     local now = now_ms()
     redis.call('HSET', 'msaas:models', model, now)
     local ids = {}
     local served = redis.call('HGETALL', 'msaas:models')
     for i = 1, #served, 2 do
-        local waiting = redis.call('LRANGE', list_of(served[i]), -max, -1)
-        if served[i + 1] + wait_ms > now then
-            waiting = {}
-        elseif #waiting == 0 then
-            redis.call('HDEL', 'msaas:models', served[i])
-        end
-        for _, id in ipairs(waiting) do
-            table.insert(ids, id)
+        if served[i + 1] + wait_ms <= now then
+            local waiting = redis.call('LRANGE', list_of(served[i]), -max, -1)
+            if #waiting == 0 then
+                redis.call('HDEL', 'msaas:models', served[i])
+            end
+            for _, id in ipairs(waiting) do
+                if (redis.call('ZSCORE', 'msaas:jobs', id) or 0) + wait_ms <= now then
+                    table.insert(ids, id)
+                end
+            end
         end
     end
     return {unpack(ids, 1, math.min(#ids, max))}
@@ -392,9 +408,12 @@ end
 -- At most `max` ids of jobs that wait by their records, but were taken off the list by a stranger,
 -- the youngest first. The oldest jobs are looked at, whose turn it is: those that nobody took stand
 -- near the list's right end, so that they are found at once. The rest of the list is read as often
--- as a job is missing, up to a limit.
+-- as a job is missing, up to a limit. Whoever asks while msaas:looked is there gets none.
 function operations.missing(_, _, max)
     local ids, waiting, read_items = {}, 0, 0
+    if has_looked('msaas:looked') then
+        return ids
+    end
     local length = redis.pcall('LLEN', 'toWorker')
     if type(length) ~= 'number' then -- no list: whoever claims a job tells of it
         return ids
