@@ -221,7 +221,7 @@ def noise(seconds=20):
 
 
 def submit(shifts):
-    """A job of its own, that takes about so many seconds."""
+    """A job of its own. A shift takes from a third of a second to one."""
     return door().submit(noise(), seed=next(seeds), shifts=shifts)
 
 

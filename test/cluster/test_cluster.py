@@ -116,7 +116,7 @@ def killed_by_force():
 
 def deleted_in_peace():
     """a worker's pod deleted: it ends its job first"""
-    job = submit(10)
+    job = submit(30)
     door().at_work(job)
     kubectl("delete", "pod", "--wait=false", names(pods("work"))[0])
     door().done(job)
@@ -155,29 +155,28 @@ def network_policies():
         "s3": set(),
         "test": {"serve"},
     }
-    apply(*(cluster.pod(f"ghost-{name}", labels, container=probe)
-            for name, labels in ghosts.items()))
-    for name in ghosts:
-        started(f"ghost-{name}")
-    # enforced from a moment after a pod's start on
-    wait_for("the policies", lambda: not opens("ghost-stranger", ends["redis"], 6379))
-    wait_for("the policies", lambda: opens("ghost-logs", ends["redis"], 6379))
-    wrong = []
-    checked = 0
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    try:
+        apply(*(cluster.pod(f"ghost-{name}", labels, container=probe)
+                for name, labels in ghosts.items()))
+        for name in ghosts:
+            started(f"ghost-{name}")
+        # enforced from a moment after a pod's start on
+        wait_for("the policies", lambda: not opens("ghost-stranger", ends["redis"], 6379))
+        wait_for("the policies", lambda: opens("ghost-logs", ends["redis"], 6379))
         # Some networks put a policy's two directions into one list and so let pods of one kind
         # reach each other: that is not looked at.
         paths = [(ghost, end) for ghost in ghosts for end in ends
                  if ghost != end and (ghost, end) != ("serve", "metrics")]
-        for (ghost, end), found in zip(paths, pool.map(
-                lambda path: opens(f"ghost-{path[0]}", ends[path[1]], ports[path[1]]), paths),
-                                       strict=True):
-            checked += 1
-            if found != (end in may[ghost]):
-                wrong.append(f"{ghost} -> {end}: {'open' if found else 'shut'}")
-    kubectl("delete", "pod", *(f"ghost-{name}" for name in ghosts))
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            found = pool.map(lambda path: opens(f"ghost-{path[0]}", ends[path[1]],
+                                                ports[path[1]]), paths)
+        wrong = [f"{ghost} -> {end}: {'open' if is_open else 'shut'}"
+                 for (ghost, end), is_open in zip(paths, found, strict=True)
+                 if is_open != (end in may[ghost])]
+    finally:
+        kubectl("delete", "pod", "--ignore-not-found", *(f"ghost-{name}" for name in ghosts))
     need(not wrong, "; ".join(wrong))
-    return f"{checked} paths"
+    return f"{len(paths)} paths"
 
 
 def evicted():
@@ -201,7 +200,7 @@ def evict(name):
 
 def backends_deleted():
     """Redis and S3 deleted together in the middle of a job"""
-    job = submit(12)
+    job = submit(25)
     door().at_work(job)
     kubectl("delete", "pod", "--wait=false", f"{RELEASE}-redis-0", f"{RELEASE}-s3-0")
     door().done(job, attempts=2)
