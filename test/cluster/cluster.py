@@ -163,27 +163,36 @@ class Api:
         with opener.open(request, timeout=timeout) as response:
             return response.read()
 
-    def try_submit(self, song, **options):
-        """A job's id; None while the service does not answer so."""
-        query = "&".join(f"{name}={value}" for name, value in options.items())
+    def try_ask(self, path, data=None):
+        """None while the service does not answer."""
         try:
-            return json.loads(self.ask(f"/apiv2/jobs?{query}", song))["id"]
+            return self.ask(path, data)
+        except urllib.error.HTTPError as error:
+            if error.code not in (502, 503, 504):  # the first and last are an Ingress's
+                raise Failed(f"{path}: {error.code} {error.read()}") from error
         except OSError:
+            pass
+        return None
+
+    def answers(self):
+        try:
+            return self.ask("/")
+        except OSError:  # also an answer of the Ingress' own
             return None
+
+    def try_submit(self, song, **options):
+        """A job's id; None while the service does not answer."""
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        taken = self.try_ask(f"/apiv2/jobs?{query}", song)
+        return taken and json.loads(taken)["id"]
 
     def submit(self, song, **options):
         return wait_for("a job to be accepted", lambda: self.try_submit(song, **options))
 
     def job(self, job_id):
         """None while the service does not answer."""
-        try:
-            return json.loads(self.ask(f"/apiv2/jobs/{job_id}"))
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise Failed(f"job {job_id}: {error.code} {error.read()}") from error
-        except OSError:
-            pass
-        return None
+        found = self.try_ask(f"/apiv2/jobs/{job_id}")
+        return found and json.loads(found)
 
     def until(self, job_id, what, condition, seconds=WAIT_S):
         """The job when the condition holds for it."""

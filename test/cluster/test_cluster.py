@@ -65,6 +65,7 @@ def through_an_ingress():
         where.get("ip") or where.get("hostname") for where in
         get("ingress", f"{RELEASE}-serve")["status"].get("loadBalancer", {}).get("ingress", [])])
     gate = cluster.Api(f"http://{address[0]}")
+    wait_for("the way through the Ingress", gate.answers)
     gate.done(gate.submit(clip(), format="flac"))
     upgrade(**IMAGE, **MIRROR)
     return classes[0]
@@ -116,7 +117,7 @@ def killed_by_force():
 
 def deleted_in_peace():
     """a worker's pod deleted: it ends its job first"""
-    job = submit(30)
+    job = submit(20)
     door().at_work(job)
     kubectl("delete", "pod", "--wait=false", names(pods("work"))[0])
     door().done(job)
@@ -200,7 +201,7 @@ def evict(name):
 
 def backends_deleted():
     """Redis and S3 deleted together in the middle of a job"""
-    job = submit(25)
+    job = submit(20)
     door().at_work(job)
     kubectl("delete", "pod", "--wait=false", f"{RELEASE}-redis-0", f"{RELEASE}-s3-0")
     door().done(job, attempts=2)
