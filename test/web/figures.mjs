@@ -5,8 +5,8 @@
 import { readdirSync } from "node:fs";
 
 import {
-  STEMS, Site, appendFileSync, assert, byId, card, drop, file, inStep, jobId, level, sameNoise,
-  open, openMixer, pause, playing, position, quit, readFileSync, realSite, realSong, save,
+  DEADLINE_MS, STEMS, Site, appendFileSync, assert, byId, card, drop, file, inStep, jobId, level,
+  sameNoise, open, openMixer, pause, playing, position, quit, readFileSync, realSite, realSong, save,
   separate, test, unwatchedPage, waitFor, wav, webTest,
 } from "./harness.mjs";
 
@@ -139,7 +139,7 @@ webTest("a page that sends 500 MB", {}, async ({ page }) => {
   await card(page, { name: "500" }).first().waitFor();
 });
 
-webTest("an hour of six stems", {}, async ({ page }) => {
+webTest("an hour of six stems", { timeout: 1_200_000 }, async ({ page }) => {
   const song = save("hour.wav", wav({ seconds: HOUR_S, tone: 3 }));
   await open(page, sixes);
   await byId(page, "file-input").setInputFiles(song);
@@ -161,7 +161,7 @@ webTest("an hour of six stems", {}, async ({ page }) => {
   tell("an hour of six stems: a seek to its sound, slowest of 30", slowest, "ms", 3000);
 });
 
-test("the memory of an hour of six stems", async () => {
+test("the memory of an hour of six stems", { timeout: 2 * DEADLINE_MS }, async () => {
   const { jobs: [{ id }] } = await sixes.api("/apiv2/jobs?state=succeeded");
   await quit();
   const ask = await unwatchedPage();

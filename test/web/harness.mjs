@@ -373,10 +373,10 @@ export async function newContext(options = {}) {
   return { context, faults };
 }
 
-/** webTest(NAME, {allow, ...options of the context}, async ({page, context, t}) => ...). `allow`:
- * faults that are meant to be there. */
-export function webTest(name, { allow = [], ...options }, body) {
-  test(name, { timeout: 2 * DEADLINE_MS }, async (t) => {
+/** webTest(NAME, {allow, timeout, ...options of the context}, async ({page, context, t}) => ...).
+ * `allow`: faults that are meant to be there. */
+export function webTest(name, { allow = [], timeout = 2 * DEADLINE_MS, ...options }, body) {
+  test(name, { timeout }, async (t) => {
     const { context, faults } = await newContext(options);
     const page = await context.newPage();
     try {
