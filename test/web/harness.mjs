@@ -320,6 +320,39 @@ export async function launch() {
   return browser;
 }
 
+/** The next launch is of a fresh browser. */
+export async function quit() {
+  await browser?.close();
+  browser = undefined;
+}
+
+/** A page that nothing looks into but `ask(FUNCTION, ARGUMENT)`, which runs a function in it. With
+ * each page of Playwright's, Chromium keeps 100 MB of answers from servers for its inspector. */
+export async function unwatchedPage() {
+  const session = await (await launch()).newBrowserCDPSession();
+  const { browserContextId } = await session.send("Target.createBrowserContext");
+  const { targetId } = await session.send("Target.createTarget", {
+    url: "about:blank", browserContextId, width: 1280, height: 720,
+  });
+  const { sessionId } = await session.send("Target.attachToTarget", { targetId, flatten: false });
+  const waiting = new Map();
+  session.on("Target.receivedMessageFromTarget", ({ message }) => {
+    const { id, result } = JSON.parse(message);
+    waiting.get(id)?.(result);
+  });
+  return async (run, argument) => {
+    const id = waiting.size;
+    const answer = new Promise((resolve) => waiting.set(id, resolve));
+    const expression = `(${run})(${JSON.stringify(argument) ?? ""})`;
+    const params = { expression, returnByValue: true };
+    const message = JSON.stringify({ id, method: "Runtime.evaluate", params });
+    await session.send("Target.sendMessageToTarget", { sessionId, message });
+    const { result, exceptionDetails } = await answer;
+    assert.equal(exceptionDetails, undefined);
+    return result.value;
+  };
+}
+
 /** A profile of its own, and what goes wrong in its pages: `faults`, lines of text. */
 export async function newContext(options = {}) {
   const context = await (await launch()).newContext(options);
@@ -340,10 +373,10 @@ export async function newContext(options = {}) {
   return { context, faults };
 }
 
-/** webTest(NAME, {allow, ...options of the context}, async ({page, context, t}) => ...). `allow`:
- * faults that are meant to be there. */
-export function webTest(name, { allow = [], ...options }, body) {
-  test(name, { timeout: 2 * DEADLINE_MS }, async (t) => {
+/** webTest(NAME, {allow, timeout, ...options of the context}, async ({page, context, t}) => ...).
+ * `allow`: faults that are meant to be there. */
+export function webTest(name, { allow = [], timeout = 2 * DEADLINE_MS, ...options }, body) {
+  test(name, { timeout }, async (t) => {
     const { context, faults } = await newContext(options);
     const page = await context.newPage();
     try {

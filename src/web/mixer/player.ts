@@ -23,7 +23,7 @@ import {
 import type { Windows } from "./windows";
 
 /** Windows that are kept at hand: the one that sounds and those after it. */
-const WINDOWS = 5;
+const WINDOWS = 3;
 /** So far ahead is scheduled; timers of pages in the background come once a second. */
 const HORIZON = 8 * RATE;
 /** From deciding that something sounds to its first sound. */

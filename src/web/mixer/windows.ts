@@ -6,9 +6,13 @@ import { signal } from "@preact/signals";
 import { loginNeeded } from "../api/client";
 import { RATE } from "./timeline";
 
-/** Browsers open six connections to a server; streams of events and the rest of the page need
- * some of them. */
+/** So many are on their way at a time, until they are decoded. Browsers open six connections to a
+ * server; streams of events and the rest of the page need some of them. */
 const REQUESTS = 3;
+/** Bytes that nobody writes to, so that they cost no memory. But collectors of garbage count them,
+ * and come in time for the buffers that are done with, of which they count too little: Chromium
+ * does not count what decodeAudioData takes, and hundreds of megabytes of it would be kept. */
+const UNWRITTEN = 16 << 20;
 const RETRY_S = [0.25, 0.5, 1, 2, 4, 8];
 
 export interface Source {
@@ -44,7 +48,8 @@ class Refused extends Error {
 }
 
 async function load(url: string, abort: AbortSignal): Promise<ArrayBuffer> {
-  const answer = await fetch(url, { signal: abort });
+  // What a browser would cache of a song for playing it again is more than all that it plays.
+  const answer = await fetch(url, { signal: abort, cache: "no-store" });
   if (!answer.ok) {
     void answer.body?.cancel();
     if (answer.status === 401) loginNeeded.value = true;
@@ -58,20 +63,6 @@ function multiply(buffer: AudioBuffer, scale: number): void {
   for (let c = 0; c < buffer.numberOfChannels; c++) {
     const samples = buffer.getChannelData(c);
     for (let i = 0; i < samples.length; i++) samples[i]! *= scale;
-  }
-}
-
-/** Gives the samples back at once: browsers collect buffers late, and a song's are large. What a
- * node already plays goes on. */
-function release(buffer: AudioBuffer): void {
-  for (let c = 0; c < buffer.numberOfChannels; c++) {
-    // Newer than the types of the language that the page is written for, and than some browsers.
-    const memory = buffer.getChannelData(c).buffer as ArrayBuffer & { transfer?(size: 0): unknown };
-    try {
-      memory.transfer?.(0);
-    } catch {
-      // Some browsers keep hold of what plays, until they collect it.
-    }
   }
 }
 
@@ -102,10 +93,7 @@ export class Windows {
       this.wanted = [...windows];
       for (const [window, slots] of this.slots) {
         if (this.wanted.includes(window)) continue;
-        for (const slot of slots.values()) {
-          slot.abort?.abort();
-          if (slot.buffer) release(slot.buffer);
-        }
+        for (const slot of slots.values()) slot.abort?.abort();
         this.slots.delete(window);
       }
     }
@@ -169,16 +157,8 @@ export class Windows {
     const scale = this.source.scale(stem);
     this.requests++;
     try {
-      let bytes: ArrayBuffer;
-      try {
-        bytes = await load(url, abort.signal);
-      } finally {
-        this.requests--;
-        this.pump();
-      }
+      const buffer = await this.decode(await load(url, abort.signal));
       abort.signal.throwIfAborted();
-      const buffer = await this.decoder.decodeAudioData(bytes);
-      if (abort.signal.aborted) return release(buffer);
       multiply(buffer, scale);
       slot.buffer = buffer;
       this.trouble.value = null;
@@ -188,10 +168,16 @@ export class Windows {
       this.failed(slot, error);
     } finally {
       slot.abort = null;
+      this.requests--;
+      this.pump();
     }
-    if (this.closed || this.slots.get(window)?.get(stem) !== slot) return;
-    this.pump();
+    if (this.slots.get(window)?.get(stem) !== slot) return;
     if (this.has(window)) this.arrived();
+  }
+
+  private decode(bytes: ArrayBuffer): Promise<AudioBuffer> {
+    void new ArrayBuffer(UNWRITTEN);
+    return this.decoder.decodeAudioData(bytes);
   }
 
   private failed(slot: Slot, error: unknown): void {
@@ -213,9 +199,8 @@ export class Windows {
     const abort = (this.seeing = new AbortController());
     let seen = false;
     try {
-      const buffer = await this.decoder.decodeAudioData(await load(url, abort.signal));
+      const buffer = await this.decode(await load(url, abort.signal));
       this.source.decoded(unseen.stem, unseen.window, buffer);
-      release(buffer);
       seen = true;
     } catch {
       this.looking = false;
