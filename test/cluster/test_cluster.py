@@ -281,7 +281,7 @@ def uninstalled():
     """helm uninstall leaves the volumes of Redis and S3, and nothing else of ours"""
     cluster.run(cluster.HELM, "-n", cluster.NAMESPACE, "uninstall", RELEASE, "--wait")
     labels = f"app.kubernetes.io/instance={RELEASE}"
-    wait_for("no pods", lambda: not get("pods", "-l", labels)["items"])
+    wait_for("no pods", lambda: not get("pods", "-l", labels)["items"], 180)
     kinds = "deploy,statefulset,service,configmap,secret,networkpolicy,hpa,pdb"
     left = [f"{item['kind']}/{item['metadata']['name']}" for item in
             get(kinds, "-l", labels)["items"]]
