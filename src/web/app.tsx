@@ -13,14 +13,14 @@ import { texts } from "./texts";
 import { announce, announced } from "./ui/announce";
 import { ConfirmDialog } from "./ui/confirm";
 import { DropVeil, DropZone, useWindowDrop } from "./upload/drop";
-import { items } from "./upload/store";
+import { sendingCount } from "./upload/store";
 import { SongView } from "./view";
 
 /** Where that fails, one stays logged in. */
 const leave = () => void logout().catch(() => undefined);
 
 function Head() {
-  const sending = items.value.length;
+  const sending = sendingCount.value;
   return (
     <header class="head">
       <a class="head-name" href="#/" aria-label={texts.header.home}>

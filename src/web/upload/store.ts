@@ -1,7 +1,7 @@
 // Songs on their way to the server: one is sent at a time, so that the first can begin soon and
 // the player keeps its connections. Each failure that may pass is tried again by itself.
 
-import { signal, type Signal } from "@preact/signals";
+import { computed, signal, type Signal } from "@preact/signals";
 import { DetailedError, Upload } from "tus-js-client";
 
 import { connectionLost, loginNeeded, request } from "../api/client";
@@ -44,6 +44,13 @@ export interface Item {
 }
 
 export const items = signal<Item[]>([]);
+/** How many go on by themselves. */
+export const sendingCount = computed(
+  () =>
+    items.value.filter(
+      ({ phase }) => !["paused", "failed", "interrupted"].includes(phase.value.name),
+    ).length,
+);
 
 /** Songs of this page's life, by job: so that one that failed can be sent again as it is. */
 const files = new Map<string, File>();
