@@ -82,7 +82,8 @@ webTest("two tabs show the same, and what one erases is gone in the other", {},
   assert.equal(await site.job(id), null);
 });
 
-webTest("a song that another tab erases while it is open is told", {}, async ({ page, context }) => {
+webTest("a song that another tab erases while it is open is told", {},
+        async ({ page, context }) => {
   const other = await context.newPage();
   await open(other, site);
   await open(page, site);
