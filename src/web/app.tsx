@@ -5,7 +5,6 @@ import { useRef } from "preact/hooks";
 
 import { connectionLost, loginNeeded } from "./api/client";
 import { Songs } from "./jobs/list";
-import { entries, forget } from "./jobs/store";
 import { LoginForm } from "./login/form";
 import { account, logout } from "./login/session";
 import { OptionsPanel } from "./options/panel";
@@ -14,18 +13,14 @@ import { texts } from "./texts";
 import { announce, announced } from "./ui/announce";
 import { ConfirmDialog } from "./ui/confirm";
 import { DropVeil, DropZone, useWindowDrop } from "./upload/drop";
-import { items } from "./upload/store";
+import { sendingCount } from "./upload/store";
 import { SongView } from "./view";
 
-/** The next who sits here shall not see whose songs were here; the account has its list. */
-function leave(): void {
-  logout()
-    .then(() => forget(entries.peek().map(({ id }) => id)))
-    .catch(() => undefined);
-}
+/** Where that fails, one stays logged in. */
+const leave = () => void logout().catch(() => undefined);
 
 function Head() {
-  const sending = items.value.length;
+  const sending = sendingCount.value;
   return (
     <header class="head">
       <a class="head-name" href="#/" aria-label={texts.header.home}>

@@ -7,11 +7,11 @@ import { render } from "preact";
 
 import { App } from "./app";
 import { startLive, refreshHistory } from "./jobs/live";
-import { startStore } from "./jobs/store";
+import { entries, forget, startStore } from "./jobs/store";
 import { startSession } from "./login/session";
 import { loadModels, startOptions } from "./options/store";
 import { startRoute } from "./route";
-import { retryAfterLogin, startUploads } from "./upload/store";
+import { abandonAll, retryAfterLogin, startUploads } from "./upload/store";
 
 export function afterLogin(): void {
   void loadModels();
@@ -19,7 +19,14 @@ export function afterLogin(): void {
   retryAfterLogin();
 }
 
-startSession(afterLogin);
+/** The next who sits here shall not see whose songs were here, nor send them as theirs; the account
+ * has its list. */
+function afterLogout(): void {
+  abandonAll();
+  forget(entries.peek().map(({ id }) => id));
+}
+
+startSession(afterLogin, afterLogout);
 startStore();
 startOptions();
 startUploads();

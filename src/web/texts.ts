@@ -8,7 +8,9 @@ const songs = (n: number) => (n === 1 ? "1 song" : `${n} songs`);
 
 /** Codes of answers (docs/api.md, "Errors") that have a sentence of their own. */
 const failures: Record<string, string> = {
-  network: "The server does not answer. The page tries again by itself.",
+  network: "The server does not answer.",
+  unreadable_file:
+    "The browser cannot read this file: it was moved or changed, or is a folder. Choose it anew.",
   unauthorized: "Log in to go on.",
   insufficient_scope: "Your token may not do this. Ask for one with “submit” and “read”.",
   foreign_origin: "The server takes this only from its own page. Reload the page.",
@@ -37,6 +39,7 @@ const failures: Record<string, string> = {
   invalid_option: "The server does not take these options.",
   unknown_job: "The server does not know this song any more.",
   internal: "The server failed. Its log says how.",
+  no_mixer: "The mixer could not be loaded. If that goes on, reload the page.",
 };
 
 /** Codes whose answer tells a figure that people want to know. */
@@ -148,15 +151,15 @@ export const texts = {
   },
 
   upload: {
-    waiting: "The rest is still being separated. It goes on by itself.",
+    waiting: "It waits until the song before it is sent.",
     sending: (done: number, all: number) => `Sending ${bytes(done)} of ${bytes(all)}`,
     speed: (rate: number) => `${bytes(rate)}/s`,
     left: (s: number) => `${span(s)} left`,
     paused: (done: number, all: number) => `Paused at ${bytes(done)} of ${bytes(all)}`,
     starting: "Sent. Joining the queue…",
     lost: "Connection lost. It goes on by itself where it was.",
-    again: (why: string, at: Date) => `${why} Tried again by itself at ${moment(at, new Date())}.`,
-    againSoon: (why: string) => `${why} Tried again by itself.`,
+    again: (why: string, at: Date) => `${why} The page tries again at ${moment(at, new Date())}.`,
+    againSoon: (why: string) => `${why} The page tries again by itself.`,
     login: "Log in, and it goes on.",
     interrupted: (done: number, all: number) =>
       `Stopped at ${bytes(done)} of ${bytes(all)} when the page was closed. ` +
@@ -198,6 +201,8 @@ export const texts = {
     failed: jobFailure,
     canceled: "Canceled.",
     canceling: "Canceling…",
+    notCanceled: (why: string) => `${why} It is not canceled: try again.`,
+    notErased: (why: string) => `${why} It is not erased: try again.`,
     erasing: "Erasing…",
     expired: "Its stems are no longer on the server. Send the song again.",
     gone: "It is no longer on the server.",
@@ -238,7 +243,8 @@ export const texts = {
   view: {
     back: "Your songs",
     loading: "Opening…",
-    failed: "The mixer could not be loaded.",
+    closed: "No song",
+    again: (why: string) => `${why} The page tries again by itself.`,
     unknown: "The server does not know this song. It may have been erased.",
     reload: "Try again",
   },

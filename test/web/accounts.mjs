@@ -59,3 +59,52 @@ webTest("a quota that is used up is told", { allow: [/ 401 /, / 429 /] }, async 
   await choose(page, file("too-much.wav", wav({ seconds: 30, tone: 34 })));
   await page.getByText("quota is used up").waitFor();
 });
+
+webTest("what an account was sending does not become another's", meant, async ({ page }) => {
+  await logIn(page, ann);
+  let held;
+  const asked = new Promise((resolve) => (held = resolve));
+  await page.route(/uploads\/[^/]+$/, (route) =>
+    (route.request().method() === "PATCH" ? held(route) : route.continue()));
+  await choose(page, file("of-ann.wav", wav({ tone: 35 })));
+  const upload = await asked;
+  await byId(page, "logout").click();
+  await upload.continue().catch(() => {}); // the page has given it up
+  await page.unroute(/uploads\/[^/]+$/);
+  await logIn(page, bob);
+  const id = await separate(page, wav({ tone: 36 }), "of-bob.wav");
+  const headers = { Authorization: `Bearer ${bob}` };
+  const { jobs } = await site.api("/apiv2/jobs", { headers });
+  assert.equal(jobs[0].id, id);
+  assert.ok(jobs.every(({ input }) => input.name !== "of-ann.wav"), "bob has sent ann's song");
+  assert.equal(await page.getByText("of-ann").count(), 0);
+});
+
+webTest("whose session ends is not followed by another with the same songs", meant,
+        async ({ page, context }) => {
+  await logIn(page, ann);
+  await separate(page, wav({ tone: 37 }), "hers.wav");
+  await context.clearCookies();
+  await page.reload();
+  await byId(page, "token-input").fill(bob);
+  await page.keyboard.press("Enter");
+  await byId(page, "drop-zone").waitFor();
+  await page.getByText("hers").waitFor({ state: "detached" });
+  await page.reload();
+  await byId(page, "drop-zone").waitFor();
+  assert.equal(await page.getByText("hers").count(), 0);
+});
+
+webTest("the account's songs are listed as soon as the server can", { allow: [/ 401 /, / 503 /] },
+        async ({ page }) => {
+  await logIn(page, ann);
+  const id = await separate(page, wav({ tone: 38 }), "listed.wav");
+  await page.evaluate(() => localStorage.removeItem("msaas.jobs"));
+  let refused = 0;
+  await page.route(/apiv2\/jobs\?/, (route) => (refused++ < 2 ? route.fulfill({
+    status: 503, contentType: "application/problem+json",
+    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
+  }) : route.continue()));
+  await page.reload();
+  await card(page, { id, state: "succeeded" }).waitFor();
+});

@@ -531,4 +531,4 @@ export function save(name, bytes) {
   return path;
 }
 
-export { appendFileSync, assert, execFileSync, join, readFileSync, test };
+export { appendFileSync, assert, execFileSync, join, readFileSync, rmSync, test };

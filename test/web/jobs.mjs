@@ -1,7 +1,7 @@
 // Jobs on the page: progress, cancel, reloads, tabs, a long history.
 import {
-  Site, assert, byId, card, choose, file, jobId, kill, newContext, open, proxy, save, separate,
-  waitFor, wav, webTest,
+  Site, assert, byId, card, choose, file, jobId, kill, newContext, open, openMixer, proxy, save,
+  separate, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const LONG_S = 1500; // of music: half a minute of work or so for the stand-in
@@ -80,6 +80,51 @@ webTest("two tabs show the same, and what one erases is gone in the other", {},
   await card(other, { id }).waitFor({ state: "detached" });
   await card(page, { id }).waitFor({ state: "detached" });
   assert.equal(await site.job(id), null);
+});
+
+webTest("a song that another tab erases while it is open is told", {},
+        async ({ page, context }) => {
+  const other = await context.newPage();
+  await open(other, site);
+  await open(page, site);
+  const id = await separate(page, wav({ tone: 13 }), "shared.wav");
+  await openMixer(page, id);
+  await byId(card(other, { id }), "job-delete").click();
+  await confirm(other);
+  await page.getByText("does not know this song").waitFor();
+  assert.equal(await byId(page, "mixer").count(), 0);
+});
+
+webTest("what cannot be erased stays, and says why", { allow: [/ 503 /] }, async ({ page }) => {
+  await open(page, site);
+  const id = await separate(page, wav({ tone: 14 }), "stays.wav");
+  await page.route(`**/apiv2/jobs/${id}`, (route) => route.fulfill({
+    status: 503, contentType: "application/problem+json",
+    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
+  }));
+  await byId(card(page, { id }), "job-delete").click();
+  await confirm(page);
+  const note = byId(card(page, { id }), "job-note");
+  assert.match(await note.innerText(), /queue cannot be reached.*try again/i);
+  await page.unroute(`**/apiv2/jobs/${id}`);
+  await byId(card(page, { id }), "job-delete").click();
+  await confirm(page);
+  await card(page, { id }).waitFor({ state: "detached" });
+});
+
+webTest("a song that is opened while the server is away is there when it is back",
+        { allow: [/net::/] }, async ({ page }) => {
+  const own = await Site.usual();
+  await open(page, own);
+  const id = await separate(page, wav({ tone: 15 }), "away.wav");
+  await page.reload();
+  await card(page, { id, state: "succeeded" }).waitFor();
+  await kill(own.server);
+  await byId(card(page, { id }), "job-open").click();
+  await page.locator(".view .bad").waitFor();
+  await own.serve();
+  await byId(page, "mixer").waitFor();
+  assert.equal(await page.locator(".view .bad").count(), 0);
 });
 
 webTest("the place in the queue is told", {}, async ({ page }) => {

@@ -134,6 +134,8 @@ webTest("stems and the archive can be taken", {}, async ({ page }) => {
   const zip = await download(page, byId(page, "download-zip"));
   assert.match(zip.name, /\.zip$/);
   assert.equal(readFileSync(zip.path).subarray(0, 2).toString(), "PK");
+  await page.keyboard.press("Space"); // a link has no use for it
+  await waitFor("sound", () => playing(page));
 });
 
 webTest("what the worker has finished is heard while it works on", {}, async ({ page }) => {

@@ -57,6 +57,7 @@ export function JobCard(props: { entry: Entry }) {
   const again = gone || ["failed", "canceled", "expired"].includes(job.state);
   const leavingText = active ? words.canceling : words.erasing;
   const state = leaving ? leavingText : gone ? words.gone : stateOf(job, waited);
+  const note = entry.trouble.value ?? state;
   const bad = !leaving && (job.state === "failed" || entry.trouble.value !== null);
   return (
     <li
@@ -67,11 +68,11 @@ export function JobCard(props: { entry: Entry }) {
     >
       <div class="card-text">
         <h3 class="card-title">{opens ? <a href={addressOf(job.id)}>{title}</a> : title}</h3>
-        {state === "" ? (
+        {note === "" ? (
           <p class="card-details muted">{words.details(job)}</p>
         ) : (
           <p class={bad ? "card-state bad" : "card-state"} data-testid="job-note">
-            {entry.trouble.value ?? state}
+            {note}
           </p>
         )}
       </div>

@@ -1,7 +1,6 @@
 // Songs on their way, and songs that the server has.
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 
 import { isActive } from "../history/stored";
 import { account } from "../login/session";
@@ -10,7 +9,7 @@ import { UploadCard } from "../upload/card";
 import { items } from "../upload/store";
 import { confirm } from "../ui/confirm";
 import { JobCard } from "./card";
-import { moreOfAccount } from "./live";
+import { moreOfAccount, nextPage } from "./live";
 import { entries, eraseAll, historyLost } from "./store";
 
 const words = texts.songs;
@@ -38,17 +37,12 @@ function EraseAll() {
 }
 
 function More() {
-  const cursor = useSignal<string | null>(null);
-  const name = account.value;
-  const load = async (from: string | null) => {
-    cursor.value = await moreOfAccount(from).catch(() => from);
-  };
-  useEffect(() => {
-    if (name !== null) void load(null);
-  }, [name]);
-  if (name === null || cursor.value === null) return null;
+  const cursor = nextPage.value;
+  if (account.value === null || cursor === null) return null;
+  // A page that does not come leaves the button where it is.
+  const load = () => void moreOfAccount(cursor).catch(() => undefined);
   return (
-    <button type="button" class="button" onClick={() => void load(cursor.value)}>
+    <button type="button" class="button" onClick={load}>
       {words.more}
     </button>
   );

@@ -2,11 +2,11 @@
 // holds the streams of the few jobs that are worth one and tells the others what it hears. Whatever
 // nothing was heard of for a while is asked for, so all this is only for speed.
 
-import { effect } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 
 import { connectionLost, loginNeeded, request } from "../api/client";
 import { follow, type Stream } from "../api/events";
-import { Failure } from "../api/failure";
+import { Failure, retryDelay } from "../api/failure";
 import type { Job, JobChange, JobPage } from "../api/types";
 import { isActive } from "../history/stored";
 import { account } from "../login/session";
@@ -114,13 +114,8 @@ async function askLists(queries: string[], stale: Map<string, Entry>): Promise<v
 }
 
 async function askAll(stale: Map<string, Entry>, queries: string[], most: number): Promise<void> {
-  try {
-    if (stale.size >= LIST_FROM) await askLists(queries, stale);
-    for (const id of [...stale.keys()].slice(0, most)) await ask(id);
-  } catch (error) {
-    // The connection is lost, or a token is needed: the next round finds out.
-    if (!(error instanceof Failure)) throw error;
-  }
+  if (stale.size >= LIST_FROM) await askLists(queries, stale);
+  for (const id of [...stale.keys()].slice(0, most)) await ask(id);
 }
 
 let polling = false;
@@ -138,27 +133,44 @@ async function poll(): Promise<void> {
     }
     const oldest = [...stale].sort((a, b) => a[1].heard - b[1].heard);
     await askAll(new Map(oldest), ["&state=running", "&state=queued"], SINGLE_MOST);
-    if (connectionLost.peek()) await request("/healthz").catch(() => undefined);
+    if (connectionLost.peek()) await request("/healthz");
+  } catch (error) {
+    // The connection is lost, or a token is needed: the next round finds out.
+    if (!(error instanceof Failure)) throw error;
   } finally {
     polling = false;
   }
 }
 
-/** Asks the server for the whole history once: what ended, expired or went while nobody looked. */
-export async function refreshHistory(): Promise<void> {
+/** Asks the server for the whole history once: what ended, expired or went while nobody looked; and
+ * for the first of the account's jobs. */
+export async function refreshHistory(attempt = 0): Promise<void> {
   const stale = new Map(entries.peek().map((entry) => [entry.id, entry]));
-  await askAll(stale, [""], Infinity);
-  if (account.peek() !== null) await moreOfAccount(null);
+  try {
+    await askAll(stale, [""], Infinity);
+    await moreOfAccount(null);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const delay = retryDelay(error, attempt);
+    // After a login it is asked for anyway.
+    if (delay !== null) setTimeout(() => void refreshHistory(attempt + 1), delay);
+  }
 }
 
-/** A page of the account's jobs from the server. The cursor of the next one; null: that was all. */
-export async function moreOfAccount(cursor: string | null): Promise<string | null> {
+/** Of the account's jobs that are not here yet; null: all are here. */
+export const nextPage = signal<string | null>(null);
+
+/** A page of the account's jobs from the server. */
+export async function moreOfAccount(cursor: string | null): Promise<void> {
+  const name = account.peek();
+  if (name === null) return;
   const query = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
   const { body } = await request<JobPage>(`/apiv2/jobs?limit=100${query}`);
+  if (name !== account.peek()) return;
   for (const job of body.jobs) {
-    if (job.owner === undefined || job.owner === account.peek()) take(job);
+    if (job.owner === undefined || job.owner === name) take(job);
   }
-  return body.next_cursor;
+  nextPage.value = body.next_cursor;
 }
 
 export function startLive(): void {

@@ -139,7 +139,9 @@ export async function erase(id: string): Promise<void> {
       forget([id]);
     } else {
       entry.leaving.value = false;
-      entry.trouble.value = texts.failure(error);
+      const active = isActive(entry.job.peek().state);
+      const tell = active ? texts.job.notCanceled : texts.job.notErased;
+      entry.trouble.value = tell(texts.failure(error));
     }
   }
 }

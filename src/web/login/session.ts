@@ -17,10 +17,20 @@ const read = () =>
 /** The account's name; null: no accounts, or not logged in. */
 export const account = signal<string | null>(null);
 
-export function startSession(onLogin: () => void): void {
+let onLeave = () => {};
+
+function become(name: string | null): void {
+  const before = account.peek();
+  if (before !== null && before !== name) onLeave();
+  account.value = name;
+}
+
+/** `leave` is called when the account has logged out or another one has logged in. */
+export function startSession(onLogin: () => void, leave: () => void): void {
+  onLeave = leave;
   account.value = read();
   watch(KEY, () => {
-    account.value = read();
+    become(read());
     if (account.value === null) return;
     loginNeeded.value = false;
     onLogin();
@@ -33,13 +43,13 @@ export async function login(token: string): Promise<void> {
     headers: { Authorization: `Bearer ${token}` },
   });
   localStorage.setItem(KEY, JSON.stringify({ name: body.name }));
-  account.value = body.name;
+  become(body.name);
   loginNeeded.value = false;
 }
 
 export async function logout(): Promise<void> {
   await request("/apiv2/session", { method: "DELETE" });
   localStorage.removeItem(KEY);
-  account.value = null;
+  become(null);
   loginNeeded.value = true;
 }

@@ -114,8 +114,7 @@ function useKeys(desk: Desk): void {
 
 function focusOf(element: Element): Focus {
   if (element.matches("input[type=range]")) return "slider";
-  if (element.matches("input[type=checkbox], input[type=radio], button, a, summary"))
-    return "button";
+  if (element.matches("input[type=checkbox], input[type=radio], button, summary")) return "button";
   return element.matches("input, select, textarea, [contenteditable]") ? "text" : "other";
 }
 

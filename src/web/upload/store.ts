@@ -1,13 +1,14 @@
 // Songs on their way to the server: one is sent at a time, so that the first can begin soon and
 // the player keeps its connections. Each failure that may pass is tried again by itself.
 
-import { signal, type Signal } from "@preact/signals";
+import { computed, signal, type Signal } from "@preact/signals";
 import { DetailedError, Upload } from "tus-js-client";
 
 import { connectionLost, loginNeeded, request } from "../api/client";
 import { Failure, failureOf, retryDelay } from "../api/failure";
 import type { Job } from "../api/types";
 import { take } from "../jobs/store";
+import { account } from "../login/session";
 import type { Wish } from "../options/choice";
 import { texts } from "../texts";
 import { announce } from "../ui/announce";
@@ -43,6 +44,13 @@ export interface Item {
 }
 
 export const items = signal<Item[]>([]);
+/** How many go on by themselves. */
+export const sendingCount = computed(
+  () =>
+    items.value.filter(
+      ({ phase }) => !["paused", "failed", "interrupted"].includes(phase.value.name),
+    ).length,
+);
 
 /** Songs of this page's life, by job: so that one that failed can be sent again as it is. */
 const files = new Map<string, File>();
@@ -161,23 +169,31 @@ function send(item: Item): void {
     onError: (error) => {
       if (item.tus !== tus) return;
       item.rate.value = null;
-      onFailure(item, uploadFailure(error), false);
+      void whyFailed(error, file).then((failure) => {
+        if (item.tus === tus) onFailure(item, failure, false);
+      });
     },
   });
   item.tus = tus;
   tus.start();
 }
 
-function uploadFailure(error: Error): Failure {
+async function whyFailed(error: Error, file: File): Promise<Failure> {
   const answer = error instanceof DetailedError ? error.originalResponse : null;
   if (answer === null || answer === undefined || answer.getStatus() === 0) {
-    return new Failure(0, "network", error.message);
+    // To a request, a file that the browser cannot read is no different from a lost connection.
+    return file
+      .slice(0, 1)
+      .arrayBuffer()
+      .then(() => new Failure(0, "network", error.message))
+      .catch(() => new Failure(400, "unreadable_file", ""));
   }
   return failureOf(answer.getStatus(), answer.getBody(), answer.getHeader("Retry-After") ?? null);
 }
 
 function onFailure(item: Item, failure: Failure, sent: boolean): void {
   item.tus = null;
+  if (!items.peek().includes(item)) return;
   if (failure.status === 0) connectionLost.value = true;
   if (failure.status === 401) loginNeeded.value = true;
   const gone = failure.code === "unknown_upload" || failure.code === "upload_expired";
@@ -246,16 +262,29 @@ export function cancel(item: Item): void {
   void removeUpload(item.record.url);
 }
 
+/** Ends all uploads, without a word to the server: whoever sent them is not logged in any more. */
+export function abandonAll(): void {
+  for (const item of items.peek()) {
+    window.clearTimeout(item.timer);
+    void item.tus?.abort();
+    item.tus = null;
+    dropRecord(item.key);
+  }
+  items.value = [];
+}
+
 /** Makes the job of what is sent. */
 async function begin(item: Item): Promise<void> {
   item.tus = null;
   item.phase.value = { name: "starting" };
   const id = item.record.url.split("/").pop() ?? "";
+  const sender = account.peek();
   try {
     const { body } = await request<Job>("/apiv2/jobs", {
       method: "POST",
       json: { source: { upload: id }, name: item.record.name, ...item.record.wish },
     });
+    if (sender !== account.peek()) return;
     if (item.file !== null) files.set(body.id, item.file);
     take(body, true);
     announce(texts.announce.uploaded(item.title));
