@@ -193,6 +193,8 @@ export const texts = {
     noWorker: "No worker is there for this model. It begins as soon as one is.",
     workerAway: (s: number) =>
       `First in line for ${span(s)}, but no worker takes it. It begins as soon as one is free.`,
+    still: (s: number) =>
+      `No progress for ${span(s)}. If its worker is gone, another one begins it again.`,
     givenBack: (why: string) => `${why} It is tried again by itself.`,
     running: "Separating",
     beginning: "Separation begins",

@@ -105,7 +105,8 @@ webTest("what cannot be erased stays, and says why", { allow: [/ 503 /] }, async
   await byId(card(page, { id }), "job-delete").click();
   await confirm(page);
   const note = byId(card(page, { id }), "job-note");
-  assert.match(await note.innerText(), /queue cannot be reached.*try again/i);
+  await waitFor("the reason", async () =>
+    /queue cannot be reached.*try again/i.test(await note.innerText()));
   await page.unroute(`**/apiv2/jobs/${id}`);
   await byId(card(page, { id }), "job-delete").click();
   await confirm(page);

@@ -17,15 +17,15 @@ import { stateOf } from "./words";
 
 const words = texts.job;
 
-/** Ticks while a job is first in line, so that a worker that is away shows. */
-function useWaited(since: string | null, ticks: boolean): number {
+/** Seconds since then. Ticks while a job is not done, so that a worker that is away shows. */
+function useWaited(since: number, ticks: boolean): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     if (!ticks) return;
     const timer = setInterval(() => setNow(Date.now()), 5000);
     return () => clearInterval(timer);
   }, [ticks]);
-  return since === null ? 0 : (now - Date.parse(since)) / 1000;
+  return (now - since) / 1000;
 }
 
 async function askAndErase(entry: Entry, title: string): Promise<void> {
@@ -51,7 +51,9 @@ export function JobCard(props: { entry: Entry }) {
   const leaving = entry.leaving.value;
   const active = isActive(job.state) && !gone;
   const title = songTitle(job.input.name);
-  const waited = useWaited(job.created_at, job.state === "queued");
+  const sentAt = job.state === "queued" ? job.created_at : null;
+  const since = sentAt === null ? entry.moved : Date.parse(sentAt);
+  const waited = useWaited(since, active);
   const hears = job.state === "running" && (job.preview_seconds ?? 0) > 0;
   const opens = !gone && !leaving && (job.state === "succeeded" || hears);
   const again = gone || ["failed", "canceled", "expired"].includes(job.state);

@@ -31,6 +31,8 @@ export interface Entry {
   trouble: Signal<string | null>;
   /** When something was heard of it last, in ms of performance.now(). */
   heard: number;
+  /** When it made progress last, in ms of Date.now(). */
+  moved: number;
 }
 
 const known = new Map<string, Entry>();
@@ -61,6 +63,7 @@ function insert(job: Job): Entry {
     leaving: signal(false),
     trouble: signal(null),
     heard: -Infinity,
+    moved: Date.now(),
   };
   known.set(job.id, entry);
   return entry;
@@ -85,6 +88,7 @@ export function change(id: string, news: JobChange): void {
   entry.heard = performance.now();
   const before = entry.job.peek();
   const after = merge(before, news);
+  if (before.state !== after.state || before.progress !== after.progress) entry.moved = Date.now();
   entry.gone.value = false;
   if (after.state === "canceled" && entry.leaving.peek()) {
     forget([id]);

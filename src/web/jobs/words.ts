@@ -5,8 +5,9 @@ import { texts } from "../texts";
 import { percent } from "../ui/time";
 
 const AWAY_AFTER_S = 30;
+const STILL_AFTER_S = 60;
 
-/** `waitedS`: seconds since it was sent. */
+/** `waitedS`: seconds since it was sent; of one at work since it last made progress. */
 export function stateOf(job: Job, waitedS: number): string {
   const words = texts.job;
   switch (job.state) {
@@ -17,6 +18,7 @@ export function stateOf(job: Job, waitedS: number): string {
       if (job.position > 0) return words.behind(job.position);
       return waitedS > AWAY_AFTER_S && job.workers == null ? words.workerAway(waitedS) : words.next;
     case "running": {
+      if (waitedS > STILL_AFTER_S) return words.still(waitedS);
       if (job.progress <= 0) return words.beginning;
       const parts = [`${words.running} · ${percent(job.progress)} %`];
       if (job.eta_seconds !== null) {

@@ -45,6 +45,7 @@ export class Desk {
   private timer = 0;
   private seen = new Set<string>();
   private stop: () => void;
+  private online = () => this.windows.refresh();
 
   constructor(
     private job: Job,
@@ -74,6 +75,7 @@ export class Desk {
       for (const stem of stems)
         this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
     });
+    window.addEventListener("online", this.online);
     this.update(job);
   }
 
@@ -153,6 +155,7 @@ export class Desk {
 
   close(): void {
     this.peaksState.value = "never";
+    window.removeEventListener("online", this.online);
     this.stop();
     this.player.close();
   }

@@ -26,6 +26,7 @@ test("a running song tells how far it is", () => {
   const running = job({ state: "running", progress: 0.412, eta_seconds: 38.1 });
   assert.equal(stateOf(running, 1), "Separating · 41 % · about 40 s left");
   assert.equal(stateOf(job({ state: "running" }), 1), texts.job.beginning);
+  assert.match(stateOf(running, 61), /^No progress for .* another one begins it again\.$/);
 });
 
 test("a failed song tells why, whatever the code", () => {
