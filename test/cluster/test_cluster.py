@@ -281,7 +281,8 @@ def uninstalled():
     """helm uninstall leaves the volumes of Redis and S3, and nothing else of ours"""
     cluster.run(cluster.HELM, "-n", cluster.NAMESPACE, "uninstall", RELEASE, "--wait")
     labels = f"app.kubernetes.io/instance={RELEASE}"
-    wait_for("no pods", lambda: not get("pods", "-l", labels)["items"], 180)
+    # A worker with a job keeps it for its grace of 300 s.
+    wait_for("no pods", lambda: not get("pods", "-l", labels)["items"], 360)
     kinds = "deploy,statefulset,service,configmap,secret,networkpolicy,hpa,pdb"
     left = [f"{item['kind']}/{item['metadata']['name']}" for item in
             get(kinds, "-l", labels)["items"]]
