@@ -9,6 +9,7 @@
 #include "msaas/json.h"
 #include "msaas/model_import.h"
 #include "msaas/sys.h"
+#include "service.h"
 
 static const char usage[] =
     "Downloads, imports, lists and checks models.\n"
@@ -296,23 +297,10 @@ static int run_model(const struct ms_call *call) {
     return exit_code;
 }
 
-static const enum ms_option_id option_ids[] = {MS_OPTION_MODELS_DIR,
-                                               MS_OPTION_MODEL_OUT,
-                                               MS_OPTION_MODEL_NAME,
-                                               MS_OPTION_URL,
-                                               MS_OPTION_VIA_STORE,
-                                               MS_OPTION_STORE,
-                                               MS_OPTION_S3_ENDPOINT,
-                                               MS_OPTION_S3_REGION,
-                                               MS_OPTION_S3_ACCESS_KEY,
-                                               MS_OPTION_S3_SECRET_KEY,
-                                               MS_OPTION_S3_SESSION_TOKEN,
-                                               MS_OPTION_S3_VIRTUAL_HOST,
-                                               MS_OPTION_S3_CA_FILE,
-                                               MS_OPTION_NO_CREATE_BUCKETS,
-                                               MS_OPTION_JSON,
-                                               MS_OPTION_QUIET,
-                                               MS_OPTION_COUNT};
+static const enum ms_option_id option_ids[] = {
+    MS_OPTION_MODELS_DIR, MS_OPTION_MODEL_OUT, MS_OPTION_MODEL_NAME,
+    MS_OPTION_URL,        MS_OPTION_VIA_STORE, MS_SERVICE_STORE_OPTIONS,
+    MS_OPTION_JSON,       MS_OPTION_QUIET,     MS_OPTION_COUNT};
 
 const struct ms_command ms_cmd_model = {
     .name = "model",

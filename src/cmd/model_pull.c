@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "msaas/cmd.h"
@@ -178,14 +177,14 @@ static void say(const struct pull *pull, const char *text, const char *why) {
 
 /* As a worker does: a cluster's store may start later. */
 static int wait_for_store(const struct pull *pull, struct ms_store *store, struct ms_error *err) {
-    const struct timespec nap = {.tv_sec = 1};
     bool said = false;
     int rc;
     while ((rc = ms_store_ping(store, err)) == MS_ENET) {
         if (!said)
             say(pull, "Waiting for the store: ", err != NULL ? err->text : NULL);
         said = true;
-        (void)nanosleep(&nap, NULL); /* a signal ends it, and the next ping */
+        if (ms_cmd_wait_interrupted(1000))
+            return ms_error_set(err, MS_ECANCELED, "interrupted");
     }
     return rc;
 }

@@ -36,7 +36,12 @@ void ms_service_unship_log(struct ms_logship *logship);
  * complete: missing values are errors, too. */
 MS_MUST_CHECK int ms_service_check(const struct ms_options *options, bool complete,
                                    struct ms_error *err);
-/* The store of serve and work; url is NULL if none is set. */
+/* What a command that uses ms_service_store has in its list of options. */
+#define MS_SERVICE_STORE_OPTIONS                                                                   \
+    MS_OPTION_STORE, MS_OPTION_S3_ENDPOINT, MS_OPTION_S3_REGION, MS_OPTION_S3_ACCESS_KEY,          \
+        MS_OPTION_S3_SECRET_KEY, MS_OPTION_S3_SESSION_TOKEN, MS_OPTION_S3_VIRTUAL_HOST,            \
+        MS_OPTION_S3_CA_FILE, MS_OPTION_NO_CREATE_BUCKETS
+/* The store of serve, work and model pull; url is NULL if none is set. */
 struct ms_store_options ms_service_store(const struct ms_options *options);
 /* *out: the folder of --data, --cache or --scratch, or its default. The caller frees it. */
 MS_MUST_CHECK int ms_service_place(const struct ms_options *options, enum ms_option_id id,
