@@ -14,6 +14,8 @@ const SIX = ["drums", "bass", "other", "vocals", "guitar", "piano"];
 const HOUR_S = 3600;
 /** So near is where one has sought: seeks go farther, and the song goes on until it is asked. */
 const NEAR_S = 100;
+/** The second of the hour that the n-th seek goes to. */
+const place = (n) => (n * 1733 + 7) % (HOUR_S - 20);
 
 function tell(what, figure, unit, most) {
   console.log(`figure: ${what}: ${figure} ${unit} (at most ${most})`);
@@ -152,7 +154,7 @@ webTest("an hour of six stems", { timeout: 1_200_000 }, async ({ page }) => {
   await waitFor("sound", () => playing(page));
   let slowest = 0;
   for (let n = 0; n < 30; n++) {
-    const to = (n * 1733 + 7) % (HOUR_S - 20);
+    const to = place(n);
     const at = Date.now();
     await byId(page, "seek").fill(String(to));
     await waitFor("sound there", async () =>
@@ -174,7 +176,7 @@ test("the memory of an hour of six stems", { timeout: 2 * DEADLINE_MS }, async (
   await ask(() => document.querySelector('[data-testid="play"]').click());
   let most = 0;
   for (let n = 0; n < 30; n++) {
-    const to = (n * 1733 + 7) % (HOUR_S - 20);
+    const to = place(n);
     await ask((to) => {
       const seek = document.querySelector('[data-testid="seek"]');
       seek.value = to;
@@ -198,7 +200,7 @@ webTest("an hour of six stems in step", {}, async ({ page }) => {
   await openMixer(page, id);
   await byId(page, "play").click();
   for (let n = 0; n < 10; n++) {
-    const to = (n * 1733 + 7) % (HOUR_S - 20);
+    const to = place(n);
     await byId(page, "seek").fill(String(to));
     await waitFor("sound there", async () =>
       await playing(page) && Math.abs((await position(page)) - to) < NEAR_S);

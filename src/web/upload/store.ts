@@ -230,10 +230,14 @@ export function tryNow(item: Item): void {
   }
 }
 
-export function pause(item: Item): void {
+function halt(item: Item): void {
   window.clearTimeout(item.timer);
   void item.tus?.abort();
   item.tus = null;
+}
+
+export function pause(item: Item): void {
+  halt(item);
   item.rate.value = null;
   item.phase.value = { name: "paused" };
   sendNext();
@@ -256,8 +260,7 @@ async function removeUpload(url: string): Promise<void> {
 }
 
 export function cancel(item: Item): void {
-  void item.tus?.abort();
-  item.tus = null;
+  halt(item);
   leave(item);
   void removeUpload(item.record.url);
 }
@@ -265,9 +268,7 @@ export function cancel(item: Item): void {
 /** Ends all uploads, without a word to the server: whoever sent them is not logged in any more. */
 export function abandonAll(): void {
   for (const item of items.peek()) {
-    window.clearTimeout(item.timer);
-    void item.tus?.abort();
-    item.tus = null;
+    halt(item);
     dropRecord(item.key);
   }
   items.value = [];
