@@ -136,6 +136,8 @@ static int introduce(struct ms_redis *redis, int argc, const char *const *argv,
     return rc;
 }
 
+/* The first words are short: to a command of more than 10 words from one who has not logged in,
+ * Redis answers with an error of the protocol where a short one has NOAUTH. */
 static int connect_to(struct ms_redis *redis, struct ms_error *err) {
     const struct ms_url *url = &redis->url;
     const int port = url->port[0] != '\0' ? (int)strtol(url->port, NULL, 10) : 6379;
@@ -155,6 +157,8 @@ static int connect_to(struct ms_redis *redis, struct ms_error *err) {
         rc = introduce(redis, 2, (const char *[]){"AUTH", url->password}, err);
     if (rc == 0 && db[0] != '\0' && strcmp(db, "0") != 0)
         rc = introduce(redis, 2, (const char *[]){"SELECT", db}, err);
+    else if (rc == 0 && url->password[0] == '\0')
+        rc = introduce(redis, 1, (const char *[]){"PING"}, err);
     if (rc != 0)
         disconnect(redis);
     return rc;

@@ -32,6 +32,7 @@ static const struct refusal {
 
     /* A configuration that is wrong until somebody mends it. */
     {"NOAUTH", MS_EDENIED, CREDENTIALS},
+    {"ERR Protocol error: unauthenticated", MS_EDENIED, CREDENTIALS}, /* NOAUTH of the long */
     {"WRONGPASS", MS_EDENIED, CREDENTIALS},
     {"ERR invalid password", MS_EDENIED, CREDENTIALS},
     {"ERR AUTH", MS_EDENIED, SERVER_PASSWORD},

@@ -117,6 +117,7 @@ void a_wait_outlives_its_connection(void **state);
 void each_refusal_passes_or_says_the_remedy(void **state);
 void a_full_server_is_an_outage_that_passes(void **state);
 void a_server_that_refuses_to_write_is_an_outage(void **state);
+void a_missing_password_is_named_whatever_the_command(void **state);
 void rights_that_are_missing_are_named(void **state);
 
 /* queue_redis.c, queue_sqlite.c: what only one of them can be asked */

@@ -398,6 +398,7 @@ const struct CMUnitTest redis_tests[] = {
     cmocka_unit_test(each_refusal_passes_or_says_the_remedy),
     cmocka_unit_test(a_full_server_is_an_outage_that_passes),
     cmocka_unit_test(a_server_that_refuses_to_write_is_an_outage),
+    cmocka_unit_test(a_missing_password_is_named_whatever_the_command),
     cmocka_unit_test(rights_that_are_missing_are_named),
 };
 const size_t redis_test_count = sizeof redis_tests / sizeof *redis_tests;

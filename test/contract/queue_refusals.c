@@ -21,6 +21,8 @@ void each_refusal_passes_or_says_the_remedy(void **state) {
         {"ERR max number of clients reached", MS_ENET, "maxclients"},
         {"ERR max number of clients + cluster connections reached", MS_ENET, "maxclients"},
         {"NOAUTH Authentication required.", MS_EDENIED, "password"},
+        {"ERR Protocol error: unauthenticated multibulk length", MS_EDENIED, "password"},
+        {"ERR Protocol error: unauthenticated bulk length", MS_EDENIED, "password"},
         {"WRONGPASS invalid username-password pair or user is disabled.", MS_EDENIED, "password"},
         {"ERR invalid password", MS_EDENIED, "password"},
         {"ERR AUTH <password> called without any password configured", MS_EDENIED, "requirepass"},
@@ -102,6 +104,26 @@ void a_server_that_refuses_to_write_is_an_outage(void **state) {
     assert_non_null(strstr(err.text, "raise maxmemory"));
     ask_server("config set maxmemory 0");
     ms_job_fini(&other);
+    end_job(&job, token);
+}
+
+/* Of a connection that has not logged in, Redis calls a command of more than 10 words an error of
+ * the protocol, and closes it. */
+void a_missing_password_is_named_whatever_the_command(void **state) {
+    struct ms_queue *stranger = NULL;
+    struct ms_job job;
+    char token[MS_TOKEN_HEX], strange_url[100];
+    (void)state;
+    begin_job(615, &job, token);
+    (void)snprintf(strange_url, sizeof strange_url, "redis://127.0.0.1:%s", port);
+    OK(ms_queue_open(strange_url, &stranger, &err));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ms_queue_change(stranger, MS_CHANGE_FINISH, &job, token, LEASE_MS, &err),
+                         MS_EDENIED);
+        assert_non_null(strstr(err.text, "NOAUTH"));
+        assert_non_null(strstr(err.text, "password"));
+    }
+    ms_queue_close(stranger);
     end_job(&job, token);
 }
 
