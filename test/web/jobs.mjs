@@ -7,6 +7,13 @@ import {
 const LONG_S = 1500; // of music: half a minute of work or so for the stand-in
 const site = await Site.usual();
 
+function refuse(route) {
+  return route.fulfill({
+    status: 503, contentType: "application/problem+json",
+    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
+  });
+}
+
 async function confirm(page) {
   await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
 }
@@ -98,10 +105,7 @@ webTest("a song that another tab erases while it is open is told", {},
 webTest("what cannot be erased stays, and says why", { allow: [/ 503 /] }, async ({ page }) => {
   await open(page, site);
   const id = await separate(page, wav({ tone: 14 }), "stays.wav");
-  await page.route(`**/apiv2/jobs/${id}`, (route) => route.fulfill({
-    status: 503, contentType: "application/problem+json",
-    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
-  }));
+  await page.route(`**/apiv2/jobs/${id}`, refuse);
   await byId(card(page, { id }), "job-delete").click();
   await confirm(page);
   const note = byId(card(page, { id }), "job-note");
@@ -111,6 +115,22 @@ webTest("what cannot be erased stays, and says why", { allow: [/ 503 /] }, async
   await byId(card(page, { id }), "job-delete").click();
   await confirm(page);
   await card(page, { id }).waitFor({ state: "detached" });
+});
+
+webTest("why a song was not canceled is told until it is done", { allow: [/ 503 /] },
+        async ({ page }) => {
+  await open(page, site);
+  await choose(page, file("goes-on.wav", wav({ seconds: 200, tag: "goes on" })));
+  const running = card(page, { state: "running", name: "goes-on" });
+  await running.waitFor();
+  const id = await jobId(running);
+  await page.route(`**/apiv2/jobs/${id}`, (route) =>
+    route.request().method() === "DELETE" ? refuse(route) : route.continue());
+  await byId(running, "job-cancel").click();
+  const note = byId(card(page, { id }), "job-note");
+  await waitFor("the reason", async () => /queue cannot be reached/i.test(await note.innerText()));
+  await card(page, { id, state: "succeeded" }).waitFor();
+  assert.equal(await note.count(), 0);
 });
 
 webTest("a song that is opened while the server is away is there when it is back",

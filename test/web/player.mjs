@@ -100,6 +100,47 @@ webTest("a region is played again and again", {}, async ({ page }) => {
   }, 20);
 });
 
+webTest("a reload finds the mix as it was left", {}, async ({ page }) => {
+  await opened(page);
+  await byId(page, "mute-drums").click();
+  await byId(page, "volume-bass").fill("-30");
+  await byId(page, "pan-other").fill("0.5");
+  await byId(page, "seek").fill("6");
+  await byId(page, "loop-in").click();
+  await byId(page, "seek").fill("9");
+  await byId(page, "loop-out").click();
+  await byId(page, "volume-vocals").fill("-12"); // and away, at once
+  await page.reload();
+  await byId(page, "mixer").waitFor();
+  assert.equal(await byId(page, "mute-drums").getAttribute("aria-pressed"), "true");
+  assert.equal(await byId(page, "volume-bass").inputValue(), "-30");
+  assert.equal(await byId(page, "volume-vocals").inputValue(), "-12");
+  assert.equal(await byId(page, "pan-other").inputValue(), "0.5");
+  assert.match(await byId(page, "loop-times").innerText(), /0:06.*0:09/);
+  await byId(page, "play").click();
+  await heard(page, "other", true);
+  await heard(page, "drums", false);
+  const at = await position(page);
+  assert.ok(at >= 6 && at <= 9, `outside of the region: ${at}`);
+  await byId(page, "loop-clear").click();
+  await page.reload();
+  await byId(page, "mixer").waitFor();
+  assert.equal(await byId(page, "loop-times").count(), 0);
+});
+
+webTest("of two tabs one sounds at a time", {}, async ({ page, context }) => {
+  await played(page);
+  await byId(page, "loop").click(); // it does not end by itself
+  const other = await context.newPage();
+  await other.goto(page.url());
+  await byId(other, "play").click();
+  await waitFor("sound in the other tab", () => playing(other));
+  await waitFor("silence in the first", async () => !(await playing(page)));
+  await byId(page, "play").click();
+  await waitFor("silence in the other tab", async () => !(await playing(other)));
+  await waitFor("sound in the first", () => playing(page));
+});
+
 webTest("the mix that is downloaded is the one that is heard", {}, async ({ page }) => {
   const id = await opened(page);
   await byId(page, "mute-drums").click();

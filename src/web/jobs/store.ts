@@ -96,6 +96,7 @@ export function change(id: string, news: JobChange): void {
   }
   entry.job.value = after;
   if (before.state !== after.state) {
+    entry.trouble.value = null;
     const title = songTitle(after.input.name);
     if (after.state !== "expired") announce(texts.announce[after.state](title));
   }

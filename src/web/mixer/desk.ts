@@ -5,16 +5,8 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 
 import type { Job } from "../api/types";
-import {
-  decibels,
-  fadersOf,
-  linear,
-  peaksUrl,
-  playableEnd,
-  windowUrl,
-  type Fader,
-  type Faders,
-} from "./mix";
+import { keepMix, readMix } from "./kept";
+import { decibels, linear, peaksUrl, playableEnd, windowUrl, type Fader, type Faders } from "./mix";
 import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
 import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
@@ -27,6 +19,8 @@ export type PeaksState = "later" | "asked" | "there" | "never";
 export type Phase = "moves" | "done" | "off";
 
 const NOTE_MS = 8000;
+/** So long after its last change the mix is kept; at once when the page goes. */
+const KEEP_MS = 300;
 
 export class Desk {
   readonly faders = signal<Faders>({});
@@ -43,15 +37,18 @@ export class Desk {
   readonly player: Player;
 
   private timer = 0;
+  private keeping = 0;
   private seen = new Set<string>();
-  private stop: () => void;
+  private stops: (() => void)[];
   private online = () => this.windows.refresh();
+  private left = () => this.keep();
 
   constructor(
     private job: Job,
     readonly stems: readonly string[],
   ) {
-    this.faders.value = fadersOf(stems);
+    const mix = readMix(job.id, stems);
+    this.faders.value = mix.faders;
     this.format.value = job.options.format;
     this.peaks.value = emptyPeaks(stems, this.frames());
     this.windows = new Windows(
@@ -70,12 +67,19 @@ export class Desk {
       () => this.peaks.value.frames,
       () => playableEnd(this.job, this.peaks.value.frames),
     );
-    this.stop = effect(() => {
-      const faders = this.faders.value;
-      for (const stem of stems)
-        this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
-    });
+    const { frames } = this.peaks.value;
+    this.region.value = mix.region && loopBetween(mix.region.start, mix.region.end, frames);
+    if (mix.loops) this.player.setLoop(this.region.value);
+    this.stops = [
+      effect(() => {
+        const faders = this.faders.value;
+        for (const stem of stems)
+          this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
+      }),
+      this.keepChanges(),
+    ];
     window.addEventListener("online", this.online);
+    window.addEventListener("pagehide", this.left);
     this.update(job);
   }
 
@@ -156,8 +160,31 @@ export class Desk {
   close(): void {
     this.peaksState.value = "never";
     window.removeEventListener("online", this.online);
-    this.stop();
+    window.removeEventListener("pagehide", this.left);
+    for (const stop of this.stops) stop();
+    this.keep();
     this.player.close();
+  }
+
+  // ---- the mix, as it will be found again
+
+  private keepChanges(): () => void {
+    let changed = false;
+    return effect(() => {
+      void [this.faders.value, this.region.value, this.player.loop.value];
+      clearTimeout(this.keeping);
+      if (changed) this.keeping = window.setTimeout(() => this.keep(), KEEP_MS);
+      changed = true;
+    });
+  }
+
+  /** Keeps what has changed since the last time. */
+  private keep(): void {
+    if (!this.keeping) return;
+    clearTimeout(this.keeping);
+    this.keeping = 0;
+    const loops = this.player.loop.value !== null;
+    keepMix(this.job.id, { faders: this.faders.value, region: this.region.value, loops });
   }
 
   // ---- what the windows are made of

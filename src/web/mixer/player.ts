@@ -6,6 +6,7 @@
 
 import { signal } from "@preact/signals";
 
+import { tabsChannel } from "../ui/tabs";
 import {
   RATE,
   WINDOW,
@@ -76,6 +77,10 @@ interface Output {
 
 let last: Player | null = null;
 
+/** Of all tabs one sounds at a time: the last to play says so, and the others pause. */
+const tabs = tabsChannel("player");
+tabs?.addEventListener("message", () => last?.pause());
+
 export class Player {
   readonly state = signal<State>("paused");
   /** Seconds; follows the sound while `state` is playing. */
@@ -124,6 +129,7 @@ export class Player {
   play(): void {
     if (this.state.value !== "paused") return;
     if (last !== this) last?.pause();
+    tabs?.postMessage("plays");
     this.expose();
     this.output ??= this.connect();
     void this.output.context.resume();

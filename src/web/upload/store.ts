@@ -13,6 +13,7 @@ import type { Wish } from "../options/choice";
 import { texts } from "../texts";
 import { announce } from "../ui/announce";
 import { songTitle } from "../ui/names";
+import { tabsChannel } from "../ui/tabs";
 import { dropRecord, putRecord, readRecords, sameFile, type UploadRecord } from "./record";
 import { Speed } from "./speed";
 
@@ -312,7 +313,7 @@ export function startUploads(): void {
   window.addEventListener("beforeunload", (event) => {
     if (items.peek().some((item) => item.phase.peek().name === "sending")) event.preventDefault();
   });
-  const channel = "BroadcastChannel" in window ? new BroadcastChannel("msaas.uploads") : null;
+  const channel = tabsChannel("uploads");
   const taken = new Set<string>();
   channel?.addEventListener("message", (event: MessageEvent<{ ask?: true; keys?: string[] }>) => {
     event.data.keys?.forEach((key) => taken.add(key));
