@@ -54,6 +54,13 @@ def wait_for(what, condition, deadline_s=DEADLINE_S, every_s=0.03):
         time.sleep(every_s)
 
 
+def files_under(folder):
+    """Paths of all files, from the folder on. They may come and go meanwhile, as may folders, at
+    which Path.rglob stumbles."""
+    return sorted(os.path.relpath(os.path.join(where, name), folder)
+                  for where, _, names in os.walk(folder) for name in names)
+
+
 def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

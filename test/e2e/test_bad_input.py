@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from harness import DEADLINE_S, HTTP, mp3, wav
+from harness import DEADLINE_S, HTTP, files_under, mp3, wav
 
 GOOD = base64.b64encode(wav()).decode()
 
@@ -19,7 +19,7 @@ def site(make_embedded):
 
 
 def objects(site):
-    return sorted(str(path) for path in (site.data / "objects").rglob("*") if path.is_file())
+    return files_under(site.data / "objects")
 
 
 @pytest.fixture(autouse=True)

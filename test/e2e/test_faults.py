@@ -20,7 +20,7 @@ import boto3
 import botocore.config
 import pytest
 import requests
-from harness import DEADLINE_S, song_id, wait_for, wav
+from harness import DEADLINE_S, files_under, song_id, wait_for, wav
 
 FULL = os.environ.get("E2E_FULL") == "1"
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(10**6)))
@@ -176,11 +176,7 @@ class Load:
 def stored(site):
     """The keys in both buckets, as they lie there."""
     if hasattr(site, "data"):
-        def files(bucket):
-            folder = site.data / "objects" / bucket
-            return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-
-        return files("queue"), files("output")
+        return files_under(site.data / "objects/queue"), files_under(site.data / "objects/output")
     client = boto3.client(
         "s3", endpoint_url=site.s3.endpoint, aws_access_key_id=site.s3.access_key,
         aws_secret_access_key=site.s3.secret_key, region_name=site.s3.region,

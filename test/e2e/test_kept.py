@@ -3,13 +3,12 @@ job; jobs of earlier releases; --keep."""
 
 import contextlib
 import json
-import pathlib
 import sqlite3
 import subprocess
 
 import boto3
 import botocore.config
-from harness import DEADLINE_S, HTTP, STEMS, song_id, wait_for, wav
+from harness import DEADLINE_S, HTTP, STEMS, files_under, song_id, wait_for, wav
 
 OTHERS = [{"format": "wav"}, {"format": "flac", "clip": "none"}, {"bitrate": 96},
           {"format": "m4a", "bitrate": 64, "clip": "clamp"}]
@@ -45,8 +44,7 @@ def objects(site, ident):
     found = []
     for bucket in ("output", "queue"):
         if hasattr(site, "data"):
-            root = site.data / "objects" / bucket
-            keys = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+            keys = files_under(site.data / "objects" / bucket)
         else:
             client = bucket_of(site)
             try:
@@ -232,8 +230,7 @@ def test_up_has_a_retention_time(make_site):
     site.up("--keep", "1s")
     ident = site.submit(wav())["id"]
     wait_for("the job to go", lambda: site.get(f"/apiv2/jobs/{ident}").status_code == 404)
-    left = [path for path in pathlib.Path(site.folder, "data").rglob("*") if ident in path.name]
-    assert left == []
+    assert [name for name in files_under(site.folder / "data") if ident in name] == []
     assert "must be a time such as 90s, 30m, 72h or 7d" in subprocess.run(
         [site.processes[0].popen.args[0], "up", "--keep", "72"], capture_output=True, text=True,
         env=site.environment(), timeout=DEADLINE_S, check=False).stderr

@@ -4,11 +4,12 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import subprocess
 import time
 
 import pytest
-from harness import DEADLINE_S, HTTP, STEMS, Hook, mp3, song_id, wait_for, wav
+from harness import DEADLINE_S, HTTP, STEMS, Hook, files_under, mp3, song_id, wait_for, wav
 from ports import free_port
 
 SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
@@ -214,6 +215,11 @@ def test_events(site):
     assert late[-1][2]["state"] == "succeeded"
 
 
+def kept(site, job):
+    return [name for name in files_under(site.data / "objects")
+            if os.path.basename(name).startswith(job["id"])]
+
+
 def test_cancel_while_it_runs(site):
     job = site.submit(wav(600, tone=9))
     site.wait_state(job["id"], "running")
@@ -221,8 +227,7 @@ def test_cancel_while_it_runs(site):
     assert answer.status_code in (200, 202, 204), answer.text
     wait_for("the job to be gone", lambda: site.get(f"/apiv2/jobs/{job['id']}").status_code == 404)
     site.finished(site.submit(wav(tone=10))["id"])  # the worker is free again
-    kept = [path for path in (site.data / "objects").rglob("*") if path.name.startswith(job["id"])]
-    assert kept == []
+    assert kept(site, job) == []
 
 
 def test_erase_when_done_and_again(site):
@@ -231,8 +236,7 @@ def test_erase_when_done_and_again(site):
     assert site.delete(f"/apiv2/jobs/{job['id']}").status_code in (200, 202, 204)
     assert site.get(f"/apiv2/jobs/{job['id']}").status_code == 404
     assert site.get(f"/apiv2/jobs/{job['id']}/stems/bass.mp3").status_code == 404
-    assert [path for path in (site.data / "objects").rglob("*")
-            if path.name.startswith(job["id"])] == []
+    assert kept(site, job) == []
     again = site.finished(site.submit(song)["id"])
     assert [stem["sha256"] for stem in again["stems"]] == [stem["sha256"] for stem in job["stems"]]
 
