@@ -9,7 +9,7 @@
 #include "msaas/log.h"
 #include "msaas/sys.h"
 
-#define DAMAGED_MS 15000 /* longer than any pause between attempts */
+#define SETTLE_MS 15000 /* longer than any pause between attempts */
 #define TELL_MS 5000     /* between two causes: threads may meet several at once, in turn */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -20,9 +20,12 @@ static int64_t now_ms(void) {
 
 static bool answers(struct ms_outage *outage) {
     (void)pthread_mutex_lock(&lock);
-    const bool back = outage->lost && now_ms() >= outage->back_ms;
-    if (back)
+    const int64_t now = now_ms();
+    const bool back = outage->lost && now >= outage->back_ms;
+    if (back) {
         outage->lost = false;
+        outage->was_back_ms = now;
+    }
     (void)pthread_mutex_unlock(&lock);
     if (back)
         ms_log(MS_LOG_INFO, "%s is back", outage->what);
@@ -31,19 +34,22 @@ static bool answers(struct ms_outage *outage) {
 
 static bool fails(struct ms_outage *outage, int rc, const char *cause) {
     (void)pthread_mutex_lock(&lock);
+    const int64_t now = now_ms();
     const bool begins = !outage->lost;
     (void)snprintf(outage->cause, sizeof outage->cause, "%.*s", (int)sizeof outage->cause - 1,
                    cause);
-    /* A damaged file fails in some calls and works in others. It is back when none has failed for a
-     * while. */
-    if (rc == MS_EIO || rc == MS_ECORRUPT)
-        outage->back_ms = now_ms() + DAMAGED_MS;
+    /* Some calls fail and others work: of a damaged file, and of a server that does not write now,
+     * which fails again soon after it was back. It is back when none has failed for a while. */
+    if (begins)
+        outage->partly = outage->was_back_ms > 0 && now < outage->was_back_ms + SETTLE_MS;
+    if (outage->partly || rc == MS_EIO || rc == MS_ECORRUPT)
+        outage->back_ms = now + SETTLE_MS;
     outage->lost = true;
     const bool tell = begins || (strcmp(outage->cause, outage->told) != 0 &&
-                                 now_ms() >= outage->told_ms + TELL_MS);
+                                 now >= outage->told_ms + TELL_MS);
     if (tell) {
         memcpy(outage->told, outage->cause, sizeof outage->told);
-        outage->told_ms = now_ms();
+        outage->told_ms = now;
     }
     (void)pthread_mutex_unlock(&lock);
     if (tell)

@@ -1,5 +1,6 @@
 /* Whether a server answers: logs once when it is lost, again when the cause is another one, and
- * once when it is back. Any thread. */
+ * once when it is back. What fails again soon after that is back when it has not failed for 15 s.
+ * Any thread. */
 #ifndef MSAAS_WORKER_OUTAGE_H
 #define MSAAS_WORKER_OUTAGE_H
 
@@ -16,7 +17,9 @@ struct ms_outage {
     struct ms_metric *errors; /* counts failures */
     /* Of outage.c: */
     bool lost;
+    bool partly;                       /* some calls work meanwhile */
     int64_t back_ms;                   /* the earliest time to report it as back */
+    int64_t was_back_ms;               /* 0: never */
     char cause[MS_OUTAGE_CAUSE_BYTES]; /* the last one */
     char told[MS_OUTAGE_CAUSE_BYTES];  /* the one in the log */
     int64_t told_ms;

@@ -72,6 +72,24 @@ static void each_cause_is_told_once(void **state) {
     ms_log_set_shipper(NULL, NULL);
 }
 
+/* As a Redis that reads and does not write: each second call works. */
+static void what_fails_in_part_is_told_twice_at_most(void **state) {
+    struct ms_outage outage = {.what = "the queue", .errors = &errors};
+    char cause[MS_OUTAGE_CAUSE_BYTES];
+    (void)state;
+    ms_log_init("worker", MS_LOG_INFO, false);
+    ms_log_set_shipper(hear, NULL);
+    lines = 0;
+    for (int i = 0; i < 20; i++) {
+        assert_true(fail_with(&outage, MS_ENET, "NOREPLICAS"));
+        assert_false(fail_with(&outage, MS_ENOTFOUND, "no job waits"));
+    }
+    assert_int_equal(lines, 3); /* fails, is back, fails */
+    ms_outage_cause(&outage, cause);
+    assert_string_equal(cause, "NOREPLICAS");
+    ms_log_set_shipper(NULL, NULL);
+}
+
 static void what_may_end_is_tried_again(void **state) {
     (void)state;
     assert_true(ms_outage_may_end(MS_ENET));
@@ -83,6 +101,7 @@ static void what_may_end_is_tried_again(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_cause_is_told_once),
+        cmocka_unit_test(what_fails_in_part_is_told_twice_at_most),
         cmocka_unit_test(what_may_end_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
