@@ -28,6 +28,8 @@ void ms_metric_add(struct ms_metric *metric, double value, const char *label_a,
                    const char *label_b);
 /* Gauges: */
 void ms_metric_set(struct ms_metric *metric, double value, const char *label_a);
+/* Nobody knows the gauge now: the page leaves it out until it is set again. */
+void ms_metric_clear(struct ms_metric *metric);
 /* Histograms: */
 void ms_metric_observe(struct ms_metric *metric, double value, const char *label_a);
 

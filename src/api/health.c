@@ -128,17 +128,31 @@ static void reply_page_of(const struct ms_http_call *call, const char *role) {
     free(page);
 }
 
-static void look_at_queue(struct ms_api *api) {
-    struct ms_problem problem;
+static bool look_at_queue(struct ms_api *api, struct ms_queue_stats *stats) {
+    struct ms_problem unused;
     struct ms_error err = {0};
-    struct ms_api_link *link = ms_api_borrow(api, &problem);
+    struct ms_api_link *link = ms_api_borrow(api, &unused);
     if (link == NULL)
-        return;
-    struct ms_queue_stats stats;
-    const int rc = ms_queue_stats(link->queue, &stats, &err);
+        return false;
+    const int rc = ms_queue_stats(link->queue, stats, &err);
     ms_api_give_back(api, link);
-    if (rc != 0) {
-        (void)ms_problem_of_queue(&problem, &err);
+    return rc == 0 || ms_problem_of_queue(&unused, &err);
+}
+
+/* What the queue does not tell now is not shown: yesterday's values would look like today's. */
+static void measure_queue(struct ms_api *api) {
+    static struct ms_metric *const gauges[] = {
+        &ms_api_jobs,
+        &ms_api_queue_depth,
+        &ms_api_jobs_waiting,
+        &ms_api_jobs_unfinished,
+        &ms_api_oldest_waiting_seconds,
+        &ms_api_callbacks_due,
+    };
+    struct ms_queue_stats stats;
+    if (!look_at_queue(api, &stats)) {
+        for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
+            ms_metric_clear(gauges[i]);
         return;
     }
     for (int i = 0; i < MS_JOB_STATES; i++)
@@ -157,7 +171,7 @@ static void look_at_queue(struct ms_api *api) {
 /* If the queue cannot be reached, all other metrics are shown, queue_errors among them. */
 void ms_api_metrics(const struct ms_http_call *call) {
     struct ms_problem unused;
-    look_at_queue(call->context);
+    measure_queue(call->context);
     (void)ms_api_has_space(call->context, &unused);
     reply_page_of(call, "rest");
 }

@@ -88,6 +88,12 @@ void ms_metric_set(struct ms_metric *metric, double value, const char *label_a) 
     (void)pthread_mutex_unlock(&lock);
 }
 
+void ms_metric_clear(struct ms_metric *metric) {
+    (void)pthread_mutex_lock(&lock);
+    metric->count = 0;
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void ms_metric_observe(struct ms_metric *metric, double value, const char *label_a) {
     (void)pthread_mutex_lock(&lock);
     struct ms_metric_series *series = get(metric, label_a, NULL);

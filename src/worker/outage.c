@@ -10,7 +10,7 @@
 #include "msaas/sys.h"
 
 #define SETTLE_MS 15000 /* longer than any pause between attempts */
-#define TELL_MS 5000     /* between two causes: threads may meet several at once, in turn */
+#define TELL_MS 5000    /* between two causes: threads may meet several at once, in turn */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -45,8 +45,8 @@ static bool fails(struct ms_outage *outage, int rc, const char *cause) {
     if (outage->partly || rc == MS_EIO || rc == MS_ECORRUPT)
         outage->back_ms = now + SETTLE_MS;
     outage->lost = true;
-    const bool tell = begins || (strcmp(outage->cause, outage->told) != 0 &&
-                                 now >= outage->told_ms + TELL_MS);
+    const bool tell =
+        begins || (strcmp(outage->cause, outage->told) != 0 && now >= outage->told_ms + TELL_MS);
     if (tell) {
         memcpy(outage->told, outage->cause, sizeof outage->told);
         outage->told_ms = now;

@@ -37,12 +37,17 @@ def post(site, tone):
     return site.post("/apiv2/jobs", data=wav(tone=tone), headers=WAV)
 
 
+def told_jobs(site):
+    return "msaas_jobs_unfinished" in site.get("/metrics").text
+
+
 def check_refused(site, prefix, remedy):
     answer, = wait_for("503", lambda: [
         got for got in [post(site, 3)] if got.status_code == 503])
     assert answer.json()["code"] == "queue_unavailable", answer.text
     assert int(answer.headers["Retry-After"]) > 0
     assert prefix not in answer.text  # how Redis is set up is not the client's business
+    assert told_jobs(site) == (prefix == "NOREPLICAS"), "what cannot be read now is not told"
     reason = wait_for("the worker to be unready", lambda: next(
         (got.text for got in [site.probe()] if got.status_code == 503 and prefix in got.text),
         None))
@@ -88,6 +93,7 @@ def test_a_redis_that_refuses(name, make_site, tmp_path):
             wait_ready(site)
             ident = site.submit(wav(20, tone=1))["id"]
             site.wait_state(ident, "running")
+            assert told_jobs(site)
             tell(client, begin)
             check_refused(site, prefix, remedy)
             tell(client, end[:1])

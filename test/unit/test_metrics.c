@@ -64,6 +64,10 @@ static void values_are_shown(void **state) {
     ms_metric_add(&requests, 1, "/a\"b\\\n", "200");
     ms_metric_add(&requests, 1, "/a\"b\\\n", "200");
     check_page("requests_total{route=\"/a\\\"b\\\\?\",code=\"200\"} 2\n", 1);
+    ms_metric_clear(&jobs);
+    check_page("jobs", 0);
+    ms_metric_set(&jobs, 5, NULL);
+    check_page("\njobs 5\n", 1);
     ms_metric_set(&unlisted, 1, NULL);
     check_page("unlisted", 0);
 }
