@@ -44,14 +44,16 @@ static const char rm_usage[] =
 
 static const char health_usage[] =
     "Asks the msaas on this machine whether it is alive: serve or up, on their admin port\n"
-    "if there is one, else work. Meant for the health checks of containers.\n"
+    "if there is one, else work. Meant for the health checks of containers. With a URL it\n"
+    "asks the msaas there whether it is ready; that needs no token.\n"
     "\n"
-    "Usage: msaas health [OPTIONS]\n"
+    "Usage: msaas health [OPTIONS] [URL]\n"
     "\n"
-    "Example:\n"
+    "Examples:\n"
     "  HEALTHCHECK CMD [\"msaas\", \"health\"]\n"
+    "  msaas health https://music.example\n"
     "\n"
-    "Exit code: 0 alive; 1 not; 2 wrong usage.\n";
+    "Exit code: 0 alive, or ready; 1 not; 2 wrong usage.\n";
 
 /* ---- status ---- */
 
@@ -299,19 +301,43 @@ const struct ms_command ms_cmd_rm = {
 
 /* ---- health ---- */
 
-static int ask(struct ms_http_client *http, const char *host, int64_t port, struct ms_error *err) {
+static int ask(struct ms_http_client *http, const char *url, struct ms_error *err) {
+    const struct ms_http_request request = {
+        .method = "GET", .url = url, .connect_timeout_s = 3, .total_timeout_s = 4};
+    struct ms_http_response response;
+    int rc = ms_http_send(http, &request, &response, err);
+    if (rc == 0 && response.status != 200)
+        rc = ms_error_set(err, MS_ENET, "%s answered with status %d: %.*s", url, response.status,
+                          (int)(response.body_bytes < 500 ? response.body_bytes : 500),
+                          response.body);
+    return rc;
+}
+
+static int ask_other(struct ms_http_client *http, const char *server, struct ms_error *err) {
+    struct ms_url parsed;
+    if (ms_url_parse(server, &parsed, NULL) != 0 || parsed.host[0] == '\0' ||
+        (strcmp(parsed.scheme, "http") != 0 && strcmp(parsed.scheme, "https") != 0))
+        return ms_error_about(err, MS_EUSAGE, server,
+                              "must be http://HOST:PORT or https://HOST:PORT");
+    size_t length = strlen(server);
+    while (server[length - 1] == '/')
+        length--;
+    char *url = ms_strdupf("%.*s/readyz", (int)length, server);
+    if (url == NULL)
+        return ms_error_set(err, MS_ENOMEM, "no memory for a URL");
+    const int rc = ask(http, url, err);
+    free(url);
+    return rc;
+}
+
+static int ask_here(struct ms_http_client *http, const char *host, int64_t port,
+                    struct ms_error *err) {
     bool any = host == NULL || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
     bool v6 = !any && strchr(host, ':') != NULL;
     char url[300];
     (void)snprintf(url, sizeof url, "http://%s%s%s:%lld/healthz", v6 ? "[" : "",
                    any ? "127.0.0.1" : host, v6 ? "]" : "", (long long)port);
-    struct ms_http_request request = {
-        .method = "GET", .url = url, .connect_timeout_s = 3, .total_timeout_s = 4};
-    struct ms_http_response response;
-    int rc = ms_http_send(http, &request, &response, err);
-    if (rc == 0 && response.status != 200)
-        rc = ms_error_set(err, MS_ENET, "%s answered with status %d", url, response.status);
-    return rc;
+    return ask(http, url, err);
 }
 
 static int run_health(const struct ms_call *call) {
@@ -329,11 +355,15 @@ static int run_health(const struct ms_call *call) {
     const char *host = ms_options_string(options, MS_OPTION_HOST);
     int rc = ms_http_client_new(&http, &err);
     const int64_t admin = ms_options_int(options, MS_OPTION_ADMIN_PORT);
-    if (rc == 0)
-        rc = ask(http, host, admin > 0 ? admin : ms_options_int(options, MS_OPTION_PORT), &err);
-    if (rc != 0 && http != NULL && ms_options_parse(&work, &of_work, NULL) == 0 &&
-        ask(http, host, ms_options_int(of_work, MS_OPTION_WORKER_PORT), NULL) == 0)
-        rc = 0;
+    const int64_t port = admin > 0 ? admin : ms_options_int(options, MS_OPTION_PORT);
+    if (rc == 0 && ms_options_argument_count(options) > 1)
+        rc = ms_error_set(&err, MS_EUSAGE, "health takes one URL, or none");
+    else if (rc == 0 && ms_options_argument_count(options) == 1)
+        rc = ask_other(http, ms_options_argument(options, 0), &err);
+    else if (rc == 0 && ask_here(http, host, port, &err) != 0 &&
+             (ms_options_parse(&work, &of_work, NULL) != 0 ||
+              ask_here(http, host, ms_options_int(of_work, MS_OPTION_WORKER_PORT), NULL) != 0))
+        rc = err.code;
     if (rc != 0)
         exit_code = ms_cmd_failed(call->argv[0], &err);
     ms_http_client_free(http);
@@ -347,7 +377,7 @@ static const enum ms_option_id health_option_ids[] = {MS_OPTION_HOST, MS_OPTION_
 
 const struct ms_command ms_cmd_health = {
     .name = "health",
-    .summary = "ask whether the msaas on this machine is alive",
+    .summary = "ask whether the msaas on this machine is alive, or another ready",
     .usage = health_usage,
     .options = health_option_ids,
     .run = run_health,

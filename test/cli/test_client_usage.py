@@ -268,6 +268,17 @@ class Clients(cli.ServiceCase):
         self.answer("GET", "/healthz", b"stuck", status=503)
         self.message("health", "--port", port, expect=1, MSAAS_WORKER_PORT=str(other))
 
+    def test_health_of_another(self):
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        self.answer("GET", "/readyz", b"ready")
+        self.run_msaas("health", url)
+        self.run_msaas("health", url + "/")
+        self.answer("GET", "/readyz", b"the queue is away", status=503)
+        self.assertIn(f"{url}/readyz answered with status 503: the queue is away",
+                      self.message("health", url, expect=1))
+        for wrong in (["ftp://x"], ["music.example"], [url, url]):
+            self.message("health", *wrong, expect=2)
+
 
 if __name__ == "__main__":
     cli.main()
