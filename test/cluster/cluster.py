@@ -272,7 +272,8 @@ def copy(source, name, target):
 
 def opens(name, host, port):
     """Whether the pod gets a connection there."""
-    _, said = inside(name, f"echo | timeout 4 nc -w 2 {host} {port}", check=False)
+    _, said = inside(name, f"echo | timeout 4 nc -w 2 {host} {port}; echo tried", check=False)
+    need("tried" in said, f"pod {name} tries nothing: {said}")
     return "can't connect" not in said and "timed out" not in said and "bad address" not in said
 
 

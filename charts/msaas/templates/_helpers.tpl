@@ -100,6 +100,20 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{- define "msaas.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{- include "msaas.metadata" . | nindent 2 }}
+spec:
+  maxUnavailable: 1
+  {{- /* While Redis or S3 is away no pod is ready, and a node that is drained need not wait. */}}
+  {{- if semverCompare ">=1.27-0" .root.Capabilities.KubeVersion.Version }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  {{- end }}
+  selector:
+    matchLabels: {{- include "msaas.selector" . | nindent 6 }}
+{{- end -}}
+
 {{- /* Name servers: the cluster's pods, a node's cache (NodeLocal DNSCache), GKE's Cloud DNS */ -}}
 {{- define "msaas.egressDNS" -}}
 - to:
