@@ -246,16 +246,17 @@ def autoscaled_serve():
     upgrade(**IMAGE, **STAND_IN, serve__autoscaling__enabled=True)
     need(replicas("serve") == 3, f"{replicas('serve')} pods of serve instead of 3")
     need(uids == {pod["metadata"]["uid"] for pod in pods("serve")}, "pods were replaced")
-    wait_for("the autoscaler", lambda: get("hpa", f"{RELEASE}-serve")["status"].get(
-        "currentReplicas") == 3)
-    upgrade(**IMAGE, **STAND_IN, serve__replicas=2)
+    upgrade(**IMAGE, **STAND_IN, serve__autoscaling__enabled=True,
+            serve__autoscaling__minReplicas=4)
+    wait_for("the autoscaler", lambda: replicas("serve") == 4)
+    cluster.helm("upgrade", cluster.CHART, {**IMAGE, **STAND_IN}, "--force-conflicts")
     rolled_out("serve")
     need(replicas("serve") == 2, f"{replicas('serve')} pods of serve instead of 2")
     door().done(*jobs)
 
 
 def autoscaled_work():
-    """KEDA switched on in the middle of jobs, from 0 to 3 and back to 0, and off"""
+    """KEDA switched on in the middle of jobs, from 0 to 3, rolled back, to 0, and off"""
     if not cluster.has_kind("scaledobjects.keda.sh"):
         raise Skipped("there is no KEDA")
     upgrade(**IMAGE, **STAND_IN, work__replicas=3)
@@ -273,6 +274,9 @@ def autoscaled_work():
     wait_for("the first worker", lambda: pods("work"))
     first_s = time.monotonic() - accepted_s
     wait_for("three workers", lambda: replicas("work") == 3)
+    upgrade(**IMAGE, **STAND_IN, **keda, podDisruptionBudget__enabled=False)
+    cluster.run(cluster.HELM, "-n", cluster.NAMESPACE, "rollback", RELEASE)
+    need(replicas("work") == 3, f"{replicas('work')} workers instead of 3 after the rollback")
     door().done(*jobs)
     wait_for("no workers", lambda: replicas("work") == 0, 180)
     upgrade(**IMAGE, **STAND_IN)

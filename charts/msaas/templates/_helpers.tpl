@@ -68,14 +68,24 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the
-field the API server would make it 1 when the autoscaler is switched on. */ -}}
+field the API server would make it 1 when the autoscaler is switched on. Where Helm applies on the
+server (Helm 4), the autoscaler alone has the field once it has set it, by the subresource "scale": a
+rollback would else bring back a number of then, which the server refuses. */ -}}
 {{- define "msaas.replicas" -}}
 {{- if not .autoscaled -}}
 replicas: {{ .replicas }}
 {{- else -}}
 {{- $name := printf "%s-%s" (include "msaas.fullname" .root) .component -}}
 {{- with lookup "apps/v1" "Deployment" .root.Release.Namespace $name -}}
+{{- $scaled := false -}}
+{{- $applied := false -}}
+{{- range .metadata.managedFields -}}
+{{- $scaled = or $scaled (eq (.subresource | default "") "scale") -}}
+{{- $applied = or $applied (and (eq .manager "helm") (eq .operation "Apply")) -}}
+{{- end -}}
+{{- if not (and $scaled $applied) -}}
 replicas: {{ .spec.replicas }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
