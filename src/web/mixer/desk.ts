@@ -4,13 +4,14 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 
+import { loginNeeded } from "../api/client";
 import type { Job } from "../api/types";
 import { keepMix, readMix } from "./kept";
 import { decibels, linear, peaksUrl, playableEnd, windowUrl, type Fader, type Faders } from "./mix";
 import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
 import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
-import { Windows } from "./windows";
+import { Windows, type Trouble } from "./windows";
 
 /** Whether the worker's peaks are there: of a job at work they are not yet, of an old one never. */
 export type PeaksState = "later" | "asked" | "there" | "never";
@@ -235,24 +236,40 @@ export class Desk {
 
   private async fetchPeaks(): Promise<void> {
     this.peaksState.value = "asked";
-    for (let wait = 500; this.peaksState.value === "asked"; wait = Math.min(2 * wait, 8000)) {
-      try {
-        const answer = await fetch(peaksUrl(this.job));
-        if (answer.ok) {
-          const peaks = readPeaks(await answer.text());
-          if (this.stems.every((stem) => peaks.stems.has(stem))) this.peaks.value = peaks;
-          this.peaksState.value = "there";
-        } else if (answer.status < 500) {
-          this.peaksState.value = "never";
-        }
-      } catch (error) {
-        // A document that cannot be read is none; a connection that was lost comes back.
-        if (error instanceof SyntaxError) this.peaksState.value = "never";
-      }
-      if (this.peaksState.value === "asked")
+    for (let tries = 1; this.peaksState.value === "asked"; tries++) {
+      const answer = await askPeaks(this.job, this.stems);
+      if (this.peaksState.value !== "asked") return;
+      if (typeof answer === "object") {
+        if (answer) this.peaks.value = answer;
+        this.peaksState.value = answer ? "there" : "never";
+      } else {
+        // Without them nothing is heard: as with windows, one refusal is nothing to tell.
+        if (tries >= 3) this.windows.trouble.value = answer;
+        const wait = Math.min(250 * 2 ** tries, 8000);
         await new Promise((resolve) => setTimeout(resolve, wait));
+      }
     }
     this.windows.refresh();
     this.player.tick();
+  }
+}
+
+/** The peaks; null: there are none that can be read, and never will be; or what was in the way. */
+async function askPeaks(job: Job, stems: readonly string[]): Promise<Peaks | null | Trouble> {
+  let answer: Response;
+  let text: string;
+  try {
+    answer = await fetch(peaksUrl(job));
+    text = await answer.text();
+  } catch {
+    return "lost";
+  }
+  if (answer.status === 401) loginNeeded.value = true;
+  if (answer.status === 404 || answer.status === 410) return null;
+  if (!answer.ok) return answer.status;
+  try {
+    return readPeaks(text, stems);
+  } catch {
+    return null;
   }
 }

@@ -1,0 +1,94 @@
+import { pass } from "./browser";
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+
+import type { Job } from "../api/types";
+import { Desk } from "../mixer/desk";
+import { RATE } from "../mixer/timeline";
+import { job } from "./job";
+
+const STEMS = ["bass", "drums"];
+const INPUT = { name: "song.mp3", bytes: 5, seconds: 60 };
+const DONE = {
+  input: INPUT,
+  state: "succeeded",
+  stems: STEMS.map((name) => ({ name, url: "", bytes: 1, sha256: "" })),
+} satisfies Partial<Job>;
+
+/** The worker's document, of stems that were kept at half their level. */
+function peaks(frames = 60 * RATE): string {
+  const stems = STEMS.map((name) => ({ name, gain: 0.5, peaks: btoa("\0\xff") }));
+  return JSON.stringify({ version: 1, sample_rate: RATE, frames, frames_per_bin: 882, stems });
+}
+
+/** The server gives these answers to requests for peaks, the last one again and again; null: no
+ * answer. Windows are never had. */
+function server(...answers: ([status: number, body: string] | null)[]): { asked: number } {
+  const seen = { asked: 0 };
+  globalThis.fetch = ((url: string) => {
+    if (!url.endsWith("/peaks")) return new Promise(() => {});
+    const answer = answers[Math.min(seen.asked++, answers.length - 1)];
+    if (!answer) return Promise.reject(new TypeError("no connection"));
+    return Promise.resolve(new Response(answer[1], { status: answer[0] }));
+  }) as typeof fetch;
+  return seen;
+}
+
+const desks: Desk[] = [];
+function open(change: Partial<Job> = {}): Desk {
+  const desk = new Desk(job({ state: "running", input: INPUT, ...change }), STEMS);
+  desks.push(desk);
+  return desk;
+}
+
+afterEach(() => {
+  for (const desk of desks.splice(0)) desk.close();
+});
+
+for (const first of [[429, ""], [401, ""], [409, ""], [503, ""], null] as const)
+  test(`peaks are asked for again after ${first?.[0] ?? "no answer"}`, async () => {
+    const seen = server(first && [...first], [200, peaks()]);
+    const desk = open(DONE);
+    await pass(60);
+    assert.equal(desk.peaksState.value, "there");
+    assert.equal(desk.peaks.value.stems.get("bass")?.gain, 0.5);
+    assert.equal(seen.asked, 2);
+  });
+
+const unreadable = {
+  "of another version": peaks().replace('"version":1', '"version":2'),
+  "without base64": peaks().replaceAll('"peaks":"', '"peaks":"*'),
+  "without a stem": peaks().replace("drums", "piano"),
+  "without gains": peaks().replaceAll('"gain":0.5', '"gain":0'),
+  "that is none": "null",
+  "of a proxy": "<html>",
+};
+for (const [what, text] of Object.entries(unreadable))
+  test(`a document ${what} is not asked for again`, async () => {
+    const seen = server([200, text]);
+    const desk = open(DONE);
+    await pass(60);
+    assert.equal(desk.peaksState.value, "never");
+    assert.equal(seen.asked, 1);
+  });
+
+test("jobs without peaks are not asked for them again", async () => {
+  for (const status of [404, 410]) {
+    const seen = server([status, ""]);
+    const desk = open(DONE);
+    await pass(60);
+    assert.equal(desk.peaksState.value, "never");
+    assert.equal(seen.asked, 1);
+  }
+});
+
+test("what keeps the peaks away for long is told", async () => {
+  server([403, ""]);
+  const desk = open(DONE);
+  await pass(60);
+  assert.equal(desk.windows.trouble.value, 403);
+  server(null);
+  await pass(60);
+  assert.equal(desk.windows.trouble.value, "lost");
+});
