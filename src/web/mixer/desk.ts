@@ -131,8 +131,9 @@ export class Desk {
     return frame;
   }
 
-  /** Shows where one would be, and goes there when the drag is done. */
+  /** Shows where one would be, and goes there when the drag is done, which may be told twice. */
   scrub(seconds: number, phase: Phase): void {
+    if (phase === "done" && !this.player.held) return;
     this.player.hold(phase === "moves" ? seconds : null);
     if (phase === "done") this.player.seek(seconds);
   }

@@ -1,7 +1,7 @@
 // Play, position, loop; and one line that says what the player waits for.
 
 import { useComputed } from "@preact/signals";
-import type { JSX } from "preact";
+import type { JSX, TargetedEvent } from "preact";
 
 import type { Job } from "../api/types";
 import { texts } from "../texts";
@@ -53,6 +53,9 @@ function Seek({ desk, length }: { desk: Desk; length: number }): JSX.Element {
   // Tenths of a second, so that the slider changes ten times a second and not with each frame.
   const value = useComputed(() => Math.floor(desk.player.position.value * 10) / 10);
   const text = useComputed(() => t.positionText(clock(Math.floor(value.value)), clock(length)));
+  // A drag that comes back to where it began ends without a change.
+  const done = (event: TargetedEvent<HTMLInputElement>) =>
+    desk.scrub(Number(event.currentTarget.value), "done");
   return (
     <input
       type="range"
@@ -67,7 +70,10 @@ function Seek({ desk, length }: { desk: Desk; length: number }): JSX.Element {
       style={{ "--part": part(value.value, 0, length) }}
       value={value}
       onInput={(event) => desk.scrub(Number(event.currentTarget.value), "moves")}
-      onChange={(event) => desk.scrub(Number(event.currentTarget.value), "done")}
+      onChange={done}
+      onPointerUp={done}
+      onLostPointerCapture={done}
+      onBlur={done}
       onKeyDown={(event) => seekByKey(event, desk)}
     />
   );

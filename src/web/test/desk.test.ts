@@ -92,3 +92,14 @@ test("what keeps the peaks away for long is told", async () => {
   await pass(60);
   assert.equal(desk.windows.trouble.value, "lost");
 });
+
+test("the end of a scrub may be told twice, and counts once", () => {
+  server(null);
+  const desk = open();
+  desk.scrub(7, "moves");
+  assert.equal(desk.player.held, true);
+  desk.scrub(7, "done");
+  assert.equal(desk.player.held, false);
+  desk.scrub(9, "done");
+  assert.equal(desk.player.position.value, 7);
+});
