@@ -232,7 +232,18 @@ export class Desk {
     const peaks = emptyPeaks(this.stems, frames);
     for (const [stem, { bins }] of peaks.stems)
       bins.set(this.peaks.value.stems.get(stem)!.bins.subarray(0, bins.length));
+    this.become(peaks);
+  }
+
+  /** Takes other peaks. They may know the song to be a few frames shorter than was thought, and a
+   * loop that is to end behind the song never does. */
+  private become(peaks: Peaks): void {
     this.peaks.value = peaks;
+    const region = this.region.value;
+    if (!region || region.end <= peaks.frames) return;
+    const cut = loopBetween(region.start, region.end, peaks.frames);
+    this.region.value = cut;
+    if (this.player.loop.value) this.player.setLoop(cut);
   }
 
   private async fetchPeaks(): Promise<void> {
@@ -241,7 +252,7 @@ export class Desk {
       const answer = await askPeaks(this.job, this.stems);
       if (this.peaksState.value !== "asked") return;
       if (typeof answer === "object") {
-        if (answer) this.peaks.value = answer;
+        if (answer) this.become(answer);
         this.peaksState.value = answer ? "there" : "never";
       } else {
         // Without them nothing is heard: as with windows, one refusal is nothing to tell.

@@ -103,3 +103,23 @@ test("the end of a scrub may be told twice, and counts once", () => {
   desk.scrub(9, "done");
   assert.equal(desk.player.position.value, 7);
 });
+
+test("a loop to the end of the song ends with it when the song is a little shorter", async () => {
+  const frames = 60 * RATE - 700;
+  for (const [loops, start, expected] of [
+    [true, 50 * RATE, { start: 50 * RATE, end: frames }],
+    [false, 50 * RATE, { start: 50 * RATE, end: frames }],
+    [true, frames - 4000, null],
+  ] as const) {
+    server([200, peaks(frames)]);
+    const desk = open();
+    desk.setRegion(start, 60 * RATE);
+    if (!loops) desk.toggleLoop();
+    desk.update(job(DONE));
+    await pass(1);
+    assert.equal(desk.peaks.value.frames, frames);
+    assert.deepEqual(desk.region.value, expected);
+    assert.deepEqual(desk.player.loop.value, loops ? expected : null);
+    desk.clearRegion();
+  }
+});
