@@ -37,6 +37,8 @@ export class Desk {
   readonly windows: Windows;
   readonly player: Player;
 
+  /** The region as it was before it is drawn anew. */
+  private grabbed: Loop | null = null;
   private timer = 0;
   private keeping = 0;
   private seen = new Set<string>();
@@ -116,19 +118,21 @@ export class Desk {
     });
   }
 
-  /** The region as it is drawn: looped when the drag is done. */
-  dragRegion(a: number, b: number, phase: Phase): void {
-    if (phase === "done") this.setRegion(a, b);
-    else if (phase === "off") this.region.value = this.player.loop.value;
-    else this.region.value = loopBetween(a, b, this.peaks.value.frames);
-  }
-
-  /** Where a drag from `frame` begins: at the other end of the region if it takes hold of one. */
-  oppositeEdge(frame: number, reach: number): number {
-    const region = this.region.value;
+  /** Takes hold of the region to draw another one. Returns where the drag begins: `frame`, or the
+   * other end of the region if that has an end within `reach`. */
+  grabRegion(frame: number, reach: number): number {
+    const region = (this.grabbed = this.region.value);
     if (region && Math.abs(frame - region.start) <= reach) return region.end;
     if (region && Math.abs(frame - region.end) <= reach) return region.start;
     return frame;
+  }
+
+  /** The region as it is drawn: looped when the drag is done. What is too short is none, and the one
+   * that was there comes back. */
+  dragRegion(a: number, b: number, phase: Phase): void {
+    const drawn = phase === "off" ? null : loopBetween(a, b, this.peaks.value.frames);
+    this.region.value = drawn ?? this.grabbed;
+    if (phase === "done" && drawn) this.player.setLoop(drawn);
   }
 
   /** Shows where one would be, and goes there when the drag is done, which may be told twice. */

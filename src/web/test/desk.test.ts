@@ -44,6 +44,7 @@ function open(change: Partial<Job> = {}): Desk {
 
 afterEach(() => {
   for (const desk of desks.splice(0)) desk.close();
+  localStorage.removeItem("msaas.mixes");
 });
 
 for (const first of [[429, ""], [401, ""], [409, ""], [503, ""], null] as const)
@@ -122,4 +123,44 @@ test("a loop to the end of the song ends with it when the song is a little short
     assert.deepEqual(desk.player.loop.value, loops ? expected : null);
     desk.clearRegion();
   }
+});
+
+/** A drag on the ruler, through these seconds. */
+function drag(desk: Desk, phase: "done" | "off", from: number, ...to: number[]): void {
+  const begin = desk.grabRegion(from * RATE, 0);
+  for (const at of [from, ...to]) desk.dragRegion(at * RATE, begin, "moves");
+  desk.dragRegion([from, ...to].pop()! * RATE, begin, phase);
+}
+
+test("the region that is shown is the one that is looped", () => {
+  server(null);
+  const desk = open();
+  const region = { start: 10 * RATE, end: 20 * RATE };
+  drag(desk, "done", 10, 20);
+  for (const [phase, ...through] of [
+    ["done", 2],
+    ["done", 2, 5, 2],
+    ["done", 10, 19.99],
+    ["off", 2, 5],
+  ] as const) {
+    const [from, ...to] = through;
+    drag(desk, phase, from, ...to);
+    assert.deepEqual(desk.region.value, region);
+    assert.deepEqual(desk.player.loop.value, region);
+  }
+  drag(desk, "done", 20, 25);
+  assert.deepEqual(desk.region.value, { start: 10 * RATE, end: 25 * RATE });
+  assert.deepEqual(desk.player.loop.value, desk.region.value);
+});
+
+test("a region that is not looped outlives a drag that was none", () => {
+  server(null);
+  const desk = open();
+  drag(desk, "off", 2, 5);
+  assert.equal(desk.region.value, null);
+  drag(desk, "done", 10, 20);
+  desk.toggleLoop();
+  drag(desk, "off", 2, 5);
+  assert.deepEqual(desk.region.value, { start: 10 * RATE, end: 20 * RATE });
+  assert.equal(desk.player.loop.value, null);
 });
