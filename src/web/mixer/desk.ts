@@ -6,8 +6,17 @@ import { batch, computed, effect, signal } from "@preact/signals";
 
 import { loginNeeded } from "../api/client";
 import type { Job } from "../api/types";
-import { keepMix, readMix } from "./kept";
-import { decibels, linear, peaksUrl, playableEnd, windowUrl, type Fader, type Faders } from "./mix";
+import { keepMix, readMix, watchMixes, type Mix } from "./kept";
+import {
+  decibels,
+  fadersOf,
+  linear,
+  peaksUrl,
+  playableEnd,
+  windowUrl,
+  type Fader,
+  type Faders,
+} from "./mix";
 import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
 import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
@@ -41,6 +50,8 @@ export class Desk {
   private grabbed: Loop | null = null;
   private timer = 0;
   private keeping = 0;
+  /** The mix as it was kept last, or found. */
+  private kept: string;
   private seen = new Set<string>();
   private stops: (() => void)[];
   private online = () => this.windows.refresh();
@@ -50,8 +61,7 @@ export class Desk {
     private job: Job,
     readonly stems: readonly string[],
   ) {
-    const mix = readMix(job.id, stems);
-    this.faders.value = mix.faders;
+    this.faders.value = fadersOf(stems);
     this.format.value = job.options.format;
     this.peaks.value = emptyPeaks(stems, this.frames());
     this.windows = new Windows(
@@ -70,9 +80,8 @@ export class Desk {
       () => this.peaks.value.frames,
       () => playableEnd(this.job, this.peaks.value.frames),
     );
-    const { frames } = this.peaks.value;
-    this.region.value = mix.region && loopBetween(mix.region.start, mix.region.end, frames);
-    if (mix.loops) this.player.setLoop(this.region.value);
+    this.kept = this.told();
+    this.adopt();
     this.stops = [
       effect(() => {
         const faders = this.faders.value;
@@ -80,6 +89,7 @@ export class Desk {
           this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
       }),
       this.keepChanges(),
+      watchMixes(() => this.adopt()),
     ];
     window.addEventListener("online", this.online);
     window.addEventListener("pagehide", this.left);
@@ -174,13 +184,37 @@ export class Desk {
 
   // ---- the mix, as it will be found again
 
+  private mix(): Mix {
+    const loops = this.player.loop.value !== null;
+    return { faders: this.faders.value, region: this.region.value, loops };
+  }
+
+  private told(): string {
+    return JSON.stringify(this.mix());
+  }
+
+  /** Takes over what is kept of this song, unless a change made here is about to replace it. */
+  private adopt(): void {
+    const mix = readMix(this.job.id, this.stems);
+    if (!mix || this.keeping) return;
+    const { start, end } = mix.region ?? { start: 0, end: 0 };
+    const region = loopBetween(start, end, this.peaks.value.frames);
+    const loop = mix.loops ? region : null;
+    const before = this.player.loop.value;
+    batch(() => {
+      this.faders.value = mix.faders;
+      this.region.value = region;
+      // The same loop once more would call the song back into it.
+      if (loop?.start !== before?.start || loop?.end !== before?.end) this.player.setLoop(loop);
+      this.kept = this.told();
+    });
+  }
+
   private keepChanges(): () => void {
-    let changed = false;
     return effect(() => {
-      void [this.faders.value, this.region.value, this.player.loop.value];
+      const changed = this.told() !== this.kept;
       clearTimeout(this.keeping);
-      if (changed) this.keeping = window.setTimeout(() => this.keep(), KEEP_MS);
-      changed = true;
+      this.keeping = changed ? window.setTimeout(() => this.keep(), KEEP_MS) : 0;
     });
   }
 
@@ -189,8 +223,8 @@ export class Desk {
     if (!this.keeping) return;
     clearTimeout(this.keeping);
     this.keeping = 0;
-    const loops = this.player.loop.value !== null;
-    keepMix(this.job.id, { faders: this.faders.value, region: this.region.value, loops });
+    this.kept = this.told();
+    keepMix(this.job.id, this.mix());
   }
 
   // ---- what the windows are made of

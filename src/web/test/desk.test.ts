@@ -1,4 +1,4 @@
-import { pass } from "./browser";
+import { keptElsewhere, pass } from "./browser";
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -163,4 +163,62 @@ test("a region that is not looped outlives a drag that was none", () => {
   drag(desk, "off", 2, 5);
   assert.deepEqual(desk.region.value, { start: 10 * RATE, end: 20 * RATE });
   assert.equal(desk.player.loop.value, null);
+});
+
+const KEY = "msaas.mixes";
+const REGION = { start: 10 * RATE, end: 20 * RATE };
+const LOUD = { volume: 6, pan: 0, mute: false, solo: false };
+
+/** As another tab of the song keeps it. */
+const theirs = { faders: { bass: LOUD }, region: REGION, loops: true };
+
+test("the mix that another tab has made is taken over, and not written back", async () => {
+  server(null);
+  const desk = open();
+  keptElsewhere(KEY, [["a", theirs]]);
+  assert.deepEqual(desk.faders.value.bass, LOUD);
+  assert.deepEqual(desk.region.value, REGION);
+  assert.deepEqual(desk.player.loop.value, REGION);
+  const kept = localStorage.getItem(KEY);
+  await pass(1);
+  assert.equal(localStorage.getItem(KEY), kept);
+
+  // The next change here is made to theirs.
+  desk.setFader("drums", { mute: true });
+  await pass(1);
+  const [[, mix]] = JSON.parse(localStorage.getItem(KEY)!);
+  assert.equal(mix.faders.bass.volume, 6);
+  assert.equal(mix.faders.drums.mute, true);
+  assert.deepEqual(mix.region, REGION);
+});
+
+test("what another tab does to other songs, or to the faders alone, moves nothing here", async () => {
+  server(null);
+  const desk = open();
+  keptElsewhere(KEY, [["a", theirs]]);
+  desk.player.seek(30); // out of the loop
+  keptElsewhere(KEY, [["a", { ...theirs, faders: {} }]]);
+  assert.equal(desk.faders.value.bass?.volume, 0);
+  assert.equal(desk.player.position.value, 30);
+  keptElsewhere(KEY, [["b", { ...theirs, loops: false }]]);
+  assert.deepEqual(desk.player.loop.value, REGION);
+});
+
+test("a change made here wins over what another tab kept meanwhile", async () => {
+  server(null);
+  const desk = open();
+  desk.setFader("drums", { volume: -3 });
+  keptElsewhere(KEY, [["a", theirs]]);
+  await pass(1);
+  const [[, mix]] = JSON.parse(localStorage.getItem(KEY)!);
+  assert.deepEqual(mix, { faders: desk.faders.value, region: null, loops: false });
+  assert.equal(desk.faders.value.drums?.volume, -3);
+});
+
+test("a closed desk hears of no other tab", () => {
+  server(null);
+  const desk = open();
+  desk.close();
+  keptElsewhere(KEY, [["a", theirs]]);
+  assert.equal(desk.region.value, null);
 });
