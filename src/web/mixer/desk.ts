@@ -6,6 +6,7 @@ import { batch, computed, effect, signal } from "@preact/signals";
 
 import { loginNeeded } from "../api/client";
 import type { Job } from "../api/types";
+import { entryOf } from "../jobs/store";
 import { keepMix, readMix, watchMixes, type Mix } from "./kept";
 import {
   decibels,
@@ -218,9 +219,9 @@ export class Desk {
     });
   }
 
-  /** Keeps what has changed since the last time. */
+  /** Keeps what has changed since the last time; nothing of a song that was erased meanwhile. */
   private keep(): void {
-    if (!this.keeping) return;
+    if (!this.keeping || !entryOf(this.job.id)) return;
     clearTimeout(this.keeping);
     this.keeping = 0;
     this.kept = this.told();

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
 import type { Job } from "../api/types";
+import { MIXES_KEY, dropMixes } from "../history/mixes";
+import { forget, take } from "../jobs/store";
 import { Desk } from "../mixer/desk";
 import { RATE } from "../mixer/timeline";
 import { job } from "./job";
@@ -37,14 +39,16 @@ function server(...answers: ([status: number, body: string] | null)[]): { asked:
 
 const desks: Desk[] = [];
 function open(change: Partial<Job> = {}): Desk {
-  const desk = new Desk(job({ state: "running", input: INPUT, ...change }), STEMS);
+  const opened = job({ state: "running", input: INPUT, ...change });
+  take(opened);
+  const desk = new Desk(opened, STEMS);
   desks.push(desk);
   return desk;
 }
 
 afterEach(() => {
   for (const desk of desks.splice(0)) desk.close();
-  localStorage.removeItem("msaas.mixes");
+  localStorage.removeItem(MIXES_KEY);
 });
 
 for (const first of [[429, ""], [401, ""], [409, ""], [503, ""], null] as const)
@@ -165,7 +169,6 @@ test("a region that is not looped outlives a drag that was none", () => {
   assert.equal(desk.player.loop.value, null);
 });
 
-const KEY = "msaas.mixes";
 const REGION = { start: 10 * RATE, end: 20 * RATE };
 const LOUD = { volume: 6, pan: 0, mute: false, solo: false };
 
@@ -175,18 +178,18 @@ const theirs = { faders: { bass: LOUD }, region: REGION, loops: true };
 test("the mix that another tab has made is taken over, and not written back", async () => {
   server(null);
   const desk = open();
-  keptElsewhere(KEY, [["a", theirs]]);
+  keptElsewhere(MIXES_KEY, [["a", theirs]]);
   assert.deepEqual(desk.faders.value.bass, LOUD);
   assert.deepEqual(desk.region.value, REGION);
   assert.deepEqual(desk.player.loop.value, REGION);
-  const kept = localStorage.getItem(KEY);
+  const kept = localStorage.getItem(MIXES_KEY);
   await pass(1);
-  assert.equal(localStorage.getItem(KEY), kept);
+  assert.equal(localStorage.getItem(MIXES_KEY), kept);
 
   // The next change here is made to theirs.
   desk.setFader("drums", { mute: true });
   await pass(1);
-  const [[, mix]] = JSON.parse(localStorage.getItem(KEY)!);
+  const [[, mix]] = JSON.parse(localStorage.getItem(MIXES_KEY)!);
   assert.equal(mix.faders.bass.volume, 6);
   assert.equal(mix.faders.drums.mute, true);
   assert.deepEqual(mix.region, REGION);
@@ -195,12 +198,12 @@ test("the mix that another tab has made is taken over, and not written back", as
 test("what another tab does to other songs, or to the faders alone, moves nothing here", async () => {
   server(null);
   const desk = open();
-  keptElsewhere(KEY, [["a", theirs]]);
+  keptElsewhere(MIXES_KEY, [["a", theirs]]);
   desk.player.seek(30); // out of the loop
-  keptElsewhere(KEY, [["a", { ...theirs, faders: {} }]]);
+  keptElsewhere(MIXES_KEY, [["a", { ...theirs, faders: {} }]]);
   assert.equal(desk.faders.value.bass?.volume, 0);
   assert.equal(desk.player.position.value, 30);
-  keptElsewhere(KEY, [["b", { ...theirs, loops: false }]]);
+  keptElsewhere(MIXES_KEY, [["b", { ...theirs, loops: false }]]);
   assert.deepEqual(desk.player.loop.value, REGION);
 });
 
@@ -208,9 +211,9 @@ test("a change made here wins over what another tab kept meanwhile", async () =>
   server(null);
   const desk = open();
   desk.setFader("drums", { volume: -3 });
-  keptElsewhere(KEY, [["a", theirs]]);
+  keptElsewhere(MIXES_KEY, [["a", theirs]]);
   await pass(1);
-  const [[, mix]] = JSON.parse(localStorage.getItem(KEY)!);
+  const [[, mix]] = JSON.parse(localStorage.getItem(MIXES_KEY)!);
   assert.deepEqual(mix, { faders: desk.faders.value, region: null, loops: false });
   assert.equal(desk.faders.value.drums?.volume, -3);
 });
@@ -219,6 +222,34 @@ test("a closed desk hears of no other tab", () => {
   server(null);
   const desk = open();
   desk.close();
-  keptElsewhere(KEY, [["a", theirs]]);
+  keptElsewhere(MIXES_KEY, [["a", theirs]]);
   assert.equal(desk.region.value, null);
+});
+
+const songsKept = () => JSON.parse(localStorage.getItem(MIXES_KEY)!).map(([id]: [string]) => id);
+
+test("an erased song leaves no mix, whatever was changed just before", async () => {
+  server(null);
+  const desk = open();
+  desk.setFader("drums", { mute: true });
+  await pass(1);
+  const other = open({ id: "b" });
+  other.setFader("drums", { mute: true });
+  await pass(1);
+  desk.setFader("bass", { mute: true });
+  assert.deepEqual(songsKept(), ["b", "a"]);
+  forget(["a"]);
+  assert.deepEqual(songsKept(), ["b"]);
+  desk.close();
+  await pass(1);
+  assert.deepEqual(songsKept(), ["b"]);
+});
+
+test("log-out drops all mixes, also of songs that the page does not list", () => {
+  const rest = [1, ["c", null]];
+  localStorage.setItem(MIXES_KEY, JSON.stringify([["a", theirs], ...rest]));
+  dropMixes(["a", "b"]);
+  assert.deepEqual(JSON.parse(localStorage.getItem(MIXES_KEY)!), rest);
+  dropMixes();
+  assert.equal(localStorage.getItem(MIXES_KEY), "[]");
 });
