@@ -20,7 +20,7 @@ import {
 } from "./mix";
 import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
-import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
+import { RATE, SHORTEST, WINDOW, loopBetween, type Loop } from "./timeline";
 import { Windows, type Trouble } from "./windows";
 
 /** Whether the worker's peaks are there: of a job at work they are not yet, of an old one never. */
@@ -120,9 +120,11 @@ export class Desk {
 
   // ---- the loop
 
-  /** Sets the region to loop, between two frames in any order, and loops. */
+  /** Sets the region to loop, between two frames in any order, and loops. One that is too short
+   * changes nothing. */
   setRegion(a: number, b: number): void {
     const region = loopBetween(a, b, this.peaks.value.frames);
+    if (!region) return;
     batch(() => {
       this.region.value = region;
       this.player.setLoop(region);
@@ -138,8 +140,8 @@ export class Desk {
     return frame;
   }
 
-  /** The region as it is drawn: looped when the drag is done. What is too short is none, and the one
-   * that was there comes back. */
+  /** The region as it is drawn: looped when the drag is done. What is too short is none, and that
+   * which was there comes back. */
   dragRegion(a: number, b: number, phase: Phase): void {
     const drawn = phase === "off" ? null : loopBetween(a, b, this.peaks.value.frames);
     this.region.value = drawn ?? this.grabbed;
@@ -153,19 +155,22 @@ export class Desk {
     if (phase === "done") this.player.seek(seconds);
   }
 
-  /** Moves one end of the region to where the song is; the other one stays, or is the song's. */
+  /** Moves one end of the region to where the song is; the other one stays, or is the song's if too
+   * little were left between them. */
   setEdge(edge: "start" | "end"): void {
     const { frames } = this.peaks.value;
     const at = Math.round(this.player.position.value * RATE);
     const { start, end } = this.region.value ?? { start: 0, end: frames };
-    if (edge === "start") this.setRegion(at, end > at ? end : frames);
-    else this.setRegion(start < at ? start : 0, at);
+    if (edge === "start") this.setRegion(at, end - at < SHORTEST ? frames : end);
+    else this.setRegion(at - start < SHORTEST ? 0 : start, at);
   }
 
+  /** Loops the region; where there is none, the next two windows, or the last two. */
   toggleLoop(): void {
     if (this.player.loop.value) return this.player.setLoop(null);
     if (this.region.value) return this.player.setLoop(this.region.value);
-    const at = this.player.position.value * RATE;
+    const last = this.peaks.value.frames - 2 * WINDOW;
+    const at = Math.max(0, Math.min(this.player.position.value * RATE, last));
     this.setRegion(at, at + 2 * WINDOW);
   }
 

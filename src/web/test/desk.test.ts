@@ -195,7 +195,7 @@ test("the mix that another tab has made is taken over, and not written back", as
   assert.deepEqual(mix.region, REGION);
 });
 
-test("what another tab does to other songs, or to the faders alone, moves nothing here", async () => {
+test("what another tab does to other songs, or to faders, does not move this one", async () => {
   server(null);
   const desk = open();
   keptElsewhere(MIXES_KEY, [["a", theirs]]);
@@ -252,4 +252,52 @@ test("log-out drops all mixes, also of songs that the page does not list", () =>
   assert.deepEqual(JSON.parse(localStorage.getItem(MIXES_KEY)!), rest);
   dropMixes();
   assert.equal(localStorage.getItem(MIXES_KEY), "[]");
+});
+
+/** The region in seconds, which is looped; null: there is none, and no loop. */
+function looped(desk: Desk): [start: number, end: number] | null {
+  const region = desk.region.value;
+  assert.deepEqual(desk.player.loop.value, region);
+  return region && [region.start / RATE, region.end / RATE];
+}
+
+test("without a region, the next ten seconds are looped, or the last ones", () => {
+  server(null);
+  for (const [at, expected] of [
+    [20, [20, 30]],
+    [55, [50, 60]],
+    [59.95, [50, 60]],
+    [60, [50, 60]],
+  ] as const) {
+    const desk = open();
+    desk.player.seek(at);
+    desk.toggleLoop();
+    assert.deepEqual(looped(desk), expected);
+    desk.clearRegion();
+  }
+  const short = open({ input: { ...INPUT, seconds: 7 } });
+  short.player.seek(7);
+  short.toggleLoop();
+  assert.deepEqual(looped(short), [0, 7]);
+});
+
+test("an edge too near to the other one moves that to the end of the song", () => {
+  server(null);
+  for (const [edge, at, expected] of [
+    ["start", 15, [15, 20]],
+    ["start", 19.95, [19.95, 60]],
+    ["start", 25, [25, 60]],
+    ["start", 59.95, [10, 20]],
+    ["end", 15, [10, 15]],
+    ["end", 10.05, [0, 10.05]],
+    ["end", 5, [0, 5]],
+    ["end", 0.05, [10, 20]],
+  ] as const) {
+    const desk = open();
+    desk.setRegion(10 * RATE, 20 * RATE);
+    desk.player.seek(at);
+    desk.setEdge(edge);
+    assert.deepEqual(looped(desk), expected);
+    desk.clearRegion();
+  }
 });
