@@ -116,6 +116,19 @@ webTest("a region is played again and again", {}, async ({ page }) => {
   }, 20);
 });
 
+webTest("the space bar plays after a click on what sets the loop", {}, async ({ page }) => {
+  await opened(page);
+  for (const button of ["loop-in", "loop-out", "loop", "loop-clear", "mute-drums"]) {
+    await byId(page, "seek").fill("12");
+    await page.evaluate(() => document.activeElement.blur());
+    await byId(page, button).click();
+    for (const state of ["playing", "paused"]) {
+      await page.keyboard.press("Space");
+      await page.locator(`[data-testid="play"][data-state="${state}"]`).waitFor();
+    }
+  }
+});
+
 webTest("a reload finds the mix as it was left", {}, async ({ page }) => {
   await opened(page);
   await byId(page, "mute-drums").click();

@@ -2,6 +2,7 @@
 
 import { useComputed } from "@preact/signals";
 import type { JSX, TargetedEvent } from "preact";
+import { useRef } from "preact/hooks";
 
 import type { Job } from "../api/types";
 import { texts } from "../texts";
@@ -9,6 +10,7 @@ import { Icon } from "../ui/icons";
 import type { Desk } from "./desk";
 import { clock } from "../ui/time";
 import { part, position } from "./format";
+import { leaveFocus } from "./keys";
 import { playableEnd } from "./mix";
 import { RATE } from "./timeline";
 
@@ -89,14 +91,17 @@ function seekByKey(event: KeyboardEvent, desk: Desk): void {
 
 function LoopControls({ desk }: { desk: Desk }): JSX.Element {
   const region = desk.region.value;
+  const loop = useRef<HTMLButtonElement>(null);
   return (
     <div class="loop" role="group" aria-label={t.loopGroup}>
       <button
         type="button"
         class="button"
         data-testid="loop"
+        ref={loop}
         aria-pressed={desk.player.loop.value !== null}
         title={t.loopKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.toggleLoop()}
       >
         {t.loop}
@@ -106,6 +111,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
         class="button"
         data-testid="loop-in"
         title={t.loopInKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.setEdge("start")}
       >
         {t.loopIn}
@@ -115,6 +121,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
         class="button"
         data-testid="loop-out"
         title={t.loopOutKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.setEdge("end")}
       >
         {t.loopOut}
@@ -130,7 +137,11 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
             data-testid="loop-clear"
             aria-label={t.loopClear}
             title={t.loopClear}
-            onClick={() => desk.clearRegion()}
+            onMouseDown={leaveFocus}
+            onClick={(event) => {
+              if (event.currentTarget === document.activeElement) loop.current!.focus();
+              desk.clearRegion();
+            }}
           >
             <Icon name="close" />
           </button>
