@@ -239,11 +239,12 @@ export class Desk {
     return Math.round((this.job.input.seconds ?? this.job.preview_seconds ?? 0) * RATE);
   }
 
-  /** The kept scale of a finished stem must be known first. */
+  /** Whether the kept scale of a finished stem is to be had must be known first. */
   private url(stem: string, window: number): string | null {
-    const ready = this.peaksState.value === "there" || this.peaksState.value === "never";
+    const scaled = this.peaksState.value === "there";
+    const ready = scaled || this.peaksState.value === "never";
     if (this.job.state === "succeeded" && !ready) return null;
-    return windowUrl(this.job, stem, window);
+    return windowUrl(this.job, stem, window, scaled);
   }
 
   private keptGain(stem: string): number {

@@ -26,10 +26,13 @@ function peaks(frames = 60 * RATE): string {
 
 /** The server gives these answers to requests for peaks, the last one again and again; null: no
  * answer. Windows are never had. */
-function server(...answers: ([status: number, body: string] | null)[]): { asked: number } {
-  const seen = { asked: 0 };
+function server(...answers: ([status: number, body: string] | null)[]) {
+  const seen = { asked: 0, windows: [] as string[] };
   globalThis.fetch = ((url: string) => {
-    if (!url.endsWith("/peaks")) return new Promise(() => {});
+    if (!url.endsWith("/peaks")) {
+      seen.windows.push(url);
+      return new Promise(() => {});
+    }
     const answer = answers[Math.min(seen.asked++, answers.length - 1)];
     if (!answer) return Promise.reject(new TypeError("no connection"));
     return Promise.resolve(new Response(answer[1], { status: answer[0] }));
@@ -59,6 +62,7 @@ for (const first of [[429, ""], [401, ""], [409, ""], [503, ""], null] as const)
     assert.equal(desk.peaksState.value, "there");
     assert.equal(desk.peaks.value.stems.get("bass")?.gain, 0.5);
     assert.equal(seen.asked, 2);
+    assert.match(seen.windows.join(), /clip=rescale/);
   });
 
 const unreadable = {
@@ -76,6 +80,8 @@ for (const [what, text] of Object.entries(unreadable))
     await pass(60);
     assert.equal(desk.peaksState.value, "never");
     assert.equal(seen.asked, 1);
+    // Without the scale of what is kept, the server has to take it back.
+    assert.match(seen.windows.join(), /clip=clamp/);
   });
 
 test("jobs without peaks are not asked for them again", async () => {
