@@ -6,6 +6,7 @@ import "./style/mixer.css";
 import { render } from "preact";
 
 import { App } from "./app";
+import { dropMixes } from "./history/mixes";
 import { startLive, refreshHistory } from "./jobs/live";
 import { entries, forget, startStore } from "./jobs/store";
 import { startSession } from "./login/session";
@@ -24,6 +25,7 @@ export function afterLogin(): void {
 function afterLogout(): void {
   abandonAll();
   forget(entries.peek().map(({ id }) => id));
+  dropMixes();
 }
 
 startSession(afterLogin, afterLogout);

@@ -1,7 +1,7 @@
 // The page of a service that wants to know who asks.
 import {
-  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, scratch, separate, waitFor,
-  wav, webTest,
+  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, openMixer, scratch, separate,
+  waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const tokens = join(scratch, "tokens.json");
@@ -32,11 +32,17 @@ webTest("a token lets in, a reload keeps it, and the log-out ends it", meant, as
   await card(page, { id, state: "succeeded" }).waitFor();
   const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }));
   assert.ok(!kept.includes(ann), "scripts can read the token");
+  const mixes = () => page.evaluate(() => localStorage.getItem("msaas.mixes"));
+  await openMixer(page, id);
+  await byId(page, "mute-drums").click();
+  await waitFor("the mix to be kept", async () => (await mixes()).includes(id));
+  await byId(page, "mute-bass").click();
   await byId(page, "logout").click();
   await byId(page, "login-form").waitFor();
   await page.reload();
   await byId(page, "login-form").waitFor();
   assert.equal(await card(page).count(), 0);
+  assert.equal(await mixes(), "[]");
   await logIn(page, ann);
   await card(page, { id, state: "succeeded" }).waitFor();
 });

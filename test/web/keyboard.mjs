@@ -52,6 +52,13 @@ webTest("a song by keyboard alone", {}, async ({ page }) => {
   const from = await position(page);
   await page.keyboard.press("ArrowRight");
   await waitFor("five seconds on", async () => (await position(page)) > from + 4.5);
+  await tabTo(page, byId(page, "loop-in"));
+  await page.keyboard.press("Enter");
+  await tabTo(page, byId(page, "loop-clear"));
+  await page.keyboard.press("Enter");
+  await byId(page, "loop-clear").waitFor({ state: "detached" });
+  const focused = await page.evaluate(() => document.activeElement.dataset.testid);
+  assert.equal(focused, "loop", "the focus is lost with the button that had it");
   await tabTo(page, byId(page, "mute-drums"));
   await page.keyboard.press("Space");
   await heard(page, "drums", false);

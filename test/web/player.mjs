@@ -49,6 +49,22 @@ webTest("it plays, pauses, seeks, and ends at the end", {}, async ({ page }) => 
   await page.locator('[data-testid="play"][data-state="paused"]').waitFor();
 });
 
+webTest("the playhead goes on after a drag of the slider that comes back", {}, async ({ page }) => {
+  await opened(page);
+  await byId(page, "seek").fill("11.7");
+  const { x, y, width, height } = await byId(page, "seek").boundingBox();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.down();
+  await page.mouse.move(x + width / 3, y + height / 2);
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.up();
+  const shown = () => byId(page, "time").innerText();
+  const [from, before] = [await position(page), await shown()];
+  await byId(page, "play").click();
+  await waitFor("the song to advance", async () => (await position(page)) > from + 1);
+  assert.notEqual(await shown(), before);
+});
+
 webTest("all stems are in step after every seek", {}, async ({ page }) => {
   await sameNoise(page);
   await played(page);
@@ -98,6 +114,19 @@ webTest("a region is played again and again", {}, async ({ page }) => {
     before = now;
     return turns >= 3;
   }, 20);
+});
+
+webTest("the space bar plays after a click on what sets the loop", {}, async ({ page }) => {
+  await opened(page);
+  for (const button of ["loop-in", "loop-out", "loop", "loop-clear", "mute-drums"]) {
+    await byId(page, "seek").fill("12");
+    await page.evaluate(() => document.activeElement.blur());
+    await byId(page, button).click();
+    for (const state of ["playing", "paused"]) {
+      await page.keyboard.press("Space");
+      await page.locator(`[data-testid="play"][data-state="${state}"]`).waitFor();
+    }
+  }
 });
 
 webTest("a reload finds the mix as it was left", {}, async ({ page }) => {

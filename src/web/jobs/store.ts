@@ -6,6 +6,7 @@ import { computed, effect, signal, type Signal } from "@preact/signals";
 import { request } from "../api/client";
 import { Failure } from "../api/failure";
 import type { Job, JobChange } from "../api/types";
+import { dropMixes } from "../history/mixes";
 import {
   dropHistory,
   HISTORY_KEY,
@@ -114,6 +115,7 @@ export function forget(ids: string[]): void {
   }
   sortEntries();
   dropHistory(ids);
+  dropMixes(ids);
 }
 
 /** What the server answers 404 to: kept by it no longer, or another account's. */

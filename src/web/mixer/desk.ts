@@ -4,13 +4,24 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 
+import { loginNeeded } from "../api/client";
 import type { Job } from "../api/types";
-import { keepMix, readMix } from "./kept";
-import { decibels, linear, peaksUrl, playableEnd, windowUrl, type Fader, type Faders } from "./mix";
+import { entryOf } from "../jobs/store";
+import { keepMix, readMix, watchMixes, type Mix } from "./kept";
+import {
+  decibels,
+  fadersOf,
+  linear,
+  peaksUrl,
+  playableEnd,
+  windowUrl,
+  type Fader,
+  type Faders,
+} from "./mix";
 import { emptyPeaks, fillPeaks, loudest, readPeaks, type Peaks } from "./peaks";
 import { Player } from "./player";
-import { RATE, WINDOW, loopBetween, type Loop } from "./timeline";
-import { Windows } from "./windows";
+import { RATE, SHORTEST, WINDOW, loopBetween, type Loop } from "./timeline";
+import { Windows, type Trouble } from "./windows";
 
 /** Whether the worker's peaks are there: of a job at work they are not yet, of an old one never. */
 export type PeaksState = "later" | "asked" | "there" | "never";
@@ -36,8 +47,12 @@ export class Desk {
   readonly windows: Windows;
   readonly player: Player;
 
+  /** The region as it was before it is drawn anew. */
+  private grabbed: Loop | null = null;
   private timer = 0;
   private keeping = 0;
+  /** The mix as it was kept last, or found. */
+  private kept: string;
   private seen = new Set<string>();
   private stops: (() => void)[];
   private online = () => this.windows.refresh();
@@ -47,8 +62,7 @@ export class Desk {
     private job: Job,
     readonly stems: readonly string[],
   ) {
-    const mix = readMix(job.id, stems);
-    this.faders.value = mix.faders;
+    this.faders.value = fadersOf(stems);
     this.format.value = job.options.format;
     this.peaks.value = emptyPeaks(stems, this.frames());
     this.windows = new Windows(
@@ -67,9 +81,8 @@ export class Desk {
       () => this.peaks.value.frames,
       () => playableEnd(this.job, this.peaks.value.frames),
     );
-    const { frames } = this.peaks.value;
-    this.region.value = mix.region && loopBetween(mix.region.start, mix.region.end, frames);
-    if (mix.loops) this.player.setLoop(this.region.value);
+    this.kept = this.told();
+    this.adopt();
     this.stops = [
       effect(() => {
         const faders = this.faders.value;
@@ -77,6 +90,7 @@ export class Desk {
           this.player.setLevel(stem, linear(decibels(faders, stem)), faders[stem]!.pan);
       }),
       this.keepChanges(),
+      watchMixes(() => this.adopt()),
     ];
     window.addEventListener("online", this.online);
     window.addEventListener("pagehide", this.left);
@@ -106,49 +120,57 @@ export class Desk {
 
   // ---- the loop
 
-  /** Sets the region to loop, between two frames in any order, and loops. */
+  /** Sets the region to loop, between two frames in any order, and loops. One that is too short
+   * changes nothing. */
   setRegion(a: number, b: number): void {
     const region = loopBetween(a, b, this.peaks.value.frames);
+    if (!region) return;
     batch(() => {
       this.region.value = region;
       this.player.setLoop(region);
     });
   }
 
-  /** The region as it is drawn: looped when the drag is done. */
-  dragRegion(a: number, b: number, phase: Phase): void {
-    if (phase === "done") this.setRegion(a, b);
-    else if (phase === "off") this.region.value = this.player.loop.value;
-    else this.region.value = loopBetween(a, b, this.peaks.value.frames);
-  }
-
-  /** Where a drag from `frame` begins: at the other end of the region if it takes hold of one. */
-  oppositeEdge(frame: number, reach: number): number {
-    const region = this.region.value;
+  /** Takes hold of the region to draw another one. Returns where the drag begins: `frame`, or the
+   * other end of the region if that has an end within `reach`. */
+  grabRegion(frame: number, reach: number): number {
+    const region = (this.grabbed = this.region.value);
     if (region && Math.abs(frame - region.start) <= reach) return region.end;
     if (region && Math.abs(frame - region.end) <= reach) return region.start;
     return frame;
   }
 
-  /** Shows where one would be, and goes there when the drag is done. */
+  /** The region as it is drawn: looped when the drag is done. What is too short is none, and that
+   * which was there comes back. */
+  dragRegion(a: number, b: number, phase: Phase): void {
+    const drawn = phase === "off" ? null : loopBetween(a, b, this.peaks.value.frames);
+    this.region.value = drawn ?? this.grabbed;
+    if (phase === "done" && drawn) this.player.setLoop(drawn);
+  }
+
+  /** Shows where one would be, and goes there when the drag is done, which may be told twice. */
   scrub(seconds: number, phase: Phase): void {
+    if (phase === "done" && !this.player.held) return;
     this.player.hold(phase === "moves" ? seconds : null);
     if (phase === "done") this.player.seek(seconds);
   }
 
-  /** Moves one end of the region to where the song is; the other one stays, or is the song's. */
+  /** Moves one end of the region to where the song is; the other one stays, or is the song's if too
+   * little were left between them. */
   setEdge(edge: "start" | "end"): void {
     const { frames } = this.peaks.value;
     const at = Math.round(this.player.position.value * RATE);
     const { start, end } = this.region.value ?? { start: 0, end: frames };
-    if (edge === "start") this.setRegion(at, end > at ? end : frames);
-    else this.setRegion(start < at ? start : 0, at);
+    if (edge === "start") this.setRegion(at, end - at < SHORTEST ? frames : end);
+    else this.setRegion(at - start < SHORTEST ? 0 : start, at);
   }
 
+  /** Loops the region; where there is none, the next two windows, or the last two. */
   toggleLoop(): void {
     if (this.player.loop.value) return this.player.setLoop(null);
     if (this.region.value) return this.player.setLoop(this.region.value);
-    const at = this.player.position.value * RATE;
+    const last = this.peaks.value.frames - 2 * WINDOW;
+    const at = Math.max(0, Math.min(this.player.position.value * RATE, last));
     this.setRegion(at, at + 2 * WINDOW);
   }
 
@@ -168,23 +190,47 @@ export class Desk {
 
   // ---- the mix, as it will be found again
 
-  private keepChanges(): () => void {
-    let changed = false;
-    return effect(() => {
-      void [this.faders.value, this.region.value, this.player.loop.value];
-      clearTimeout(this.keeping);
-      if (changed) this.keeping = window.setTimeout(() => this.keep(), KEEP_MS);
-      changed = true;
+  private mix(): Mix {
+    const loops = this.player.loop.value !== null;
+    return { faders: this.faders.value, region: this.region.value, loops };
+  }
+
+  private told(): string {
+    return JSON.stringify(this.mix());
+  }
+
+  /** Takes over what is kept of this song, unless a change made here is about to replace it. */
+  private adopt(): void {
+    const mix = readMix(this.job.id, this.stems);
+    if (!mix || this.keeping) return;
+    const { start, end } = mix.region ?? { start: 0, end: 0 };
+    const region = loopBetween(start, end, this.peaks.value.frames);
+    const loop = mix.loops ? region : null;
+    const before = this.player.loop.value;
+    batch(() => {
+      this.faders.value = mix.faders;
+      this.region.value = region;
+      // The same loop once more would call the song back into it.
+      if (loop?.start !== before?.start || loop?.end !== before?.end) this.player.setLoop(loop);
+      this.kept = this.told();
     });
   }
 
-  /** Keeps what has changed since the last time. */
+  private keepChanges(): () => void {
+    return effect(() => {
+      const changed = this.told() !== this.kept;
+      clearTimeout(this.keeping);
+      this.keeping = changed ? window.setTimeout(() => this.keep(), KEEP_MS) : 0;
+    });
+  }
+
+  /** Keeps what has changed since the last time; nothing of a song that was erased meanwhile. */
   private keep(): void {
-    if (!this.keeping) return;
+    if (!this.keeping || !entryOf(this.job.id)) return;
     clearTimeout(this.keeping);
     this.keeping = 0;
-    const loops = this.player.loop.value !== null;
-    keepMix(this.job.id, { faders: this.faders.value, region: this.region.value, loops });
+    this.kept = this.told();
+    keepMix(this.job.id, this.mix());
   }
 
   // ---- what the windows are made of
@@ -193,11 +239,12 @@ export class Desk {
     return Math.round((this.job.input.seconds ?? this.job.preview_seconds ?? 0) * RATE);
   }
 
-  /** The kept scale of a finished stem must be known first. */
+  /** Whether the kept scale of a finished stem is to be had must be known first. */
   private url(stem: string, window: number): string | null {
-    const ready = this.peaksState.value === "there" || this.peaksState.value === "never";
+    const scaled = this.peaksState.value === "there";
+    const ready = scaled || this.peaksState.value === "never";
     if (this.job.state === "succeeded" && !ready) return null;
-    return windowUrl(this.job, stem, window);
+    return windowUrl(this.job, stem, window, scaled);
   }
 
   private keptGain(stem: string): number {
@@ -230,29 +277,56 @@ export class Desk {
     const peaks = emptyPeaks(this.stems, frames);
     for (const [stem, { bins }] of peaks.stems)
       bins.set(this.peaks.value.stems.get(stem)!.bins.subarray(0, bins.length));
+    this.become(peaks);
+  }
+
+  /** Takes other peaks. They may know the song to be a few frames shorter than was thought, and a
+   * loop that is to end behind the song never does. */
+  private become(peaks: Peaks): void {
     this.peaks.value = peaks;
+    const region = this.region.value;
+    if (!region || region.end <= peaks.frames) return;
+    const cut = loopBetween(region.start, region.end, peaks.frames);
+    this.region.value = cut;
+    if (this.player.loop.value) this.player.setLoop(cut);
   }
 
   private async fetchPeaks(): Promise<void> {
     this.peaksState.value = "asked";
-    for (let wait = 500; this.peaksState.value === "asked"; wait = Math.min(2 * wait, 8000)) {
-      try {
-        const answer = await fetch(peaksUrl(this.job));
-        if (answer.ok) {
-          const peaks = readPeaks(await answer.text());
-          if (this.stems.every((stem) => peaks.stems.has(stem))) this.peaks.value = peaks;
-          this.peaksState.value = "there";
-        } else if (answer.status < 500) {
-          this.peaksState.value = "never";
-        }
-      } catch (error) {
-        // A document that cannot be read is none; a connection that was lost comes back.
-        if (error instanceof SyntaxError) this.peaksState.value = "never";
-      }
-      if (this.peaksState.value === "asked")
+    for (let tries = 1; this.peaksState.value === "asked"; tries++) {
+      const answer = await askPeaks(this.job, this.stems);
+      if (this.peaksState.value !== "asked") return;
+      if (typeof answer === "object") {
+        if (answer) this.become(answer);
+        this.peaksState.value = answer ? "there" : "never";
+      } else {
+        // Without them nothing is heard: as with windows, one refusal is nothing to tell.
+        if (tries >= 3) this.windows.trouble.value = answer;
+        const wait = Math.min(250 * 2 ** tries, 8000);
         await new Promise((resolve) => setTimeout(resolve, wait));
+      }
     }
     this.windows.refresh();
     this.player.tick();
+  }
+}
+
+/** The peaks; null: there are none that can be read, and never will be; or what was in the way. */
+async function askPeaks(job: Job, stems: readonly string[]): Promise<Peaks | null | Trouble> {
+  let answer: Response;
+  let text: string;
+  try {
+    answer = await fetch(peaksUrl(job));
+    text = await answer.text();
+  } catch {
+    return "lost";
+  }
+  if (answer.status === 401) loginNeeded.value = true;
+  if (answer.status === 404 || answer.status === 410) return null;
+  if (!answer.ok) return answer.status;
+  try {
+    return readPeaks(text, stems);
+  } catch {
+    return null;
   }
 }

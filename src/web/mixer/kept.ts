@@ -1,11 +1,11 @@
 // Mixes that outlive a reload: of the songs that were mixed last, the faders and the region. Pure
 // but for localStorage: tested by kept.test.ts.
 
-import { isRecord, load, save } from "../ui/keep";
+import { MIXES_KEY } from "../history/mixes";
+import { isRecord, load, save, watch } from "../ui/keep";
 import { LOUDEST, REST, SILENCE, fadersOf, type Fader, type Faders } from "./mix";
 import type { Loop } from "./timeline";
 
-const KEY = "msaas.mixes";
 const MOST = 100;
 
 export interface Mix {
@@ -56,19 +56,23 @@ export function checkKept(value: unknown): Kept | null {
     .map(([id, mix]) => [id, checkMix(mix)]);
 }
 
-const read = () => load<Kept>(KEY, [], checkKept);
+const read = () => load<Kept>(MIXES_KEY, [], checkKept);
 
-/** The mix of a song as it was left; at rest if it is not known. */
-export function readMix(id: string, stems: readonly string[]): Mix {
-  const { faders, ...mix } = checkMix(read().find(([other]) => other === id)?.[1]);
-  const rest = fadersOf(stems);
-  return {
-    ...mix,
-    faders: Object.fromEntries(stems.map((stem) => [stem, faders[stem] ?? rest[stem]!])),
-  };
+/** The mix of a song as it was left; null: nothing is kept of it. */
+export function readMix(id: string, stems: readonly string[]): Mix | null {
+  const pair = read().find(([other]) => other === id);
+  if (!pair) return null;
+  const { faders, ...mix } = pair[1];
+  const kept = stems.filter((stem) => faders[stem]).map((stem) => [stem, faders[stem]!]);
+  return { ...mix, faders: { ...fadersOf(stems), ...Object.fromEntries(kept) } };
+}
+
+/** Calls when another tab has kept or dropped mixes. Returns what ends that. */
+export function watchMixes(onChange: () => void): () => void {
+  return watch(MIXES_KEY, onChange);
 }
 
 export function keepMix(id: string, mix: Mix): void {
   const others = read().filter(([other]) => other !== id);
-  save(KEY, [[id, mix], ...others].slice(0, MOST));
+  save(MIXES_KEY, [[id, mix], ...others].slice(0, MOST));
 }

@@ -42,3 +42,9 @@ export function actionOf(key: Key, focus: Focus): Action | null {
   }
   return null;
 }
+
+/** onMouseDown of a button: the focus stays where it is, so that the space bar still plays after a
+ * click. */
+export function leaveFocus(event: MouseEvent): void {
+  event.preventDefault();
+}

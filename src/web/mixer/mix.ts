@@ -111,12 +111,13 @@ export function peaksUrl(job: Job): string {
 }
 
 /** Where a window of a stem is to be had: of the finished stem, or of the preview while the job is
- * at work. null: not yet, or not any more. */
-export function windowUrl(job: Job, stem: string, window: number): string | null {
+ * at work. null: not yet, or not any more. `scaled`: the scale of what is kept is known. */
+export function windowUrl(job: Job, stem: string, window: number, scaled: boolean): string | null {
   if (job.state === "succeeded") {
     const loop = { start: window * WINDOW, end: (window + 1) * WINDOW };
-    // As kept, under whatever scale: the player takes it back, and loses no peak.
-    const how = { ...part(loop), clip: "rescale", sample_type: "int16" };
+    // As kept, under whatever scale: the player takes it back, and loses no peak. Without the scale
+    // the peaks have to go, for the stems to be as loud as they are to each other.
+    const how = { ...part(loop), clip: scaled ? "rescale" : "clamp", sample_type: "int16" };
     return path(job, `stems/${stem}.flac?${query(how)}`);
   }
   const heard = (job.preview_seconds ?? 0) * RATE;

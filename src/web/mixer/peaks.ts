@@ -21,7 +21,8 @@ interface PeaksDocument {
   stems: { name: string; gain: number; peaks: string }[];
 }
 
-export function readPeaks(text: string): Peaks {
+/** Throws if the document is none that can be used for all of `names`. */
+export function readPeaks(text: string, names: readonly string[]): Peaks {
   const document = JSON.parse(text) as PeaksDocument;
   if (document.version !== 1) throw new Error(`peaks of version ${document.version}`);
   const stems = document.stems.map(({ name, gain, peaks }) => {
@@ -29,7 +30,11 @@ export function readPeaks(text: string): Peaks {
     return [name, { gain, bins }] as const;
   });
   const { frames, frames_per_bin: framesPerBin } = document;
-  return { frames, framesPerBin, stems: new Map(stems) };
+  const peaks = { frames, framesPerBin, stems: new Map(stems) };
+  const gains = names.map((name) => peaks.stems.get(name)?.gain ?? 0);
+  if (!(frames > 0 && gains.every((gain) => gain > 0)))
+    throw new Error("peaks without their gains");
+  return peaks;
 }
 
 export function emptyPeaks(stems: readonly string[], frames: number): Peaks {

@@ -86,6 +86,8 @@ export class Player {
   /** Seconds; follows the sound while `state` is playing. */
   readonly position = signal(0);
   readonly loop = signal<Loop | null>(null);
+  /** Another position is shown than that of the sound. */
+  held = false;
 
   private output: Output | null = null;
   private levels = new Map<string, { gain: number; pan: number }>();
@@ -93,7 +95,6 @@ export class Player {
   /** What comes next; while nothing sounds, where to begin. */
   private cursor: Cursor = { at: 0, when: 0 };
   private enough = ENOUGH_TO_BEGIN;
-  private held = false;
   private timer = 0;
   private frame = 0;
 

@@ -8,6 +8,7 @@ import { texts } from "../texts";
 import { Icon } from "../ui/icons";
 import type { Desk } from "./desk";
 import { decibelText, part } from "./format";
+import { leaveFocus } from "./keys";
 import { LOUDEST, SILENCE, decibels, stemUrl } from "./mix";
 import { Wave } from "./wave";
 
@@ -116,8 +117,7 @@ function Toggle(props: {
       aria-pressed={on}
       aria-label={t[kind](name)}
       title={t[`${kind}Key`](index + 1)}
-      // The focus stays where it is, so that the space bar still plays after a click.
-      onMouseDown={(event) => event.preventDefault()}
+      onMouseDown={leaveFocus}
       onClick={() => set(!on)}
     >
       {t[`${kind}Short`]}

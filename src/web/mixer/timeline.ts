@@ -5,6 +5,9 @@ export const RATE = 44100;
 /** Frames of a window: what is fetched, decoded and scheduled as one. */
 export const WINDOW = 5 * RATE;
 
+/** Frames of the shortest loop that is heard as one. */
+export const SHORTEST = RATE / 10;
+
 /** A region of the song, [start, end). */
 export interface Loop {
   start: number;
@@ -105,5 +108,5 @@ export function replan(
 export function loopBetween(a: number, b: number, end: number): Loop | null {
   const start = Math.max(0, Math.round(Math.min(a, b)));
   const stop = Math.min(end, Math.round(Math.max(a, b)));
-  return stop - start < RATE / 10 ? null : { start, end: stop };
+  return stop - start < SHORTEST ? null : { start, end: stop };
 }

@@ -1,7 +1,8 @@
 // Play, position, loop; and one line that says what the player waits for.
 
 import { useComputed } from "@preact/signals";
-import type { JSX } from "preact";
+import type { JSX, TargetedEvent } from "preact";
+import { useRef } from "preact/hooks";
 
 import type { Job } from "../api/types";
 import { texts } from "../texts";
@@ -9,6 +10,7 @@ import { Icon } from "../ui/icons";
 import type { Desk } from "./desk";
 import { clock } from "../ui/time";
 import { part, position } from "./format";
+import { leaveFocus } from "./keys";
 import { playableEnd } from "./mix";
 import { RATE } from "./timeline";
 
@@ -53,6 +55,9 @@ function Seek({ desk, length }: { desk: Desk; length: number }): JSX.Element {
   // Tenths of a second, so that the slider changes ten times a second and not with each frame.
   const value = useComputed(() => Math.floor(desk.player.position.value * 10) / 10);
   const text = useComputed(() => t.positionText(clock(Math.floor(value.value)), clock(length)));
+  // A drag that comes back to where it began ends without a change.
+  const done = (event: TargetedEvent<HTMLInputElement>) =>
+    desk.scrub(Number(event.currentTarget.value), "done");
   return (
     <input
       type="range"
@@ -67,7 +72,10 @@ function Seek({ desk, length }: { desk: Desk; length: number }): JSX.Element {
       style={{ "--part": part(value.value, 0, length) }}
       value={value}
       onInput={(event) => desk.scrub(Number(event.currentTarget.value), "moves")}
-      onChange={(event) => desk.scrub(Number(event.currentTarget.value), "done")}
+      onChange={done}
+      onPointerUp={done}
+      onLostPointerCapture={done}
+      onBlur={done}
       onKeyDown={(event) => seekByKey(event, desk)}
     />
   );
@@ -83,14 +91,17 @@ function seekByKey(event: KeyboardEvent, desk: Desk): void {
 
 function LoopControls({ desk }: { desk: Desk }): JSX.Element {
   const region = desk.region.value;
+  const loop = useRef<HTMLButtonElement>(null);
   return (
     <div class="loop" role="group" aria-label={t.loopGroup}>
       <button
         type="button"
         class="button"
         data-testid="loop"
+        ref={loop}
         aria-pressed={desk.player.loop.value !== null}
         title={t.loopKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.toggleLoop()}
       >
         {t.loop}
@@ -100,6 +111,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
         class="button"
         data-testid="loop-in"
         title={t.loopInKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.setEdge("start")}
       >
         {t.loopIn}
@@ -109,6 +121,7 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
         class="button"
         data-testid="loop-out"
         title={t.loopOutKey}
+        onMouseDown={leaveFocus}
         onClick={() => desk.setEdge("end")}
       >
         {t.loopOut}
@@ -124,7 +137,11 @@ function LoopControls({ desk }: { desk: Desk }): JSX.Element {
             data-testid="loop-clear"
             aria-label={t.loopClear}
             title={t.loopClear}
-            onClick={() => desk.clearRegion()}
+            onMouseDown={leaveFocus}
+            onClick={(event) => {
+              if (event.currentTarget === document.activeElement) loop.current!.focus();
+              desk.clearRegion();
+            }}
           >
             <Icon name="close" />
           </button>

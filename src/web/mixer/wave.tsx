@@ -10,7 +10,7 @@ import type { Desk, Phase } from "./desk";
 import { clock } from "../ui/time";
 import { markStep } from "./format";
 import { barPath, bars } from "./peaks";
-import { RATE, loopBetween } from "./timeline";
+import { RATE } from "./timeline";
 
 const t = texts.mixer;
 /** Pixels. */
@@ -75,10 +75,8 @@ export function Ruler({ desk, width }: { desk: Desk; width: ReadonlySignal<numbe
   const marks = [...Array(Math.ceil(frames / RATE / step)).keys()].map((i) => i * step);
   const drag = drags(
     desk,
-    (frame, start, phase) => {
-      if (loopBetween(frame, start, frames)) desk.dragRegion(frame, start, phase);
-    },
-    (frame) => desk.oppositeEdge(frame, (HANDLE * frames) / Math.max(1, width.value)),
+    (frame, start, phase) => desk.dragRegion(frame, start, phase),
+    (frame) => desk.grabRegion(frame, (HANDLE * frames) / Math.max(1, width.value)),
   );
   return (
     <div class="ruler" data-testid="ruler" title={t.ruler} aria-hidden="true" {...drag}>

@@ -59,15 +59,16 @@ test("a loop's ends name its frames to the server's rounding", () => {
 
 test("windows come from the preview first, then from the stems", () => {
   const running = job({ state: "running", preview_seconds: 12.5 });
-  assert.equal(windowUrl(running, "bass", 1), "/apiv2/jobs/a/preview/bass-1.flac");
-  assert.equal(windowUrl(running, "bass", 2), "/apiv2/jobs/a/preview/bass-2.flac");
-  assert.equal(windowUrl(running, "bass", 3), null);
-  assert.equal(windowUrl(job({ state: "running", preview_seconds: 10 }), "bass", 2), null);
-  assert.equal(windowUrl(job({ state: "failed", preview_seconds: 10 }), "bass", 0), null);
+  assert.equal(windowUrl(running, "bass", 1, true), "/apiv2/jobs/a/preview/bass-1.flac");
+  assert.equal(windowUrl(running, "bass", 2, true), "/apiv2/jobs/a/preview/bass-2.flac");
+  assert.equal(windowUrl(running, "bass", 3, true), null);
+  assert.equal(windowUrl(job({ state: "running", preview_seconds: 10 }), "bass", 2, true), null);
+  assert.equal(windowUrl(job({ state: "failed", preview_seconds: 10 }), "bass", 0, true), null);
   assert.equal(
-    windowUrl(done("bass"), "bass", 3),
+    windowUrl(done("bass"), "bass", 3, true),
     "/apiv2/jobs/a/stems/bass.flac?from=15&seconds=5&clip=rescale&sample_type=int16",
   );
+  assert.match(windowUrl(done("bass"), "bass", 3, false)!, /clip=clamp/);
   assert.equal(playableEnd(running, 10 * WINDOW), 2.5 * WINDOW);
   assert.equal(playableEnd(running, WINDOW), WINDOW);
   assert.equal(playableEnd(done("bass"), 10 * WINDOW), 10 * WINDOW);

@@ -20,11 +20,13 @@ export function save(key: string, value: unknown): boolean {
   }
 }
 
-/** Calls when another tab of this browser changed the value. */
-export function watch(key: string, onChange: () => void): void {
-  window.addEventListener("storage", (event) => {
+/** Calls when another tab of this browser changed the value. Returns what ends that. */
+export function watch(key: string, onChange: () => void): () => void {
+  const heard = (event: StorageEvent) => {
     if (event.key === key || event.key === null) onChange();
-  });
+  };
+  window.addEventListener("storage", heard);
+  return () => window.removeEventListener("storage", heard);
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
