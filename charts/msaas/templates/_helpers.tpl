@@ -69,8 +69,8 @@ capabilities: {drop: [ALL]}
 
 {{- /* spec.replicas of a Deployment. Where an autoscaler decides, what runs stays: without the
 field the API server would make it 1 when the autoscaler is switched on. Where Helm applies on the
-server (Helm 4), the autoscaler alone has the field once it has set it, by the subresource "scale": a
-rollback would else bring back a number of then, which the server refuses. */ -}}
+server (Helm 4), the autoscaler alone has the field once it has set it, by the subresource "scale":
+a rollback would else bring back a number of then, which the server refuses. */ -}}
 {{- define "msaas.replicas" -}}
 {{- if not .autoscaled -}}
 replicas: {{ .replicas }}
