@@ -105,3 +105,32 @@ webTest("a song that is there already is not separated again", {}, async ({ page
   assert.equal(await separate(page, song, "before.wav"), job.id);
   assert.equal((await site.job(job.id)).finished_at, done.finished_at);
 });
+
+webTest("a song that cannot join the queue after a reload holds no other one",
+        { allow: [/ 422 /, / 404 /] }, async ({ page }) => {
+  const stuck = byId(page, "upload-card").filter({ hasText: "stuck" });
+  const tryAgain = stuck.getByRole("button", { name: "Try again" });
+  const answer = (status, code) => page.route(/jobs$/, (route) => route.fulfill({
+    status, contentType: "application/problem+json",
+    body: JSON.stringify({ status, code, detail: "" }),
+  }));
+  const path = save("stuck.wav", wav({ tone: 40 }));
+  await open(page, site);
+  await page.route(/jobs$/, () => {}); // no answer
+  await byId(page, "file-input").setInputFiles(path);
+  await page.getByText("Joining the queue").waitFor();
+  await answer(422, "invalid_option");
+  await page.reload();
+  await page.getByText("does not take these options").waitFor();
+  await answer(404, "unknown_upload");
+  await tryAgain.click();
+  await page.getByText("does not have the uploaded file").waitFor();
+  await page.unroute(/jobs$/);
+  await tryAgain.click();
+  await separate(page, wav({ tone: 41 }), "other.wav");
+  const [chooser] = await Promise.all([
+    page.waitForEvent("filechooser"), stuck.getByRole("button", { name: "Choose the file" }).click(),
+  ]);
+  await chooser.setFiles(path);
+  await card(page, { state: "succeeded", name: "stuck" }).waitFor();
+});

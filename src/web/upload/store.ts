@@ -118,17 +118,26 @@ function isLong(at: number): boolean {
 
 function sendNext(): void {
   if (items.peek().some((item) => occupies(item.phase.peek()))) return;
-  const next = items.peek().find((item) => item.phase.peek().name === "waiting");
-  if (next !== undefined) send(next);
+  for (const item of items.peek()) {
+    if (item.phase.peek().name !== "waiting" || item.file === null) continue;
+    send(item, item.file);
+    return;
+  }
+}
+
+const isSent = ({ record }: Item) => record.url !== "" && record.offset >= record.size;
+
+/** It is sent when its turn comes; what the browser cannot read has to be chosen again. */
+function queue(item: Item): void {
+  item.phase.value = { name: item.file === null ? "interrupted" : "waiting" };
+  sendNext();
 }
 
 function keepRecord(item: Item): void {
   if (item.record.url !== "") putRecord(item.record);
 }
 
-function send(item: Item): void {
-  const file = item.file;
-  if (file === null) return;
+function send(item: Item, file: File): void {
   window.clearTimeout(item.timer);
   item.phase.value = { name: "sending" };
   item.speed.clear();
@@ -197,14 +206,15 @@ function onFailure(item: Item, failure: Failure, sent: boolean): void {
   if (!items.peek().includes(item)) return;
   if (failure.status === 0) connectionLost.value = true;
   if (failure.status === 401) loginNeeded.value = true;
-  const gone = failure.code === "unknown_upload" || failure.code === "upload_expired";
-  if (gone && item.file !== null && item.attempt === 0) {
+  if (failure.code === "unknown_upload" || failure.code === "upload_expired") {
     // The server keeps uploads for a while only: it is sent anew.
     item.record = { ...item.record, url: "", offset: 0 };
-    item.attempt += 1;
-    item.phase.value = { name: "waiting" };
-    sendNext();
-    return;
+    item.offset.value = 0;
+    if (item.file !== null && item.attempt === 0) {
+      item.attempt += 1;
+      queue(item);
+      return;
+    }
   }
   const delay = failure.status === 401 ? 3600e3 : retryDelay(failure, item.attempt);
   if (delay === null) {
@@ -221,14 +231,11 @@ function onFailure(item: Item, failure: Failure, sent: boolean): void {
 }
 
 export function tryNow(item: Item): void {
-  const phase = item.phase.peek();
   window.clearTimeout(item.timer);
-  if (phase.name === "stalled" && phase.sent) {
-    void begin(item);
-  } else if (phase.name === "stalled" || phase.name === "paused" || phase.name === "failed") {
-    item.phase.value = { name: "waiting" };
-    sendNext();
-  }
+  const phase = item.phase.peek();
+  if (!["stalled", "paused", "failed"].includes(phase.name)) return;
+  if (isSent(item)) void begin(item);
+  else queue(item);
 }
 
 function halt(item: Item): void {
@@ -329,6 +336,6 @@ export function startUploads(): void {
       .map((record) => makeItem(record, null, { name: "interrupted" }));
     if (found.length === 0) return;
     items.value = [...items.peek(), ...found];
-    for (const item of found) if (item.record.offset >= item.size) void begin(item);
+    for (const item of found) if (isSent(item)) void begin(item);
   }, 300);
 }
