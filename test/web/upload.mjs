@@ -129,8 +129,35 @@ webTest("a song that cannot join the queue after a reload holds no other one",
   await tryAgain.click();
   await separate(page, wav({ tone: 41 }), "other.wav");
   const [chooser] = await Promise.all([
-    page.waitForEvent("filechooser"), stuck.getByRole("button", { name: "Choose the file" }).click(),
+    page.waitForEvent("filechooser"),
+    stuck.getByRole("button", { name: "Choose the file" }).click(),
   ]);
   await chooser.setFiles(path);
   await card(page, { state: "succeeded", name: "stuck" }).waitFor();
+});
+
+webTest("a song that is canceled while it joins the queue is not separated", {},
+        async ({ page }) => {
+  await open(page, site);
+  const there = await separate(page, wav({ tone: 42 }), "there.wav");
+  const canceled = async (name, song) => {
+    let joined;
+    const job = new Promise((resolve) => (joined = resolve));
+    await page.route(/jobs$/, async (route) => {
+      const response = await route.fetch();
+      joined([route, response, await response.json()]);
+    }, { times: 1 });
+    await choose(page, file(name, song));
+    const [route, response, { id }] = await job;
+    await byId(page, "upload-cancel").click();
+    await byId(page, "upload-card").waitFor({ state: "detached" });
+    await route.fulfill({ response });
+    return id;
+  };
+  const id = await canceled("canceled.wav", wav({ seconds: 200, tone: 43 }));
+  await waitFor("the job to be gone", async () => (await site.job(id)) === null);
+  assert.equal(await card(page, { id }).count(), 0);
+  assert.equal(await canceled("there.wav", wav({ tone: 42 })), there);
+  await separate(page, wav({ tone: 44 }), "after.wav");
+  assert.ok(await site.job(there), "what was there before is erased");
 });

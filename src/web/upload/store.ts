@@ -7,7 +7,8 @@ import { DetailedError, Upload } from "tus-js-client";
 import { connectionLost, loginNeeded, request } from "../api/client";
 import { Failure, failureOf, retryDelay } from "../api/failure";
 import type { Job } from "../api/types";
-import { take } from "../jobs/store";
+import { isActive } from "../history/stored";
+import { entryOf, take } from "../jobs/store";
 import { account } from "../login/session";
 import type { Wish } from "../options/choice";
 import { texts } from "../texts";
@@ -282,6 +283,19 @@ export function abandonAll(): void {
   items.value = [];
 }
 
+/** Ends the job of an upload that was canceled while the server made it. */
+async function discard(job: Job): Promise<void> {
+  const known = entryOf(job.id)?.job.peek();
+  // The same song had been sent before: that was not canceled.
+  if (!isActive(job.state) || known?.created_at === job.created_at) return;
+  try {
+    await request(`/apiv2/jobs/${job.id}`, { method: "DELETE" });
+  } catch {
+    // It is shown, and can be canceled there.
+    take(job, true);
+  }
+}
+
 /** Makes the job of what is sent. */
 async function begin(item: Item): Promise<void> {
   item.tus = null;
@@ -293,7 +307,10 @@ async function begin(item: Item): Promise<void> {
       method: "POST",
       json: { source: { upload: id }, name: item.record.name, ...item.record.wish },
     });
-    if (sender !== account.peek()) return;
+    if (!items.peek().includes(item)) {
+      if (sender === account.peek()) await discard(body);
+      return;
+    }
     if (item.file !== null) files.set(body.id, item.file);
     take(body, true);
     announce(texts.announce.uploaded(item.title));
