@@ -161,3 +161,26 @@ webTest("a song that is canceled while it joins the queue is not separated", {},
   await separate(page, wav({ tone: 44 }), "after.wav");
   assert.ok(await site.job(there), "what was there before is erased");
 });
+
+webTest("what was chosen holds while the models cannot be listed", { allow: [/ 503 /] },
+        async ({ page }) => {
+  const chosen = (choice) => page.evaluate((value) => {
+    localStorage.setItem("msaas.options", JSON.stringify(value));
+    location.reload();
+  }, { format: "mp3", split: "vocals", without: [], ...choice });
+  await open(page, site);
+  await page.route(/models$/, (route) => route.fulfill({ status: 503, body: "" }));
+  await chosen({ model: "six", mode: "karaoke" });
+  await page.getByText("models cannot be listed").waitFor();
+  await choose(page, file("karaoke.wav", wav({ tone: 45 })));
+  const karaoke = await site.job(await jobId(card(page, { name: "karaoke" })));
+  assert.equal(karaoke.options.model, "six");
+  assert.equal(karaoke.options.two_stems, "vocals");
+  await chosen({ model: "tiny", mode: "stems", without: ["bass"] });
+  await page.getByText("models cannot be listed").waitFor();
+  await choose(page, file("without.wav", wav({ tone: 46 })));
+  await page.getByText("Joining the queue").waitFor();
+  await page.unroute(/models$/);
+  const id = await jobId(card(page, { state: "succeeded", name: "without" }));
+  assert.deepEqual((await site.job(id)).options.stems.sort(), ["drums", "other", "vocals"]);
+});

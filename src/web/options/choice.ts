@@ -62,22 +62,32 @@ export function toggled(choice: Choice, model: Model, stem: string): Choice {
   return { ...choice, without: [...choice.without, stem] };
 }
 
-/** The options of POST /apiv2/jobs. */
+/** The options of POST /apiv2/jobs. `without` is none of them: see settled(). */
 export type Wish = Record<string, string | string[]>;
 
+/** While no models are known, it is what was chosen, whether they have it or not. */
 export function wishOf(choice: Choice, models: Model[]): Wish {
   const wish: Wish = { format: choice.format };
   const model = modelOf(choice, models);
-  if (model === undefined) return wish;
-  wish.model = model.name;
+  const name = model?.name ?? choice.model;
+  if (name !== "") wish.model = name;
   if (choice.mode === "karaoke") {
-    const split = splitOf(choice, model);
+    const split = model === undefined ? choice.split : splitOf(choice, model);
     if (split !== undefined) wish.two_stems = split;
+  } else if (model === undefined) {
+    if (choice.without.length > 0) wish.without = choice.without;
   } else {
     const wanted = wantedOf(choice, model);
     if (wanted.length < model.stems.length) wish.stems = wanted;
   }
   return wish;
+}
+
+/** The stems that a model keeps without some can only be named when it is known. */
+export const isSettled = (wish: Wish) => wish.without === undefined;
+
+export function settled(wish: Wish, models: Model[]): Wish {
+  return isSettled(wish) ? wish : wishOf(checkChoice(wish) ?? FIRST, models);
 }
 
 /** The same options again, for a job that ended. */

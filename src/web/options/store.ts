@@ -1,6 +1,6 @@
 // The choice, remembered; and the models on offer.
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 
 import { loginNeeded, request } from "../api/client";
 import { Failure, retryDelay } from "../api/failure";
@@ -17,6 +17,18 @@ export const modelsLate = signal(false);
 export function setChoice(next: Choice): void {
   choice.value = next;
   save(KEY, next);
+}
+
+/** Once they are known, and there are any. */
+export function knownModels(): Promise<Model[]> {
+  return new Promise((resolve) => {
+    const stop: () => void = effect(() => {
+      const known = models.value;
+      if (known === null || known.length === 0) return;
+      resolve(known);
+      queueMicrotask(() => stop());
+    });
+  });
 }
 
 export async function loadModels(attempt = 0): Promise<void> {

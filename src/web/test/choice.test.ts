@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { checkChoice, FIRST, toggled, wantedOf, wishAgain, wishOf } from "../options/choice";
+import {
+  checkChoice,
+  FIRST,
+  settled,
+  toggled,
+  wantedOf,
+  wishAgain,
+  wishOf,
+} from "../options/choice";
 
 const four = {
   name: "htdemucs",
@@ -35,6 +43,20 @@ test("karaoke takes out the stem, or vocals where the model has no such stem", (
   const choice = { ...FIRST, mode: "karaoke" as const, split: "piano" };
   assert.equal(wishOf({ ...choice, model: "six" }, [four, six]).two_stems, "piano");
   assert.equal(wishOf(choice, [four, six]).two_stems, "vocals");
+});
+
+test("while no models are known, what was chosen is asked for", () => {
+  const choice = { ...FIRST, model: "six", format: "flac" as const };
+  const wish = { model: "six", format: "flac" };
+  assert.deepEqual(wishOf({ ...choice, mode: "karaoke" }, []), { ...wish, two_stems: "vocals" });
+  assert.deepEqual(wishOf(choice, []), wish);
+});
+
+test("stems that are left out of an unknown model wait until it is known", () => {
+  const choice = { ...FIRST, model: "six", without: ["bass", "piano"] };
+  const wish = JSON.parse(JSON.stringify(wishOf(choice, [])));
+  assert.deepEqual(settled(wish, [four, six]), wishOf(choice, [four, six]));
+  assert.deepEqual(settled(wishOf(FIRST, []), [four]), { format: "mp3" });
 });
 
 test("what was remembered is checked", () => {

@@ -10,7 +10,8 @@ import type { Job } from "../api/types";
 import { isActive } from "../history/stored";
 import { entryOf, take } from "../jobs/store";
 import { account } from "../login/session";
-import type { Wish } from "../options/choice";
+import { isSettled, settled, type Wish } from "../options/choice";
+import { knownModels } from "../options/store";
 import { texts } from "../texts";
 import { announce } from "../ui/announce";
 import { songTitle } from "../ui/names";
@@ -302,10 +303,13 @@ async function begin(item: Item): Promise<void> {
   item.phase.value = { name: "starting" };
   const id = item.record.url.split("/").pop() ?? "";
   const sender = account.peek();
+  let { wish } = item.record;
+  if (!isSettled(wish)) wish = settled(wish, await knownModels());
+  if (!items.peek().includes(item)) return;
   try {
     const { body } = await request<Job>("/apiv2/jobs", {
       method: "POST",
-      json: { source: { upload: id }, name: item.record.name, ...item.record.wish },
+      json: { source: { upload: id }, name: item.record.name, ...wish },
     });
     if (!items.peek().includes(item)) {
       if (sender === account.peek()) await discard(body);
