@@ -123,6 +123,7 @@ export function markGone(id: string): void {
   const entry = known.get(id);
   if (entry === undefined) return;
   entry.heard = performance.now();
+  entry.trouble.value = null;
   if (entry.leaving.peek() || !mine.has(id)) forget([id]);
   else entry.gone.value = true;
 }

@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { entryOf, erase, markGone, take } from "../jobs/store";
+import { job } from "./job";
+
+/** The server's next answer. */
+function answer(status: number, body: unknown): void {
+  globalThis.fetch = () => Promise.resolve(new Response(JSON.stringify(body), { status }));
+}
+
+test("why a song was not canceled is not told of one that is gone", async () => {
+  take(job({ id: "a", state: "running" }), true);
+  answer(503, { code: "queue_unavailable" });
+  await erase("a");
+  assert.match(entryOf("a")?.trouble.value ?? "", /not canceled/);
+  markGone("a");
+  assert.equal(entryOf("a")?.gone.value, true);
+  assert.equal(entryOf("a")?.trouble.value, null);
+});
