@@ -98,6 +98,8 @@ export function change(id: string, news: JobChange): void {
   entry.job.value = after;
   if (before.state !== after.state) {
     entry.trouble.value = null;
+    // It ended before the worker heard of the cancel.
+    if (!isActive(after.state)) entry.leaving.value = false;
     const title = songTitle(after.input.name);
     if (after.state !== "expired") announce(texts.announce[after.state](title));
   }
