@@ -133,6 +133,27 @@ webTest("why a song was not canceled is told until it is done", { allow: [/ 503 
   assert.equal(await note.count(), 0);
 });
 
+webTest("an answer that comes late brings no erased song back", {}, async ({ page }) => {
+  const idle = await Site.create();
+  await idle.serve();
+  // Without streams the page asks; the first answer is held until the song is gone.
+  await page.route(/events$/, (route) => route.fulfill({ status: 204 }));
+  let held;
+  const asked = new Promise((resolve) => (held = resolve));
+  await page.route(/jobs\/\w{56}$/, async (route) => held([route, await route.fetch()]),
+                   { times: 1 });
+  await open(page, idle);
+  await choose(page, file("late.wav", wav({ tone: 5 })));
+  const late = card(page, { name: "late" });
+  const [route, response] = await asked;
+  await byId(late, "job-cancel").click();
+  await late.waitFor({ state: "detached" });
+  await Promise.all([page.waitForResponse(/jobs\/\w{56}$/), route.fulfill({ response })]);
+  await choose(page, file("next.wav", wav({ tone: 6 })));
+  await card(page, { name: "next" }).waitFor();
+  assert.equal(await late.count(), 0);
+});
+
 webTest("a song that is opened while the server is away is there when it is back",
         { allow: [/net::/] }, async ({ page }) => {
   const own = await Site.usual();

@@ -1,9 +1,19 @@
 // Which jobs are followed how. Pure: tested by choose.test.ts.
 
 import type { Job, JobChange } from "../api/types";
+import { isActive } from "../history/stored";
 
-/** A job with a change of it. Null: the change is not for it, or older than what is known. */
+/** Answers overtake each other. A job that has ended stays so; the same song, sent again, has the
+ * same id and was created later. */
+function isOlder(job: Job, change: JobChange): boolean {
+  const created = change.created_at ?? job.created_at;
+  if (created !== job.created_at) return (created ?? "") < (job.created_at ?? "");
+  return !isActive(job.state) && change.state !== undefined && isActive(change.state);
+}
+
+/** A job with a change of it; the job itself where the change is older than what is known. */
 export function merge(job: Job, change: JobChange): Job {
+  if (isOlder(job, change)) return job;
   const merged = { ...job, ...change, id: job.id };
   delete (merged as JobChange).erased;
   if (merged.state === "running") merged.position = null;

@@ -95,7 +95,7 @@ function onVisibility(): void {
 
 async function ask(id: string): Promise<void> {
   try {
-    take((await request<Job>(`/apiv2/jobs/${id}`)).body);
+    change(id, (await request<Job>(`/apiv2/jobs/${id}`)).body);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.code === "unknown_job") markGone(id);
@@ -107,8 +107,7 @@ async function askLists(queries: string[], stale: Map<string, Entry>): Promise<v
   for (const query of queries) {
     const { body } = await request<JobPage>(`/apiv2/jobs?limit=200${query}`);
     for (const job of body.jobs) {
-      if (!stale.delete(job.id)) continue;
-      take(job);
+      if (stale.delete(job.id)) change(job.id, job);
     }
   }
 }

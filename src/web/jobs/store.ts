@@ -89,6 +89,7 @@ export function change(id: string, news: JobChange): void {
   entry.heard = performance.now();
   const before = entry.job.peek();
   const after = merge(before, news);
+  if (after === before) return;
   if (before.state !== after.state || before.progress !== after.progress) entry.moved = Date.now();
   entry.gone.value = false;
   if (after.state === "canceled" && entry.leaving.peek()) {

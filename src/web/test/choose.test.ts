@@ -26,6 +26,26 @@ test("progress changes what it names and nothing else", () => {
   assert.equal("erased" in merge(before, { state: "canceled", erased: true }), false);
 });
 
+test("what is known is not undone by an older answer", () => {
+  const running = job({ state: "running", progress: 0.37, position: null });
+  for (const state of ["succeeded", "failed", "canceled", "expired"] as const) {
+    const ended = job({ state, position: null });
+    assert.equal(merge(ended, running), ended);
+    assert.equal(merge(ended, { id: "a", state: "running", progress: 0.37 }), ended);
+    assert.equal(merge(ended, job({})), ended);
+  }
+  assert.equal(merge(job({ state: "succeeded" }), job({ state: "expired" })).state, "expired");
+  assert.equal(merge(running, job({ position: 0 })).state, "queued", "its worker gave it back");
+});
+
+test("a song that is sent again begins anew under its id", () => {
+  const failed = job({ state: "failed" });
+  const again = job({ created_at: "2026-11-28T11:00:00.000Z" });
+  assert.equal(merge(failed, again).state, "queued");
+  assert.equal(merge(again, failed), again, "the answer of before");
+  assert.equal(merge({ ...failed, created_at: null }, again).state, "queued");
+});
+
 test("newest first", () => {
   const jobs = [job({ id: "old" }), job({ id: "new", created_at: "2026-11-29T00:00:00.000Z" })];
   assert.deepEqual(
