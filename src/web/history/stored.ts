@@ -2,33 +2,58 @@
 // Every tab has the same list: each
 // writes what it changed, on top of what the others wrote, and takes over what they did.
 
-import type { Job, JobState } from "../api/types";
+import type { Job, JobOptions, JobState } from "../api/types";
 import { isRecord, load, save } from "../ui/keep";
 
 export const HISTORY_KEY = "msaas.jobs";
 const MOST = 1000;
 
-const STATES = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
+const STATES: JobState[] = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
 
-function checkJob(value: unknown): Job | null {
-  if (!isRecord(value) || typeof value.id !== "string") return null;
-  if (!STATES.includes(String(value.state)) || !isRecord(value.input)) return null;
-  const options = isRecord(value.options) ? value.options : {};
+const text = (value: unknown) => (typeof value === "string" ? value : null);
+const count = (value: unknown) =>
+  typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
+const moment = (value: unknown) =>
+  Number.isNaN(Date.parse(text(value) ?? "")) ? null : text(value);
+
+function checkOptions(value: unknown): JobOptions {
+  const { model, stems, two_stems, format } = isRecord(value) ? value : {};
   return {
+    model: text(model) ?? "",
+    stems: Array.isArray(stems) && stems.every((stem) => typeof stem === "string") ? stems : null,
+    two_stems: text(two_stems),
+    format: text(format) ?? "mp3",
+  };
+}
+
+function checkError(value: unknown): Job["error"] {
+  const { code, message } = isRecord(value) ? value : {};
+  return typeof code === "string" ? { code, message: text(message) ?? "" } : null;
+}
+
+/** What is kept of a job, the rest unknown; and so is what has another type than it should. */
+function checkJob(value: unknown): Job | null {
+  if (!isRecord(value) || typeof value.id !== "string" || !isRecord(value.input)) return null;
+  const state = STATES.find((name) => name === value.state);
+  if (state === undefined) return null;
+  const { name, bytes, seconds } = value.input;
+  return {
+    id: value.id,
+    state,
+    created_at: moment(value.created_at),
+    finished_at: moment(value.finished_at),
+    input: { name: text(name), bytes: count(bytes) ?? 0, seconds: count(seconds) },
+    options: checkOptions(value.options),
+    error: checkError(value.error),
     stems: [],
-    error: null,
     attempts: 0,
     cost: null,
-    created_at: null,
     started_at: null,
-    finished_at: null,
     receipt: null,
     position: null,
     progress: 0,
     eta_seconds: null,
-    ...value,
-    options: { model: "", stems: null, two_stems: null, format: "mp3", ...options },
-  } as unknown as Job;
+  };
 }
 
 export function checkHistory(value: unknown): Job[] | null {

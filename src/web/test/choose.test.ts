@@ -64,6 +64,25 @@ test("history comes back as it was kept, and what is no job is left out", () => 
   assert.equal(checkHistory("x"), null);
 });
 
+test("history that is broken is shown as far as it is whole", () => {
+  const whole = job({ state: "failed", position: null, finished_at: "2026-11-28T10:01:00Z" });
+  const read = (change: object) => checkHistory([{ ...keptOf(whole), ...change }])?.[0];
+  const nothing = { name: null, bytes: 0, seconds: null };
+  assert.deepEqual(read({}), whole);
+  assert.deepEqual(read({ input: {} })?.input, nothing);
+  assert.deepEqual(read({ input: { name: 5, bytes: "5", seconds: -1 } })?.input, nothing);
+  assert.equal(read({ created_at: 5 })?.created_at, null);
+  assert.equal(read({ finished_at: "soon" })?.finished_at, null);
+  for (const error of [{}, { code: 5 }, "io"]) assert.equal(read({ error })?.error, null);
+  assert.deepEqual(read({ error: { code: "io" } })?.error, { code: "io", message: "" });
+  const options = { model: 5, stems: "bass", two_stems: {}, format: null };
+  const rest = { model: "", stems: null, two_stems: null, format: "mp3" };
+  assert.deepEqual(read({ options })?.options, rest);
+  assert.deepEqual(read({ options: { ...rest, stems: [5] } })?.options, rest);
+  assert.deepEqual(read({ stems: 5, progress: "x", position: {} }), whole);
+  assert.equal(read({ state: ["failed"] }), undefined);
+});
+
 test("an address names a song only by a whole id", () => {
   const id = "ab".repeat(28);
   assert.equal(idOf(`#/${id}`), id);
