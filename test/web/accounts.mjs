@@ -114,3 +114,15 @@ webTest("the account's songs are listed as soon as the server can", { allow: [/ 
   await page.reload();
   await card(page, { id, state: "succeeded" }).waitFor();
 });
+
+webTest("the log-in works where the browser can keep nothing more", meant, async ({ page }) => {
+  await page.addInitScript(() => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+  });
+  await logIn(page, ann);
+  await byId(page, "drop-zone").waitFor();
+  await byId(page, "logout").click();
+  await byId(page, "login-form").waitFor();
+});

@@ -24,8 +24,9 @@ export function LoginForm(props: { onLogin: () => void }) {
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       wrong.value = error.status === 401 ? words.wrong : texts.failure(error);
-      busy.value = false;
       input.current?.focus();
+    } finally {
+      busy.value = false;
     }
   };
   return (

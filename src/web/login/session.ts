@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 
 import { loginNeeded, request } from "../api/client";
 import type { Session } from "../api/types";
-import { isRecord, load, watch } from "../ui/keep";
+import { isRecord, load, remove, save, watch } from "../ui/keep";
 
 const KEY = "msaas.session";
 
@@ -42,14 +42,15 @@ export async function login(token: string): Promise<void> {
     method: "POST",
     headers: { Authorization: `Bearer ${token}` },
   });
-  localStorage.setItem(KEY, JSON.stringify({ name: body.name }));
+  // The name of before would be wrong.
+  if (!save(KEY, { name: body.name })) remove(KEY);
   become(body.name);
   loginNeeded.value = false;
 }
 
 export async function logout(): Promise<void> {
   await request("/apiv2/session", { method: "DELETE" });
-  localStorage.removeItem(KEY);
+  remove(KEY);
   become(null);
   loginNeeded.value = true;
 }

@@ -20,6 +20,14 @@ export function save(key: string, value: unknown): boolean {
   }
 }
 
+export function remove(key: string): void {
+  try {
+    localStorage.removeItem(key);
+  } catch {
+    // Forbidden: then nothing is there.
+  }
+}
+
 /** Calls when another tab of this browser changed the value. Returns what ends that. */
 export function watch(key: string, onChange: () => void): () => void {
   const heard = (event: StorageEvent) => {
