@@ -126,3 +126,22 @@ webTest("the log-in works where the browser can keep nothing more", meant, async
   await byId(page, "logout").click();
   await byId(page, "login-form").waitFor();
 });
+
+webTest("a log-out holds for all tabs", meant, async ({ page, context }) => {
+  await logIn(page, ann);
+  const id = await separate(page, wav({ tone: 39 }), "tabs.wav");
+  const list = await context.newPage();
+  const mixer = await context.newPage();
+  await list.goto(site.url);
+  await card(list, { id }).waitFor();
+  await mixer.goto(`${site.url}/#/${id}`);
+  await byId(mixer, "mixer").waitFor();
+  await byId(page, "logout").click();
+  for (const tab of [list, mixer]) {
+    await byId(tab, "login-form").waitFor();
+    assert.equal(await tab.getByText("tabs").count(), 0);
+  }
+  await logIn(page, ann);
+  await card(list, { id, state: "succeeded" }).waitFor();
+  await byId(mixer, "mixer").waitFor();
+});

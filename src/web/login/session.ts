@@ -30,10 +30,12 @@ export function startSession(onLogin: () => void, leave: () => void): void {
   onLeave = leave;
   account.value = read();
   watch(KEY, () => {
-    become(read());
-    if (account.value === null) return;
-    loginNeeded.value = false;
-    onLogin();
+    const before = account.peek();
+    const now = read();
+    if (now === null && before === null) return;
+    loginNeeded.value = now === null;
+    become(now);
+    if (now !== null) onLogin();
   });
 }
 
