@@ -184,3 +184,29 @@ webTest("what was chosen holds while the models cannot be listed", { allow: [/ 5
   const id = await jobId(card(page, { state: "succeeded", name: "without" }));
   assert.deepEqual((await site.job(id)).options.stems.sort(), ["drums", "other", "vocals"]);
 });
+
+webTest("songs that wait to be sent outlive a reload", { allow: [/net::/] }, async ({ page }) => {
+  const asks = () => page.evaluate(() =>
+    !window.dispatchEvent(new Event("beforeunload", { cancelable: true })));
+  const names = ["first", "second", "third"];
+  const paths = names.map((name, n) => save(`${name}.wav`, wav({ tone: 50 + n })));
+  const upload = (name) => byId(page, "upload-card").filter({ hasText: name });
+  await open(page, site);
+  assert.equal(await asks(), false);
+  await page.route(/uploads$/, () => {}, { times: 1 }); // no answer
+  await byId(page, "file-input").setInputFiles(paths);
+  for (const name of [...names].reverse()) // else the next one begins
+    await upload(name).getByRole("button", { name: "Pause" }).click();
+  assert.equal(await asks(), true);
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.reload();
+  for (const name of names)
+    await upload(name).getByRole("button", { name: "Choose the file" }).waitFor();
+  assert.equal(await asks(), false);
+  await byId(page, "file-input").setInputFiles(paths);
+  for (const name of names) await card(page, { state: "succeeded", name }).waitFor();
+  assert.equal(await asks(), false);
+  await page.reload();
+  await card(page, { name: "third" }).waitFor();
+  assert.equal(await page.evaluate(() => localStorage.getItem("msaas.uploads")), "[]");
+});

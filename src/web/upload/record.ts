@@ -14,6 +14,7 @@ export interface UploadRecord {
   size: number;
   /** Of the file, in ms: with name and size it tells whether a file is the same. */
   modified: number;
+  /** Empty: nothing of it is on the server. */
   url: string;
   offset: number;
   wish: Wish;
@@ -56,8 +57,9 @@ export function readRecords(): UploadRecord[] {
 }
 
 /** Each tab changes its own records only, on top of what the others wrote. */
-export function putRecord(record: UploadRecord): void {
-  save(UPLOADS_KEY, [...readRecords().filter((r) => r.key !== record.key), record]);
+export function putRecords(records: UploadRecord[]): void {
+  const keys = new Set(records.map((r) => r.key));
+  save(UPLOADS_KEY, [...readRecords().filter((r) => !keys.has(r.key)), ...records]);
 }
 
 export function dropRecord(key: string): void {

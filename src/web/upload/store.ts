@@ -16,7 +16,7 @@ import { texts } from "../texts";
 import { announce } from "../ui/announce";
 import { songTitle } from "../ui/names";
 import { tabsChannel } from "../ui/tabs";
-import { dropRecord, putRecord, readRecords, sameFile, type UploadRecord } from "./record";
+import { dropRecord, putRecords, readRecords, sameFile, type UploadRecord } from "./record";
 import { Speed } from "./speed";
 
 export type Phase =
@@ -84,6 +84,7 @@ function makeItem(record: UploadRecord, file: File | null, phase: Phase): Item {
 /** Adds files; one that was interrupted goes on where it was, with the options of then. */
 export function addFiles(chosen: Iterable<File>, wish: Wish): number {
   let added = 0;
+  const fresh: Item[] = [];
   for (const file of chosen) {
     added += 1;
     const old = items
@@ -104,8 +105,10 @@ export function addFiles(chosen: Iterable<File>, wish: Wish): number {
       wish,
       at: Date.now(),
     };
-    items.value = [...items.peek(), makeItem(record, file, { name: "waiting" })];
+    fresh.push(makeItem(record, file, { name: "waiting" }));
   }
+  items.value = [...items.peek(), ...fresh];
+  putRecords(fresh.map((item) => item.record));
   sendNext();
   return added;
 }
@@ -129,14 +132,15 @@ function sendNext(): void {
 
 const isSent = ({ record }: Item) => record.url !== "" && record.offset >= record.size;
 
+/** After a reload its file would have to be chosen again. */
+const needsPage = (item: Item) =>
+  !isSent(item) && !["failed", "interrupted"].includes(item.phase.peek().name);
+
 /** It is sent when its turn comes; what the browser cannot read has to be chosen again. */
 function queue(item: Item): void {
   item.phase.value = { name: item.file === null ? "interrupted" : "waiting" };
+  putRecords([item.record]);
   sendNext();
-}
-
-function keepRecord(item: Item): void {
-  if (item.record.url !== "") putRecord(item.record);
 }
 
 function send(item: Item, file: File): void {
@@ -153,7 +157,7 @@ function send(item: Item, file: File): void {
     retryDelays: null,
     onUploadUrlAvailable: () => {
       item.record.url = new URL(tus.url ?? "", location.href).pathname;
-      keepRecord(item);
+      putRecords([item.record]);
     },
     onProgress: (sent) => {
       if (item.tus !== tus) return;
@@ -167,14 +171,14 @@ function send(item: Item, file: File): void {
       item.record.offset = accepted;
       if (performance.now() - keptAt < 1000) return;
       keptAt = performance.now();
-      keepRecord(item);
+      putRecords([item.record]);
     },
     onSuccess: () => {
       if (item.tus !== tus) return;
       item.record.offset = item.size;
       item.record.url = new URL(tus.url ?? item.record.url, location.href).pathname;
       item.offset.value = item.size;
-      keepRecord(item);
+      putRecords([item.record]);
       void begin(item);
       sendNext();
     },
@@ -339,7 +343,7 @@ export const retryAfterLogin = () => retryStalled((failure) => failure.status ==
 export function startUploads(): void {
   window.addEventListener("online", () => retryStalled((failure) => failure.status === 0));
   window.addEventListener("beforeunload", (event) => {
-    if (items.peek().some((item) => item.phase.peek().name === "sending")) event.preventDefault();
+    if (items.peek().some(needsPage)) event.preventDefault();
   });
   const channel = tabsChannel("uploads");
   const taken = new Set<string>();
