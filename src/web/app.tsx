@@ -1,9 +1,10 @@
 // The page: its frame, and which part of it is shown.
 
-import { useSignalEffect } from "@preact/signals";
+import { useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 
 import { connectionLost, loginNeeded } from "./api/client";
+import { Failure } from "./api/failure";
 import { Songs } from "./jobs/list";
 import { LoginForm } from "./login/form";
 import { account, logout } from "./login/session";
@@ -16,8 +17,28 @@ import { DropVeil, DropZone, useWindowDrop } from "./upload/drop";
 import { sendingCount } from "./upload/store";
 import { SongView } from "./view";
 
-/** Where that fails, one stays logged in. */
-const leave = () => void logout().catch(() => undefined);
+function Account(props: { name: string }) {
+  const trouble = useSignal<string | null>(null);
+  const leave = async () => {
+    trouble.value = null;
+    try {
+      await logout();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      trouble.value = texts.header.stays(texts.failure(error));
+    }
+  };
+  return (
+    <span class="head-account">
+      <span class={trouble.value === null ? "muted" : "bad"} role="status">
+        {trouble.value ?? props.name}
+      </span>
+      <button type="button" class="button quiet" data-testid="logout" onClick={() => void leave()}>
+        {texts.header.logout}
+      </button>
+    </span>
+  );
+}
 
 function Head() {
   const sending = sendingCount.value;
@@ -37,14 +58,7 @@ function Head() {
           {texts.header.uploading(sending)}
         </a>
       ) : null}
-      {account.value !== null ? (
-        <span class="head-account">
-          <span class="muted">{account.value}</span>
-          <button type="button" class="button quiet" data-testid="logout" onClick={leave}>
-            {texts.header.logout}
-          </button>
-        </span>
-      ) : null}
+      {account.value !== null ? <Account name={account.value} /> : null}
     </header>
   );
 }

@@ -107,6 +107,7 @@ export const texts = {
     name: "msaas",
     home: "msaas, to your songs",
     logout: "Log out",
+    stays: (why: string) => `${why} You are still logged in: try again.`,
     uploading: (n: number) => `Sending ${songs(n)}`,
   },
 

@@ -1,7 +1,7 @@
 // The page of a service that wants to know who asks.
 import {
-  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, openMixer, scratch, separate,
-  waitFor, wav, webTest,
+  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, open, openMixer, scratch,
+  separate, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const tokens = join(scratch, "tokens.json");
@@ -144,4 +144,41 @@ webTest("a log-out holds for all tabs", meant, async ({ page, context }) => {
   await logIn(page, ann);
   await card(list, { id, state: "succeeded" }).waitFor();
   await byId(mixer, "mixer").waitFor();
+});
+
+webTest("a log-out that fails is told", { allow: [/ 401 /, / 503 /] }, async ({ page }) => {
+  await logIn(page, ann);
+  await byId(page, "drop-zone").waitFor();
+  await page.route(/session$/, (route) => route.fulfill({
+    status: 503, contentType: "application/problem+json",
+    body: JSON.stringify({ status: 503, code: "draining", detail: "" }),
+  }), { times: 1 });
+  await byId(page, "logout").click();
+  await page.getByText("still logged in").waitFor();
+  await byId(page, "logout").click();
+  await byId(page, "login-form").waitFor();
+});
+
+webTest("a name of before is not shown where nobody logs in", {}, async ({ page }) => {
+  const free = await Site.create();
+  await free.serve();
+  await open(page, free);
+  await choose(page, file("anyone.wav", wav({ tone: 47 })));
+  await card(page, { name: "anyone" }).waitFor();
+  await page.evaluate(() => localStorage.setItem("msaas.session", '{"name":"ann"}'));
+  await page.reload();
+  await card(page, { name: "anyone" }).waitFor();
+  await byId(page, "logout").waitFor({ state: "detached" });
+  assert.equal(await page.getByText("ann", { exact: true }).count(), 0);
+  await byId(page, "drop-zone").waitFor();
+});
+
+webTest("a log-out ends where nobody logs in any more", { allow: [/ 401 /, /net::/] },
+        async ({ page }) => {
+  await logIn(page, ann);
+  await byId(page, "drop-zone").waitFor();
+  await page.route(/models$/, (route) => route.fulfill({ json: { models: [] } }));
+  await byId(page, "logout").click();
+  await byId(page, "logout").waitFor({ state: "detached" });
+  await byId(page, "drop-zone").waitFor();
 });

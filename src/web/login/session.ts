@@ -25,10 +25,27 @@ function become(name: string | null): void {
   account.value = name;
 }
 
+/** Whether the service answers only who has logged in; true if that cannot be told now. */
+async function hasAccounts(): Promise<boolean> {
+  try {
+    return !(await fetch("/apiv2/models", { credentials: "omit", cache: "no-store" })).ok;
+  } catch {
+    return true;
+  }
+}
+
+/** A name may be left of a time when the service had accounts; the songs of then stay. */
+async function checkName(): Promise<void> {
+  const name = account.peek();
+  if (name === null || (await hasAccounts()) || account.peek() !== name) return;
+  account.value = null;
+}
+
 /** `leave` is called when the account has logged out or another one has logged in. */
 export function startSession(onLogin: () => void, leave: () => void): void {
   onLeave = leave;
   account.value = read();
+  void checkName();
   watch(KEY, () => {
     const before = account.peek();
     const now = read();
@@ -51,8 +68,11 @@ export async function login(token: string): Promise<void> {
 }
 
 export async function logout(): Promise<void> {
-  await request("/apiv2/session", { method: "DELETE" });
+  const [needed] = await Promise.all([
+    hasAccounts(),
+    request("/apiv2/session", { method: "DELETE" }),
+  ]);
   remove(KEY);
   become(null);
-  loginNeeded.value = true;
+  loginNeeded.value = needed;
 }
