@@ -166,10 +166,19 @@ webTest("a name of before is not shown where nobody logs in", {}, async ({ page 
   await choose(page, file("anyone.wav", wav({ tone: 47 })));
   await card(page, { name: "anyone" }).waitFor();
   await page.evaluate(() => localStorage.setItem("msaas.session", '{"name":"ann"}'));
-  await page.reload();
-  await card(page, { name: "anyone" }).waitFor();
+  await free.submit(wav({ tone: 48 }), "name=of-another.wav");
+  let lists = 0;
+  await page.route(/jobs\?limit=100/, (route) => (lists++, route.continue()));
+  let known;
+  const models = new Promise((resolve) => (known = resolve));
+  await page.route(/models$/, (route) => models.then(() => route.continue()));
+  await Promise.all([page.waitForResponse(/jobs\/\w{56}$/), page.reload()]);
+  known();
   await byId(page, "logout").waitFor({ state: "detached" });
   assert.equal(await page.getByText("ann", { exact: true }).count(), 0);
+  await choose(page, file("later.wav", wav({ tone: 49 })));
+  await card(page, { name: "later" }).waitFor();
+  assert.equal(lists, 0, "it asks for the songs of all");
   await byId(page, "drop-zone").waitFor();
 });
 

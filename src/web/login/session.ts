@@ -41,11 +41,14 @@ async function checkName(): Promise<void> {
   account.value = null;
 }
 
+/** Until then the name may be one of before. */
+export let nameChecked = Promise.resolve();
+
 /** `leave` is called when the account has logged out or another one has logged in. */
 export function startSession(onLogin: () => void, leave: () => void): void {
   onLeave = leave;
   account.value = read();
-  void checkName();
+  nameChecked = checkName();
   watch(KEY, () => {
     const before = account.peek();
     const now = read();
