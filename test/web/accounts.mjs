@@ -159,29 +159,6 @@ webTest("a log-out that fails is told", { allow: [/ 401 /, / 503 /] }, async ({ 
   await byId(page, "login-form").waitFor();
 });
 
-webTest("a name of before is not shown where nobody logs in", {}, async ({ page }) => {
-  const free = await Site.create();
-  await free.serve();
-  await open(page, free);
-  await choose(page, file("anyone.wav", wav({ tone: 47 })));
-  await card(page, { name: "anyone" }).waitFor();
-  await page.evaluate(() => localStorage.setItem("msaas.session", '{"name":"ann"}'));
-  await free.submit(wav({ tone: 48 }), "name=of-another.wav");
-  let lists = 0;
-  await page.route(/jobs\?limit=100/, (route) => (lists++, route.continue()));
-  let known;
-  const models = new Promise((resolve) => (known = resolve));
-  await page.route(/models$/, (route) => models.then(() => route.continue()));
-  await Promise.all([page.waitForResponse(/jobs\/\w{56}$/), page.reload()]);
-  known();
-  await byId(page, "logout").waitFor({ state: "detached" });
-  assert.equal(await page.getByText("ann", { exact: true }).count(), 0);
-  await choose(page, file("later.wav", wav({ tone: 49 })));
-  await card(page, { name: "later" }).waitFor();
-  assert.equal(lists, 0, "it asks for the songs of all");
-  await byId(page, "drop-zone").waitFor();
-});
-
 webTest("a log-out ends where nobody logs in any more", { allow: [/ 401 /, /net::/] },
         async ({ page }) => {
   await logIn(page, ann);

@@ -9,7 +9,7 @@ import { follow, type Stream } from "../api/events";
 import { Failure, retryDelay } from "../api/failure";
 import type { Job, JobChange, JobPage } from "../api/types";
 import { isActive } from "../history/stored";
-import { account, nameChecked } from "../login/session";
+import { account } from "../login/session";
 import { worthStreams } from "./choose";
 import { change, entries, entryOf, markGone, take, type Entry } from "./store";
 
@@ -161,7 +161,6 @@ export const nextPage = signal<string | null>(null);
 
 /** A page of the account's jobs from the server. */
 export async function moreOfAccount(cursor: string | null): Promise<void> {
-  await nameChecked;
   const name = account.peek();
   if (name === null) return;
   const query = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;

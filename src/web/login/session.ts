@@ -34,21 +34,10 @@ async function hasAccounts(): Promise<boolean> {
   }
 }
 
-/** A name may be left of a time when the service had accounts; the songs of then stay. */
-async function checkName(): Promise<void> {
-  const name = account.peek();
-  if (name === null || (await hasAccounts()) || account.peek() !== name) return;
-  account.value = null;
-}
-
-/** Until then the name may be one of before. */
-export let nameChecked = Promise.resolve();
-
 /** `leave` is called when the account has logged out or another one has logged in. */
 export function startSession(onLogin: () => void, leave: () => void): void {
   onLeave = leave;
   account.value = read();
-  nameChecked = checkName();
   watch(KEY, () => {
     const before = account.peek();
     const now = read();
