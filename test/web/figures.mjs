@@ -180,7 +180,8 @@ test("the memory of an hour of six stems", { timeout: 2 * DEADLINE_MS }, async (
     await ask((to) => {
       const seek = document.querySelector('[data-testid="seek"]');
       seek.value = to;
-      seek.dispatchEvent(new Event("change", { bubbles: true }));
+      for (const type of ["input", "change"])
+        seek.dispatchEvent(new Event(type, { bubbles: true }));
     }, to);
     await waitFor("sound there", () => ask(({ to, near }) =>
       window.msaasPlayer.playing() && Math.abs(window.msaasPlayer.position() - to) < near,
