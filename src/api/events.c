@@ -17,6 +17,7 @@
 #include "reply.h"
 
 #define LOOK_MS 500
+#define SOON_MS 50       /* doubled at each look: a worker that is idle begins a new job at once */
 #define LOOKS_PER_S 1000 /* of all listeners together; where they are more, each looks less often */
 #define LOST_MS 2000     /* between looks while the queue cannot be reached */
 #define HEARTBEAT_S 15
@@ -31,12 +32,21 @@ struct listener {
     /* the progress that was sent last; -1: none */
     int state;
     double sent_s;
+    int soon_ms;
     bool over;
 };
 
 int ms_api_look_ms(const struct ms_api *api) {
     const int fair_ms = (int)((int64_t)atomic_load(&api->listeners) * 1000 / LOOKS_PER_S);
     return fair_ms > LOOK_MS ? fair_ms : LOOK_MS;
+}
+
+static int next_look_ms(struct listener *l) {
+    const int ms = ms_api_look_ms(l->api), soon_ms = l->soon_ms;
+    if (ms > LOOK_MS || soon_ms >= LOOK_MS)
+        return ms;
+    l->soon_ms *= 2;
+    return soon_ms;
 }
 
 static void close_events(void *context) {
@@ -120,7 +130,7 @@ static int read_events(void *context, void *buffer, size_t capacity, size_t *siz
     *again_ms = 0;
     if (l->over)
         return 0;
-    *again_ms = ms_api_look_ms(l->api);
+    *again_ms = next_look_ms(l);
     struct ms_problem problem;
     if (ms_api_find(l->api, l->caller, l->id, &job, &problem)) {
         ms_api_look_now_and_then(l->api, &job);
@@ -174,6 +184,7 @@ void ms_api_v2_events(const struct ms_http_call *call) {
     (void)snprintf(l->id, sizeof l->id, "%s", call->params[0]);
     (void)snprintf(l->seen, sizeof l->seen, "%s", last != NULL ? last : "");
     l->state = -1;
+    l->soon_ms = SOON_MS;
     l->sent_s = ms_monotonic_s();
     ms_http_add_header(call, "Cache-Control", "no-store");
     ms_http_add_header(call, "X-Accel-Buffering", "no"); /* proxies must not buffer it */
