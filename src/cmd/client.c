@@ -21,32 +21,39 @@ static bool is_fit_for_header(const char *token) {
     return *token == '\0';
 }
 
+int ms_client_check_url(const char *server, const char *whence, struct ms_error *err) {
+    struct ms_url url;
+    if (ms_url_parse(server, &url, NULL) == 0 &&
+        (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
+        url.host[0] != '\0')
+        return 0;
+    return ms_error_about(err, MS_EUSAGE, whence, "must be http://HOST:PORT or https://HOST:PORT");
+}
+
+char *ms_client_url(const char *server, const char *path) {
+    size_t length = strlen(server);
+    while (length > 0 && server[length - 1] == '/')
+        length--;
+    return ms_strdupf("%.*s%s", (int)length, server, path);
+}
+
 int ms_client_check_server(const struct ms_options *options, struct ms_error *err) {
     const char *token = ms_options_string(options, MS_OPTION_TOKEN);
-    struct ms_url url;
     if (token != NULL && !is_fit_for_header(token)) {
         char whence[MS_OPTION_ORIGIN_BYTES];
         return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_TOKEN, whence),
                               "must be one token, without blanks or line breaks");
     }
-    if (ms_url_parse(ms_options_string(options, MS_OPTION_SERVER), &url, NULL) == 0 &&
-        (strcmp(url.scheme, "http") == 0 || strcmp(url.scheme, "https") == 0) &&
-        url.host[0] != '\0')
-        return 0;
     char origin[MS_OPTION_ORIGIN_BYTES];
-    return ms_error_about(err, MS_EUSAGE, ms_options_origin(options, MS_OPTION_SERVER, origin),
-                          "must be http://HOST:PORT or https://HOST:PORT");
+    return ms_client_check_url(ms_options_string(options, MS_OPTION_SERVER),
+                               ms_options_origin(options, MS_OPTION_SERVER, origin), err);
 }
 
 static int init(struct ms_client *client, struct ms_error *err) {
-    const char *server = ms_options_string(client->options, MS_OPTION_SERVER);
-    size_t length = strlen(server);
     int rc = ms_client_check_server(client->options, err);
     if (rc != 0)
         return rc;
-    while (length > 0 && server[length - 1] == '/')
-        length--;
-    client->server = strndup(server, length);
+    client->server = ms_client_url(ms_options_string(client->options, MS_OPTION_SERVER), "");
     const char *token = ms_options_string(client->options, MS_OPTION_TOKEN);
     if (token != NULL)
         client->authorization = ms_strdupf("Authorization: Bearer %s", token);

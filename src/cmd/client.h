@@ -25,6 +25,11 @@ struct ms_client {
  * *exit_code. */
 MS_MUST_CHECK bool ms_client_begin(struct ms_client *client, const struct ms_call *call,
                                    int *exit_code);
+/* Whether `server` is the URL of one; `whence` names it in the error. */
+MS_MUST_CHECK int ms_client_check_url(const char *server, const char *whence, struct ms_error *err);
+/* The server's URL without slashes at its end, and `path` behind it. The caller frees it. NULL: no
+ * memory. */
+char *ms_client_url(const char *server, const char *path);
 /* Whether --server is a usable URL, and the token fit for a header. */
 MS_MUST_CHECK int ms_client_check_server(const struct ms_options *options, struct ms_error *err);
 /* Reports err if rc is not 0 and frees the client. Returns the exit code. */

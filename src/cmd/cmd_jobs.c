@@ -314,18 +314,11 @@ static int ask(struct ms_http_client *http, const char *url, struct ms_error *er
 }
 
 static int ask_other(struct ms_http_client *http, const char *server, struct ms_error *err) {
-    struct ms_url parsed;
-    if (ms_url_parse(server, &parsed, NULL) != 0 || parsed.host[0] == '\0' ||
-        (strcmp(parsed.scheme, "http") != 0 && strcmp(parsed.scheme, "https") != 0))
-        return ms_error_about(err, MS_EUSAGE, server,
-                              "must be http://HOST:PORT or https://HOST:PORT");
-    size_t length = strlen(server);
-    while (server[length - 1] == '/')
-        length--;
-    char *url = ms_strdupf("%.*s/readyz", (int)length, server);
-    if (url == NULL)
-        return ms_error_set(err, MS_ENOMEM, "no memory for a URL");
-    const int rc = ask(http, url, err);
+    int rc = ms_client_check_url(server, server, err);
+    if (rc != 0)
+        return rc;
+    char *url = ms_client_url(server, "/readyz");
+    rc = url != NULL ? ask(http, url, err) : ms_error_set(err, MS_ENOMEM, "no memory for a URL");
     free(url);
     return rc;
 }
