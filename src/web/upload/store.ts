@@ -26,7 +26,7 @@ export type Phase =
   /** Sent; becomes a job. */
   | { name: "starting" }
   /** Something that passes: tried again `at`. */
-  | { name: "stalled"; failure: Failure; at: number; sent: boolean }
+  | { name: "stalled"; failure: Failure; at: number }
   | { name: "failed"; failure: Failure }
   /** Of before a reload: the browser cannot read the file until it is chosen again. */
   | { name: "interrupted" };
@@ -113,8 +113,11 @@ export function addFiles(chosen: Iterable<File>, wish: Wish): number {
   return added;
 }
 
-function occupies(phase: Phase): boolean {
-  return phase.name === "sending" || (phase.name === "stalled" && !phase.sent && !isLong(phase.at));
+function occupies(item: Item): boolean {
+  const phase = item.phase.peek();
+  return (
+    phase.name === "sending" || (phase.name === "stalled" && !isSent(item) && !isLong(phase.at))
+  );
 }
 
 function isLong(at: number): boolean {
@@ -122,7 +125,7 @@ function isLong(at: number): boolean {
 }
 
 function sendNext(): void {
-  if (items.peek().some((item) => occupies(item.phase.peek()))) return;
+  if (items.peek().some(occupies)) return;
   for (const item of items.peek()) {
     if (item.phase.peek().name !== "waiting" || item.file === null) continue;
     send(item, item.file);
@@ -186,7 +189,7 @@ function send(item: Item, file: File): void {
       if (item.tus !== tus) return;
       item.rate.value = null;
       void whyFailed(error, file).then((failure) => {
-        if (item.tus === tus) onFailure(item, failure, false);
+        if (item.tus === tus) onFailure(item, failure);
       });
     },
   });
@@ -207,7 +210,7 @@ async function whyFailed(error: Error, file: File): Promise<Failure> {
   return failureOf(answer.getStatus(), answer.getBody(), answer.getHeader("Retry-After") ?? null);
 }
 
-function onFailure(item: Item, failure: Failure, sent: boolean): void {
+function onFailure(item: Item, failure: Failure): void {
   item.tus = null;
   if (!items.peek().includes(item)) return;
   if (failure.status === 0) connectionLost.value = true;
@@ -231,7 +234,7 @@ function onFailure(item: Item, failure: Failure, sent: boolean): void {
     return;
   }
   item.attempt += 1;
-  item.phase.value = { name: "stalled", failure, at: Date.now() + delay, sent };
+  item.phase.value = { name: "stalled", failure, at: Date.now() + delay };
   item.timer = window.setTimeout(() => tryNow(item), Math.min(delay, 2 ** 31 - 1));
   sendNext();
 }
@@ -326,7 +329,7 @@ async function begin(item: Item): Promise<void> {
     void removeUpload(item.record.url);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    onFailure(item, error, true);
+    onFailure(item, error);
   }
 }
 
