@@ -1,7 +1,7 @@
 // The page of a service that wants to know who asks.
 import {
-  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, open, openMixer, scratch,
-  separate, waitFor, wav, webTest,
+  MSAAS, Site, assert, byId, card, choose, execFileSync, file, join, open, openMixer, refuse,
+  scratch, separate, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const tokens = join(scratch, "tokens.json");
@@ -107,10 +107,9 @@ webTest("the account's songs are listed as soon as the server can", { allow: [/ 
   const id = await separate(page, wav({ tone: 38 }), "listed.wav");
   await page.evaluate(() => localStorage.removeItem("msaas.jobs"));
   let refused = 0;
-  await page.route(/apiv2\/jobs\?/, (route) => (refused++ < 2 ? route.fulfill({
-    status: 503, contentType: "application/problem+json",
-    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
-  }) : route.continue()));
+  const away = refuse(503, "queue_unavailable");
+  await page.route(/apiv2\/jobs\?/, (route) =>
+    refused++ < 2 ? away(route) : route.continue());
   await page.reload();
   await card(page, { id, state: "succeeded" }).waitFor();
 });
@@ -149,10 +148,7 @@ webTest("a log-out holds for all tabs", meant, async ({ page, context }) => {
 webTest("a log-out that fails is told", { allow: [/ 401 /, / 503 /] }, async ({ page }) => {
   await logIn(page, ann);
   await byId(page, "drop-zone").waitFor();
-  await page.route(/session$/, (route) => route.fulfill({
-    status: 503, contentType: "application/problem+json",
-    body: JSON.stringify({ status: 503, code: "draining", detail: "" }),
-  }), { times: 1 });
+  await page.route(/session$/, refuse(503, "draining"), { times: 1 });
   await byId(page, "logout").click();
   await page.getByText("still logged in").waitFor();
   await byId(page, "logout").click();

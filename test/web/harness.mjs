@@ -403,6 +403,12 @@ async function tell(name, context, faults) {
   process.stderr.write(`faults: ${JSON.stringify(faults, null, 2)}\n`);
 }
 
+/** For page.route: the server's answer where it does not do what is asked. */
+export const refuse = (status, code) => (route) => route.fulfill({
+  status, contentType: "application/problem+json",
+  body: JSON.stringify({ status, code, detail: "" }),
+});
+
 // ---- the page
 
 export const byId = (page, testid) => page.locator(`[data-testid="${testid}"]`);

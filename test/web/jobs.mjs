@@ -1,18 +1,13 @@
 // Jobs on the page: progress, cancel, reloads, tabs, a long history.
 import {
-  Site, assert, byId, card, choose, file, jobId, kill, newContext, open, openMixer, proxy, save,
-  separate, waitFor, wav, webTest,
+  Site, assert, byId, card, choose, file, jobId, kill, newContext, open, openMixer, proxy,
+  refuse, save, separate, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const LONG_S = 1500; // of music: half a minute of work or so for the stand-in
 const site = await Site.usual();
 
-function refuse(route) {
-  return route.fulfill({
-    status: 503, contentType: "application/problem+json",
-    body: JSON.stringify({ status: 503, code: "queue_unavailable", detail: "" }),
-  });
-}
+const away = refuse(503, "queue_unavailable");
 
 async function confirm(page) {
   await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
@@ -105,7 +100,7 @@ webTest("a song that another tab erases while it is open is told", {},
 webTest("what cannot be erased stays, and says why", { allow: [/ 503 /] }, async ({ page }) => {
   await open(page, site);
   const id = await separate(page, wav({ tone: 14 }), "stays.wav");
-  await page.route(`**/apiv2/jobs/${id}`, refuse);
+  await page.route(`**/apiv2/jobs/${id}`, away);
   await byId(card(page, { id }), "job-delete").click();
   await confirm(page);
   const note = byId(card(page, { id }), "job-note");
@@ -125,7 +120,7 @@ webTest("why a song was not canceled is told until it is done", { allow: [/ 503 
   await running.waitFor();
   const id = await jobId(running);
   await page.route(`**/apiv2/jobs/${id}`, (route) =>
-    route.request().method() === "DELETE" ? refuse(route) : route.continue());
+    route.request().method() === "DELETE" ? away(route) : route.continue());
   await byId(running, "job-cancel").click();
   const note = byId(card(page, { id }), "job-note");
   await waitFor("the reason", async () => /queue cannot be reached/i.test(await note.innerText()));

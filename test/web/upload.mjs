@@ -1,7 +1,7 @@
 // How songs come in: by the file dialog, by drop, over connections that break, and what is refused.
 import {
-  Site, assert, byId, card, choose, drop, file, jobId, kill, open, openMixer, proxy, rmSync, save,
-  separate, waitFor, wav, webTest,
+  Site, assert, byId, card, choose, drop, file, jobId, kill, open, openMixer, proxy, refuse,
+  rmSync, save, separate, waitFor, wav, webTest,
 } from "./harness.mjs";
 
 const site = await Site.usual({ MSAAS_MAX_SONG_MINUTES: 1 });
@@ -110,19 +110,15 @@ webTest("a song that cannot join the queue after a reload holds no other one",
         { allow: [/ 422 /, / 404 /] }, async ({ page }) => {
   const stuck = byId(page, "upload-card").filter({ hasText: "stuck" });
   const tryAgain = stuck.getByRole("button", { name: "Try again" });
-  const answer = (status, code) => page.route(/jobs$/, (route) => route.fulfill({
-    status, contentType: "application/problem+json",
-    body: JSON.stringify({ status, code, detail: "" }),
-  }));
   const path = save("stuck.wav", wav({ tone: 40 }));
   await open(page, site);
   await page.route(/jobs$/, () => {}); // no answer
   await byId(page, "file-input").setInputFiles(path);
   await page.getByText("Joining the queue").waitFor();
-  await answer(422, "invalid_option");
+  await page.route(/jobs$/, refuse(422, "invalid_option"));
   await page.reload();
   await page.getByText("does not take these options").waitFor();
-  await answer(404, "unknown_upload");
+  await page.route(/jobs$/, refuse(404, "unknown_upload"));
   await tryAgain.click();
   await page.getByText("does not have the uploaded file").waitFor();
   await page.unroute(/jobs$/);
