@@ -52,6 +52,7 @@ webTest("another account does not see the song", { allow: [/ 401 /, / 404 /] },
   await logIn(page, ann);
   const id = await separate(page, wav({ tone: 32 }), "private.wav");
   await byId(page, "logout").click();
+  await byId(page, "login-form").waitFor(); // else the page is gone before the server hears of it
   await logIn(page, bob);
   await byId(page, "drop-zone").waitFor();
   await page.goto(`${site.url}/#/${id}`);
@@ -75,6 +76,7 @@ webTest("what an account was sending does not become another's", meant, async ({
   await choose(page, file("of-ann.wav", wav({ tone: 35 })));
   const upload = await asked;
   await byId(page, "logout").click();
+  await byId(page, "login-form").waitFor();
   await upload.continue().catch(() => {}); // the page has given it up
   await page.unroute(/uploads\/[^/]+$/);
   await logIn(page, bob);

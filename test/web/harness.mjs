@@ -31,7 +31,8 @@ let browser;
 after(async () => {
   await browser?.close();
   for (const end of endings.reverse()) await end();
-  rmSync(scratch, { recursive: true, force: true });
+  // A worker of `msaas up` may outlive it for a moment, and write.
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 20 });
 });
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -132,10 +133,10 @@ export class Site {
 
   async ready(child) {
     await waitFor("the server", async () => {
-      if (child.exitCode !== null) return "it ended";
-      return (await fetch(`${this.url}/readyz`)).ok;
+      if (child.exitCode !== null || child.signalCode !== null) return "it ended";
+      return (await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(5000) })).ok;
     });
-    assert.equal(child.exitCode, null, this.tail());
+    assert.equal(child.exitCode ?? child.signalCode, null, this.tail());
     return child;
   }
 
@@ -153,6 +154,14 @@ export class Site {
   work(...options) {
     this.worker = this.run("work", "--port", 0, "--grace", 0.2, ...options);
     return this.worker;
+  }
+
+  /** Starts the worker for a job that waits, and stops it when it has begun: the job runs until
+   * SIGCONT, however slow the browser is. The lease of such a site has to be long. */
+  async begin(id) {
+    this.work();
+    await this.state(id, "running");
+    this.worker.kill("SIGSTOP");
   }
 
   tail() {
@@ -220,10 +229,12 @@ export function realSong(seconds, name = "song.ogg") {
   return { name, mimeType: "audio/ogg", buffer: readFileSync(path) };
 }
 
-/** A way to a site that can be cut: after `limit` bytes to the server, it calls `onLimit`, once. */
+/** A way to a site that can be cut: after `limit` bytes to the server, it calls `onLimit`, once.
+ * Connections on which what `barred` matches is asked for are broken. */
 export async function proxy(site, { limit = Infinity, onLimit } = {}) {
   let passed = 0;
   const sockets = new Set();
+  const way = { barred: null, cut: () => sockets.forEach((socket) => socket.destroy()) };
   const server = net.createServer((client) => {
     const upstream = net.connect(site.port, "127.0.0.1");
     for (const [from, to] of [[client, upstream], [upstream, client]]) {
@@ -236,6 +247,10 @@ export async function proxy(site, { limit = Infinity, onLimit } = {}) {
     }
     upstream.pipe(client);
     client.on("data", (bytes) => {
+      if (way.barred?.test(bytes.latin1Slice(0, 200))) {
+        client.destroy();
+        return;
+      }
       passed += bytes.length;
       if (!upstream.write(bytes)) {
         client.pause();
@@ -253,10 +268,8 @@ export async function proxy(site, { limit = Infinity, onLimit } = {}) {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  return {
-    url: `http://127.0.0.1:${server.address().port}`,
-    cut: () => sockets.forEach((socket) => socket.destroy()),
-  };
+  way.url = `http://127.0.0.1:${server.address().port}`;
+  return way;
 }
 
 // ---- songs
@@ -474,6 +487,23 @@ export const level = (page, stem) => page.evaluate((s) => window.msaasPlayer.lev
 export function heard(page, stem, yes) {
   return waitFor(`${stem} to be ${yes ? "heard" : "silent"}`,
                  async () => yes === (await level(page, stem)) > 1e-6);
+}
+
+/** The level of a stem that sounds, when it is even: nothing is missing in what the meter shows. */
+export function evenLevel(page, stem) {
+  let before = 0;
+  return waitFor(`${stem} at an even level`, async () => {
+    const now = await level(page, stem);
+    const even = now > 1e-6 && Math.abs(now - before) < 0.2 * now;
+    before = now;
+    return even && now;
+  });
+}
+
+/** Loops the whole song, before it is played: so that it does not end however slow the test is. */
+export async function endless(page) {
+  await byId(page, "loop-in").click();
+  await byId(page, "loop-times").waitFor();
 }
 
 /** Every stem is answered with the same noise, another one for each window: so the stems are as

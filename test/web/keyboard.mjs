@@ -1,7 +1,7 @@
 // One song from the first key to the last, by keyboard alone.
 import {
-  Site, assert, byId, card, file, heard, jobId, level, open, playing, position, waitFor, wav,
-  webTest,
+  Site, assert, byId, card, evenLevel, file, heard, jobId, level, open, playing, position, waitFor,
+  wav, webTest,
 } from "./harness.mjs";
 
 const site = await Site.usual();
@@ -63,7 +63,7 @@ webTest("a song by keyboard alone", {}, async ({ page }) => {
   await page.keyboard.press("Space");
   await heard(page, "drums", false);
   await tabTo(page, byId(page, "volume-bass"));
-  const loud = await level(page, "bass");
+  const loud = await evenLevel(page, "bass");
   for (let n = 0; n < 30; n++) await page.keyboard.press("ArrowLeft");
   await waitFor("a lower level", async () => (await level(page, "bass")) < loud * 0.8);
   await tabTo(page, byId(page, "download-mix"));

@@ -20,8 +20,9 @@ if (site !== null) {
     for (const stem of STEMS) await heard(page, stem, true);
     await site.state(id, "succeeded");
     await byId(page, "download-mix").waitFor();
-    if (!(await playing(page))) await byId(page, "play").click();
-    await byId(page, "seek").fill("15");
+    await byId(page, "seek").fill("15"); // else it may end just now
+    if ((await byId(page, "play").getAttribute("data-state")) === "paused")
+      await byId(page, "play").click();
     await waitFor("the song to advance", async () => (await position(page)) > 16);
     for (const stem of STEMS) await heard(page, stem, true);
   });

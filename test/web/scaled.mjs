@@ -1,6 +1,6 @@
 // The page over Redis and an S3 server (run by radosgw.py, which names it in the environment).
 import {
-  STEMS, Site, assert, byId, freePort, heard, open, openMixer, playing, position, separate, start,
+  STEMS, Site, byId, endless, freePort, heard, open, openMixer, playing, position, separate, start,
   waitFor, wav, webTest, join, scratch,
 } from "./harness.mjs";
 
@@ -18,6 +18,7 @@ webTest("a song is sent, played and erased", {}, async ({ page }) => {
   await open(page, site);
   const id = await separate(page, wav({ seconds: 12, tone: 4, rate: 44100 }), "far.wav");
   await openMixer(page, id);
+  await endless(page);
   await byId(page, "play").click();
   await waitFor("sound", () => playing(page));
   for (const stem of STEMS) await heard(page, stem, true);

@@ -160,10 +160,11 @@ webTest("a song that is canceled while it joins the queue is not separated", {},
 
 webTest("what was chosen holds while the models cannot be listed", { allow: [/ 503 /] },
         async ({ page }) => {
-  const chosen = (choice) => page.evaluate((value) => {
-    localStorage.setItem("msaas.options", JSON.stringify(value));
-    location.reload();
-  }, { format: "mp3", split: "vocals", without: [], ...choice });
+  const chosen = async (choice) => {
+    await page.evaluate((value) => localStorage.setItem("msaas.options", JSON.stringify(value)),
+                        { format: "mp3", split: "vocals", without: [], ...choice });
+    await page.reload();
+  };
   await open(page, site);
   await page.route(/models$/, (route) => route.fulfill({ status: 503, body: "" }));
   await chosen({ model: "six", mode: "karaoke" });
