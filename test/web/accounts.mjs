@@ -103,6 +103,25 @@ webTest("whose session ends is not followed by another with the same songs", mea
   assert.equal(await page.getByText("hers").count(), 0);
 });
 
+webTest("a refusal that comes after the log-in asks for no other one", meant,
+        async ({ page, context }) => {
+  await logIn(page, ann);
+  await separate(page, wav({ tone: 40 }), "early.wav");
+  await context.clearCookies();
+  let held;
+  const asked = new Promise((resolve) => (held = resolve));
+  await page.route(/models$/, async (route) => held([route, await route.fetch()]), { times: 1 });
+  await page.reload();
+  const [route, response] = await asked;
+  assert.equal(response.status(), 401);
+  await byId(page, "token-input").fill(ann);
+  await page.keyboard.press("Enter");
+  await byId(page, "drop-zone").waitFor();
+  await Promise.all([page.waitForEvent("requestfinished", (request) =>
+    request === route.request()), route.fulfill({ response })]);
+  await separate(page, wav({ tone: 41 }), "late.wav");
+});
+
 webTest("the account's songs are listed as soon as the server can", { allow: [/ 401 /, / 503 /] },
         async ({ page }) => {
   await logIn(page, ann);

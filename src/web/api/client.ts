@@ -10,6 +10,24 @@ export const connectionLost = signal(false);
 /** The service has accounts, and does not know who asks. */
 export const loginNeeded = signal(false);
 
+let sessions = 0;
+
+/** Somebody has logged in or out, here or in another tab. */
+export function sessionChanged(needed: boolean): void {
+  sessions += 1;
+  loginNeeded.value = needed;
+}
+
+/** To be called before a request; what it returns, when that was answered 401. It asks for a log-in
+ * unless there was one meanwhile: then the answer is late, and it returns false. */
+export function asking(): () => boolean {
+  const session = sessions;
+  return () => {
+    if (session !== sessions) return false;
+    return (loginNeeded.value = true);
+  };
+}
+
 export interface Answer<T> {
   status: number;
   headers: Headers;
@@ -30,6 +48,7 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(options.json);
   }
+  const refused = asking();
   let answer: Response;
   let text: string;
   try {
@@ -45,6 +64,6 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     return { status: answer.status, headers: answer.headers, body };
   }
   const failure = failureOf(answer.status, text, answer.headers.get("Retry-After"));
-  if (failure.status === 401) loginNeeded.value = true;
+  if (failure.status === 401) refused();
   throw failure;
 }

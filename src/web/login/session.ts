@@ -3,7 +3,7 @@
 
 import { signal } from "@preact/signals";
 
-import { loginNeeded, request } from "../api/client";
+import { request, sessionChanged } from "../api/client";
 import type { Session } from "../api/types";
 import { isRecord, load, remove, save, watch } from "../ui/keep";
 
@@ -42,7 +42,7 @@ export function startSession(onLogin: () => void, leave: () => void): void {
     const before = account.peek();
     const now = read();
     if (now === null && before === null) return;
-    loginNeeded.value = now === null;
+    sessionChanged(now === null);
     become(now);
     if (now !== null) onLogin();
   });
@@ -56,7 +56,7 @@ export async function login(token: string): Promise<void> {
   // The name of before would be wrong.
   if (!save(KEY, { name: body.name })) remove(KEY);
   become(body.name);
-  loginNeeded.value = false;
+  sessionChanged(false);
 }
 
 export async function logout(): Promise<void> {
@@ -66,5 +66,5 @@ export async function logout(): Promise<void> {
   ]);
   remove(KEY);
   become(null);
-  loginNeeded.value = needed;
+  sessionChanged(needed);
 }

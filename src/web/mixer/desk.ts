@@ -4,7 +4,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 
-import { loginNeeded } from "../api/client";
+import { asking } from "../api/client";
 import type { Job } from "../api/types";
 import { entryOf } from "../jobs/store";
 import { keepMix, readMix, watchMixes, type Mix } from "./kept";
@@ -313,6 +313,7 @@ export class Desk {
 
 /** The peaks; null: there are none that can be read, and never will be; or what was in the way. */
 async function askPeaks(job: Job, stems: readonly string[]): Promise<Peaks | null | Trouble> {
+  const refused = asking();
   let answer: Response;
   let text: string;
   try {
@@ -321,7 +322,7 @@ async function askPeaks(job: Job, stems: readonly string[]): Promise<Peaks | nul
   } catch {
     return "lost";
   }
-  if (answer.status === 401) loginNeeded.value = true;
+  if (answer.status === 401) refused();
   if (answer.status === 404 || answer.status === 410) return null;
   if (!answer.ok) return answer.status;
   try {

@@ -4,7 +4,7 @@
 import { computed, signal, type Signal } from "@preact/signals";
 import { DetailedError, Upload } from "tus-js-client";
 
-import { connectionLost, loginNeeded, request } from "../api/client";
+import { asking, connectionLost, request } from "../api/client";
 import { Failure, failureOf, retryDelay } from "../api/failure";
 import type { Job } from "../api/types";
 import { isActive } from "../history/stored";
@@ -150,6 +150,7 @@ function send(item: Item, file: File): void {
   window.clearTimeout(item.timer);
   item.phase.value = { name: "sending" };
   item.speed.clear();
+  const refused = asking();
   let keptAt = 0;
   const tus = new Upload(file, {
     endpoint: "/apiv2/uploads",
@@ -189,7 +190,7 @@ function send(item: Item, file: File): void {
       if (item.tus !== tus) return;
       item.rate.value = null;
       void whyFailed(error, file).then((failure) => {
-        if (item.tus === tus) onFailure(item, failure);
+        if (item.tus === tus) onFailure(item, failure, refused);
       });
     },
   });
@@ -210,11 +211,10 @@ async function whyFailed(error: Error, file: File): Promise<Failure> {
   return failureOf(answer.getStatus(), answer.getBody(), answer.getHeader("Retry-After") ?? null);
 }
 
-function onFailure(item: Item, failure: Failure): void {
+function onFailure(item: Item, failure: Failure, refused: () => boolean): void {
   item.tus = null;
   if (!items.peek().includes(item)) return;
   if (failure.status === 0) connectionLost.value = true;
-  if (failure.status === 401) loginNeeded.value = true;
   if (failure.code === "unknown_upload" || failure.code === "upload_expired") {
     // The server keeps uploads for a while only: it is sent anew.
     item.record = { ...item.record, url: "", offset: 0 };
@@ -225,7 +225,8 @@ function onFailure(item: Item, failure: Failure): void {
       return;
     }
   }
-  const delay = failure.status === 401 ? 3600e3 : retryDelay(failure, item.attempt);
+  const untilLogin = () => (refused() ? 3600e3 : 0);
+  const delay = failure.status === 401 ? untilLogin() : retryDelay(failure, item.attempt);
   if (delay === null) {
     item.phase.value = { name: "failed", failure };
     dropRecord(item.key);
@@ -313,6 +314,7 @@ async function begin(item: Item): Promise<void> {
   let { wish } = item.record;
   if (!isSettled(wish)) wish = settled(wish, await knownModels());
   if (!items.peek().includes(item)) return;
+  const refused = asking();
   try {
     const { body } = await request<Job>("/apiv2/jobs", {
       method: "POST",
@@ -329,7 +331,7 @@ async function begin(item: Item): Promise<void> {
     void removeUpload(item.record.url);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    onFailure(item, error);
+    onFailure(item, error, refused);
   }
 }
 
