@@ -3,6 +3,7 @@
 #include "resume.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,12 +65,16 @@ static void read_note(struct ms_resume *resume) {
     (void)fclose(file);
 }
 
+/* Whole or not at all: another run may read it at any time, and this one may be killed. */
 static void write_note(const struct ms_resume *resume) {
-    FILE *file = resume->note != NULL ? fopen(resume->note, "we") : NULL;
-    if (file == NULL)
-        return;
-    (void)fprintf(file, "%s\n", resume->upload);
-    (void)fclose(file);
+    char *temporary = resume->note != NULL ? ms_strdupf("%s-XXXXXX", resume->note) : NULL;
+    const int fd = temporary != NULL ? mkostemp(temporary, O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        const bool ok = dprintf(fd, "%s\n", resume->upload) > 0;
+        if (close(fd) != 0 || !ok || rename(temporary, resume->note) != 0)
+            (void)unlink(temporary);
+    }
+    free(temporary);
 }
 
 static void drop_note(struct ms_resume *resume) {

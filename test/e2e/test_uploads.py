@@ -5,13 +5,13 @@ import base64
 import hashlib
 import random
 import re
-import signal
 import socket
 import threading
 
 import harness
 import pytest
 from harness import HTTP, wait_for
+from relay import Relay
 
 BYTES = "application/offset+octet-stream"
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -384,79 +384,97 @@ def notes(site):
     return list((site.folder / "state/msaas/uploads").glob("*"))
 
 
+def note(site):
+    """The id that `msaas submit` noted; "" while it has noted none. Beside a note may lie, for a
+    moment, the file that becomes one."""
+    ids = [path.read_text().strip() for path in notes(site) if "-" not in path.name]
+    assert len(ids) <= 1
+    return ids[0] if ids else ""
+
+
 @pytest.fixture
-def client(site):
-    """Starts `msaas submit`; its notes lie in the site's folder."""
-    def start(song):
-        return site.start("submit", "--server", site.url, song,
-                          env={"XDG_STATE_HOME": site.folder / "state"})
-    return start
+def relay():
+    made = []
+
+    def start(site, most=None):
+        made.append(Relay(lambda: site.port, most))
+        return made[0]
+    yield start
+    for each in made:
+        each.shutdown()
+        each.server_close()
 
 
-def test_submit_sends_large_songs_as_uploads(site, client):
+def start_client(site, url, song, **env):
+    """`msaas submit`; its notes lie in the site's folder."""
+    return site.start("submit", "--server", url, song,
+                      env={"XDG_STATE_HOME": site.folder / "state"} | env)
+
+
+def test_submit_sends_large_songs_as_uploads(site):
     serve = site.serve()
     path = site.folder / "large.wav"
     path.write_bytes(large_song(PIECE + 999_999, "submit"))
     small = site.folder / "small.wav"
     small.write_bytes(harness.wav())
-    process = client(path)
+    process = start_client(site, site.url, path)
     assert process.wait() == 0, process.text()
     ident = process.text().strip().splitlines()[-1]
     assert ident == harness.song_id(path.read_bytes())
     assert site.job(ident)["input"]["name"] == "large.wav"
     assert uploads(site, serve)[0] == 1
     assert notes(site) == []
-    assert client(small).wait() == 0
+    assert start_client(site, site.url, small).wait() == 0
     assert uploads(site, serve)[0] == 1
     if hasattr(site, "data"):  # the upload is gone again
         wait_for("no folder", lambda: not (site.data / "objects/queue/uploads").exists())
     path.write_bytes(b"x" * (PIECE + 1))
-    process = client(path)
+    process = start_client(site, site.url, path)
     assert process.wait() == 1 and "not_audio" in process.text()
     assert notes(site) == []
 
 
-def test_submit_goes_on(site, client):
+def test_submit_goes_on(site, relay):
     """The client is killed, then the server; each time the same command goes on where it was."""
     serve = site.serve()
     path = site.folder / "large.wav"
-    path.write_bytes(large_song(12 * PIECE, "goes on"))
-    process = client(path)
-    wait_for("the first piece", lambda: notes(site) and
-             offset(site, "/apiv2/uploads/" + notes(site)[0].read_text().strip()) > 0)
-    process.kill()
-    upload = "/apiv2/uploads/" + notes(site)[0].read_text().strip()
+    path.write_bytes(large_song(6 * PIECE, "goes on"))
+    way = relay(site, 2 * PIECE)
+    process = start_client(site, way.url, path)
+    wait_for("the first piece", lambda: note(site) and
+             offset(site, "/apiv2/uploads/" + note(site)) > 0)
+    upload = "/apiv2/uploads/" + note(site)
+    way.kill(process)
     wait_for("the server to notice", lambda: uploads(site, serve)[2] == 1)
     reached = offset(site, upload)
     assert 0 < reached < path.stat().st_size
 
-    def wrong():
-        return serve.text().count(f"PATCH {upload} 409")
-
-    process = client(path)
+    way.most += 2 * PIECE
+    process = start_client(site, way.url, path)
     wait_for("more", lambda: offset(site, upload) > reached or uploads(site, serve)[0] > 1 or
-             wrong())
+             not process.running())
     assert uploads(site, serve)[0] == 1  # the second run began none ...
-    assert wrong() == 0  # ... and went on where the first was killed
-    if process.running():
-        serve.kill()
-        serve = site.serve()
+    assert f"PATCH {upload} 409" not in serve.text()  # ... and went on where the first was killed
+    assert process.running()
+    serve.kill()
+    site.serve()
+    way.most = None
     assert process.wait() == 0, process.text()
     assert process.text().strip().splitlines()[-1] == harness.song_id(path.read_bytes())
     assert notes(site) == []
-    # Another file is another upload, and one that has vanished is begun anew.
-    process = client(path)
-    wait_for("a note", lambda: notes(site))
-    process.signal(signal.SIGSTOP)
-    upload = "/apiv2/uploads/" + notes(site)[0].read_text().strip()
-    HTTP.delete(site.url + upload, headers=TUS)
-    process.kill()
-    process = client(path)
+    # Another run is another upload, and one that has vanished is begun anew.
+    way.most = way.passed + PIECE
+    process = start_client(site, way.url, path)
+    wait_for("a note", lambda: note(site))
+    way.kill(process)
+    HTTP.delete(f"{site.url}/apiv2/uploads/{note(site)}", headers=TUS)
+    way.most = None
+    process = start_client(site, way.url, path)
     assert process.wait() == 0, process.text()
     assert notes(site) == []
 
 
-def test_submit_goes_on_with_its_own_token_only(make_embedded):
+def test_submit_goes_on_with_its_own_token_only(make_embedded, relay):
     """Another account that sends the same song begins anew, and takes nothing from the first."""
     site = make_embedded()
     tokens = site.folder / "tokens.json"
@@ -464,28 +482,28 @@ def test_submit_goes_on_with_its_own_token_only(make_embedded):
             for name in ("ann", "bob")}
     serve = site.serve("--tokens", tokens)
     path = site.folder / "large.wav"
-    path.write_bytes(large_song(12 * PIECE, "of both"))
+    path.write_bytes(large_song(4 * PIECE, "of both"))
+    way = relay(site, 2 * PIECE)
 
     def start(name):
-        return site.start("submit", "--server", site.url, path,
-                          env={"XDG_STATE_HOME": site.folder / "state", "MSAAS_TOKEN": keys[name]})
+        return start_client(site, way.url, path, MSAAS_TOKEN=keys[name])
 
     process = start("ann")
-    wait_for("the first piece", lambda: uploads(site, serve)[0] == 1 and notes(site) and int(
-        HTTP.head(f"{site.url}/apiv2/uploads/{notes(site)[0].read_text().strip()}",
+    wait_for("the first piece", lambda: note(site) and int(
+        HTTP.head(f"{site.url}/apiv2/uploads/{note(site)}",
                   headers=TUS | {"Authorization": f"Bearer {keys['ann']}"}).headers.get(
                       "Upload-Offset", 0)) > 0)
-    process.kill()
-    [note] = notes(site)
-    text = note.read_text()
+    way.kill(process)
+    way.most = None
+    text = note(site)
     for name, begun in ("bob", 2), ("ann", 2):
         process = start(name)
         assert process.wait() == 0, process.text()
         assert uploads(site, serve)[0] == begun
         if name == "bob":
-            assert note.read_text() == text
+            assert note(site) == text
     assert notes(site) == []
-    assert f"PATCH /apiv2/uploads/{text.strip()} 204" in serve.text()
+    assert f"PATCH /apiv2/uploads/{text} 204" in serve.text()
 
 
 def test_submit_to_an_earlier_release(make_site, tmp_path):
