@@ -11,9 +11,10 @@ from test_kept import all_of, bucket_of, objects
 
 PIECE_S = 5
 SONG_S = 200  # long enough for the worker to be at work when somebody looks
-# The worker dies at this segment, with pieces in the store, of a song that others do whole.
-DIES_AT = "mid-inference:60"
+# The worker hangs at this segment of a song that others do whole, and puts the pieces before it.
+HANGS_AT = "hang@mid-inference:60"
 KILLED_S = 50
+HEARD_S = 15
 
 
 def content(site, key):
@@ -107,13 +108,20 @@ def test_a_canceled_job_leaves_no_pieces(site):
     assert objects(site, ident) == ([], [])
 
 
+def kill_in_the_middle(site, ident, attempt):
+    """A worker makes its so many-th attempt at the job and is killed, with pieces in the store."""
+    doomed = site.work(env={"MSAAS_FAULT": HANGS_AT})
+    wait_for("the attempt", lambda: site.job(ident)["attempts"] == attempt)
+    heard(site, ident, HEARD_S)
+    doomed.kill()
+
+
 def test_pieces_of_a_killed_worker_go_with_the_job(site):
     site.serve()
-    doomed = site.work(lease_s=2, env={"MSAAS_FAULT": DIES_AT})
     ident = site.submit(wav(KILLED_S, tone=9))["id"]
-    assert doomed.wait() < 0
+    kill_in_the_middle(site, ident, 1)
     assert previews(site, ident)
-    site.work("--preview", 0, lease_s=2)
+    site.work("--preview", 0)
     assert site.finished(ident)["preview_seconds"] == 0
     assert site.delete(f"/apiv2/jobs/{ident}").status_code == 204
     assert objects(site, ident) == ([], [])
@@ -122,11 +130,9 @@ def test_pieces_of_a_killed_worker_go_with_the_job(site):
 def test_pieces_of_a_killed_worker_are_put_anew(site):
     """The same bytes: a listener who has some of them goes on."""
     site.serve()
-    ident, left = None, []
-    for _ in range(2):
-        doomed = site.work(lease_s=2, env={"MSAAS_FAULT": DIES_AT})
-        ident = ident or site.submit(wav(KILLED_S, tone=9))["id"]
-        assert doomed.wait() < 0
+    ident, left = site.submit(wav(KILLED_S, tone=9))["id"], []
+    for attempt in (1, 2):
+        kill_in_the_middle(site, ident, attempt)
         left.append({key: content(site, key) for key in previews(site, ident)})
     assert left[0] and all(left[1][key] == left[0][key] for key in left[0])
     site.work()
