@@ -293,8 +293,9 @@ class Hook:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status = hook.status  # who sees what came may set it for the next one
                 hook.got.append((self.path, dict(self.headers.items()), body))
-                self.send_response(hook.status)
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -74,8 +74,7 @@ def test_who_stops_waiting_is_told_the_job(site, song):
     ident = song_id(song(9, 900).read_bytes())
     waiting = Process([MSAAS, "submit", "--wait", song(9, 900)], site.folder / "waiting.log",
                       site.environment(MSAAS_SERVER=site.url))
-    wait_for("the job", lambda: site.get(f"/apiv2/jobs/{ident}").status_code == 200)
-    site.wait_state(ident, "running")
+    wait_for("it to wait", lambda: f"GET /apiv2/jobs/{ident}" in site.processes[0].text())
     waiting.signal(signal.SIGINT)
     assert waiting.wait() == 130
     assert f"job {ident} goes on" in waiting.text()

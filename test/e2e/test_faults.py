@@ -20,7 +20,7 @@ import boto3
 import botocore.config
 import pytest
 import requests
-from harness import DEADLINE_S, files_under, song_id, wait_for, wav
+from harness import DEADLINE_S, files_under, free_port, song_id, wait_for, wav
 
 FULL = os.environ.get("E2E_FULL") == "1"
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().randrange(10**6)))
@@ -324,7 +324,7 @@ def test_frozen_worker_cannot_overwrite(site):
     refused = 0
     for number in range(rounds):
         sleeper = site.work(lease_s=LEASE_S)
-        song = wav(8.0, TONES[0], tag=f"frozen {number}")
+        song = wav(60.0, TONES[0], tag=f"frozen {number}")  # seconds of work
         ident = site.separate(song)
         site.wait_state(ident, "running")
         freeze(site, sleeper)
@@ -401,7 +401,7 @@ def test_store_away_in_the_middle_of_a_job(make_scaled):
     site.serve()
     site.work(lease_s=LEASE_S)
     try:
-        ident = site.separate(wav(8.0))
+        ident = site.separate(wav(60.0))
         site.wait_state(ident, "running")
         site.s3.stop()
         begun = time.monotonic()
@@ -426,7 +426,7 @@ def test_store_away_in_the_middle_of_a_job(make_scaled):
 
 def test_64_identical_posts_are_one_job(site, hook):
     site.serve()
-    other = site.serve(port=site.port + 1 if site.port < 31999 else site.port - 1)
+    other = site.serve(port=free_port())
     song = wav(tone=4)
     answers, barrier = [], threading.Barrier(64)
 

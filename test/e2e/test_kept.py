@@ -215,7 +215,7 @@ def test_jobs_are_kept_for_so_long(site):
         assert objects(site, ident) == (all_of(ident), [ident])
 
     worker = site.work("--keep", "2s")
-    site.finished(waiting)
+    wait_for("the last one to be done", lambda: f"job done job={waiting}" in worker.text())
     for ident in [*idents, failed, waiting]:
         wait_for("the job to go", lambda: site.get(f"/apiv2/jobs/{ident}").status_code == 404)
         assert objects(site, ident) == ([], [])

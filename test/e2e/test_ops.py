@@ -109,7 +109,8 @@ def test_logs_and_metrics(kind, request):
         worker = f"http://127.0.0.1:{port}"
         wait_for("the worker's metrics",
                  lambda: metrics(worker).get('msaas_jobs_finished_total{state="succeeded"}') == 3)
-        assert metrics(worker)["msaas_audio_seconds_total"] > 1
+        wait_for("the length of them all",
+                 lambda: metrics(worker)["msaas_audio_seconds_total"] > 1)
         assert HTTP.get(worker + "/healthz", timeout=DEADLINE_S).status_code == 200
         assert HTTP.get(worker + "/apiv1/queue", timeout=DEADLINE_S).status_code == 404
 
@@ -183,7 +184,7 @@ def test_sigterm_of_work_puts_the_job_back_or_finishes_it(make_embedded):
         site.delete(f"/apiv2/jobs/{long}")
 
         worker = site.work(grace_s=DEADLINE_S)
-        middle = site.submit(wav(8, tone=2))["id"]
+        middle = site.submit(wav(60, tone=2))["id"]
         site.wait_state(middle, "running")
         assert worker.terminate() == 0
         assert site.job(middle)["state"] == "succeeded"

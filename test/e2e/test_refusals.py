@@ -91,7 +91,7 @@ def test_a_redis_that_refuses(name, make_site, tmp_path):
             url = url.replace("redis://", "redis://msaas:s3cret@")
         with installed(make_site, tmp_path, redis, url) as site:
             wait_ready(site)
-            ident = site.submit(wav(20, tone=1))["id"]
+            ident = site.submit(wav(60, tone=1))["id"]
             site.wait_state(ident, "running")
             assert told_jobs(site)
             tell(client, begin)

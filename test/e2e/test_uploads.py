@@ -7,6 +7,7 @@ import random
 import re
 import socket
 import threading
+import time
 
 import harness
 import pytest
@@ -297,12 +298,15 @@ def test_expiry(site):
     site.serve("--upload-keep", 0.0003)  # about a second
     young = site.serve(port=harness.free_port())
     song = harness.wav()
-    path, _ = create(site, len(song))
-    patch(site, path, 0, song)
     kept, _ = create(site, len(song), url=young.url)
+    path, answer = create(site, len(song), body=song)
+    assert answer.headers["Upload-Offset"] == str(len(song))
+    made_s = time.time()
     wait_for("410", lambda: HTTP.head(site.url + path, headers=TUS).status_code == 410)
     assert code(patch(site, path, len(song), b"", expect=410)) == "upload_expired"
     assert make_job(site, path, expect=422)["code"] == "unknown_upload"
+    # The worker looks once at its start, and then only after an hour.
+    wait_for("all of it to be old enough", lambda: time.time() > made_s + 2)
     site.work("--upload-keep", 0.0003, env={"MSAAS_LOG_LEVEL": "debug"})
     wait_for("404", lambda: HTTP.head(site.url + path, headers=TUS).status_code == 404)
     if hasattr(site, "data"):
