@@ -112,7 +112,7 @@ def test_unread_answers_cost_little_memory_and_give_it_back(quiet):
     wait_for("the server to see that they are gone", lambda: connections(quiet) <= 8)
     assert full - before < MOST_GROWN
     assert kept < MOST_KEPT
-    wait_for("memory to go back", lambda: rss(quiet.server) < before + 32 * MIB, 10)
+    wait_for("memory to go back", lambda: rss(quiet.server) < before + 32 * MIB)
     print(f"gone: {still(lambda: rss(quiet.server)) / MIB:.0f} MiB")
 
 

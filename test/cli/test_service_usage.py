@@ -2,6 +2,7 @@
 """The service's commands without a service: help, what they refuse at start and how they say it,
 what config shows, up without what it needs, and up's children."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -379,9 +380,10 @@ class Up(cli.ServiceCase):
         """Their processes by command."""
         found = {}
         for pid in pathlib.Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if len(words) > 1:
-                found[words[1].decode()] = int(pid)
+            with contextlib.suppress(OSError):  # it is gone by now
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if len(words) > 1:
+                    found[words[1].decode()] = int(pid)
         return found
 
     def until(self, condition):

@@ -23,7 +23,7 @@ import make_published  # noqa: E402
 import skip  # noqa: E402
 from radosgw import Radosgw  # noqa: E402
 
-DEADLINE_S = 120
+DEADLINE_S = 300
 WAITS = "Waiting for another worker"
 
 

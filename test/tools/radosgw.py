@@ -283,11 +283,10 @@ def guard(folder):
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
-    for _ in range(50):  # what was just killed may still be writing
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return
-        time.sleep(0.1)
+    deadline = time.monotonic() + DEADLINE_S
+    while os.path.lexists(folder) and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)  # what was just killed may still be writing
+        time.sleep(0.05)
 
 
 def main():
