@@ -46,15 +46,10 @@ static void turn_away(struct ms_http_server *server, int fd, int status, const c
     ms_log_fields(MS_LOG_WARN, "connections are refused", "limit", limit, NULL);
 }
 
-/* What it asks may have come, and waits in the kernel for its turn on the loop. */
-static bool has_unread_bytes(const struct ms_connection *c) {
-    return recv(c->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
 static bool close_longest_idle(const struct ms_idle_list *list) {
     for (int i = 0; i < LOOKS && !TAILQ_EMPTY(list); i++) {
         struct ms_connection *c = TAILQ_FIRST(list);
-        if (!has_unread_bytes(c)) {
+        if (!ms_connection_has_unread_bytes(c)) {
             ms_connection_close(c);
             return true;
         }

@@ -165,11 +165,15 @@ void ms_connection_bury(struct ms_http_server *server) {
         (void)event_base_loopbreak(server->base);
 }
 
+bool ms_connection_has_unread_bytes(const struct ms_connection *c) {
+    return recv(c->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void ms_connection_close_idle(struct ms_http_server *server) {
     struct ms_connection *next;
     for (struct ms_connection *c = server->connections; c != NULL; c = next) {
         next = c->next;
-        if (c->is_idle)
+        if (c->is_idle && !ms_connection_has_unread_bytes(c))
             ms_connection_close(c);
         else if (c->state == LINGER)
             ms_connection_set_timer(c, MS_LINGER_DRAIN_MS);

@@ -88,7 +88,9 @@ struct ms_connection_events {
 void ms_connection_open(struct ms_http_server *server, int fd, const uint8_t ip[16],
                         struct ms_client *client, const struct ms_connection_events *events);
 void ms_connection_close(struct ms_connection *c);
-/* Closes those on which no request has begun. */
+/* What it asks may have come, and waits in the kernel for its turn on the loop. */
+bool ms_connection_has_unread_bytes(const struct ms_connection *c);
+/* Closes those on which no request has come. */
 void ms_connection_close_idle(struct ms_http_server *server);
 /* Nothing is asked on it from now on: it is the last of those. */
 void ms_connection_fall_asleep(struct ms_connection *c);
