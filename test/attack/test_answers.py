@@ -102,7 +102,9 @@ def test_unread_answers_cost_little_memory_and_give_it_back(quiet):
             assert set(heard.values()) <= {200, 503}
             wanted = [path for path, client in clients if heard[client] == 503]
         full = still(lambda: rss(quiet.server))
-        kept = kernel() - kernel_before
+        # What other programs send meanwhile comes and goes, and what these hold stays.
+        kept = wait_for("the kernel to keep little", lambda: next(
+            (grown for grown in [kernel() - kernel_before] if 0 < grown < MOST_KEPT), None))
         # Nobody else waits for them, neither for the store nor for the queue.
         content = quiet.get(stem).content
         assert hashlib.sha256(content).hexdigest() == quiet.done["stems"][0]["sha256"]
@@ -111,7 +113,6 @@ def test_unread_answers_cost_little_memory_and_give_it_back(quiet):
           f"and {kept / MIB:.0f} MiB in the kernel")
     wait_for("the server to see that they are gone", lambda: connections(quiet) <= 8)
     assert full - before < MOST_GROWN
-    assert kept < MOST_KEPT
     wait_for("memory to go back", lambda: rss(quiet.server) < before + 32 * MIB)
     print(f"gone: {still(lambda: rss(quiet.server)) / MIB:.0f} MiB")
 
