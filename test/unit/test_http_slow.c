@@ -321,6 +321,44 @@ static void finishes_what_is_at_work(void **state) {
     assert_int_equal(atomic_load(&closes), closes_before + 1);
 }
 
+/* On the server's thread: what comes meanwhile waits in the kernel. */
+static struct {
+    struct ms_http_server *server;
+    int other;
+} stopped;
+
+static void stop_and_be_asked(const struct ms_http_call *call) {
+    ms_http_server_stop(stopped.server, 1000 * PATIENCE_S);
+    (void)!say_text(stopped.other, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+    ms_http_reply(call, 200, "text/plain", "stopped", 7);
+}
+
+static void answers_what_has_come_when_it_is_stopped(void **state) {
+    static const struct ms_http_route routes_here[] = {
+        {"GET", "/hello", hello, MS_HTTP_LOOP, 0},
+        {"GET", "/stop", stop_and_be_asked, MS_HTTP_LOOP, 0},
+        {NULL, NULL, NULL, MS_HTTP_POOL, 0}};
+    struct ms_http_server_options options = options_of();
+    struct peer peer;
+    (void)state;
+    options.routes = routes_here;
+    peer_start(&peer, &options);
+    stopped.server = peer.server;
+    stopped.other = dial(peer.port);
+    assert_true(say_text(stopped.other, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"));
+    free(hear_until(stopped.other, "hello"));
+    char *answer = ask(peer.port, "GET /stop HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_string_equal(body_of(answer), "stopped");
+    free(answer);
+    answer = hear_all(stopped.other, NULL, NULL);
+    assert_string_equal(body_of(answer), "hello");
+    assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
+    free(answer);
+    close(stopped.other);
+    pthread_join(peer.thread, NULL);
+    ms_http_server_free(peer.server);
+}
+
 static void drains_no_longer_than_it_may(void **state) {
     const struct ms_http_server_options options = options_of();
     struct peer peer;
@@ -414,6 +452,7 @@ int main(void) {
         cmocka_unit_test(ends_readers_that_stall),
         cmocka_unit_test(slow_ones_hold_up_nobody_else),
         cmocka_unit_test(finishes_what_is_at_work),
+        cmocka_unit_test(answers_what_has_come_when_it_is_stopped),
         cmocka_unit_test(drains_no_longer_than_it_may),
         cmocka_unit_test(forgets_clients_that_left_during_the_work),
         cmocka_unit_test(does_nothing_for_clients_that_left),
