@@ -212,9 +212,18 @@ static inline void done(void *context, const char *method, const char *route, co
     atomic_fetch_add(&told, 1);
 }
 
+/* Nobody is turned away for taking long, unless a test wants it: a machine may be slow. */
+#define LONG_MS 3600000
+
 static inline struct ms_http_server_options options_of(void) {
-    return (struct ms_http_server_options){
-        .host = "127.0.0.1", .routes = routes, .threads = 4, .done = done, .allowed_hosts = "h"};
+    return (struct ms_http_server_options){.host = "127.0.0.1",
+                                           .routes = routes,
+                                           .threads = 4,
+                                           .max_wait_ms = LONG_MS,
+                                           .rate_window_ms = LONG_MS,
+                                           .idle_ms = LONG_MS,
+                                           .done = done,
+                                           .allowed_hosts = "h"};
 }
 
 /* The client goes without a goodbye: the server learns of it while the answer is at work. */

@@ -19,29 +19,36 @@ static void ends_slow_heads_bodies_and_idlers(void **state) {
         {"HEAD /hello HTTP/1.1\r\nX: ", 'a', 408},             /* without a body */
         {"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", '\0', 200}, /* then closed for idling */
     };
-    struct ms_http_server_options options = options_of();
-    struct peer peer;
+    struct ms_http_server_options slow = options_of(), idle = options_of();
+    struct peer peers[2];
     (void)state;
-    options.rate_window_ms = options.idle_ms = 300;
-    peer_start(&peer, &options);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const int fd = dial(peer.port);
+    slow.rate_window_ms = idle.idle_ms = 300;
+    peer_start(&peers[0], &slow);
+    peer_start(&peers[1], &idle);
+    const double until = ms_monotonic_s() + PATIENCE_S;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases;) {
+        const int fd = dial(peers[cases[i].status != 408].port);
         struct pollfd heard = {.fd = fd, .events = POLLIN};
-        const double until = ms_monotonic_s() + PATIENCE_S;
-        assert_true(say_text(fd, cases[i].begin));
+        (void)say_text(fd, cases[i].begin);
         while (poll(&heard, 1, 20) == 0) { /* a byte now and then does not help it */
             assert_true(ms_monotonic_s() < until);
             if (cases[i].drip != '\0')
                 (void)say(fd, &cases[i].drip, 1);
         }
         char *answer = hear_all(fd, NULL, NULL);
-        assert_int_equal(status_of(answer), cases[i].status);
+        const int status = status_of(answer);
         if (*cases[i].begin == 'H')
             assert_string_equal(body_of(answer), "");
         free(answer);
         close(fd);
+        /* On a busy machine it may have idled before it asked: then it asks again. */
+        if (cases[i].status == 200 && status == 0 && ms_monotonic_s() < until)
+            continue;
+        assert_int_equal(status, cases[i].status);
+        i++;
     }
-    peer_stop(&peer, 0);
+    peer_stop(&peers[0], 0);
+    peer_stop(&peers[1], 0);
 }
 
 static void may_be_told_to_wait_for_ever(void **state) {
@@ -230,8 +237,8 @@ static int begin_slow(int port) {
     }
 }
 
+/* The gate must be open for all who are at work: it lets through whom it likes. */
 static void end_slow(int fd) {
-    sem_post(&gate);
     char *answer = hear_all(fd, NULL, NULL);
     assert_string_equal(body_of(answer), "waited");
     free(answer);
@@ -267,6 +274,8 @@ static void slow_ones_hold_up_nobody_else(void **state) {
     do
         await_pool(peer.port);
     while (ms_monotonic_s() < from_s + 2 * WAIT_MS / 1e3);
+    sem_post(&gate);
+    sem_post(&gate);
     end_slow(first);
     end_slow(second);
     char *answer = hear_all(late, NULL, NULL); /* without having been handled */
@@ -274,7 +283,9 @@ static void slow_ones_hold_up_nobody_else(void **state) {
     assert_non_null(strstr(answer, "\r\nRetry-After: "));
     free(answer);
     close(late);
-    end_slow(begin_slow(peer.port)); /* and on it goes */
+    const int next = begin_slow(peer.port); /* and on it goes */
+    sem_post(&gate);
+    end_slow(next);
     peer_stop(&peer, 0);
 }
 
