@@ -69,13 +69,14 @@ static bool pause_for(struct ms_logship *ship, double seconds) {
 static void *run(void *user) {
     struct ms_logship *ship = user;
     char *lines[MS_LOGSHIP_LINES];
-    int count;
+    int count, rc = 0;
     (void)pthread_mutex_lock(&ship->lock);
     while ((count = take(ship, lines)) > 0) {
-        bool lost = ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
+        /* A queue that works takes them all, however slow it or this machine is. */
+        bool lost = rc != 0 && ship->ending && ms_monotonic_s() - ship->ending_s > LAST_WORDS_S;
         for (int failures = 0; !lost; failures++) {
             (void)pthread_mutex_unlock(&ship->lock);
-            const int rc = ms_loglist_push(ship->queue, (const char *const *)lines, count, NULL);
+            rc = ms_loglist_push(ship->queue, (const char *const *)lines, count, NULL);
             (void)pthread_mutex_lock(&ship->lock);
             if (rc == 0)
                 break;
