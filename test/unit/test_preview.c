@@ -24,13 +24,16 @@
 #define FORWARD_2 (2 * PIECE_FRAMES / STRIDE + 10)
 static const char *const stems[] = {"drums", "bass"};
 
-static atomic_int gate; /* forwards from this number on wait; 0: none does */
+static atomic_int gate;  /* forwards from this number on wait; 0: none does */
+static atomic_bool slow; /* each forward takes half a second: 30 s for those behind the gate */
 
 static void wait_at_the_gate(void *context, int number) {
-    const struct timespec nap = {.tv_nsec = 1000000};
+    const struct timespec nap = {.tv_nsec = 1000000}, half = {.tv_nsec = 500000000};
     (void)context;
     while (atomic_load(&gate) > 0 && number >= atomic_load(&gate))
         (void)nanosleep(&nap, NULL);
+    if (atomic_load(&slow))
+        (void)nanosleep(&half, NULL);
 }
 
 static void begin(struct world *world, double preview_s) {
@@ -232,8 +235,10 @@ static void a_stopped_job_begins_anew(void **state) {
     world_submit(world, SONG_FRAMES);
     world_wait_until(world, has_5_s, "5 s of preview");
     atomic_store(&world->stop, true);
+    atomic_store(&slow, true); /* else the job might end before the worker hears of it */
     atomic_store(&gate, 0);
     assert_int_equal(world_stop(world), 0);
+    atomic_store(&slow, false);
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_QUEUED);
     assert_true(job.preview_seconds == 0);
@@ -244,6 +249,13 @@ static void a_stopped_job_begins_anew(void **state) {
     world_wait_until(world, has_none, "the pieces to go");
 }
 
+/* In the child: what has not been tried by the end of the job is not tried any more. */
+static void wait_for_the_failure(void *context, int number) {
+    const struct timespec nap = {.tv_nsec = 1000000};
+    while (number >= 2 * FORWARD_1 && !world_log_says(context, "the job's preview ends early"))
+        (void)nanosleep(&nap, NULL);
+}
+
 /* A file lies where the pieces' folder should be made: all other objects find their place. A song
  * of one piece has no preview that could fail. */
 static void a_store_that_fails_ends_the_preview_alone(void **state) {
@@ -252,7 +264,10 @@ static void a_store_that_fails_ends_the_preview_alone(void **state) {
     struct world *world = *state;
     struct ms_job job;
     world->options.preview_s = 60;
+    world->model.on_forward = wait_for_the_failure;
+    world->model.on_forward_context = world;
     world_fork(world, NULL);
+    world->model.on_forward = NULL;
     world_open(world);
     assert_int_equal(ms_store_put(world->store, MS_BUCKET_STEMS, key, &source, NULL, NULL), 0);
     world_submit(world, PIECE_FRAMES);
