@@ -75,7 +75,7 @@ static void drops_the_job_that_it_lost_while_frozen(void **state) {
     world_wait_until(world, was_reaped, "the lease to lapse");
     struct ms_job job;
     char token[MS_TOKEN_HEX];
-    assert_int_equal(ms_queue_reserve(world->queue, "fake", 60000, 1000, &job, token, NULL), 0);
+    assert_int_equal(ms_queue_reserve(world->queue, "fake", HOUR_MS, 1000, &job, token, NULL), 0);
     assert_string_equal(job.id, world->job_id);
     assert_true(job.attempts >= 2);
     assert_int_equal(kill(child, SIGCONT), 0);
@@ -201,7 +201,7 @@ static void ends_when_its_job_hangs(void **state) {
     struct ms_job job;
     assert_int_equal(ms_queue_get(world->queue, world->job_id, &job, NULL), 0);
     assert_int_equal(job.state, MS_JOB_QUEUED);
-    assert_true(job.attempts == 1 && job.reached > 0);
+    assert_true(job.attempts >= 1 && job.reached > 0);
     ms_job_fini(&job);
 
     world->options.lease_ms = WORLD_LEASE_MS;

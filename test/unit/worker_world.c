@@ -70,7 +70,7 @@ int world_begin(void **state) {
         .model_wait_ms = 600000,
         .stall_s = WORLD_STALL_S,
         .give_up_ms = 3600000,
-        .grace_ms = 60000,
+        .grace_ms = 3600000,
         .stop = &world->stop,
     };
     return 0;
