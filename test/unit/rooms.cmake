@@ -36,6 +36,8 @@ target_link_options(test_pipeline_faults PRIVATE
                     -Wl,--wrap=ms_spool_read) # to cancel between two blocks
 msaas_unit_tests(worker worker worker_killed worker_refused preview engine logship chores outage
                  sweeper LINK fake_network)
+target_link_options(test_outage PRIVATE -Wl,--wrap=ms_monotonic_s)
+target_link_options(test_chores PRIVATE -Wl,--wrap=ms_http_send)
 foreach(name worker worker_killed worker_refused preview)
     target_sources(test_${name} PRIVATE unit/worker_world.c)
 endforeach()

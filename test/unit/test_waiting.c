@@ -120,10 +120,14 @@ static void a_long_list_is_shared(void **state) {
         folder, MANY - 2);
     assert_int_equal(system(command), 0);
     expect_jobs(MANY);
-    struct ms_waiting *first = get(), *second = get();
-    assert_ptr_equal(first, second);
-    ms_waiting_give_back(&lists, first);
-    ms_waiting_give_back(&lists, second);
+    const double until_s = ms_monotonic_s() + 60;
+    for (bool shared = false; !shared;) { /* unless this machine slept for a second in between */
+        struct ms_waiting *first = get(), *second = get();
+        shared = first == second;
+        ms_waiting_give_back(&lists, first);
+        ms_waiting_give_back(&lists, second);
+        assert_true(shared || ms_monotonic_s() < until_s);
+    }
 }
 
 /* Who holds a list for long loses it, when newer ones need its memory. */
