@@ -294,7 +294,7 @@ static void *wait_for_job(void *context) {
     char token[MS_TOKEN_HEX];
     int rc = ms_queue_open(url, &own, &mine);
     if (rc == 0)
-        rc = ms_queue_reserve(own, "htdemucs", LEASE_MS, 1000 * DEADLINE_S, &job, token, &mine);
+        rc = ms_queue_reserve(own, "htdemucs", LEASE_MS, 24 * 3600 * 1000, &job, token, &mine);
     if (rc == 0) {
         rc = ms_queue_change(own, MS_CHANGE_FINISH, &job, token, 0, &mine);
         ms_job_fini(&job);

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -39,6 +40,7 @@ void start_server(void) {
     server = fork();
     assert_true(server >= 0);
     if (server == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves nobody behind */
         (void)execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir",
                      folder, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
                      "--logfile", "redis.log", "--requirepass", "s3cret", (char *)NULL);

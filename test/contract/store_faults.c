@@ -335,7 +335,10 @@ static void gives_up_on_a_silent_server(void **state) {
     struct ms_object_info info;
     expect(MS_ENET, ms_store_head(store, BUCKET, "first", &info, &err));
     atomic_store(&forwarder.silent, false);
-    expect(0, ms_store_head(store, BUCKET, "first", &info, &err));
+    /* A second is short for a server on a busy machine, too. */
+    const double until_s = ms_monotonic_s() + 60;
+    while (ms_store_head(store, BUCKET, "first", &info, NULL) != 0)
+        assert_true(ms_monotonic_s() < until_s);
     ms_store_close(store);
     forwarder_stop(&forwarder);
 }
