@@ -394,14 +394,19 @@ static void drains_no_longer_than_it_may(void **state) {
 }
 
 static void forgets_clients_that_left_during_the_work(void **state) {
-    const int before = atomic_load(&told), fd = dial(shared.port);
+    const struct ms_http_server_options options = options_of();
+    const int before = atomic_load(&told);
+    struct peer peer;
     (void)state;
+    peer_start(&peer, &options);
+    const int fd = dial(peer.port);
     assert_true(say_text(fd, GET("/wait")));
     sem_wait(&entered);
     go_away(fd);
     wait_until_equal(&told, before + 1);
     assert_int_equal(atomic_load(&told_status), 499);
     sem_post(&gate);
+    peer_stop(&peer, 0); /* once its thread is through the gate: the next test has one of its own */
 }
 
 /* Of one that waits for a thread nothing is done any more. */
