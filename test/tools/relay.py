@@ -1,4 +1,4 @@
-"""A way to a server that can be held up, so that a client cannot be done before a test has looked."""
+"""A way to a server that can be held up: no client is done before a test has looked."""
 
 import contextlib
 import select
