@@ -28,6 +28,14 @@ export function asking(): () => boolean {
   };
 }
 
+/** As fetch; an answer 401 asks for a log-in. */
+export async function ask(url: string, init: RequestInit): Promise<Response> {
+  const refused = asking();
+  const answer = await fetch(url, init);
+  if (answer.status === 401) refused();
+  return answer;
+}
+
 export interface Answer<T> {
   status: number;
   headers: Headers;
@@ -48,11 +56,10 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(options.json);
   }
-  const refused = asking();
   let answer: Response;
   let text: string;
   try {
-    answer = await fetch(path, init);
+    answer = await ask(path, init);
     text = await answer.text();
   } catch {
     connectionLost.value = true;
@@ -63,7 +70,5 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     const body = (text === "" ? undefined : JSON.parse(text)) as T;
     return { status: answer.status, headers: answer.headers, body };
   }
-  const failure = failureOf(answer.status, text, answer.headers.get("Retry-After"));
-  if (failure.status === 401) refused();
-  throw failure;
+  throw failureOf(answer.status, text, answer.headers.get("Retry-After"));
 }

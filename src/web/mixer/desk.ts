@@ -4,7 +4,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 
-import { asking } from "../api/client";
+import { ask } from "../api/client";
 import type { Job } from "../api/types";
 import { entryOf } from "../jobs/store";
 import { keepMix, readMix, watchMixes, type Mix } from "./kept";
@@ -313,16 +313,14 @@ export class Desk {
 
 /** The peaks; null: there are none that can be read, and never will be; or what was in the way. */
 async function askPeaks(job: Job, stems: readonly string[]): Promise<Peaks | null | Trouble> {
-  const refused = asking();
   let answer: Response;
   let text: string;
   try {
-    answer = await fetch(peaksUrl(job));
+    answer = await ask(peaksUrl(job), {});
     text = await answer.text();
   } catch {
     return "lost";
   }
-  if (answer.status === 401) refused();
   if (answer.status === 404 || answer.status === 410) return null;
   if (!answer.ok) return answer.status;
   try {

@@ -3,7 +3,7 @@
 
 import { signal } from "@preact/signals";
 
-import { asking } from "../api/client";
+import { ask } from "../api/client";
 import { RATE } from "./timeline";
 
 /** So many are on their way at a time, until they are decoded. Browsers open six connections to a
@@ -49,11 +49,9 @@ class Refused extends Error {
 
 async function load(url: string, abort: AbortSignal): Promise<ArrayBuffer> {
   // What a browser would cache of a song for playing it again is more than all that it plays.
-  const refused = asking();
-  const answer = await fetch(url, { signal: abort, cache: "no-store" });
+  const answer = await ask(url, { signal: abort, cache: "no-store" });
   if (!answer.ok) {
     void answer.body?.cancel();
-    if (answer.status === 401) refused();
     throw new Refused(answer.status, Number(answer.headers.get("Retry-After") ?? 0) * 1000);
   }
   return answer.arrayBuffer();
