@@ -47,6 +47,7 @@ void kill_server(void);
 int start(void **state);
 int stop(void **state);
 void ask_server(const char *command);
+bool server_does(const char *command); /* whether it answers OK */
 /* Spoils a record: it cannot be read, is another job's, and in Redis is no hash at all. */
 void spoil(const char *id, int how);
 void make_job(int number, struct ms_job *job);

@@ -70,15 +70,6 @@ static void end_job(struct ms_job *job, const char *token) {
     ms_job_fini(job);
 }
 
-static bool raises_the_limit(void) {
-    char line[200];
-    (void)snprintf(line, sizeof line,
-                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning config set maxclients "
-                   "1000 2>/dev/null | grep -q '^OK'",
-                   port);
-    return system(line) == 0;
-}
-
 void a_full_server_is_an_outage_that_passes(void **state) {
     struct ms_queue *other = NULL;
     const char *warning;
@@ -92,7 +83,7 @@ void a_full_server_is_an_outage_that_passes(void **state) {
     assert_non_null(strstr(err.text, "maxclients"));
     ms_queue_close(queue); /* makes room, once the server has noticed */
     OK(ms_queue_open(url, &queue, &err));
-    UNTIL(raises_the_limit());
+    UNTIL(server_does("config set maxclients 1000"));
     OK(ms_queue_ping(queue, &warning, &err));
 }
 

@@ -1,11 +1,11 @@
 /* See queue_contract.h. */
 #include "queue_contract.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
+
+#include "../tools/server_port.h"
 
 bool redis;
 char folder[64], url[128], port[8];
@@ -18,22 +18,6 @@ static pid_t server;
 void nap(void) {
     const struct timespec pause = {.tv_nsec = 10 * 1000000L};
     (void)nanosleep(&pause, NULL);
-}
-
-/* Below the ports that the kernel gives away, and another one for each process: between this look
- * and the server's start nobody else takes it, neither a client nor another test's server. */
-static void find_port(void) {
-    int rc = -1;
-    for (uint16_t number = (uint16_t)(10000 + getpid() % 5000); rc != 0; number++) {
-        const struct sockaddr_in address = {.sin_family = AF_INET,
-                                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                            .sin_port = htons(number)};
-        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_true(fd >= 0 && number < 1 << 15);
-        rc = bind(fd, (const struct sockaddr *)&address, sizeof address);
-        (void)snprintf(port, sizeof port, "%u", number);
-        (void)close(fd);
-    }
 }
 
 void start_server(void) {
@@ -61,7 +45,7 @@ int start(void **state) {
     (void)snprintf(folder, sizeof folder, "/tmp/msaas-queue-XXXXXX");
     assert_non_null(mkdtemp(folder));
     if (redis) {
-        find_port();
+        (void)snprintf(port, sizeof port, "%d", find_server_port());
         (void)snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%s/3", port);
     } else {
         (void)snprintf(url, sizeof url, "sqlite:%s/queue.db", folder);
@@ -82,12 +66,20 @@ int stop(void **state) {
     return system(command);
 }
 
-void ask_server(const char *command) {
+static int run_client(const char *command, const char *then) {
     char line[600];
     (void)snprintf(line, sizeof line,
-                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning -n 3 %s >/dev/null",
-                   port, command);
-    assert_int_equal(system(line), 0);
+                   "redis-cli -h 127.0.0.1 -p %s -a s3cret --no-auth-warning -n 3 %s %s", port,
+                   command, then);
+    return system(line);
+}
+
+void ask_server(const char *command) {
+    assert_int_equal(run_client(command, ">/dev/null"), 0);
+}
+
+bool server_does(const char *command) {
+    return run_client(command, "2>/dev/null | grep -q '^OK'") == 0;
 }
 
 void spoil(const char *id, int how) {

@@ -2,17 +2,16 @@
  * finished when Redis takes it again, and it is not done a second time. */
 #include "worker_world.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../tools/server_port.h"
 #include "msaas/audio.h"
 
 #define SHORT_SONG 20000
@@ -33,24 +32,9 @@ static bool serves(struct world *world) {
     return ask_server("ping") == 0;
 }
 
-/* Below the ports that the kernel gives away, and another one for each process, also of those of
- * test/contract/queue_tools.c: between this look and the server's start nobody else takes it. */
-static void find_port(void) {
-    int rc = -1;
-    for (port = 15000 + getpid() % 5000; rc != 0;) {
-        const struct sockaddr_in address = {.sin_family = AF_INET,
-                                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                            .sin_port = htons((uint16_t)++port)};
-        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_true(fd >= 0 && port < 1 << 15);
-        rc = bind(fd, (const struct sockaddr *)&address, sizeof address);
-        (void)close(fd);
-    }
-}
-
 static void start_server(struct world *world) {
     char text[8];
-    find_port();
+    port = find_server_port();
     (void)snprintf(text, sizeof text, "%d", port);
     server = fork();
     assert_true(server >= 0);
