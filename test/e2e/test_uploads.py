@@ -402,7 +402,7 @@ def relay():
 
     def start(site, most=None):
         made.append(Relay(lambda: site.port, most))
-        return made[0]
+        return made[-1]
     yield start
     for each in made:
         each.shutdown()
